@@ -1,0 +1,79 @@
+/* The store: ordered byte keys to byte values in column families, atomic batches.
+ * Two implementations pass one conformance suite: RocksDB on disk, and a model in memory that
+ * can crash, losing and tearing whatever was not synced.
+ *
+ * Durability contract (RocksDB's write-ahead log has it, the model imitates it): batches become
+ * durable in the order of the store_write() calls; a synced write makes itself and all earlier
+ * ones durable; a crash keeps a prefix of the batches, each whole or not at all. */
+#ifndef LEDGER_STORE_H
+#define LEDGER_STORE_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/random.h"
+
+/* Stored by number in directory names and formats: never reuse one. */
+enum store_family {
+	STORE_META = 0,	    /* format version, chain id, applied height */
+	STORE_BLOCKS = 1,   /* block hash or height index -> block */
+	STORE_VOTES = 2,    /* the engine's vote state */
+	STORE_CERTS = 3,    /* certificates by height */
+	STORE_EVIDENCE = 4,
+	STORE_STATE = 5,    /* flat state: key -> value */
+	STORE_TREE = 6,	    /* (version, path) -> node */
+	STORE_TXINDEX = 7,  /* transaction id -> (height, index) */
+	STORE_FAMILIES = 8, /* count */
+};
+
+struct store; /* opaque */
+struct store_batch; /* opaque; ordered puts and deletes */
+struct store_iter;
+
+struct store_options {
+	bool create;		  /* make it if absent; otherwise ERR_NOT_FOUND */
+	size_t write_buffer_size; /* 0: default for a small node */
+	size_t cache_size;
+};
+/* ERR_LOCKED if another process has it open. m says what to do. */
+int store_open_rocksdb(struct store **out, const char *path, const struct store_options *options,
+		       struct errmsg *m);
+struct store *store_open_memory(void);
+void store_close(struct store *s); /* flushes nothing that was not asked for */
+
+struct store_batch *store_batch_new(void);
+void store_batch_free(struct store_batch *b);
+void store_batch_clear(struct store_batch *b);
+void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
+		     struct slice value);
+void store_batch_delete(struct store_batch *b, enum store_family f, struct slice key);
+size_t store_batch_count(const struct store_batch *b);
+size_t store_batch_bytes(const struct store_batch *b);
+
+/* Atomic. sync: durable when it returns. ERR_IO leaves the store refusing all later writes. */
+int store_write(struct store *s, struct store_batch *b, bool sync);
+/* Makes everything written so far durable. */
+int store_sync(struct store *s);
+
+/* Appends the value to out (which is reset first). ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
+int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out);
+
+/* Iterates keys in [from, to) in ascending order, or descending if reverse; an empty `to` means
+ * to the end. Sees the store as of this call. Slices are lent until the next call. */
+struct store_iter *store_iter_new(struct store *s, enum store_family f, struct slice from,
+				  struct slice to, bool reverse);
+bool store_iter_next(struct store_iter *it, struct slice *key, struct slice *value);
+int store_iter_error(const struct store_iter *it);
+void store_iter_free(struct store_iter *it);
+
+struct store_stats {
+	uint64_t writes, syncs, bytes_written, keys_written;
+};
+void store_stats(const struct store *s, struct store_stats *out);
+
+/* Memory model only: the process dies here. Unsynced batches survive as a random prefix. The
+ * store is usable again afterwards, as after a restart. */
+void store_memory_crash(struct store *s, struct random *r);
+/* Memory model only: the next n-th write fails with ERR_IO (0: none). */
+void store_memory_fail_write(struct store *s, uint64_t nth);
+
+#endif

@@ -1,0 +1,89 @@
+/* Peer links: authenticated, encrypted, sequenced, resent; over NNG byte streams.
+ *
+ * One struct net serves one node. NNG's threads do the reading, writing and encryption; the
+ * caller's thread (one at a time) calls net_send() and takes events from net_next(), woken by
+ * net_fd() becoming readable.
+ *
+ * A link belongs to a validator's key, not to an address. Between two peers one session counts:
+ * the side with the lower validator index dials, the other accepts. Frames carry a sequence
+ * number and an acknowledgement; what was sent but not acknowledged is sent again after a
+ * reconnect, so a message is lost only if this process or the peer's restarts, or its queue
+ * overflows. Each message arrives at most once and in order within its class.
+ *
+ * A peer that has not proved a validator's key owns nothing here but a bounded handshake slot
+ * with a deadline. */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include "base/err.h"
+#include "crypto/sign.h"
+
+#define NET_PEERS_MAX		 64
+#define NET_MESSAGE_MAX		 (8u << 20)  /* bytes of one message */
+#define NET_QUEUE_BYTES_MAX	 (32u << 20) /* per peer and class, unacknowledged included */
+#define NET_QUEUE_MESSAGES_MAX	 8192	     /* per peer and class */
+#define NET_INBOX_BYTES_MAX	 (32u << 20) /* per peer: received, not yet taken by the caller */
+#define NET_HANDSHAKES_MAX	 64	     /* connections that have not proved a key */
+#define NET_HANDSHAKE_TIMEOUT_MS 3000
+
+struct net; /* opaque */
+
+/* Classes are bulkheads: each has its own bounded queue; lower numbers leave first. */
+enum net_class { NET_URGENT, NET_CONSENSUS, NET_BULK, NET_CLASSES };
+
+struct net_peer_config {
+	struct pubkey key;
+	const char *host; /* numeric address or name */
+	uint16_t port;
+	bool dial; /* we dial; false: we wait for the peer to dial */
+};
+struct net_config {
+	const struct keypair *identity;
+	struct hash chain;
+	const char *listen_host;
+	uint16_t listen_port; /* 0: any free port, see net_port() */
+	unsigned peer_count;
+	const struct net_peer_config *peers; /* copied; index = peer number in all calls */
+	uint32_t reconnect_min_ms, reconnect_max_ms; /* backoff with jitter; 0: 20 and 1000 */
+	uint32_t keepalive_ms; /* a link silent for three of these is closed; 0: 1000 */
+};
+
+int net_open(struct net **out, const struct net_config *config, struct errmsg *m);
+void net_close(struct net *net); /* waits until no callback runs; queued messages are dropped */
+uint16_t net_port(const struct net *net);
+
+/* Queues a copy of msg. ERR_BUSY if the class's queue to that peer is full (the message is
+ * dropped and counted), ERR_LIMIT if it is too long. Works while the peer is away. */
+int net_send(struct net *net, unsigned peer, enum net_class class, struct slice msg);
+
+enum net_event_kind { NET_EVENT_MESSAGE, NET_EVENT_UP, NET_EVENT_DOWN };
+struct net_event {
+	enum net_event_kind kind;
+	unsigned peer;
+	struct slice message; /* MESSAGE: valid until the next net_next() or net_close() */
+};
+int net_fd(const struct net *net); /* poll for POLLIN; an eventfd that net_next() drains */
+bool net_next(struct net *net, struct net_event *out); /* false: nothing waiting */
+
+/* Test and lab hook: while set, the link is closed and not reopened. */
+void net_block(struct net *net, unsigned peer, bool blocked);
+
+struct net_peer_stats {
+	bool up;
+	uint64_t connects;
+	uint64_t sent_messages, sent_bytes;	    /* first transmissions; payload bytes */
+	uint64_t received_messages, received_bytes; /* delivered once */
+	uint64_t resent_messages;
+	uint64_t dropped_messages; /* queue full */
+	uint64_t refused_frames;   /* malformed, oversized, tampered with */
+	uint64_t queued_messages, queued_bytes;
+	uint64_t rtt_us; /* of the latest acknowledged keepalive; 0: unknown */
+	char address[64];
+};
+void net_peer_stats(const struct net *net, unsigned peer, struct net_peer_stats *out);
+struct net_stats {
+	uint64_t handshakes_refused; /* wrong key, wrong chain, malformed, too slow, too many */
+};
+void net_stats(const struct net *net, struct net_stats *out);
+
+#endif

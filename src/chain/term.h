@@ -1,0 +1,118 @@
+/* Term certificates, positions, view changes (protocol sections 2, 3 and 5).
+ *
+ * TC(t) of a fast term: q term votes on (t, leader, base). TC(t) of a pbft term: the NEW-VIEW
+ * of primary(t) with its qv view changes, which fix its base by select(). */
+#ifndef CHAIN_TERM_H
+#define CHAIN_TERM_H
+
+#include "chain/vote.h"
+
+/* "I follow leader in fast term `term`, on base." SIG_TAG_TERM_VOTE */
+struct term_vote {
+	uint64_t term;
+	uint16_t leader;
+	struct block_ref base;
+	uint16_t signer;
+	struct signature sig;
+};
+void term_vote_encode(struct writer *w, const struct term_vote *v);
+void term_vote_decode(struct reader *r, struct term_vote *out);
+void term_vote_sign(struct term_vote *v, const struct chain_ctx *ctx, const struct keypair *key);
+int term_vote_check(const struct term_vote *v, const struct chain_ctx *ctx);
+
+struct new_view; /* below */
+
+struct term_cert {
+	enum mode mode;
+	uint64_t term; /* 0: genesis, no signatures: {fast, term 0, base = genesis} */
+	/* fast */
+	uint16_t leader;
+	struct block_ref base;
+	uint64_t signers;
+	unsigned count;
+	struct signature sig[VALIDATORS_MAX];
+	/* pbft: owned; leader and base above are filled in on decoding: leader = primary(term);
+	 * base is what the NEW-VIEW's block extends and is set by the consensus code */
+	struct new_view *new_view;
+};
+void term_cert_init(struct term_cert *tc); /* the certificate of no term; owns nothing */
+void term_cert_free(struct term_cert *tc); /* contents only */
+void term_cert_copy(struct term_cert *out, const struct term_cert *tc); /* deep; out is raw */
+void term_cert_encode(struct writer *w, const struct term_cert *tc);
+void term_cert_decode(struct reader *r, struct term_cert *out);
+/* Signatures and quorum only. For pbft the caller also recomputes select(). */
+int term_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx);
+
+/* What a candidate or a view change shows of its log (protocol section 3, "Valid position"). */
+#define POSITION_HEADERS_MAX 4096
+struct position {
+	struct block_ref tip;
+	struct term_cert tc;	     /* TC(tip.term) */
+	bool has_checkpoint;	     /* stable checkpoint above the base, of tip.term */
+	struct cert checkpoint;
+	bool has_qc;
+	struct cert qc;		     /* high QC; counts only if of tip.term */
+	uint32_t header_count;	     /* tip first, down to the child of the base or checkpoint */
+	struct signed_header *headers; /* owned */
+};
+void position_init(struct position *p);
+void position_free(struct position *p);
+void position_encode(struct writer *w, const struct position *p);
+void position_decode(struct reader *r, struct position *out); /* free in any case */
+/* Valid as section 3 says for term `for_term`, without the bodies: tip.term < for_term, headers
+ * link and are signed, all of tip.term, its leader, mode and base; certificates verify; a QC of
+ * tip.term lies on the chain. A QC of another term is ignored (has_qc is cleared).
+ * For a pbft tip.term the caller has set tc.base by select(). genesis: hash of block 0. */
+int position_check(struct position *p, uint64_t for_term, const struct chain_ctx *ctx,
+		   const struct hash *genesis);
+/* p.tip equals ref or has it as an ancestor, as far as p's headers, base and checkpoint show. */
+bool position_extends(const struct position *p, const struct block_ref *ref);
+
+/* VIEW-CHANGE for pbft term `term`. SIG_TAG_VIEW_CHANGE over all fields before sig. */
+#define VIEW_CHANGE_REASONS 8
+enum escalation_reason { /* in the ledger: never reuse a number */
+	REASON_NONE = 0,
+	REASON_PROOF = 1,      /* E1 */
+	REASON_SIGNATURE = 2,  /* E2: failing signatures on the leader's link */
+	REASON_CENSORSHIP = 3, /* E2 */
+	REASON_SLOW = 4,       /* E2 */
+	REASON_TIMEOUTS = 5,   /* E3 */
+	REASON_JOIN = 6,       /* E4 */
+};
+const char *escalation_reason_name(enum escalation_reason r);
+#define VIEW_CHANGE_TCS_MAX 4
+struct view_change {
+	uint64_t term;
+	enum escalation_reason reason;
+	struct position position;
+	bool has_stable;	       /* newest stable checkpoint */
+	struct cert stable;
+	struct block_ref last_mode_change; /* newest final block with a mode change, or genesis */
+	uint16_t signer;
+	struct signature sig;
+};
+void view_change_init(struct view_change *v);
+void view_change_free(struct view_change *v);
+void view_change_encode(struct writer *w, const struct view_change *v);
+void view_change_decode(struct reader *r, struct view_change *out); /* free in any case */
+void view_change_sign(struct view_change *v, const struct chain_ctx *ctx,
+		      const struct keypair *key);
+int view_change_check_sig(const struct view_change *v, const struct chain_ctx *ctx);
+
+/* NEW-VIEW of primary(term): exactly qv view changes of distinct signers, ascending. A term
+ * certificate for each base that tips of tau name travels inside the positions. */
+struct new_view {
+	uint64_t term;
+	unsigned count;
+	struct view_change *vc; /* owned array */
+	uint16_t signer;
+	struct signature sig; /* SIG_TAG_NEW_VIEW over the encoding before it */
+};
+void new_view_free(struct new_view *nv); /* contents only */
+void new_view_encode(struct writer *w, const struct new_view *nv);
+void new_view_decode(struct reader *r, struct new_view *out);
+void new_view_hash(struct hash *out, const struct new_view *nv); /* HASH_NEW_VIEW */
+void new_view_sign(struct new_view *nv, const struct chain_ctx *ctx, const struct keypair *key);
+int new_view_check_sig(const struct new_view *nv, const struct chain_ctx *ctx);
+
+#endif

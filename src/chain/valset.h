@@ -1,0 +1,31 @@
+/* The validators: who may sign votes, by index. Certificates, term certificates and view
+ * changes are judged by these keys alone; a jailed validator's votes still verify. */
+#ifndef CHAIN_VALSET_H
+#define CHAIN_VALSET_H
+
+#include "chain/quorum.h"
+#include "crypto/sign.h"
+
+struct valset {
+	unsigned n;
+	struct pubkey key[VALIDATORS_MAX];
+	struct hash hash; /* HASH_VALSET over n and the keys; in every header */
+};
+
+/* Fills hash. ERR_RANGE for n outside 1..VALIDATORS_MAX, ERR_DUPLICATE_SIGNER for equal keys. */
+int valset_init(struct valset *out, const struct pubkey *keys, unsigned n);
+/* Index of key, or -1. */
+int valset_index(const struct valset *v, const struct pubkey *key);
+
+/* What every signature check needs: the chain, its validators, the scheme. Immutable. */
+struct chain_ctx {
+	struct hash id;
+	struct valset vals;
+	struct quorum quorum;
+	enum sig_scheme scheme;
+};
+/* Checks sig of validator `signer` under tag; ERR_UNKNOWN_SIGNER if there is no such index. */
+int chain_check_sig(const struct chain_ctx *ctx, unsigned signer, enum sig_tag tag,
+		    struct slice msg, const struct signature *sig);
+
+#endif
