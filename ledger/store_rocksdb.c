@@ -19,6 +19,9 @@
 #define WRITE_BUFFER_MIN     (128 << 10)
 #define WRITE_BUFFER_TOTAL   (32 * MIB) /* all families' memtables */
 #define CACHE_DEFAULT	     (16 * MIB)
+#define CACHE_SHARD_BITS     1
+#define TABLE_SIZE	     (8 * MIB) /* bounds a filter to some 100 KiB */
+#define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
 #define LOG_FILE_SIZE	     (1 * MIB)
@@ -217,6 +220,8 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 					     buffer / 32 < MIB / 4 ? buffer / 32 : MIB / 4);
 	rocksdb_options_set_max_open_files(opt, OPEN_FILES_MAX);
 	rocksdb_options_set_max_background_jobs(opt, 2);
+	rocksdb_options_set_target_file_size_base(opt, TABLE_SIZE);
+	rocksdb_options_set_max_bytes_for_level_base(opt, LEVEL_BASE);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
 	rocksdb_options_set_bytes_per_sync(opt, MIB); /* a flush must not stall a vote's sync */
@@ -236,9 +241,15 @@ static bool has_point_lookups(int f)
 static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *base,
 				 const struct store_options *o)
 {
-	rocksdb_cache_t *cache =
-		rocksdb_cache_create_lru(o->cache_size > 0 ? o->cache_size : CACHE_DEFAULT);
+	rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
+	rocksdb_cache_t *cache;
 
+	rocksdb_lru_cache_options_set_capacity(lru, o->cache_size > 0 ? o->cache_size
+								      : CACHE_DEFAULT);
+	/* few: a filter must fit into a shard, or it is read from the disk for every get */
+	rocksdb_lru_cache_options_set_num_shard_bits(lru, CACHE_SHARD_BITS);
+	cache = rocksdb_cache_create_lru_opts(lru);
+	rocksdb_lru_cache_options_destroy(lru);
 	for (int f = 0; f < STORE_FAMILIES; f++) {
 		rocksdb_block_based_table_options_t *table =
 			rocksdb_block_based_options_create();

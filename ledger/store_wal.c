@@ -24,6 +24,7 @@
 #include <threads.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "ledger/store_private.h"
 
@@ -349,6 +350,8 @@ static int check_logs(int dir, const char *path, const struct log_files *files,
 	format_log_name(name, files->numbers[first]);
 	if (s.damaged_below)
 		return refuse(path, name, m);
+	log_write(LOG_LEDGER, LOG_DEBUG, "store: %s/%s is torn, cut at byte %" PRIu64, path,
+		  name, good_end);
 	/* Last file first: if this is interrupted, the damage stays to be found again. */
 	for (size_t i = files->len; i-- > first;) {
 		format_log_name(name, files->numbers[i]);

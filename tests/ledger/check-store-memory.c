@@ -22,7 +22,7 @@ START_TEST(crash_keeps_a_prefix)
 		states[i] = model_new();
 	random_seed(&r, 1);
 	random_seed(&crash, 2);
-	for (int history = 0; history < 4000; history++) {
+	for (int history = 0; history < 2000; history++) {
 		size_t len = 0, kept = SIZE_MAX;
 		uint64_t batches = random_below(&r, HISTORY_MAX + 1);
 
