@@ -83,7 +83,7 @@ bool node_send(struct node *n, unsigned to, enum net_class class, size_t len)
 	uint8_t *msg = mem_zalloc(len);
 	uint64_t number = n->next_out[to][class] + 1;
 
-	msg[0] = (uint8_t)class;
+	msg[0] = (uint8_t) class;
 	store_be64(msg + 1, number);
 	for (size_t i = 9; i < len; i++)
 		msg[i] = (uint8_t)(number + i);
@@ -323,7 +323,8 @@ static void *proxy_main(void *arg)
 
 		fds[0] = (struct pollfd){.fd = p->listen_fd, .events = POLLIN};
 		for (int i = 0; i < 2 * PAIRS_MAX; i++)
-			fds[1 + i] = (struct pollfd){.fd = pairs[i / 2].fd[i % 2], .events = POLLIN};
+			fds[1 + i] =
+				(struct pollfd){.fd = pairs[i / 2].fd[i % 2], .events = POLLIN};
 		poll(fds, MEM_COUNT(fds), 5);
 		bool cut = atomic_exchange(&p->cut, false);
 		for (int i = 0; i < 2 * PAIRS_MAX; i++) {
