@@ -83,6 +83,8 @@ struct link {
 	struct frame greet;
 	uint64_t pong_due; /* number to answer; 0: none */
 	uint64_t ping_number, ping_us, ponged;
+	uint64_t tended_us, heard_us; /* last keepalive; last_rx_us then */
+	unsigned silent;	      /* keepalives since then without a byte from the peer */
 	uint64_t burst_us;
 	unsigned burst;
 

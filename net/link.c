@@ -152,12 +152,12 @@ void link_free(struct link *l)
 /* Kills with the peer told at once, not when the keeper comes by. */
 static void break_link(struct link *l)
 {
-	link_kill(l);
 	if (l->state == LINK_OPEN) {
 		pthread_mutex_lock(&l->peer->lock);
 		peer_detach(l->peer, l);
 		pthread_mutex_unlock(&l->peer->lock);
 	}
+	link_kill(l);
 }
 
 static void refuse(struct link *l, int err)
