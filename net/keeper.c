@@ -52,6 +52,7 @@ static bool bury(struct link *l)
 	struct peer *p;
 
 	link_wait_receiver(l);
+	turn_forget(l);
 	p = l->peer; /* no callback sets it any more */
 	if (p != NULL) {
 		pthread_mutex_lock(&p->lock);

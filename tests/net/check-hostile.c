@@ -180,7 +180,6 @@ START_TEST(wrong_credentials)
 	} wrong[] = {
 		{&keys[2], &other},	    /* a validator of another chain */
 		{&keys[NODES_MAX], &chain}, /* an unknown key */
-		{&keys[1], &chain},	    /* the node's own */
 		{&keys[3], &chain},	    /* should have waited to be dialed */
 	};
 	uint64_t before = refused(&n[1]);
@@ -273,15 +272,19 @@ START_TEST(lying_length_prefix)
 	};
 
 	ck_assert_int_eq(CHANNEL_HANDSHAKE_MAX, 0x200);
+	/* The older, idle connection meets its deadline first, if deadlines were the reason. */
+	int idle = raw_connect(ports[1]);
 	for (size_t i = 0; i < MEM_COUNT(prefix); i++) {
 		uint64_t before = refused(&n[1]);
 		int fd = raw_connect(ports[1]);
 
 		raw_send(fd, prefix[i], 4);
 		ck_assert(raw_closed(fd)); /* without waiting for more */
+		ck_assert(raw_is_open(idle));
 		close(fd);
 		assert_refused(1, before);
 	}
+	close(idle);
 	assert_pair_works();
 }
 END_TEST
@@ -644,7 +647,7 @@ Suite *hostile_suite(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, wrong_credentials, 0, 4);
+	tcase_add_loop_test(t, wrong_credentials, 0, 3);
 	tcase_add_test(t, impostor_answers);
 	tcase_add_test(t, garbage);
 	tcase_add_test(t, lying_length_prefix);
