@@ -194,6 +194,16 @@ static void release_durable(struct driver *d)
 	}
 }
 
+/* Nothing to wait for: the common case of a host that syncs inline, without copies. */
+static void effect_at_once(struct driver *d, const struct output *out)
+{
+	for (uint32_t i = 0; i < out->message_count; i++)
+		if (!out->messages[i].before_durable)
+			d->host.send(d->host.ctx, &out->messages[i]);
+	for (uint32_t i = 0; i < out->final_count; i++)
+		d->host.final(d->host.ctx, &out->finals[i]);
+}
+
 static void take_effect(struct driver *d, const struct output *out, const struct input *in)
 {
 	for (uint32_t i = 0; i < out->message_count; i++)
@@ -206,14 +216,17 @@ static void take_effect(struct driver *d, const struct output *out, const struct
 		if (out->sync)
 			d->due_seq = out->write_seq;
 	}
-	if (out->message_count || out->final_count)
+	if (out->sync && durable_now)
+		d->durable_seq = out->write_seq;
+	if (!d->head && d->due_seq <= d->durable_seq)
+		effect_at_once(d, out);
+	else if (out->message_count || out->final_count)
 		keep_for_later(d, out);
 	for (uint32_t i = 0; i < out->rejected_count; i++)
 		d->host.rejected(d->host.ctx, &out->rejected[i]);
 	for (uint32_t i = 0; i < out->work_count; i++)
 		d->host.work(d->host.ctx, &out->works[i]);
 	if (out->sync && durable_now) {
-		d->durable_seq = out->write_seq;
 		struct input done = {.kind = INPUT_DURABLE,
 				     .now = in->now,
 				     .wall_ms = in->wall_ms,
