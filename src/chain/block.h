@@ -94,8 +94,15 @@ struct block {
 	struct block_tx {
 		enum tx_result result;
 		uint32_t offset, size; /* of the transaction's bytes inside body */
+		struct hash id;	       /* tx_id() of them */
 	} *tx;		    /* owned; tx_count entries */
 };
+
+/* The transaction id: HASH_TX over all its bytes. */
+static inline void tx_id(struct hash *out, struct slice tx)
+{
+	hash_tagged(out, HASH_TX, tx);
+}
 
 /* Checks form only: count, limits, no trailing bytes, tx_root, tx_count, body_size. No
  * signature is checked. *out has one reference. */

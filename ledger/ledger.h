@@ -1,0 +1,90 @@
+/* The ledger: accounts and key-value state, executed block by block.
+ *
+ * Blocks are executed speculatively, each on top of its parent's overlay, before anybody votes
+ * for them; finalising writes the overlay of a block into the store and drops every overlay
+ * that does not descend from it. The state root after a block is in its header.
+ *
+ * Deterministic: the same blocks give the same roots and results everywhere. Single-threaded,
+ * except where said. No clock. */
+#ifndef LEDGER_LEDGER_H
+#define LEDGER_LEDGER_H
+
+#include "ledger/proof.h"
+#include "ledger/store.h"
+#include "ledger/tx.h"
+
+#define LEDGER_OVERLAYS_MAX 1024 /* executed blocks that are not final yet */
+
+struct ledger; /* opaque */
+
+/* State root of the genesis balances: what genesis.state_root must be. */
+void ledger_genesis_root(const struct genesis *g, struct hash *out);
+
+/* Opens the state in s; an empty store gets the genesis state. ERR_WRONG_CHAIN if the store
+ * belongs to another chain, ERR_VERSION if newer. g, ctx and s outlive the ledger. */
+int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
+		const struct chain_ctx *ctx, const struct block *genesis_block, struct errmsg *m);
+void ledger_close(struct ledger *l);
+
+/* Newest finalised height whose state is in the store (may lag the final block on disk after a
+ * crash: the caller then executes and finalises the blocks above it again), its hash, root. */
+uint64_t ledger_height(const struct ledger *l);
+const struct hash *ledger_hash(const struct ledger *l);
+const struct hash *ledger_root(const struct ledger *l);
+
+/* Executes b on its parent's state and keeps the overlay under b's hash (again: no effect).
+ * verify: also check every transaction's signature that is not marked verified (below).
+ * ERR_NOT_FOUND: the parent was not executed. ERR_BUSY: LEDGER_OVERLAYS_MAX. Invalid by its
+ * bytes alone: ERR_BAD_SIGNATURE, or a decoding error. Invalid in this state: ERR_TX_*,
+ * ERR_BAD_STATE_ROOT (results or root differ from the header's). */
+int ledger_execute(struct ledger *l, const struct block *b, bool verify);
+bool ledger_executed(const struct ledger *l, const struct hash *block);
+/* Whether an error of ledger_execute() shows from the block's bytes alone, on any state. */
+bool ledger_error_is_by_bytes(int err);
+
+/* Makes the body of a child of parent out of candidates, in order, as far as the limits go. */
+struct ledger_candidate {
+	struct slice tx;
+	struct hash id;
+	/* out */
+	enum { CANDIDATE_LEFT, CANDIDATE_INCLUDED, CANDIDATE_REFUSED } fate;
+	int err; /* REFUSED: why it can never, or not now, be included on this chain */
+};
+struct ledger_built {
+	uint8_t *body; /* owned by the caller: mem_free */
+	size_t body_size;
+	uint32_t tx_count;
+	struct hash tx_root, state_root;
+};
+/* Candidates have verified signatures. The overlay is kept for the coming ledger_execute(). */
+int ledger_build(struct ledger *l, const struct hash *parent, uint64_t height, uint64_t time_ms,
+		 struct ledger_candidate *candidates, uint32_t count, struct ledger_built *out);
+
+/* b, executed, child of the newest finalised block, is final: puts state, tree, transaction
+ * index and applied height into batch (not written here) and drops competing overlays. */
+void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch *batch);
+
+/* Could tx enter a block on top of the final state? For admission: form and signature are
+ * checked by the caller. ERR_TX_*; ERR_EXISTS if this very transaction is final already. */
+int ledger_admit(struct ledger *l, const struct tx *tx, const struct hash *id);
+/* Signature of the transaction with this id was verified by the caller (bounded cache). */
+void ledger_mark_verified(struct ledger *l, const struct hash *id);
+
+/* Reads of final state; height <= ledger_height(), UINT64_MAX for the newest. Value goes to out
+ * (reset first); ERR_NOT_FOUND if absent, ERR_RANGE for a height above, ERR_STALE for a pruned
+ * one. proof (may be NULL) gets a proof of presence or absence under that height's root. */
+int ledger_get(struct ledger *l, struct slice state_key, uint64_t height, struct writer *out,
+	       struct writer *proof);
+/* Where a transaction is final. ERR_NOT_FOUND. */
+int ledger_find_tx(struct ledger *l, const struct hash *id, uint64_t *height, uint32_t *index);
+/* The sender's nonce window: highest used nonce (0 if none) and a bitmap of used ones below it;
+ * *suggested is a nonce that is free in the final state. */
+int ledger_nonce(struct ledger *l, const struct pubkey *sender, uint64_t *highest,
+		 uint64_t *suggested);
+
+struct ledger_stats {
+	uint64_t overlays, keys, senders, executed, tree_reads, tree_writes;
+};
+void ledger_stats(const struct ledger *l, struct ledger_stats *out);
+
+#endif

@@ -1,0 +1,258 @@
+/* The one interface of all consensus engines. Sans-I/O: no thread, clock, socket or disk.
+ *
+ *	engine_step(engine, &input, &output)
+ *
+ * One input in, one output out. The output's parts take effect in this order, which the driver
+ * (driver.h) enforces for node, simulator and lab alike:
+ *	1 writes to make durable   2 messages to send after that   3 blocks now final
+ *	4 work to do and report back   5 when to wake the engine
+ *
+ * Inputs are borrowed for the call; outputs live until the next call. Blocks in outputs are
+ * lent: hold what is kept. A step cannot fail: bytes from a peer that make no sense are counted
+ * and dropped. Times are microseconds of a monotonic clock, except wall_ms. */
+#ifndef CONSENSUS_ENGINE_H
+#define CONSENSUS_ENGINE_H
+
+#include "chain/evidence.h"
+#include "chain/genesis.h"
+#include "chain/term.h"
+
+struct engine; /* opaque; begins with struct engine_ops * */
+
+#define NO_VALIDATOR UINT16_MAX
+
+/* ---- configuration ---------------------------------------------------------------------- */
+
+struct engine_timing { /* microseconds */
+	uint64_t heartbeat;    /* default 50,000 */
+	uint64_t timeout_min;  /* election timeout, lower end: default 300,000 */
+	uint64_t timeout_max;  /* upper end: default 600,000 */
+	uint64_t timeout_cap;  /* of doubling: default 4,000,000 */
+};
+struct engine_config {
+	const struct chain_ctx *ctx;	 /* outlives the engine */
+	const struct genesis *genesis;	 /* outlives the engine */
+	struct block *genesis_block;	 /* held by the engine */
+	unsigned self;			 /* validator index */
+	struct keypair key;
+	struct engine_timing timing;
+	uint32_t pipeline;		 /* unfinal own blocks in flight: default 8, <= window */
+	uint64_t seed;			 /* of its randomised timers */
+	uint64_t now;
+};
+
+/* What was on disk. All empty at the first start. */
+struct engine_recovery {
+	struct slice votes[4];	 /* WRITE_VOTES slots as last written; empty if never */
+	struct block *final;	 /* newest final block known on disk (genesis if none); lent */
+	const struct cert *final_cert; /* of it; NULL for genesis */
+	/* Headers of final blocks, from final.height - count + 1 up to final, ascending, as many
+	 * as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
+	struct signed_header *headers;
+	uint32_t header_count;
+	/* Every stored block above the final height, in any order. Lent. */
+	struct block **blocks;
+	uint32_t block_count;
+};
+
+/* ---- inputs ------------------------------------------------------------------------------ */
+
+enum input_kind {
+	INPUT_TICK,	   /* time has passed; also after wake_at */
+	INPUT_MESSAGE,	   /* from an authenticated peer */
+	INPUT_SUBMIT,	   /* a client's transaction, form, signature and admission checked */
+	INPUT_DURABLE,	   /* all writes up to write_seq are durable */
+	INPUT_BUILT,	   /* answer to WORK_BUILD */
+	INPUT_EXECUTED,	   /* answer to WORK_EXECUTE */
+	INPUT_TXS_CHECKED, /* answer to WORK_CHECK_TXS */
+	INPUT_BLOCKS_READ, /* answer to WORK_READ */
+};
+
+struct pool_tx { /* a transaction with its id; bytes lent */
+	struct hash id;
+	struct slice bytes;
+};
+
+struct input {
+	enum input_kind kind;
+	uint64_t now;
+	uint64_t wall_ms;
+	union {
+		struct {
+			unsigned from;
+			struct slice bytes;
+		} message;
+		struct pool_tx submit;
+		uint64_t durable; /* write_seq */
+		struct {
+			uint64_t id;
+			int err; /* other than ERR_NONE: nothing was built */
+			struct slice body;
+			uint32_t tx_count;
+			struct hash tx_root, state_root;
+			/* ids of candidates that can never be included on this chain */
+			const struct hash *refused;
+			const int *refused_err;
+			uint32_t refused_count;
+		} built;
+		struct {
+			struct hash block;
+			int err;	/* ERR_NONE: valid, state root as in the header */
+			bool by_bytes;	/* err shows from the block's bytes alone */
+		} executed;
+		struct {
+			uint64_t id;
+			const int *err; /* for each transaction of the request, same order */
+			uint32_t count;
+		} txs_checked;
+		struct {
+			uint64_t id;
+			struct block **blocks; /* ascending, consecutive; lent */
+			uint32_t count;
+			const struct cert *cert; /* final, of the last block; NULL if none */
+			const struct term_cert *tc; /* of the last block's term; NULL if none */
+		} blocks_read;
+	};
+};
+
+/* ---- outputs ----------------------------------------------------------------------------- */
+
+enum write_kind {
+	WRITE_BLOCK,	/* block */
+	WRITE_VOTES,	/* bytes into slot 0..3 of the vote state */
+	WRITE_CERT,	/* final certificate of cert->ref.height */
+	WRITE_TC,	/* term certificate, kept by term */
+	WRITE_EVIDENCE, /* bytes, keyed by id */
+};
+struct write {
+	enum write_kind kind;
+	struct block *block;
+	unsigned slot;
+	struct slice bytes;
+	const struct cert *cert;
+	uint64_t term; /* WRITE_TC */
+	struct hash id;
+};
+
+enum message_class { CLASS_URGENT, CLASS_CONSENSUS, CLASS_BULK }; /* = enum net_class */
+struct message {
+	uint64_t to; /* bit i: validator i; never the sender itself */
+	enum message_class class;
+	uint8_t type;	     /* first byte of bytes, for counting */
+	bool before_durable; /* need not wait for this output's writes (protocol section 2) */
+	struct slice bytes;
+};
+
+struct final_block {
+	struct block *block;
+	const struct cert *cert; /* makes it final, itself or through a descendant */
+};
+
+enum work_kind {
+	WORK_BUILD,	/* make a body on top of parent from candidates */
+	WORK_EXECUTE,	/* check signatures, execute; the parent is executed or final */
+	WORK_CHECK_TXS, /* form, signature, admission */
+	WORK_READ,	/* read final blocks from disk, for a peer */
+};
+struct work {
+	enum work_kind kind;
+	uint64_t id;
+	struct block *block; /* EXECUTE; BUILD: the parent */
+	uint64_t time_ms;    /* BUILD */
+	const struct pool_tx *txs; /* BUILD: candidates; CHECK_TXS */
+	uint32_t tx_count;
+	uint64_t height;     /* READ: first one wanted */
+	uint32_t max_blocks; /* READ */
+	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */
+};
+
+struct rejected_tx {
+	struct hash id;
+	int err;
+};
+
+struct output {
+	const struct write *writes;
+	uint32_t write_count;
+	uint64_t write_seq; /* of these writes; report INPUT_DURABLE with it. Rising. */
+	bool sync;	    /* false: these writes may become durable with any later sync */
+	const struct message *messages;
+	uint32_t message_count;
+	const struct final_block *finals; /* ascending heights, no gap to the last final one */
+	uint32_t final_count;
+	const struct work *works;
+	uint32_t work_count;
+	const struct rejected_tx *rejected; /* transactions dropped from the pool */
+	uint32_t rejected_count;
+	uint64_t wake_at; /* UINT64_MAX: only on input */
+	const char *halt; /* not NULL: this replica must stop (diverged state); says why */
+};
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+void engine_step(struct engine *e, const struct input *in, struct output *out);
+void engine_free(struct engine *e);
+
+/* ERR_CORRUPT if the recovered state contradicts itself. */
+int engine_new_hybrid(struct engine **out, const struct engine_config *config,
+		      const struct engine_recovery *recovery, struct errmsg *m);
+
+enum engine_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
+const char *engine_role_name(enum engine_role r);
+
+/* Counters of one engine since it started; the coverage table of the simulator is made of
+ * them. Add at the end. */
+enum engine_counter {
+	COUNT_ELECTIONS_STARTED,  /* pre-vote rounds */
+	COUNT_ELECTIONS_WON,
+	COUNT_RULE_1,		  /* term votes granted by rule 1, 2, 3 (protocol section 3) */
+	COUNT_RULE_2,
+	COUNT_RULE_3,
+	COUNT_RULE_REFUSED,	  /* a valid position that none of the rules admits */
+	COUNT_PRE_VOTE_REFUSED,
+	COUNT_PRE_VOTE_IGNORED,	  /* the leader is alive */
+	COUNT_POSITION_INVALID,
+	COUNT_ONE_ROUND,	  /* blocks made final, by grade, at the leader */
+	COUNT_TWO_ROUND,
+	COUNT_QC_FORMED,
+	COUNT_QC_ADOPTED,	  /* a QC above the tip moved it */
+	COUNT_QC_DROPPED,	  /* a vote in a new term dropped a QC off the new chain */
+	COUNT_LOG_REPAIR,	  /* blocks of an older term given up for another chain */
+	COUNT_FETCHES,
+	COUNT_STRAY_RESCUED,	  /* leader asked for a new term because of a refusal */
+	COUNT_CHECKPOINTS,	  /* stable ones seen */
+	COUNT_EQUIVOCATIONS,	  /* proofs made */
+	COUNT_BAD_MESSAGES,	  /* malformed */
+	COUNT_BAD_SIGNATURES,
+	COUNT_STALE_MESSAGES,
+	COUNT_BLOCKS_REFUSED,	  /* invalid in our state or by time */
+	COUNT_POOL_FULL,
+	COUNT_RELAYS,
+	COUNT_RESTARTED_LEADER,	  /* came back into a term that it had led */
+	COUNTERS
+};
+const char *engine_counter_name(enum engine_counter c);
+
+struct engine_status {
+	enum engine_role role;
+	enum mode mode;
+	uint64_t term;
+	uint16_t leader; /* NO_VALIDATOR: unknown */
+	struct block_ref tip, final, stable;
+	struct block_ref base; /* of the accepted term certificate */
+	uint64_t tc_term;
+	uint32_t pool_count;
+	uint64_t pool_bytes;
+	uint64_t heard[VALIDATORS_MAX]; /* when each peer was last heard, 0 never */
+	uint64_t match[VALIDATORS_MAX]; /* leader: newest height each is known to have voted */
+	uint64_t counters[COUNTERS];
+};
+void engine_status(const struct engine *e, struct engine_status *out);
+
+/* Observed by the simulator's checkers: the accepted term certificate (lent). */
+const struct term_cert *engine_term_cert(const struct engine *e);
+
+#define POOL_TXS_MAX   65536
+#define POOL_BYTES_MAX (64u << 20)
+
+#endif

@@ -1,0 +1,74 @@
+/* One replica: engine, driver, ledger and store bound together. The node and the simulator run
+ * exactly this; they differ only in the host (clock, network, when a sync ends).
+ *
+ * Store layout, formats and recovery are in docs/wire-format.md. Single-threaded. */
+#ifndef REPLICA_REPLICA_H
+#define REPLICA_REPLICA_H
+
+#include "consensus/driver.h"
+#include "ledger/ledger.h"
+
+struct replica; /* opaque */
+
+struct replica_host {
+	void *ctx;
+	void (*send)(void *ctx, const struct message *m);
+	/* Everything written to the store so far must become durable: do it now and return true,
+	 * or return false and call replica_durable(seq) once store_sync() has been done. */
+	bool (*sync)(void *ctx, uint64_t seq);
+	/* A block is final and its effects are readable. results are in block->tx[i].result. */
+	void (*final)(void *ctx, struct block *b, const struct cert *cert);
+	void (*rejected)(void *ctx, const struct hash *tx_id, int err);
+	void (*halted)(void *ctx, const char *why);
+	uint64_t (*wall_ms)(void *ctx);
+};
+
+struct replica_config {
+	const struct genesis *genesis; /* outlives the replica */
+	struct store *store;	       /* outlives the replica; not closed by it */
+	unsigned self;
+	struct keypair key;
+	struct engine_timing timing; /* zeros: defaults */
+	uint32_t pipeline;	     /* 0: default */
+	uint64_t seed;
+	uint64_t now;
+	bool verify_txs; /* false in simulator runs whose clients are honest */
+	struct replica_host host;
+};
+
+/* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
+ * state and unfinal blocks. m says what is wrong and what to do. */
+int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m);
+void replica_close(struct replica *r);
+
+void replica_tick(struct replica *r, uint64_t now);
+uint64_t replica_wake_at(const struct replica *r);
+void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes);
+void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
+
+/* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
+ * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the
+ * pool is full. ERR_TX_*, ERR_BAD_SIGNATURE, decoding errors: refused for good. */
+int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
+		   struct hash *id);
+
+const struct chain_ctx *replica_ctx(const struct replica *r);
+struct ledger *replica_ledger(struct replica *r);
+void replica_status(const struct replica *r, struct engine_status *out);
+struct engine *replica_engine(struct replica *r);
+bool replica_halted(const struct replica *r);
+bool replica_tx_pending(const struct replica *r, const struct hash *id);
+
+/* Final blocks from the store. One reference; ERR_NOT_FOUND, ERR_CORRUPT. */
+int replica_block(struct replica *r, uint64_t height, struct block **out);
+/* Header of `height` with the headers up to the nearest certificate at or above it. */
+int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out);
+/* Complete documents; height UINT64_MAX: newest final height. */
+int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
+			struct proof_document *out);
+int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
+/* Evidence on disk, newest last: calls fn with each encoding. */
+void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice bytes),
+			   void *ctx);
+
+#endif
