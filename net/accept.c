@@ -79,6 +79,72 @@ static void slot_take(struct net *net, struct link *newcomer)
 	}
 }
 
+/* Strangers do the arithmetic of their handshakes one after the other, so that a flood of
+ * them keeps one core busy and not all of NNG's threads. */
+bool turn_take(struct link *l)
+{
+	struct net *net = l->net;
+
+	pthread_mutex_lock(&net->lock);
+	if (!l->turn && !net->turn_taken) {
+		net->turn_taken = true;
+		l->turn = true;
+	}
+	if (!l->turn) {
+		struct link **at = &net->turns;
+
+		while (*at != NULL)
+			at = &(*at)->turn_next;
+		*at = l;
+		l->turn_next = NULL;
+		l->waiting = true;
+	}
+	bool mine = l->turn;
+	pthread_mutex_unlock(&net->lock);
+	return mine;
+}
+
+void turn_pass(struct link *l)
+{
+	struct net *net = l->net;
+	struct link *next;
+	bool taken;
+
+	pthread_mutex_lock(&net->lock);
+	l->turn = false;
+	do {
+		next = net->turns;
+		if (next == NULL) {
+			net->turn_taken = false;
+			break;
+		}
+		net->turns = next->turn_next;
+		next->waiting = false;
+		next->turn = true;
+		atomic_fetch_add(&next->users, 1);
+		pthread_mutex_unlock(&net->lock);
+		taken = link_resume(next);
+		link_unuse(next);
+		pthread_mutex_lock(&net->lock);
+	} while (!taken); /* else that link may be gone by now */
+	pthread_mutex_unlock(&net->lock);
+}
+
+void turn_forget(struct link *l)
+{
+	struct net *net = l->net;
+
+	pthread_mutex_lock(&net->lock);
+	for (struct link **at = &net->turns; l->waiting; at = &(*at)->turn_next) {
+		if (*at == l) {
+			*at = l->turn_next;
+			l->waiting = false;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&net->lock);
+}
+
 void accept_next(struct net *net)
 {
 	pthread_mutex_lock(&net->lock);

@@ -64,7 +64,10 @@ struct link {
 	bool unproved;
 	uint64_t born_us;
 	uint32_t source[4]; /* address without port, IPv6 cut to its /64 */
-	bool spoke;	    /* a first handshake message has come */
+	bool spoke;	    /* something has come */
+	bool turn;	    /* may do the arithmetic of a handshake */
+	bool waiting;	    /* in net->turns */
+	struct link *turn_next;
 
 	/* receiving side */
 	enum link_state state;
@@ -83,6 +86,8 @@ struct link {
 	struct frame greet;
 	uint64_t pong_due; /* number to answer; 0: none */
 	uint64_t ping_number, ping_us, ponged;
+	uint64_t tended_us, heard_us; /* last keepalive; last_rx_us then */
+	unsigned silent;	      /* keepalives since then without a byte from the peer */
 	uint64_t burst_us;
 	unsigned burst;
 
@@ -140,6 +145,8 @@ struct net {
 	struct link *links;
 	unsigned unproved; /* accepted links among them that hold a handshake slot */
 	unsigned dying;	   /* dead ones, not yet freed */
+	bool turn_taken;
+	struct link *turns; /* waiting for it, first come first */
 	pthread_t keeper;
 };
 
@@ -150,7 +157,7 @@ struct link *link_new(struct net *net, nng_stream *stream, struct peer *dialed_t
 int link_start(struct link *l); /* begins the handshake; a failed link is dead, no more */
 void link_kill(struct link *l); /* from any thread, any number of times */
 void link_unuse(struct link *l);
-void link_resume(struct link *l);	 /* after a stall */
+bool link_resume(struct link *l);	 /* reads on; false: the keeper has stopped it */
 void link_wait_receiver(struct link *l); /* keeper only: no receive callback any more */
 void link_free(struct link *l);		 /* keeper only */
 
@@ -172,6 +179,9 @@ void peer_ready(struct peer *p); /* wakes the caller's thread */
 void on_accept(void *arg);
 void accept_next(struct net *net);
 void slot_release(struct link *l);
+bool turn_take(struct link *l); /* false: link_resume() comes when it is l's turn */
+void turn_pass(struct link *l);
+void turn_forget(struct link *l); /* keeper only */
 void handshake_refused(struct net *net, struct link *l, int err);
 
 /* keeper.c */

@@ -52,6 +52,7 @@ static bool bury(struct link *l)
 	struct peer *p;
 
 	link_wait_receiver(l);
+	turn_forget(l);
 	p = l->peer; /* no callback sets it any more */
 	if (p != NULL) {
 		pthread_mutex_lock(&p->lock);
@@ -144,22 +145,32 @@ static void kill_late(struct net *net, uint64_t now, bool all)
 	}
 }
 
+/* Once a keepalive interval. Counting intervals, not time, spares the links when it is this
+ * process that was stopped for a while. False: the peer is gone. */
+static bool keepalive(struct link *l, uint64_t now)
+{
+	uint64_t rx = atomic_load(&l->last_rx_us);
+
+	l->tended_us = now;
+	/* While stalled we do not listen, so there is nothing to hear. */
+	if (rx != l->heard_us || l->stalled)
+		l->silent = 0;
+	else if (++l->silent >= PATIENCE)
+		return false;
+	l->heard_us = rx;
+	l->ping_due = l->up;
+	return true;
+}
+
 /* p->lock is held; it is released when true is returned. */
 static bool tend_link(struct peer *p, struct link *l, uint64_t now)
 {
-	uint64_t keepalive_us = (uint64_t)p->net->keepalive_ms * 1000;
-
-	/* While stalled we do not listen, so there is nothing to hear. */
-	if (!l->stalled && now > atomic_load(&l->last_rx_us) + PATIENCE * keepalive_us) {
+	if (now >= l->tended_us + (uint64_t)p->net->keepalive_ms * 1000 && !keepalive(l, now)) {
 		peer_detach(p, l);
 		link_kill(l);
 		return false;
 	}
-	if (!l->up)
-		return false;
-	if (now >= l->ping_us + keepalive_us && !l->ping_due)
-		l->ping_due = true;
-	if (session_untold(&p->session))
+	if (l->up && session_untold(&p->session))
 		l->ack_due = true;
 	if (l->tx_busy || !(l->ping_due || l->ack_due))
 		return false;

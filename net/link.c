@@ -152,12 +152,12 @@ void link_free(struct link *l)
 /* Kills with the peer told at once, not when the keeper comes by. */
 static void break_link(struct link *l)
 {
-	link_kill(l);
 	if (l->state == LINK_OPEN) {
 		pthread_mutex_lock(&l->peer->lock);
 		peer_detach(l->peer, l);
 		pthread_mutex_unlock(&l->peer->lock);
 	}
+	link_kill(l);
 }
 
 static void refuse(struct link *l, int err)
@@ -292,6 +292,18 @@ static int decode(struct link *l)
 	return rc;
 }
 
+static bool decode_in_turn(struct link *l)
+{
+	bool stranger = l->state == LINK_HANDSHAKE && !l->dialed;
+
+	if (stranger && !turn_take(l))
+		return false;
+	l->rx_err = decode(l);
+	if (stranger)
+		turn_pass(l);
+	return true;
+}
+
 static void on_received(void *arg)
 {
 	struct link *l = arg;
@@ -301,7 +313,7 @@ static void on_received(void *arg)
 		break_link(l);
 		return;
 	}
-	if (count > 0) { /* 0: resumed after a stall */
+	if (count > 0) { /* 0: resumed */
 		l->rx_len += count;
 		atomic_store(&l->last_rx_us, clock_us());
 		if (l->state == LINK_HANDSHAKE) {
@@ -310,8 +322,8 @@ static void on_received(void *arg)
 			pthread_mutex_unlock(&l->net->lock);
 		}
 	}
-	if (l->rx_err == ERR_NONE)
-		l->rx_err = decode(l);
+	if (l->rx_err == ERR_NONE && !decode_in_turn(l))
+		return; /* link_resume() comes when it is our turn */
 	if (l->state == LINK_OPEN) {
 		/* What came whole before an offence counts. */
 		int applied = peer_apply(l->peer, l);
@@ -327,10 +339,12 @@ static void on_received(void *arg)
 		read_more(l);
 }
 
-void link_resume(struct link *l)
+bool link_resume(struct link *l)
 {
-	if (nng_aio_begin(l->recv_aio))
-		nng_aio_finish(l->recv_aio, 0);
+	if (!nng_aio_begin(l->recv_aio))
+		return false;
+	nng_aio_finish(l->recv_aio, 0);
+	return true;
 }
 
 int link_start(struct link *l)

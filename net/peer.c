@@ -71,6 +71,7 @@ int peer_adopt(struct peer *p, struct link *l)
 	l->greet_due = true;
 	l->tx_busy = true;
 	send_now(p, l);
+	keeper_wake(p->net); /* there is a link to look after */
 	return ERR_NONE;
 }
 

@@ -40,7 +40,7 @@ void node_open(struct node *n, unsigned i, unsigned count, uint16_t *ports,
 	for (unsigned j = 0; j < count; j++) {
 		peers[j].key = keys[j].pub;
 		peers[j].host = "127.0.0.1";
-		peers[j].port = ports[j];
+		peers[j].port = ports[j] ? ports[j] : 1; /* nobody listens there */
 		peers[j].dial = j > i;
 	}
 	if (config.identity == NULL)
@@ -83,7 +83,7 @@ bool node_send(struct node *n, unsigned to, enum net_class class, size_t len)
 	uint8_t *msg = mem_zalloc(len);
 	uint64_t number = n->next_out[to][class] + 1;
 
-	msg[0] = (uint8_t)class;
+	msg[0] = (uint8_t) class;
 	store_be64(msg + 1, number);
 	for (size_t i = 9; i < len; i++)
 		msg[i] = (uint8_t)(number + i);
@@ -163,14 +163,9 @@ bool run_until(struct node *nodes, unsigned count, bool (*done)(void *), void *a
 	return true;
 }
 
-struct all_up_arg {
-	struct node *nodes;
-	unsigned count;
-};
-
 static bool are_up(void *arg)
 {
-	struct all_up_arg *a = arg;
+	struct all_nodes *a = arg;
 
 	for (unsigned i = 0; i < a->count; i++)
 		for (unsigned j = 0; j < a->count; j++)
@@ -181,7 +176,7 @@ static bool are_up(void *arg)
 
 bool all_up(struct node *nodes, unsigned count)
 {
-	struct all_up_arg a = {nodes, count};
+	struct all_nodes a = {nodes, count};
 
 	return run_until(nodes, count, are_up, &a);
 }
@@ -211,6 +206,31 @@ void raw_send(int fd, const void *ptr, size_t len)
 		p += n;
 		len -= (size_t)n;
 	}
+}
+
+bool raw_recv(int fd, void *ptr, size_t len)
+{
+	uint8_t *p = ptr;
+
+	while (len > 0) {
+		struct pollfd poller = {.fd = fd, .events = POLLIN};
+
+		if (poll(&poller, 1, HANG_S * 1000) <= 0)
+			abort();
+		ssize_t n = recv(fd, p, len, 0);
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+bool raw_is_open(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
 }
 
 bool raw_closed(int fd)
@@ -263,11 +283,16 @@ static bool pass(struct proxy *p, struct pair *pair, int from)
 	uint8_t buf[16384];
 	ssize_t n = recv(pair->fd[from], buf, sizeof(buf), MSG_DONTWAIT);
 
-	if (n < 0)
-		return errno == EAGAIN;
-	if (n == 0)
+	if (n < 0 && errno == EAGAIN)
+		return true;
+	if (atomic_load(&p->mute) && n <= 0) { /* half of it is left */
+		close(pair->fd[from]);
+		pair->fd[from] = -1;
+		return true;
+	}
+	if (n <= 0)
 		return false;
-	if (atomic_load(&p->mute))
+	if (atomic_load(&p->mute) || pair->fd[1 - from] < 0)
 		return true;
 	if (from == 0)
 		keep(p, buf, (size_t)n);
@@ -286,8 +311,10 @@ static bool pass(struct proxy *p, struct pair *pair, int from)
 
 static void close_pair(struct pair *pair)
 {
-	close(pair->fd[0]);
-	close(pair->fd[1]);
+	if (pair->fd[0] >= 0)
+		close(pair->fd[0]);
+	if (pair->fd[1] >= 0)
+		close(pair->fd[1]);
 	pair->fd[0] = pair->fd[1] = -1;
 }
 
@@ -299,7 +326,7 @@ static void take_connection(struct proxy *p, struct pair *pairs)
 	if (fd < 0)
 		return;
 	for (int i = 0; i < PAIRS_MAX; i++) {
-		if (pairs[i].fd[0] >= 0)
+		if (pairs[i].fd[0] >= 0 || pairs[i].fd[1] >= 0)
 			continue;
 		pairs[i].fd[0] = fd;
 		pairs[i].fd[1] = raw_connect(p->target);
@@ -323,22 +350,22 @@ static void *proxy_main(void *arg)
 
 		fds[0] = (struct pollfd){.fd = p->listen_fd, .events = POLLIN};
 		for (int i = 0; i < 2 * PAIRS_MAX; i++)
-			fds[1 + i] = (struct pollfd){.fd = pairs[i / 2].fd[i % 2], .events = POLLIN};
+			fds[1 + i] =
+				(struct pollfd){.fd = pairs[i / 2].fd[i % 2], .events = POLLIN};
 		poll(fds, MEM_COUNT(fds), 5);
 		bool cut = atomic_exchange(&p->cut, false);
 		for (int i = 0; i < 2 * PAIRS_MAX; i++) {
 			struct pair *pair = &pairs[i / 2];
 
-			if (pair->fd[0] >= 0 &&
-			    (cut || (fds[1 + i].revents && !pass(p, pair, i % 2))))
+			if (cut || (pair->fd[i % 2] >= 0 && fds[1 + i].revents &&
+				    !pass(p, pair, i % 2)))
 				close_pair(pair);
 		}
 		if (fds[0].revents)
 			take_connection(p, pairs);
 	}
 	for (int i = 0; i < PAIRS_MAX; i++)
-		if (pairs[i].fd[0] >= 0)
-			close_pair(&pairs[i]);
+		close_pair(&pairs[i]);
 	return NULL;
 }
 

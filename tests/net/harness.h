@@ -41,12 +41,18 @@ bool node_take(struct node *n, int wait_ms);
 
 /* Runs all nodes until done(arg); false when it takes absurdly long (a hang, not a verdict). */
 bool run_until(struct node *nodes, unsigned count, bool (*done)(void *), void *arg);
+struct all_nodes {
+	struct node *nodes;
+	unsigned count;
+};
 bool all_up(struct node *nodes, unsigned count);
 
 /* Raw sockets */
 int raw_connect(uint16_t port);
 void raw_send(int fd, const void *ptr, size_t len);
-bool raw_closed(int fd); /* waits until the other end has closed */
+bool raw_recv(int fd, void *ptr, size_t len); /* false: closed first */
+bool raw_closed(int fd);		      /* waits until the other end has closed */
+bool raw_is_open(int fd);
 uint64_t refused(const struct node *n);
 struct net_peer_stats stats_of(const struct node *n, unsigned peer);
 
@@ -57,7 +63,7 @@ struct proxy {
 	uint16_t target;
 	pthread_t thread;
 	atomic_bool stop;
-	atomic_bool mute;	 /* swallows what both sides send, keeps the connections */
+	atomic_bool mute;	 /* swallows what both sides send, closing included */
 	atomic_bool cut;	 /* closes all connections once */
 	atomic_llong flip_after; /* flips a bit in this many bytes from now; -1: none */
 	atomic_uint connections;
