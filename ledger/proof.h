@@ -18,7 +18,7 @@
 #define STATE_PROOF_LEVELS_MAX 64
 #define STATE_PROOF_SIZE_MAX   (64u << 10)
 
-/* Canonical bytes; made by ledger_prove(). Decoded and checked in one go: ERR_NONE if under
+/* Canonical bytes; made by ledger_get(). Decoded and checked in one go: ERR_NONE if under
  * root the state key has exactly this value, or (value == NULL) is absent. ERR_BAD_PROOF or a
  * decoding error otherwise. */
 int state_proof_check(struct slice proof, const struct hash *root, struct slice state_key,

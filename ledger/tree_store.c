@@ -1,0 +1,152 @@
+/* Node records: what of the tree is on disk. */
+#include "base/mem.h"
+#include "ledger/tree_private.h"
+
+/* (version, path): writes ascend, which suits the log-structured store; a node is one exact get
+ * because its parent names its version; and a version's nodes lie together for pruning. */
+#define NODE_KEY_MAX (8 + 1 + HASH_SIZE)
+
+static struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version,
+			     const struct hash *path, unsigned depth)
+{
+	size_t len = (depth + 1) / 2;
+	store_be64(buf, version);
+	buf[8] = (uint8_t)depth;
+	memcpy(buf + 9, path->b, len);
+	if (depth & 1)
+		buf[9 + len - 1] &= 0xf0;
+	return slice_of(buf, 9 + len);
+}
+
+static void node_encode(struct writer *w, const struct tree_node *n)
+{
+	const struct tree_slot *s = n->slot;
+	writer_reset(w);
+	writer_u16(w, n->present);
+	writer_u16(w, n->leaves);
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		if (slot_is_leaf(n, i)) {
+			writer_hash(w, &s->leaf->key);
+			writer_hash(w, &s->leaf->value_hash);
+		} else {
+			writer_hash(w, &s->hash);
+		}
+		writer_u64(w, s->version);
+		s++;
+	}
+}
+
+static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
+{
+	struct hash key, value_hash;
+	s->node = NULL;
+	if (is_leaf) {
+		reader_hash(r, &key);
+		reader_hash(r, &value_hash);
+		tree_leaf_hash(&s->hash, &key, &value_hash);
+		s->leaf = leaf_new(t, &key, &value_hash);
+	} else {
+		reader_hash(r, &s->hash);
+	}
+	s->version = reader_u64(r);
+}
+
+static int node_decode(struct tree *t, struct slice record, uint64_t version,
+		       struct tree_node **out)
+{
+	struct reader r;
+	reader_init(&r, record);
+	uint16_t present = reader_u16(&r), leaves = reader_u16(&r);
+	if (r.err || (leaves & ~present) != 0)
+		return ERR_CORRUPT;
+	struct tree_node *n = node_new(t, present, leaves);
+	struct tree_slot *s = n->slot;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		slot_decode(t, &r, s, slot_is_leaf(n, i));
+		if (s->version > version)
+			reader_fail(&r, ERR_CORRUPT);
+		s++;
+	}
+	if (reader_finish(&r)) {
+		tree_drop(t, n);
+		return ERR_CORRUPT;
+	}
+	*out = n;
+	return ERR_NONE;
+}
+
+static int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
+		     struct tree_node **out)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	struct slice key = node_key(buf, version, path, depth);
+	int err = store_get(t->store, STORE_TREE, key, &t->scratch);
+	t->reads++;
+	return err ? err : node_decode(t, writer_slice(&t->scratch), version, out);
+}
+
+int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
+	       unsigned depth, struct tree_node **out)
+{
+	struct tree_slot *s = &n->slot[i];
+	struct tree_node *child;
+	struct hash h;
+	if (s->node) {
+		*out = s->node;
+		return ERR_NONE;
+	}
+	int err = node_load(t, s->version, key, depth, &child);
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	tree_hash(&h, child);
+	if (!hash_equal(&h, &s->hash)) {
+		tree_drop(t, child);
+		return ERR_CORRUPT;
+	}
+	s->node = child;
+	*out = child;
+	return ERR_NONE;
+}
+
+int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, struct hash *hash)
+{
+	static const struct hash no_path;
+	int err = node_load(t, version, &no_path, 0, out);
+	if (!err)
+		tree_hash(hash, *out);
+	return err;
+}
+
+static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
+		       struct hash *path, unsigned depth, struct store_batch *batch)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	const struct tree_slot *s = n->slot;
+	node_encode(&t->scratch, n);
+	store_batch_put(batch, STORE_TREE, node_key(buf, version, path, depth),
+			writer_slice(&t->scratch));
+	t->writes++;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		if (!slot_is_leaf(n, i) && s->version == version) {
+			uint8_t *b = &path->b[depth / 2];
+			uint8_t old = *b;
+			*b = (uint8_t)(depth & 1 ? (old & 0xf0) | i : i << 4);
+			write_node(t, s->node, version, path, depth + 1, batch);
+			*b = old;
+		}
+		s++;
+	}
+}
+
+void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
+		struct store_batch *batch)
+{
+	struct hash path = {0};
+	write_node(t, root, version, &path, 0, batch);
+}
