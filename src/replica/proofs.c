@@ -1,23 +1,6 @@
 /* What a replica shows of its final chain: blocks, certified headers, proof documents. */
 #include "replica/private.h"
 
-int replica_block(struct replica *r, uint64_t height, struct block **out)
-{
-	if (height == 0) {
-		*out = block_hold(r->genesis_block);
-		return ERR_NONE;
-	}
-	struct record_key k;
-	struct hash hash;
-	int err = store_get(r->store, STORE_BLOCKS, key_final(&k, height), &r->scratch);
-	if (err)
-		return err;
-	if (r->scratch.len != HASH_SIZE)
-		return ERR_CORRUPT;
-	memcpy(hash.b, r->scratch.buf, HASH_SIZE);
-	return records_block(r, height, &hash, out);
-}
-
 int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out)
 {
 	*out = (struct certified_header){0};

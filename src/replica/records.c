@@ -93,6 +93,23 @@ int records_block(struct replica *r, uint64_t height, const struct hash *hash,
 	return ERR_NONE;
 }
 
+int replica_block(struct replica *r, uint64_t height, struct block **out)
+{
+	if (height == 0) {
+		*out = block_hold(r->genesis_block);
+		return ERR_NONE;
+	}
+	struct record_key k;
+	struct hash hash;
+	int err = store_get(r->store, STORE_BLOCKS, key_final(&k, height), &r->scratch);
+	if (err)
+		return err;
+	if (r->scratch.len != HASH_SIZE)
+		return ERR_CORRUPT;
+	memcpy(hash.b, r->scratch.buf, HASH_SIZE);
+	return records_block(r, height, &hash, out);
+}
+
 static int decode_cert(struct slice bytes, struct cert *out)
 {
 	struct reader rd;
