@@ -97,6 +97,29 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 	}
 }
 
+/* Blocks that a restarted replica finds final on its disk: a certificate may have been written
+ * right before the crash that kept it from being reported. */
+void check_recovered(struct sim *s, unsigned node)
+{
+	struct replica *r = s->node[node].replica;
+	uint64_t height = ledger_height(replica_ledger(r));
+	if (height < s->log_len && !hash_equal(&s->log[height].hash, ledger_hash(replica_ledger(r))))
+		sim_violation(s, SIM_SAFETY, "[S4] fork: replica %u restarts with another block "
+					     "at height %llu",
+			      node, (unsigned long long)height);
+	while (s->log_len <= height && !s->stopped) {
+		struct block *b;
+		if (replica_block(r, s->log_len, &b)) {
+			sim_violation(s, SIM_SAFETY, "replica %u lost final block %zu", node,
+				      s->log_len);
+			return;
+		}
+		note_header(s, &b->sh.h, &b->hash);
+		new_final_block(s, b);
+		block_drop(b);
+	}
+}
+
 /* [S3] The base of a term certificate contains every final block of lower terms. */
 void check_term_cert(struct sim *s, unsigned node)
 {

@@ -49,7 +49,7 @@ static void done(struct sim *s, unsigned i)
 	s->result->acknowledged++;
 	check_acknowledged(s, &c->id);
 	if (!s->draining)
-		schedule(s, i, s->options.calm ? 1 : random_between(&s->random, 1, 2000));
+		schedule(s, i, s->options.calm ? 1 : random_between(&s->random, 1, 80000));
 }
 
 void client_act(struct sim *s, unsigned i)

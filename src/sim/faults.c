@@ -110,7 +110,7 @@ void faults_next(struct sim *s)
 	case FAULTS:
 		break;
 	}
-	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 5000, 400000),
+	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 5000, 300000),
 				   .kind = EVENT_FAULT});
 }
 
@@ -147,7 +147,7 @@ void faults_begin(struct sim *s)
 {
 	s->faults_on = true;
 	s->loss_per_mille = 2;
-	sim_push(s, (struct event){.at = s->now + SECOND, .kind = EVENT_FAULT});
+	sim_push(s, (struct event){.at = s->now + SECOND / 20, .kind = EVENT_FAULT});
 }
 
 void faults_end(struct sim *s)

@@ -195,6 +195,7 @@ void sim_start_node(struct sim *s, unsigned i)
 		return;
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
+	check_recovered(s, i);
 	replica_tick(node->replica, s->now);
 	after_step(s, i);
 }
@@ -278,6 +279,24 @@ static void handle(struct sim *s, struct event *e)
 		return;
 	}
 	after_step(s, e->node);
+}
+
+/* With --trace: where everybody stands when a run fails. */
+static void trace_status(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		struct engine_status e;
+		if (!s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &e);
+		printf("node %u: %s, term %llu, certificate of term %llu by %u, tip (%llu, %llu), "
+		       "final %llu, pool %u\n",
+		       i, engine_role_name(e.role), (unsigned long long)e.term,
+		       (unsigned long long)e.tc_term,
+		       engine_term_cert(replica_engine(s->node[i].replica))->leader,
+		       (unsigned long long)e.tip.term, (unsigned long long)e.tip.height,
+		       (unsigned long long)e.final.height, e.pool_count);
+	}
 }
 
 static bool level(const struct sim *s)
@@ -386,6 +405,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	loop(s);
 	if (!s->stopped)
 		check_end(s);
+	if (s->options.trace)
+		trace_status(s);
 	result->virtual_us = s->now;
 	result->decisions = s->log_len - 1;
 	for (unsigned i = 0; i < s->n; i++)

@@ -105,6 +105,7 @@ void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, in
 void check_begin(struct sim *s, const struct block *genesis);
 void check_free(struct sim *s);
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
+void check_recovered(struct sim *s, unsigned node);
 void check_term_cert(struct sim *s, unsigned node);
 void check_note_blocks(struct sim *s, const struct message *m);
 void check_acknowledged(struct sim *s, const struct hash *id);
