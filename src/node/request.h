@@ -51,6 +51,7 @@ struct outcome {
 	struct finality *finality;
 	uint32_t block, index;	    /* in finality */
 	struct proof_document *doc; /* owned */
+	uint64_t since;		    /* submitted */
 	/* loop thread: others that wait for the same transaction, and whose this is */
 	struct outcome *next;
 	struct request *request;
@@ -93,6 +94,7 @@ struct request {
 	struct slice *evidence; /* owned copies */
 	uint32_t evidence_count;
 	/* loop thread */
+	bool listed;
 	uint32_t waiting; /* outcomes that are WAITING */
 	TAILQ_ENTRY(request) link;
 };

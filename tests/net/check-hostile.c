@@ -337,6 +337,7 @@ START_TEST(idle_connections_do_not_lock_out)
 	for (int i = 0; i < IDLE; i++)
 		fds[i] = raw_connect(ports[1]);
 	ck_assert(raw_closed(fds[0]));
+	ck_assert(raw_is_open(fds[IDLE - 1]));
 	/* the pair is cut and comes back, though all slots are taken */
 	net_block(n[0].net, 1, true);
 	net_block(n[0].net, 1, false);

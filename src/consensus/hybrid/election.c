@@ -162,11 +162,20 @@ void campaign(struct hybrid *h)
 	entitlement_free(&why);
 }
 
+/* Grants that name an older TC than this do not count (section 3). The rule keeps hoarded
+ * pre-votes from disturbing a leader; who has no live leader takes any, or replicas that
+ * entered terms by grants older than the newest TC could never be followed
+ * (docs/decisions/0003-stale-grants.md). */
+static uint64_t oldest_grant(const struct hybrid *h)
+{
+	return leader_is_alive(h) && !h->timed_out_on_work ? h->tc.term : 0;
+}
+
 void on_pre_vote(struct hybrid *h, unsigned from, const struct grant *g)
 {
 	struct election *e = &h->election;
 	if (e->phase != ELECTION_PRE_VOTE || g->term != e->term || g->candidate != h->self ||
-	    g->signer != from || g->newest_tc < h->tc.term) {
+	    g->signer != from || g->newest_tc < oldest_grant(h)) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
@@ -322,7 +331,7 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 		   why->candidate != from) {
 		return false;
 	}
-	if (entitlement_check(why, h->ctx, h->tc.term)) {
+	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return false;
 	}
@@ -375,6 +384,8 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		h->counters[COUNT_POSITION_INVALID]++;
 		return;
 	}
+	if (m->position.tc.term < m->term)
+		learn_tc(h, &m->position.tc); /* else our grants would name an older one */
 	int rule = rule_admits(h, &m->position);
 	if (!rule) {
 		h->counters[COUNT_RULE_REFUSED]++;
@@ -414,7 +425,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	if (m->proof.term <= h->term || why->term <= h->term ||
 	    (why->term != m->proof.term && why->term + 1 != m->proof.term))
 		return;
-	if (entitlement_check(why, h->ctx, h->tc.term)) {
+	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}

@@ -49,6 +49,17 @@ static void recover_blocks(struct hybrid *h, const struct engine_recovery *rec)
 	mem_free(sorted);
 }
 
+/* The tip's block is on disk: in the log, or on a branch that finality has cut off since. */
+static bool tip_is_stored(const struct hybrid *h, const struct engine_recovery *rec)
+{
+	if (h->tip.height <= rec->final->sh.h.height)
+		return true;
+	for (uint32_t i = 0; i < rec->block_count; i++)
+		if (hash_equal(&rec->blocks[i]->hash, &h->tip.hash))
+			return true;
+	return false;
+}
+
 int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct errmsg *m)
 {
 	uint32_t below =
@@ -60,7 +71,7 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	if (err)
 		return err;
 	recover_blocks(h, rec);
-	if (h->tip.height > rec->final->sh.h.height && !log_find(&h->log, &h->tip.hash)) {
+	if (!tip_is_stored(h, rec)) {
 		char hex[HASH_HEX_SIZE];
 		return err_set(m, ERR_CORRUPT,
 			       "block %s at height %llu, for which this validator voted, is "
