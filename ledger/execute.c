@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #define ARENA_CHUNK (16u << 10)
+#define BUCKETS_MIN 256
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -63,6 +64,7 @@ void overlay_free(struct tree *t, struct overlay *o)
 		tree_leaf_drop(t, o->changes[i].leaf);
 	mem_free(o->changes);
 	mem_free(o->key_bytes);
+	writer_free(&o->stale);
 	tree_drop(t, o->root);
 	mem_free(o);
 }
@@ -70,21 +72,29 @@ void overlay_free(struct tree *t, struct overlay *o)
 void execution_init(struct execution *x, struct tree *t, const struct genesis *g)
 {
 	*x = (struct execution){.tree = t, .genesis = g};
-	map_init(&x->entries, 0);
+	/* Keys are chosen by clients, who must not know the seed. It reaches no result. */
+	crypto_random(&x->seed, sizeof(x->seed));
+	x->bucket_count = BUCKETS_MIN;
+	x->buckets = mem_array(x->bucket_count, sizeof(*x->buckets));
 }
 
 void execution_free(struct execution *x)
 {
-	map_free(&x->entries);
+	mem_free(x->buckets);
 	arena_free(&x->arena);
 	mem_free(x->undo);
 }
 
+static struct entry **bucket_of(struct execution *x, const struct hash *key)
+{
+	uint64_t k = (load_be64(key->b) ^ x->seed) * UINT64_C(0x9e3779b97f4a7c15);
+	return &x->buckets[(k ^ k >> 32) & (x->bucket_count - 1)];
+}
+
 void execution_begin(struct execution *x, const struct overlay *parent, uint64_t height)
 {
-	map_free(&x->entries);
-	/* Keys are chosen by clients: the seed is not theirs to know, and reaches no result. */
-	map_init(&x->entries, load_be64(parent->root_hash.b) ^ (uint64_t)(uintptr_t)x);
+	for (struct entry *e = x->first; e; e = e->next)
+		*bucket_of(x, &e->key) = NULL;
 	arena_reset(&x->arena);
 	x->parent = parent;
 	x->height = height;
@@ -98,17 +108,33 @@ void execution_begin(struct execution *x, const struct overlay *parent, uint64_t
 
 /* ---- entries ----------------------------------------------------------------------------- */
 
+static void grow_buckets(struct execution *x)
+{
+	mem_free(x->buckets);
+	x->bucket_count *= 4;
+	x->buckets = mem_array(x->bucket_count, sizeof(*x->buckets));
+	for (struct entry *e = x->first; e; e = e->next) {
+		struct entry **b = bucket_of(x, &e->key);
+		e->chained = *b;
+		*b = e;
+	}
+}
+
 /* state_key is copied if it is new. */
 static struct entry *entry_of(struct execution *x, struct slice state_key)
 {
 	struct hash key;
 	tree_key(&key, state_key);
-	struct entry *e = map_get(&x->entries, key.b);
-	if (e)
-		return e;
-	e = arena_alloc(&x->arena, sizeof(*e));
-	*e = (struct entry){.key = key, .state_key = arena_copy(&x->arena, state_key)};
-	map_put(&x->entries, key.b, e);
+	for (struct entry *e = *bucket_of(x, &key); e; e = e->chained)
+		if (hash_equal(&e->key, &key))
+			return e;
+	if (x->entry_count >= x->bucket_count)
+		grow_buckets(x);
+	struct entry *e = arena_alloc(&x->arena, sizeof(*e));
+	struct entry **bucket = bucket_of(x, &key);
+	*e = (struct entry){
+		.key = key, .state_key = arena_copy(&x->arena, state_key), .chained = *bucket};
+	*bucket = e;
 	*x->last = e;
 	x->last = &e->next;
 	x->entry_count++;
@@ -241,40 +267,37 @@ static void entry_put_u64(struct execution *x, struct entry *e, uint64_t v)
 /* ---- transactions ------------------------------------------------------------------------ */
 
 /* The sender's window; empty if it has none. */
-static int sender_window(struct execution *x, const struct pubkey *sender, struct entry **out,
-			 struct slice *value)
+static int sender_window(struct execution *x, struct entry *e, struct slice *value)
 {
-	*out = pubkey_entry(x, STATE_NS_NONCE, sender);
-	int err = entry_value(x, *out, value);
-	if (!err && (*out)->present && value->len != nonce_window_size(&x->genesis->limits))
+	int err = entry_value(x, e, value);
+	if (!err && e->present && value->len != nonce_window_size(&x->genesis->limits))
 		err = ERR_CORRUPT;
 	return err;
 }
 
-int execution_check(struct execution *x, const struct tx *tx)
+int execution_check(struct execution *x, const struct tx *tx, struct entry **sender)
 {
 	const struct genesis_limits *limits = &x->genesis->limits;
-	struct entry *e;
 	struct slice window;
 	int err = expiry_check(tx->expiry, x->height, limits);
 	if (err)
 		return err;
 	if (!sender_allowed(x->genesis, &tx->sender))
 		return ERR_TX_SENDER;
-	err = sender_window(x, &tx->sender, &e, &window);
+	*sender = pubkey_entry(x, STATE_NS_NONCE, &tx->sender);
+	err = sender_window(x, *sender, &window);
 	if (err)
 		return err;
-	if (!e->present && x->genesis->open && x->senders >= limits->senders_max)
+	if (!(*sender)->present && x->genesis->open && x->senders >= limits->senders_max)
 		return ERR_TX_SENDER;
 	return nonce_check(window, tx->nonce, limits->nonce_window);
 }
 
-static int use_nonce(struct execution *x, const struct tx *tx)
+static int use_nonce(struct execution *x, const struct tx *tx, struct entry *e)
 {
 	size_t size = nonce_window_size(&x->genesis->limits);
-	struct entry *e;
 	struct slice old;
-	int err = sender_window(x, &tx->sender, &e, &old);
+	int err = sender_window(x, e, &old);
 	if (err)
 		return err;
 	if (!e->present)
@@ -353,7 +376,8 @@ static int run_op(struct execution *x, const struct tx *tx, const struct op *op,
 	return ERR_RANGE;
 }
 
-int execution_run(struct execution *x, const struct tx *tx, enum tx_result *result)
+int execution_run(struct execution *x, const struct tx *tx, struct entry *sender,
+		  enum tx_result *result)
 {
 	struct reader r;
 	struct op op;
@@ -368,7 +392,7 @@ int execution_run(struct execution *x, const struct tx *tx, enum tx_result *resu
 	}
 	if (*result != TX_OK)
 		undo_all(x);
-	return use_nonce(x, tx);
+	return use_nonce(x, tx, sender);
 }
 
 /* ---- the end of the block ---------------------------------------------------------------- */
@@ -394,6 +418,16 @@ static size_t collect(struct execution *x, struct tree_change *changes)
 	}
 	qsort(changes, count, sizeof(*changes), compare_changes);
 	return count;
+}
+
+/* Values that the block replaces or deletes. */
+static void keep_stale(struct overlay *o, const struct tree_change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct entry *e = changes[i].tag;
+		if (changes[i].effective && changes[i].replaces)
+			tree_stale_value(&o->stale, e->state_key, changes[i].old_version);
+	}
 }
 
 /* Keeps what finalising writes: leaves and state keys of the values that changed. */
@@ -441,10 +475,12 @@ int execution_end(struct execution *x, struct overlay **out)
 	o->senders = x->senders;
 	o->root_hash = parent->root_hash;
 	int err = tree_update(x->tree, parent->root, x->height, changes, count, &o->root,
-			      &o->root_hash, &added);
+			      &o->root_hash, &added, x->prune ? &o->stale : NULL);
 	if (!err) {
 		o->keys = parent->keys + (uint64_t)added;
 		keep_changes(o, changes, count);
+		if (x->prune)
+			keep_stale(o, changes, count);
 	}
 	for (size_t i = 0; i < count; i++)
 		if (changes[i].leaf)
@@ -452,6 +488,7 @@ int execution_end(struct execution *x, struct overlay **out)
 	if (changes != few)
 		mem_free(changes);
 	if (err) {
+		writer_free(&o->stale);
 		mem_free(o);
 		o = NULL;
 	}

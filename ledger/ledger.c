@@ -5,6 +5,36 @@
 #define BODY_HEAD_SIZE 4
 #define BODY_TX_SIZE   (1 + 4)
 
+static size_t bucket_of(const struct hash *block)
+{
+	return load_be64(block->b) % LEDGER_BUCKETS;
+}
+
+static struct overlay *overlay_of(const struct ledger *l, const struct hash *block)
+{
+	struct overlay *o = l->overlays[bucket_of(block)];
+	while (o && !hash_equal(&o->block, block))
+		o = o->chained;
+	return o;
+}
+
+static void overlay_add(struct ledger *l, struct overlay *o)
+{
+	struct overlay **bucket = &l->overlays[bucket_of(&o->block)];
+	o->chained = *bucket;
+	*bucket = o;
+	l->overlay_count++;
+}
+
+static void overlay_remove(struct ledger *l, struct overlay *o)
+{
+	struct overlay **link = &l->overlays[bucket_of(&o->block)];
+	while (*link != o)
+		link = &(*link)->chained;
+	*link = o->chained;
+	l->overlay_count--;
+}
+
 void ledger_genesis_root(const struct genesis *g, struct hash *out)
 {
 	struct tree t;
@@ -26,7 +56,12 @@ void ledger_genesis_root(const struct genesis *g, struct hash *out)
 static void put_state(struct ledger *l, struct overlay *o, struct store_batch *batch)
 {
 	const struct ledger_meta meta = {
-		.height = o->height, .block = o->block, .root = o->root_hash, .keys = o->keys};
+		.height = o->height,
+		.block = o->block,
+		.root = o->root_hash,
+		.keys = o->keys,
+		.oldest = l->oldest,
+	};
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
 		tree_write_value(&l->tree, slice_of(o->key_bytes + c->key_offset, c->key_len),
@@ -101,6 +136,7 @@ static int open_existing(struct ledger *l, const struct ledger_meta *meta, struc
 	o->height = meta->height;
 	o->block = meta->block;
 	o->keys = meta->keys;
+	l->oldest = meta->oldest;
 	int err = tree_load_root(&l->tree, meta->height, &o->root, &o->root_hash);
 	if (err) {
 		mem_free(o);
@@ -134,9 +170,9 @@ int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
 	l->store = s;
 	l->genesis = g;
 	l->ctx = ctx;
+	l->history = LEDGER_HISTORY_ALL;
 	tree_init(&l->tree, s, TREE_CACHE_BYTES);
 	execution_init(&l->execution, &l->tree, g);
-	map_init(&l->overlays, seed);
 	map_init(&l->verified.ids, seed);
 	int err = meta_get(s, ctx, &meta, m);
 	if (err == ERR_NOT_FOUND)
@@ -144,12 +180,24 @@ int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
 	else if (!err)
 		err = open_existing(l, &meta, m);
 	if (err) {
+		if (l->final)
+			overlay_free(&l->tree, l->final);
+		l->final = NULL;
 		ledger_close(l);
 		return err;
 	}
-	map_put(&l->overlays, l->final->block.b, l->final);
+	overlay_add(l, l->final);
 	*out = l;
 	return ERR_NONE;
+}
+
+void ledger_set_history(struct ledger *l, uint64_t heights)
+{
+	invariant(l->overlay_count == 1);
+	if (heights != 0 && heights < LEDGER_HISTORY_MIN)
+		heights = LEDGER_HISTORY_MIN;
+	l->history = heights;
+	l->execution.prune = heights != LEDGER_HISTORY_ALL;
 }
 
 static void drop_built(struct ledger *l, struct built *b)
@@ -167,7 +215,7 @@ static void drop_overlays(struct ledger *l, struct overlay *o)
 		o->children = child->sibling;
 		drop_overlays(l, child);
 	}
-	map_remove(&l->overlays, o->block.b);
+	overlay_remove(l, o);
 	overlay_free(&l->tree, o);
 }
 
@@ -181,7 +229,6 @@ void ledger_close(struct ledger *l)
 		drop_overlays(l, l->final);
 	execution_free(&l->execution);
 	verified_free(&l->verified);
-	map_free(&l->overlays);
 	mem_free(l->txs);
 	writer_free(&l->scratch);
 	tree_close(&l->tree);
@@ -207,7 +254,7 @@ const struct hash *ledger_root(const struct ledger *l)
 
 bool ledger_executed(const struct ledger *l, const struct hash *block)
 {
-	return map_get(&l->overlays, block->b) != NULL;
+	return overlay_of(l, block) != NULL;
 }
 
 bool ledger_error_is_by_bytes(int err)
@@ -234,7 +281,7 @@ static void install(struct ledger *l, struct overlay *parent, struct overlay *o,
 	o->block = *block;
 	o->sibling = parent->children;
 	parent->children = o;
-	map_put(&l->overlays, block->b, o);
+	overlay_add(l, o);
 }
 
 /* What ledger_build() made for this very block, or NULL. */
@@ -288,9 +335,10 @@ static int run_block(struct ledger *l, struct overlay *parent, const struct bloc
 	execution_begin(x, parent, b->sh.h.height);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		enum tx_result result;
-		int err = execution_check(x, &l->txs[i]);
+		struct entry *sender;
+		int err = execution_check(x, &l->txs[i], &sender);
 		if (!err)
-			err = execution_run(x, &l->txs[i], &result);
+			err = execution_run(x, &l->txs[i], sender, &result);
 		if (err)
 			return err;
 		if (result != b->tx[i].result)
@@ -311,12 +359,12 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 
 	if (ledger_executed(l, &b->hash))
 		return ERR_NONE;
-	struct overlay *parent = map_get(&l->overlays, h->prev.b);
+	struct overlay *parent = overlay_of(l, &h->prev);
 	if (!parent)
 		return ERR_NOT_FOUND;
 	if (h->height == 0 || h->height - 1 != parent->height)
 		return ERR_BAD_LINK;
-	if (map_len(&l->overlays) > LEDGER_OVERLAYS_MAX)
+	if (l->overlay_count > LEDGER_OVERLAYS_MAX)
 		return ERR_BUSY;
 	o = claim_built(l, h);
 	if (!o) {
@@ -340,13 +388,14 @@ static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t cou
 	const struct genesis_limits *limits = &l->genesis->limits;
 	struct execution *x = &l->execution;
 	struct tx tx;
+	struct entry *sender;
 	enum tx_result result;
 
 	int err = tx_decode(&tx, c->tx, l->ctx, limits);
 	if (!err && BODY_HEAD_SIZE + BODY_TX_SIZE + c->tx.len > limits->block_body_max)
 		err = ERR_LIMIT;
 	if (!err)
-		err = execution_check(x, &tx);
+		err = execution_check(x, &tx, &sender);
 	if (err == ERR_IO || err == ERR_CORRUPT)
 		goto failed;
 	if (err) {
@@ -357,7 +406,7 @@ static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t cou
 	if (count >= limits->block_txs_max || x->ops + tx.op_count > BLOCK_OPS_MAX ||
 	    body->len + BODY_TX_SIZE + c->tx.len > limits->block_body_max)
 		return false;
-	err = execution_run(x, &tx, &result);
+	err = execution_run(x, &tx, sender, &result);
 	if (err)
 		goto failed;
 	body_add(body, result, c->tx);
@@ -381,7 +430,7 @@ int ledger_build(struct ledger *l, const struct hash *parent_hash, uint64_t heig
 		 uint64_t time_ms, struct ledger_candidate *candidates, uint32_t count,
 		 struct ledger_built *out)
 {
-	struct overlay *parent = map_get(&l->overlays, parent_hash->b), *o;
+	struct overlay *parent = overlay_of(l, parent_hash), *o;
 	struct writer body = {0};
 	uint32_t included = 0;
 	int err = ERR_NONE;
@@ -442,7 +491,7 @@ static void trim(struct ledger *l)
 
 void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch *batch)
 {
-	struct overlay *old = l->final, *o = map_get(&l->overlays, b->hash.b);
+	struct overlay *old = l->final, *o = overlay_of(l, &b->hash);
 	struct overlay **link = &old->children;
 
 	invariant(o != NULL && o != old && hash_equal(&b->sh.h.prev, &old->block));
@@ -450,12 +499,13 @@ void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch
 		link = &(*link)->sibling;
 	*link = o->sibling;
 	o->sibling = NULL;
+	prune(l, old, o, batch);
 	drop_overlays(l, old);
 	l->final = o;
 	put_state(l, o, batch);
 	index_txs(b, batch);
 	for (unsigned i = 0; i < LEDGER_BUILT_MAX; i++)
-		if (!map_get(&l->overlays, l->built[i].parent.b))
+		if (l->built[i].overlay && !overlay_of(l, &l->built[i].parent))
 			drop_built(l, &l->built[i]);
 	trim(l);
 }
@@ -532,6 +582,8 @@ int ledger_get(struct ledger *l, struct slice state_key, uint64_t height, struct
 		height = l->final->height;
 	if (height > l->final->height)
 		return ERR_RANGE;
+	if (height < l->oldest)
+		return ERR_STALE;
 	if (height == l->final->height) {
 		root = tree_hold(l->final->root);
 	} else {
@@ -579,7 +631,7 @@ int ledger_nonce(struct ledger *l, const struct pubkey *sender, uint64_t *highes
 void ledger_stats(const struct ledger *l, struct ledger_stats *out)
 {
 	*out = (struct ledger_stats){
-		.overlays = map_len(&l->overlays) - 1,
+		.overlays = l->overlay_count - 1,
 		.keys = l->final->keys,
 		.senders = l->final->senders,
 		.executed = l->executed,

@@ -16,6 +16,7 @@ void meta_put(struct writer *scratch, struct store_batch *batch, const struct ch
 	writer_hash(scratch, &meta->block);
 	writer_hash(scratch, &meta->root);
 	writer_u64(scratch, meta->keys);
+	writer_u64(scratch, meta->oldest);
 	store_batch_put(batch, STORE_META, slice_str(META_KEY), writer_slice(scratch));
 }
 
@@ -47,6 +48,7 @@ static int decode(struct slice record, const struct chain_ctx *ctx, struct ledge
 	reader_hash(&r, &out->block);
 	reader_hash(&r, &out->root);
 	out->keys = reader_u64(&r);
+	out->oldest = reader_u64(&r);
 	if (reader_finish(&r))
 		return err_set(m, ERR_CORRUPT, "the ledger's first record is damaged");
 	return ERR_NONE;

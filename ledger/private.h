@@ -12,6 +12,7 @@ struct overlay {
 	struct hash block; /* zero while only built */
 	uint64_t height;
 	struct overlay *children, *sibling; /* executed on top of this one */
+	struct overlay *chained;	    /* in its bucket */
 	struct tree_node *root;
 	struct hash root_hash;
 	uint64_t keys, senders;
@@ -22,6 +23,7 @@ struct overlay {
 	} * changes;
 	uint32_t change_count;
 	uint8_t *key_bytes;
+	struct writer stale; /* records that the state after this block has no use for */
 };
 void overlay_free(struct tree *t, struct overlay *o);
 
@@ -37,7 +39,8 @@ void arena_free(struct arena *a);
 
 /* A key that the block touches, as the transactions so far leave it. */
 struct entry {
-	struct entry *next; /* in order of first touch */
+	struct entry *next;    /* in order of first touch */
+	struct entry *chained; /* in its bucket */
 	struct hash key;
 	struct slice state_key;
 	bool loaded; /* base is known */
@@ -62,9 +65,12 @@ struct execution {
 	const struct genesis *genesis;
 	const struct overlay *parent;
 	uint64_t height;
-	uint64_t ops;	    /* of transactions included so far */
-	uint64_t senders;   /* that have a nonce window */
-	struct map entries; /* by tree key */
+	uint64_t ops;		/* of transactions included so far */
+	uint64_t senders;	/* that have a nonce window */
+	bool prune;		/* keep lists of stale records */
+	struct entry **buckets; /* by tree key; a power of two */
+	size_t bucket_count;
+	uint64_t seed;
 	struct entry *first, **last;
 	uint32_t entry_count;
 	struct arena arena;
@@ -74,11 +80,13 @@ struct execution {
 void execution_init(struct execution *x, struct tree *t, const struct genesis *g);
 void execution_free(struct execution *x);
 void execution_begin(struct execution *x, const struct overlay *parent, uint64_t height);
-/* May tx be in the block at all? ERR_TX_*, or ERR_IO, ERR_CORRUPT. Changes nothing. */
-int execution_check(struct execution *x, const struct tx *tx);
+/* May tx be in the block at all? ERR_TX_*, or ERR_IO, ERR_CORRUPT. Changes nothing. sender gets
+ * the entry of its nonce window. */
+int execution_check(struct execution *x, const struct tx *tx, struct entry **sender);
 /* Runs a transaction that may be included. Its bytes stay put until execution_end(). */
-int execution_run(struct execution *x, const struct tx *tx, enum tx_result *result);
-/* The state after all of them; NULL for the overlay drops it. */
+int execution_run(struct execution *x, const struct tx *tx, struct entry *sender,
+		  enum tx_result *result);
+/* The state after all of them. */
 int execution_end(struct execution *x, struct overlay **out);
 
 /* Nonce windows: state value {u64 highest, bitmap of the window, bit nonce mod window}. */
@@ -101,6 +109,8 @@ struct slice state_key_senders(void);
 #define LEDGER_VERIFIED_MAX (128u << 10) /* ids of transactions with checked signatures */
 #define LEDGER_BUILT_MAX    8		 /* built blocks that wait for their execution */
 
+#define LEDGER_BUCKETS 512 /* a power of two */
+
 struct verified {
 	struct map ids;
 	struct hash *ring;
@@ -119,7 +129,9 @@ struct ledger {
 	const struct chain_ctx *ctx;
 	struct tree tree;
 	struct overlay *final;
-	struct map overlays; /* by block hash; the final one too */
+	/* by block hash; the final one too. Hashes are random enough for so few. */
+	struct overlay *overlays[LEDGER_BUCKETS];
+	uint32_t overlay_count;
 	struct built built[LEDGER_BUILT_MAX];
 	unsigned built_next;
 	struct execution execution;
@@ -128,6 +140,8 @@ struct ledger {
 	size_t txs_cap;
 	struct writer scratch;
 	uint64_t executed;
+	uint64_t history; /* heights below the final one that stay readable */
+	uint64_t oldest;  /* readable height */
 };
 
 void verified_add(struct verified *v, const struct hash *id);
@@ -139,12 +153,18 @@ struct ledger_meta {
 	uint64_t height;
 	struct hash block, root;
 	uint64_t keys;
+	uint64_t oldest; /* height whose state is complete */
 };
 void meta_put(struct writer *scratch, struct store_batch *batch, const struct chain_ctx *ctx,
 	      const struct ledger_meta *meta);
 /* ERR_NOT_FOUND: an empty store. */
 int meta_get(struct store *s, const struct chain_ctx *ctx, struct ledger_meta *out,
 	     struct errmsg *m);
+/* prune.c: lists of stale records, made when a block is final, carried out when the states
+ * that need them are no longer wanted. */
+void prune(struct ledger *l, struct overlay *before, struct overlay *o,
+	   struct store_batch *batch);
+
 /* The genesis state's tree changes made; nodes and leaves of version 0. */
 int genesis_state(struct execution *x, const struct genesis *g, struct overlay **out);
 

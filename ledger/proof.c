@@ -72,7 +72,7 @@ int tree_prove(struct tree *t, struct tree_node *root, const struct hash *key,
 static void read_level(struct reader *r, struct level *l, unsigned nibble)
 {
 	l->bitmap = reader_u16(r);
-	unsigned count = (unsigned)__builtin_popcount(l->bitmap & ~(1u << nibble));
+	unsigned count = tree_bits((uint16_t)(l->bitmap & ~(1u << nibble)));
 	for (unsigned i = 0; i < count; i++)
 		reader_hash(r, &l->sibling[i]);
 }
@@ -83,7 +83,7 @@ static void level_hash(struct hash *out, const struct level *l, unsigned nibble,
 {
 	struct hash children[17];
 	unsigned at = tree_index(l->bitmap, nibble);
-	unsigned count = (unsigned)__builtin_popcount(l->bitmap & ~(1u << nibble));
+	unsigned count = tree_bits((uint16_t)(l->bitmap & ~(1u << nibble)));
 	memcpy(children, l->sibling, at * sizeof(*children));
 	if (child)
 		children[at++] = *child;
@@ -170,6 +170,11 @@ int state_proof_check(struct slice proof, const struct hash *root, struct slice 
 	if (!err && !hash_equal(&h, root))
 		err = ERR_BAD_PROOF;
 	return err;
+}
+
+bool state_proof_claims_value(struct slice proof)
+{
+	return proof.len >= 2 && proof.ptr[1] == PROOF_END_VALUE;
 }
 
 /* ---- certified headers ------------------------------------------------------------------- */

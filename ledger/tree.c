@@ -39,7 +39,7 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
 	uint8_t head[2] = {(uint8_t)(bitmap >> 8), (uint8_t)bitmap};
-	size_t count = (size_t)__builtin_popcount(bitmap);
+	size_t count = tree_bits(bitmap);
 	hash_tagged2(out, HASH_TREE_NODE, slice_of(head, 2),
 		     slice_of(children, count * sizeof(*children)));
 }
@@ -47,7 +47,7 @@ void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *childr
 void tree_hash(struct hash *out, const struct tree_node *n)
 {
 	struct hash children[16];
-	unsigned count = (unsigned)__builtin_popcount(n->present);
+	unsigned count = tree_bits(n->present);
 	for (unsigned i = 0; i < count; i++)
 		children[i] = n->slot[i].hash;
 	tree_node_hash(out, n->present, children);
@@ -57,8 +57,7 @@ void tree_hash(struct hash *out, const struct tree_node *n)
 
 static size_t node_size(uint16_t present)
 {
-	return sizeof(struct tree_node) +
-	       (size_t)__builtin_popcount(present) * sizeof(struct tree_slot);
+	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
 }
 
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)

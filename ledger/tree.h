@@ -71,9 +71,18 @@ static inline unsigned tree_nibble(const struct hash *key, unsigned depth)
 {
 	return depth & 1 ? key->b[depth / 2] & 15 : key->b[depth / 2] >> 4;
 }
+/* Bits set. Inline, for without -mpopcnt the builtin is a call. */
+static inline unsigned tree_bits(uint16_t bitmap)
+{
+	unsigned v = bitmap;
+	v -= v >> 1 & 0x5555;
+	v = (v & 0x3333) + (v >> 2 & 0x3333);
+	v = (v + (v >> 4)) & 0x0f0f;
+	return (v + (v >> 8)) & 0x1f;
+}
 static inline unsigned tree_index(uint16_t bitmap, unsigned nibble)
 {
-	return (unsigned)__builtin_popcount(bitmap & ((1u << nibble) - 1));
+	return tree_bits((uint16_t)(bitmap & ((1u << nibble) - 1)));
 }
 
 /* The leaf of key, lent, or NULL in *leaf; version is that of its value. */
@@ -91,17 +100,23 @@ struct tree_change {
 	struct hash key;
 	struct tree_leaf *leaf; /* the caller's; NULL: delete */
 	bool effective;		/* out: it made a difference */
-	void *tag;		/* the caller's */
+	bool replaces;		/* out: there was a value, of old_version */
+	uint64_t old_version;
+	void *tag; /* the caller's */
 };
 /* A new root with the changes (ascending by key, distinct) made; added gets the difference in
  * the number of leaves; hash, the old root's on entry, gets the new one's. Nodes and leaves
- * changed are of `version`. */
+ * changed are of `version`. stale (may be NULL) gets the records of nodes, the root apart, that
+ * the new tree has no use for: {u8 family, u32 length, key} each. */
 int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct tree_change *changes, size_t count, struct tree_node **out,
-		struct hash *hash, int64_t *added);
+		struct hash *hash, int64_t *added, struct writer *stale);
 /* Puts the root, whatever its version, and every node of `version` into batch. */
 void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
 		struct store_batch *batch);
+/* Store keys, for stale lists. */
+void tree_stale_root(struct writer *stale, uint64_t version);
+void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version);
 /* Value record: (state key, version). */
 void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
 		      struct slice value, struct store_batch *batch);

@@ -18,6 +18,12 @@ static inline bool slot_present(const struct tree_node *n, unsigned nibble)
 struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 			   const struct hash *value_hash);
 
+/* (version, path): writes ascend, which suits the log-structured store; a node is one exact get
+ * because its parent names its version; and a version's nodes lie together. */
+#define NODE_KEY_MAX (8 + 1 + HASH_SIZE)
+struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
+		      unsigned depth);
+
 /* Fetches the child in n's slot i, a node at the given depth on the path of key. */
 int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
 	       unsigned depth, struct tree_node **out);

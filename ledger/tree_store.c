@@ -1,13 +1,16 @@
 /* Node records: what of the tree is on disk. */
+#include <endian.h>
+
 #include "base/mem.h"
 #include "ledger/tree_private.h"
 
-/* (version, path): writes ascend, which suits the log-structured store; a node is one exact get
- * because its parent names its version; and a version's nodes lie together for pruning. */
-#define NODE_KEY_MAX (8 + 1 + HASH_SIZE)
+#define LEAF_SLOT_SIZE	(2 * HASH_SIZE + 8)
+#define NODE_SLOT_SIZE	(HASH_SIZE + 8)
+#define NODE_HEAD_SIZE	4
+#define NODE_RECORD_MAX (NODE_HEAD_SIZE + 16 * LEAF_SLOT_SIZE)
 
-static struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version,
-			     const struct hash *path, unsigned depth)
+struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
+		      unsigned depth)
 {
 	size_t len = (depth + 1) / 2;
 	store_be64(buf, version);
@@ -18,24 +21,48 @@ static struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version,
 	return slice_of(buf, 9 + len);
 }
 
-static void node_encode(struct writer *w, const struct tree_node *n)
+void tree_stale_root(struct writer *stale, uint64_t version)
+{
+	static const struct hash no_path;
+	uint8_t buf[NODE_KEY_MAX];
+	writer_u8(stale, STORE_TREE);
+	writer_var(stale, node_key(buf, version, &no_path, 0));
+}
+
+void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version)
+{
+	writer_u8(stale, STORE_STATE);
+	writer_u32(stale, (uint32_t)state_key.len + 8);
+	writer_raw(stale, state_key.ptr, state_key.len);
+	writer_u64(stale, version);
+}
+
+/* The hottest encoding of all: filled in by hand. */
+static struct slice node_encode(uint8_t buf[NODE_RECORD_MAX], const struct tree_node *n)
 {
 	const struct tree_slot *s = n->slot;
-	writer_reset(w);
-	writer_u16(w, n->present);
-	writer_u16(w, n->leaves);
+	uint8_t *p = buf + NODE_HEAD_SIZE;
+
+	buf[0] = (uint8_t)(n->present >> 8);
+	buf[1] = (uint8_t)n->present;
+	buf[2] = (uint8_t)(n->leaves >> 8);
+	buf[3] = (uint8_t)n->leaves;
 	for (unsigned i = 0; i < 16; i++) {
 		if (!slot_present(n, i))
 			continue;
 		if (slot_is_leaf(n, i)) {
-			writer_hash(w, &s->leaf->key);
-			writer_hash(w, &s->leaf->value_hash);
+			memcpy(p, s->leaf->key.b, HASH_SIZE);
+			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
+			p += LEAF_SLOT_SIZE;
 		} else {
-			writer_hash(w, &s->hash);
+			memcpy(p, s->hash.b, HASH_SIZE);
+			p += NODE_SLOT_SIZE;
 		}
-		writer_u64(w, s->version);
+		uint64_t version = htobe64(s->version);
+		memcpy(p - sizeof(version), &version, sizeof(version));
 		s++;
 	}
+	return slice_of(buf, (size_t)(p - buf));
 }
 
 static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
@@ -124,11 +151,10 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
-	uint8_t buf[NODE_KEY_MAX];
+	uint8_t buf[NODE_KEY_MAX], record[NODE_RECORD_MAX];
 	const struct tree_slot *s = n->slot;
-	node_encode(&t->scratch, n);
 	store_batch_put(batch, STORE_TREE, node_key(buf, version, path, depth),
-			writer_slice(&t->scratch));
+			node_encode(record, n));
 	t->writes++;
 	for (unsigned i = 0; i < 16; i++) {
 		if (!slot_present(n, i))

@@ -14,7 +14,18 @@ struct update {
 	struct tree *tree;
 	uint64_t version;
 	int64_t added;
+	struct writer *stale;
 };
+
+/* In the form of docs/ledger-format.md: what the store deletes when this version's parent is
+ * pruned. */
+static void stale_add(struct update *u, uint64_t version, const struct hash *key,
+		      unsigned depth)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	writer_u8(u->stale, STORE_TREE);
+	writer_var(u->stale, node_key(buf, version, key, depth));
+}
 
 static void child_drop(struct tree *t, struct child *c)
 {
@@ -67,6 +78,8 @@ static bool update_leaf(struct update *u, const struct child *in, struct tree_ch
 		bool same = hit && c->leaf &&
 			    hash_equal(&in->slot.leaf->value_hash, &c->leaf->value_hash);
 		c->effective = c->leaf ? !same : hit;
+		c->replaces = hit;
+		c->old_version = hit ? in->slot.version : 0;
 		if (!c->effective)
 			continue;
 		changed = true;
@@ -84,61 +97,111 @@ static bool update_leaf(struct update *u, const struct child *in, struct tree_ch
 	return changed;
 }
 
-/* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
- * Takes over the references. */
-static struct child assemble(struct update *u, struct child children[16], bool is_root)
+static int update_place(struct update *u, const struct child *in, unsigned depth,
+			struct tree_change *changes, size_t count, struct child *out,
+			bool *changed);
+
+/* Children of a node after an update: those touched, owned, and the old ones. */
+struct family {
+	const struct tree_node *old; /* NULL: there was no node */
+	uint16_t touched, present, leaves;
+	struct child child[16]; /* where touched */
+};
+
+static void family_set(struct family *f, unsigned nibble, enum child_kind kind)
 {
-	uint16_t present = 0, leaves = 0;
-	for (unsigned i = 0; i < 16; i++) {
-		present |= (uint16_t)((children[i].kind != CHILD_NONE) << i);
-		leaves |= (uint16_t)((children[i].kind == CHILD_LEAF) << i);
-	}
-	if (!is_root && present == 0)
-		return (struct child){.kind = CHILD_NONE};
-	if (!is_root && present == leaves && (present & (present - 1)) == 0)
-		return children[__builtin_ctz(present)];
-	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
-	struct tree_node *n = node_new(u->tree, present, leaves);
-	struct tree_slot *s = n->slot;
+	uint16_t bit = (uint16_t)(1u << nibble);
+	f->touched |= bit;
+	f->present = kind == CHILD_NONE ? f->present & (uint16_t)~bit : f->present | bit;
+	f->leaves = kind == CHILD_LEAF ? f->leaves | bit : f->leaves & (uint16_t)~bit;
+}
+
+static void family_drop(struct tree *t, struct family *f)
+{
 	for (unsigned i = 0; i < 16; i++)
-		if (children[i].kind != CHILD_NONE)
-			*s++ = children[i].slot;
+		if (f->touched >> i & 1)
+			child_drop(t, &f->child[i]);
+}
+
+/* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
+ * Takes over what the family owns. */
+static struct child assemble(struct update *u, struct family *f, bool is_root)
+{
+	if (!is_root && f->present == 0)
+		return (struct child){.kind = CHILD_NONE};
+	if (!is_root && f->present == f->leaves && (f->present & (f->present - 1)) == 0) {
+		unsigned last = (unsigned)__builtin_ctz(f->present);
+		return f->touched >> last & 1 ? f->child[last]
+					      : child_hold(child_of(f->old, last));
+	}
+	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
+	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
+	struct tree_slot *s = n->slot;
+	const struct tree_slot *old = f->old ? f->old->slot : NULL;
+	for (unsigned i = 0; i < 16; i++) {
+		bool was = f->old && slot_present(f->old, i);
+		if (f->touched >> i & 1) {
+			if (f->child[i].kind != CHILD_NONE)
+				*s++ = f->child[i].slot;
+		} else if (was) {
+			slot_hold(old, slot_is_leaf(f->old, i));
+			*s++ = *old;
+		}
+		old += was;
+	}
 	tree_hash(&out.slot.hash, n);
 	out.slot.node = n;
 	return out;
 }
 
-static int update_place(struct update *u, const struct child *in, unsigned depth,
-			struct tree_change *changes, size_t count, struct child *out,
-			bool *changed);
-
-/* Children of a place with the changes made, each owned; on an error none is. */
-static int update_children(struct update *u, const struct child before[16], unsigned depth,
-			   struct tree_change *changes, size_t count, struct child after[16],
-			   bool *changed)
+/* The place of a group of changes below n: fetched if it is a node that is not here yet. */
+static int place_below(struct update *u, struct tree_node *n, unsigned nibble, unsigned depth,
+		       const struct hash *key, struct child *out)
 {
-	size_t from = 0;
+	struct tree_node *child;
+	*out = child_of(n, nibble);
+	if (out->kind != CHILD_NODE || out->slot.node)
+		return ERR_NONE;
+	int err =
+		node_child(u->tree, n, tree_index(n->present, nibble), key, depth + 1, &child);
+	out->slot.node = child;
+	return err;
+}
+
+/* Makes the changes below a place that is a node or becomes one. */
+static int update_family(struct update *u, const struct child *in, unsigned depth,
+			 struct tree_change *changes, size_t count, struct family *f,
+			 bool *changed)
+{
+	struct tree_node *n = in->kind == CHILD_NODE ? in->slot.node : NULL;
+	unsigned leaf_at =
+		in->kind == CHILD_LEAF ? tree_nibble(&in->slot.leaf->key, depth) : 16;
 	*changed = false;
-	for (unsigned nibble = 0; nibble < 16; nibble++) {
-		size_t to = from;
+	for (size_t from = 0, to; from < count; from = to) {
+		unsigned nibble = tree_nibble(&changes[from].key, depth);
+		struct child below = {.kind = CHILD_NONE};
 		bool one = false;
-		int err = ERR_NONE;
-		while (to < count && tree_nibble(&changes[to].key, depth) == nibble)
+		for (to = from + 1;
+		     to < count && tree_nibble(&changes[to].key, depth) == nibble;)
 			to++;
-		if (to == from)
-			after[nibble] = child_hold(before[nibble]);
-		else
-			err = update_place(u, &before[nibble], depth + 1, changes + from,
-					   to - from, &after[nibble], &one);
+		int err = n ? place_below(u, n, nibble, depth, &changes[from].key, &below)
+			    : ERR_NONE;
+		if (leaf_at == nibble)
+			below = *in;
+		if (!err)
+			err = update_place(u, &below, depth + 1, changes + from, to - from,
+					   &f->child[nibble], &one);
 		if (err) {
-			while (nibble-- > 0)
-				child_drop(u->tree, &after[nibble]);
+			family_drop(u->tree, f);
 			return err;
 		}
+		family_set(f, nibble, f->child[nibble].kind);
 		*changed |= one;
-		from = to;
 	}
-	invariant(from == count);
+	if (leaf_at < 16 && !(f->touched >> leaf_at & 1)) {
+		f->child[leaf_at] = child_hold(*in);
+		family_set(f, leaf_at, CHILD_LEAF);
+	}
 	return ERR_NONE;
 }
 
@@ -146,54 +209,39 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 			struct tree_change *changes, size_t count, struct child *out,
 			bool *changed)
 {
-	struct child before[16], after[16];
-	struct tree_node *node = in->kind == CHILD_NODE ? in->slot.node : NULL;
+	struct tree_node *n = in->kind == CHILD_NODE ? in->slot.node : NULL;
+	struct family f;
 
-	if (!node && survivors(in, changes, count) <= 1) {
+	if (!n && survivors(in, changes, count) <= 1) {
 		*changed = update_leaf(u, in, changes, count, out);
 		return ERR_NONE;
 	}
 	if (depth >= TREE_DEPTH_MAX)
 		return ERR_CORRUPT;
-	if (node) {
-		for (unsigned i = 0; i < 16; i++)
-			before[i] = child_of(node, i);
-		/* Children are fetched through the shared node, so that it keeps them. */
-		for (size_t i = 0; i < count; i++) {
-			unsigned nibble = tree_nibble(&changes[i].key, depth);
-			if (before[nibble].kind != CHILD_NODE || before[nibble].slot.node)
-				continue;
-			int err = node_child(u->tree, node, tree_index(node->present, nibble),
-					     &changes[i].key, depth + 1,
-					     &before[nibble].slot.node);
-			if (err)
-				return err;
-		}
-	} else {
-		for (unsigned i = 0; i < 16; i++)
-			before[i].kind = CHILD_NONE;
-		if (in->kind == CHILD_LEAF)
-			before[tree_nibble(&in->slot.leaf->key, depth)] = *in;
-	}
-	int err = update_children(u, before, depth, changes, count, after, changed);
+	f.old = n;
+	f.touched = 0;
+	f.present = n ? n->present : 0;
+	f.leaves = n ? n->leaves : 0;
+	int err = update_family(u, in, depth, changes, count, &f, changed);
 	if (err)
 		return err;
-	if (node && !*changed) {
-		for (unsigned i = 0; i < 16; i++)
-			child_drop(u->tree, &after[i]);
+	if (n && !*changed) {
+		family_drop(u->tree, &f);
 		*out = child_hold(*in);
 		return ERR_NONE;
 	}
 	*changed = true;
-	*out = assemble(u, after, depth == 0);
+	if (n && depth > 0 && u->stale)
+		stale_add(u, in->slot.version, &changes[0].key, depth);
+	*out = assemble(u, &f, depth == 0);
 	return ERR_NONE;
 }
 
 int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct tree_change *changes, size_t count, struct tree_node **out,
-		struct hash *hash, int64_t *added)
+		struct hash *hash, int64_t *added, struct writer *stale)
 {
-	struct update u = {.tree = t, .version = version};
+	struct update u = {.tree = t, .version = version, .stale = stale};
 	struct child in = {.kind = CHILD_NODE, .slot.node = root}, result;
 	bool changed;
 

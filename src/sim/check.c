@@ -13,13 +13,14 @@ static void note_header(struct sim *s, const struct header *h, const struct hash
 	map_put(&s->headers, hash->b, k);
 }
 
-static void append_record(struct sim *s, const struct block *b)
+/* final_term: of the certificate that made b final, itself or through a descendant. */
+static void append_record(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	if (s->log_len == s->log_cap) {
 		s->log_cap = s->log_cap ? 2 * s->log_cap : 256;
 		s->log = mem_realloc(s->log, s->log_cap * sizeof *s->log);
 	}
-	s->log[s->log_len++] = (struct log_record){b->hash, b->sh.h.state_root, b->sh.h.term};
+	s->log[s->log_len++] = (struct log_record){b->hash, b->sh.h.state_root, final_term};
 	writer_u64(&s->log_bytes, b->sh.h.term);
 	writer_hash(&s->log_bytes, &b->sh.h.state_root);
 }
@@ -30,7 +31,7 @@ void check_begin(struct sim *s, const struct block *genesis)
 	map_init(&s->used, 2);
 	map_init(&s->acked, 3);
 	map_init(&s->final_ids, 4);
-	append_record(s, genesis);
+	append_record(s, genesis, 0);
 	note_header(s, &genesis->sh.h, &genesis->hash);
 }
 
@@ -47,9 +48,9 @@ void check_free(struct sim *s)
 	mem_free(s->log);
 }
 
-static void new_final_block(struct sim *s, const struct block *b)
+static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
-	append_record(s, b);
+	append_record(s, b, final_term);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct tx tx;
 		if (tx_decode(&tx, block_tx_bytes(b, i), &s->ctx, &s->genesis.limits)) {
@@ -82,7 +83,7 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 	}
 	note_header(s, &b->sh.h, &b->hash);
 	if (height == s->log_len) {
-		new_final_block(s, b);
+		new_final_block(s, b, c->ref.term);
 		return;
 	}
 	if (height > s->log_len || !hash_equal(&s->log[height].hash, &b->hash)) {
@@ -115,12 +116,13 @@ void check_recovered(struct sim *s, unsigned node)
 			return;
 		}
 		note_header(s, &b->sh.h, &b->hash);
-		new_final_block(s, b);
+		new_final_block(s, b, UINT64_MAX); /* in which term is not known here */
 		block_drop(b);
 	}
 }
 
-/* [S3] The base of a term certificate contains every final block of lower terms. */
+/* [S3] The base of a term certificate contains every block that became final in a lower term.
+ * A block of an older term that became final through a descendant counts from that term on. */
 void check_term_cert(struct sim *s, unsigned node)
 {
 	const struct term_cert *tc = engine_term_cert(replica_engine(s->node[node].replica));
@@ -128,7 +130,7 @@ void check_term_cert(struct sim *s, unsigned node)
 		return;
 	s->node[node].tc_term = tc->term;
 	size_t top = s->log_len - 1;
-	while (top > 0 && s->log[top].term >= tc->term)
+	while (top > 0 && s->log[top].final_term >= tc->term)
 		top--;
 	struct hash at = tc->base.hash;
 	const struct known_header *k;

@@ -284,6 +284,10 @@ static void handle(struct sim *s, struct event *e)
 /* With --trace: where everybody stands when a run fails. */
 static void trace_status(struct sim *s)
 {
+	printf("final terms:");
+	for (size_t i = s->log_len > 16 ? s->log_len - 16 : 0; i < s->log_len; i++)
+		printf(" %zu:%llu", i, (unsigned long long)s->log[i].final_term);
+	printf("\n");
 	for (unsigned i = 0; i < s->n; i++) {
 		struct engine_status e;
 		if (!s->node[i].replica)

@@ -48,7 +48,7 @@ struct sim_client {
 };
 struct log_record {
 	struct hash hash, state_root;
-	uint64_t term;
+	uint64_t final_term;
 };
 struct known_header {
 	struct hash prev;
