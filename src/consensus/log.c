@@ -25,7 +25,7 @@ static void push_header(struct block_log *l, const struct signed_header *sh,
 	l->headers[at].hash = *hash;
 }
 
-void log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
+void block_log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
 	      uint32_t header_count, uint64_t seed)
 {
 	*l = (struct block_log){0};
@@ -46,7 +46,7 @@ static void free_entry(struct block_log *l, struct log_entry *e)
 	mem_free(e);
 }
 
-void log_free(struct block_log *l)
+void block_log_free(struct block_log *l)
 {
 	struct log_entry *e;
 	for (size_t i = 0; (e = map_next(&l->by_hash, &i, NULL)) != NULL;) {

@@ -34,9 +34,9 @@ struct block_log {
 };
 
 /* headers: of the final blocks right below final, ascending, final itself not among them. */
-void log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
+void block_log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
 	      uint32_t header_count, uint64_t seed);
-void log_free(struct block_log *l);
+void block_log_free(struct block_log *l);
 
 struct log_entry *log_find(const struct block_log *l, const struct hash *hash);
 /* Links b under its parent, which is final or in the log. ERR_NOT_FOUND: parent unknown;

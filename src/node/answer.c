@@ -1,4 +1,5 @@
 /* Reads of final state, executed on the loop thread, which owns replica and ledger. */
+#include <config.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -35,7 +36,7 @@ static struct json *heard_json(const struct engine_status *s, unsigned validator
 /* How old what was final at `time_ms` is, by this node's clock. */
 static uint64_t age_of(uint64_t time_ms)
 {
-	uint64_t wall = clock_wall_ms();
+	uint64_t wall = node_wall_ms();
 	return wall > time_ms ? wall - time_ms : 0;
 }
 
@@ -173,7 +174,7 @@ static void answer_status(struct node *n, struct request *r, uint64_t now)
 	health_not_ready(n, &s, now, not_ready, sizeof not_ready);
 	struct json *o = json_object();
 	json_set(o, "node", name_json(n, n->self));
-	json_set(o, "version", json_string(VERSION));
+	json_set(o, "version", json_string(PACKAGE_VERSION));
 	json_set(o, "chain", json_string(n->genesis.name));
 	json_set(o, "chain_id", json_hex(replica_ctx(n->replica)->id.b, HASH_SIZE));
 	json_set(o, "protocol", json_string(protocol_name(n->genesis.protocol)));
@@ -196,7 +197,7 @@ static void answer_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "not_ready", text_or_null(not_ready));
 	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
 	json_set(o, "uptime_ms", json_u64_string((now - n->started) / 1000));
-	json_set(o, "time_ms", json_u64_string(clock_wall_ms()));
+	json_set(o, "time_ms", json_u64_string(node_wall_ms()));
 	r->json = o;
 }
 

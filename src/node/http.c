@@ -28,6 +28,7 @@ static unsigned status_of(int err)
 	case ERR_TX_EXPIRED:
 	case ERR_TX_SENDER:
 	case ERR_TX_EMPTY:
+	case ERR_TX_HORIZON:
 		return 422;
 	case ERR_BUSY:
 		return 429;
@@ -64,6 +65,7 @@ static const char *hint_of(int err)
 	case ERR_TX_NONCE_WINDOW:
 		return "ask /v1/accounts/{sender} for a free nonce and sign again";
 	case ERR_TX_EXPIRED:
+	case ERR_TX_HORIZON:
 		return "sign again with an expiry above the height and at most expiry_max of "
 		       "/v1/accounts/{sender}";
 	case ERR_TX_SENDER:

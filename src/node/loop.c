@@ -35,7 +35,7 @@ static void on_durable(struct node *n, uint64_t seq)
 		return;
 	n->sync_done = seq;
 	if (!n->halted)
-		replica_durable(n->replica, clock_us(), seq);
+		replica_durable(n->replica, node_clock_us(), seq);
 }
 
 static void sync_failed(struct node *n, int err)
@@ -61,9 +61,9 @@ static void sync_what_was_written(struct node *n)
 			return;
 		}
 		metric_add(&n->metrics.syncs_inline, 1);
-		uint64_t begin = clock_us();
+		uint64_t begin = node_clock_us();
 		int err = store_sync(n->store);
-		histogram_add(&n->metrics.sync, clock_us() - begin);
+		histogram_add(&n->metrics.sync, node_clock_us() - begin);
 		if (err != ERR_NONE)
 			sync_failed(n, err);
 		else
@@ -86,7 +86,8 @@ static void take_message(struct node *n, const struct net_event *e)
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
 	if (!n->halted)
-		replica_message(n->replica, clock_us(), n->validator_of[e->peer], e->message);
+		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
+				e->message);
 }
 
 /* True: there may be more. */
@@ -119,7 +120,7 @@ static void take_requests(struct node *n)
 	struct request *r;
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, r, link);
-		answer_request(n, r, clock_us());
+		answer_request(n, r, node_clock_us());
 	}
 }
 
@@ -192,7 +193,7 @@ void snapshot_copy(struct node *n, struct snapshot *out)
 /* True: stop was asked for. */
 static bool wait_for_input(struct node *n, bool more)
 {
-	uint64_t now = clock_us(), wake = now + IDLE_US;
+	uint64_t now = node_clock_us(), wake = now + IDLE_US;
 	if (!n->halted && replica_wake_at(n->replica) < wake)
 		wake = replica_wake_at(n->replica);
 	if (n->waiting_count > 0 && n->next_expiry_scan < wake)
@@ -209,11 +210,11 @@ static bool wait_for_input(struct node *n, bool more)
 
 static bool turn(struct node *n)
 {
-	uint64_t begin = clock_us();
+	uint64_t begin = node_clock_us();
 	take_sync(n);
 	bool more = take_net(n);
 	take_requests(n);
-	uint64_t now = clock_us();
+	uint64_t now = node_clock_us();
 	if (!n->halted && replica_wake_at(n->replica) <= now)
 		replica_tick(n->replica, now);
 	sync_what_was_written(n);
@@ -221,7 +222,7 @@ static bool turn(struct node *n)
 	submit_expire(n, now);
 	if (n->halted)
 		submit_stop(n);
-	now = clock_us();
+	now = node_clock_us();
 	if (now >= n->snapshot_due)
 		node_take_snapshot(n, now);
 	histogram_add(&n->metrics.turn, now - begin);

@@ -6,14 +6,14 @@
 #include "base/mem.h"
 #include "node/node.h"
 
-uint64_t clock_us(void)
+uint64_t node_clock_us(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-uint64_t clock_wall_ms(void)
+uint64_t node_wall_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
@@ -66,7 +66,7 @@ static bool host_sync(void *ctx, uint64_t seq)
 static void host_final(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
-	uint64_t now = clock_us();
+	uint64_t now = node_clock_us();
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = now;
@@ -86,7 +86,7 @@ static void host_halted(void *ctx, const char *why)
 static uint64_t host_wall_ms(void *ctx)
 {
 	(void)ctx;
-	return clock_wall_ms();
+	return node_wall_ms();
 }
 
 static int open_net(struct node *n, struct errmsg *m)
@@ -135,7 +135,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
 		.pipeline = n->config.pipeline,
 		.seed = seed,
-		.now = clock_us(),
+		.now = node_clock_us(),
 		.verify_txs = true,
 		.host = {.ctx = n,
 			 .send = host_send,
@@ -169,7 +169,7 @@ int node_open(struct node *n, struct errmsg *m)
 	map_init(&n->waiters, seed);
 	TAILQ_INIT(&n->waiting);
 	pthread_mutex_init(&n->snapshot_lock, NULL);
-	n->started = n->final_since = clock_us();
+	n->started = n->final_since = node_clock_us();
 	n->inbox = inbox_new();
 	snprintf(path, sizeof path, "%s/data", n->config.home);
 	struct store_options options = {.create = true};
@@ -184,7 +184,7 @@ int node_open(struct node *n, struct errmsg *m)
 	if (err != ERR_NONE)
 		return err;
 	read_final(n);
-	node_take_snapshot(n, clock_us());
+	node_take_snapshot(n, node_clock_us());
 	return ERR_NONE;
 }
 

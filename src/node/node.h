@@ -69,8 +69,8 @@ struct node {
 	struct snapshot snapshot;
 };
 
-uint64_t clock_us(void); /* monotonic */
-uint64_t clock_wall_ms(void);
+uint64_t node_clock_us(void); /* monotonic */
+uint64_t node_wall_ms(void);
 
 /* node.c: opens store, replica and links. name of the code in m. */
 int node_open(struct node *n, struct errmsg *m);

@@ -29,9 +29,9 @@ static void *run(void *arg)
 			break; /* only reached to stop */
 		uint64_t target = s->wanted;
 		pthread_mutex_unlock(&s->lock);
-		uint64_t begin = clock_us();
+		uint64_t begin = node_clock_us();
 		int err = store_sync(s->store);
-		histogram_add(s->latency, clock_us() - begin);
+		histogram_add(s->latency, node_clock_us() - begin);
 		pthread_mutex_lock(&s->lock);
 		if (err == ERR_NONE)
 			s->done = target;

@@ -217,7 +217,7 @@ static void engine_free_hybrid(struct engine *e)
 	forward_free(h);
 	outbox_free(h);
 	if (h->log.final)
-		log_free(&h->log);
+		block_log_free(&h->log);
 	entitlement_free(&h->entitlement);
 	entitlement_free(&h->election.grants);
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)

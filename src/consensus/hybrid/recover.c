@@ -64,7 +64,7 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 {
 	uint32_t below =
 		rec->header_count ? rec->header_count - 1 : 0; /* the last is final's */
-	log_init(&h->log, rec->final, rec->headers, below, h->random.s[0]);
+	block_log_init(&h->log, rec->final, rec->headers, below, h->random.s[0]);
 	if (rec->final_cert)
 		h->final_cert = *rec->final_cert;
 	int err = recover_slots(h, rec, m);
