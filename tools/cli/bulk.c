@@ -327,9 +327,7 @@ static bool get_each(void *arg, struct link *l, size_t i)
 	writer_raw(&path, "?prove=1", 9); /* with the terminating zero */
 	writer_u8(&state_key, STATE_NS_USER);
 	writer_raw(&state_key, line->first.ptr, line->first.len);
-	pthread_mutex_lock(&b->lock);
-	b->c->deadline = now_ms() + b->c->timeout_ms; /* for each, not for all */
-	pthread_mutex_unlock(&b->lock);
+	l->deadline = now_ms() + b->c->timeout_ms; /* for each, not for all */
 	err = link_get(l, (const char *)path.buf);
 	if (err == ERR_NONE && (l->reply.status == 200 || l->reply.status == 404)) {
 		err = target_proven_state(b->t, json_get(l->answer, "proof"),
@@ -413,9 +411,7 @@ static bool status_each(void *arg, struct link *l, size_t i)
 
 	if (line->first.len == 2 * HASH_SIZE)
 		memcpy(hex, line->first.ptr, 2 * HASH_SIZE);
-	pthread_mutex_lock(&b->lock);
-	b->c->deadline = now_ms() + b->c->timeout_ms;
-	pthread_mutex_unlock(&b->lock);
+	l->deadline = now_ms() + b->c->timeout_ms;
 	if (hex_decode(id.b, HASH_SIZE, hex) != ERR_NONE) {
 		pthread_mutex_lock(&b->lock);
 		bulk_fail(b, cli_usage(b->c, "line %u is no transaction id", line->number));

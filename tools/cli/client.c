@@ -171,6 +171,7 @@ void link_open(struct link *l, struct target *t, unsigned first_node)
 	memset(l, 0, sizeof *l);
 	l->t = t;
 	l->http = http_new();
+	l->deadline = t->c->deadline;
 	l->node = first_node % t->count;
 }
 
@@ -226,7 +227,7 @@ int link_get(struct link *l, const char *path)
 	int err = ERR_UNREACHABLE;
 
 	for (unsigned k = 0; k < l->t->count; k++) {
-		uint64_t left = cli_time_left(l->t->c);
+		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
 		uint64_t patience = k + 1 < l->t->count && left > TRY_MS ? TRY_MS : left;
 
 		if (left == 0 || interrupted())

@@ -40,6 +40,7 @@ struct link {
 	struct http *http;
 	struct http_reply reply;
 	unsigned node; /* the one asked first: the last that answered */
+	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
 	struct json *answer; /* to the last request: NULL if it was not JSON */
 	char error_code[64]; /* of a problem document */
 	char error_hint[256];
