@@ -7,7 +7,7 @@
 #define CASE_TIMEOUT 120
 
 /* For loops of many rounds: Check's own assertions write to a file even when they hold. */
-#define expect(expr) ((expr) ? (void)0 : ck_abort_msg("does not hold: " #expr))
+#define expect(expr) ((expr) ? (void)0 : ck_abort_msg("does not hold: %s", #expr))
 
 TCase *bytes_case(void);
 TCase *err_case(void); /* and mem */
