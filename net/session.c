@@ -23,7 +23,7 @@ struct message *message_new(struct slice msg)
 	return m;
 }
 
-void message_free(struct message *m)
+void queued_message_free(struct message *m)
 {
 	mem_free(m);
 }

@@ -200,7 +200,8 @@ START_TEST(test_hostile_bytes)
 		if (err == ERR_NONE)
 			ck_assert_uint_eq(config.pipeline, 3);
 		else
-			ck_assert_msg(strstr(message.text, "longer than") != NULL, "%s", message.text);
+			ck_assert_msg(strstr(message.text, "longer than") != NULL, "%s",
+				      message.text);
 	}
 	unlink(conf);
 	ck_assert_int_eq(node_config_read(&config, home, &genesis, &message), ERR_CONFIG);
