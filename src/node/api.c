@@ -542,7 +542,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		x->api = a;
 		x->connection = connection;
 		open_exchange(x, url, method);
-		return x->r.problem.status ? respond_problem(x) : MHD_YES;
+		/* An answer before the body closes the connection: only for one too large. */
+		return x->r.problem.status == 413 ? respond_problem(x) : MHD_YES;
 	}
 	if (x->pushed)
 		return respond_request(x);

@@ -123,7 +123,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{"genesis", required_argument, NULL, 'g'},
 		{"key", required_argument, NULL, 'k'},
 		{"peer", required_argument, NULL, 'P'},
-		{"help", no_argument, NULL, '?'},
+		{"help", no_argument, NULL, 'H'},
 		{NULL, 0, NULL, 0},
 	};
 	opterr = 1;
@@ -159,9 +159,11 @@ static bool parse(struct options *o, int argc, char **argv)
 				return false;
 			o->peers[o->peer_count++] = optarg;
 			break;
+		case 'H':
+			o->help = true;
+			break;
 		default:
-			o->help = optopt == 0 || optopt == '?';
-			return o->help;
+			return false;
 		}
 	}
 	if (!o->home)
@@ -267,6 +269,9 @@ static int command_run(const struct options *o)
 		invariant(stop_fd >= 0);
 		catch_signals();
 		err = serve(n, &lock, &m);
+	} else {
+		crypto_wipe(&n->key, sizeof n->key);
+		genesis_free(&n->genesis);
 	}
 	home_unlock(&lock);
 	mem_free(n);
