@@ -152,6 +152,8 @@ void check_note_blocks(struct sim *s, const struct message *m)
 	if (message_decode(in, m->bytes) == ERR_NONE) {
 		for (uint32_t i = 0; i < in->append.count; i++)
 			note_header(s, &in->append.blocks[i]->sh.h, &in->append.blocks[i]->hash);
+		if (!in->append.count)
+			s->result->lone_certificates += (uint64_t)__builtin_popcountll(m->to);
 		message_free(in);
 	}
 	mem_free(in);

@@ -31,7 +31,7 @@ struct sim_result {
 	uint64_t counters[COUNTERS];
 	uint64_t messages[32]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
-	uint64_t steady_decisions, steady_messages; /* calm: APPEND and APPENDED after warm-up */
+	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts;
 	struct hash log_hash; /* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */

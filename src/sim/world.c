@@ -65,8 +65,6 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 {
 	s->result->messages[p->type < 32 ? p->type : 31]++;
 	s->result->bytes += p->len;
-	if (s->steady_from && (p->type == MSG_APPEND || p->type == MSG_APPENDED))
-		s->result->steady_messages++;
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
 	uint32_t copies = s->faults_on && random_chance(&s->random, 1, 100) ? 2 : 1;
@@ -98,7 +96,7 @@ void sim_send(struct sim *s, unsigned from, const struct message *m)
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
-			if (s->options.inject && s->steady_from && m->type == MSG_APPEND) {
+			if (s->options.inject && s->log_len > 100 && m->type == MSG_APPEND) {
 				s->options.inject--;
 				send_one(s, from, to, p);
 			}
@@ -348,13 +346,6 @@ static void loop(struct sim *s)
 		struct event e = pop(s);
 		s->now = e.at;
 		handle(s, &e);
-		if (s->options.calm && !s->steady_from && s->log_len > 100) {
-			s->steady_from = s->log_len;
-		} else if (s->steady_from && !goal) {
-			s->result->steady_decisions = s->log_len - s->steady_from;
-		}
-		if (goal && s->steady_from) /* counting ends with the faultless phase */
-			s->steady_from = 0;
 	}
 }
 

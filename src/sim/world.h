@@ -80,7 +80,6 @@ struct sim {
 	struct map acked;   /* ids acknowledged to clients, not yet seen in the log */
 	struct map final_ids;
 	struct writer log_bytes;
-	uint64_t steady_from;
 };
 
 /* world.c */

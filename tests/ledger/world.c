@@ -147,6 +147,33 @@ struct block *world_seal_block(const struct world *w, const struct block *parent
 	return b;
 }
 
+struct block *world_raw_block(const struct world *w, const struct block *parent,
+			      const struct slice *txs, const enum tx_result *results,
+			      uint32_t count, const struct hash *state_root)
+{
+	struct hash *leaves = mem_array(count, sizeof(*leaves)), tx_root;
+	struct writer body = {0};
+	body_begin(&body);
+	for (uint32_t i = 0; i < count; i++) {
+		enum tx_result result = results ? results[i] : TX_OK;
+		body_add(&body, result, txs[i]);
+		body_leaf(&leaves[i], result, txs[i]);
+	}
+	body_end(&body, count);
+	merkle_root(&tx_root, leaves, count);
+	struct block *b = world_seal_block(w, parent, 1, writer_slice(&body), &tx_root,
+					   state_root, count);
+	writer_free(&body);
+	mem_free(leaves);
+	return b;
+}
+
+void world_free_txs(const struct slice *txs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		mem_free((void *)txs[i].ptr);
+}
+
 struct block *world_build(struct world *w, const struct block *parent, uint64_t term,
 			  const struct slice *txs, uint32_t count,
 			  struct ledger_candidate *candidates)

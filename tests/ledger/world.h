@@ -44,10 +44,16 @@ struct op op_transfer(const struct pubkey *to, uint64_t amount);
 struct block *world_seal_block(const struct world *w, const struct block *parent, uint64_t term,
 			       struct slice body, const struct hash *tx_root,
 			       const struct hash *state_root, uint32_t tx_count);
+/* A block of txs with these results and root, whatever they do. */
+struct block *world_raw_block(const struct world *w, const struct block *parent,
+			      const struct slice *txs, const enum tx_result *results,
+			      uint32_t count, const struct hash *state_root);
 /* Builds a block of txs on parent. err and fate of each go to candidates, if not NULL. */
 struct block *world_build(struct world *w, const struct block *parent, uint64_t term,
 			  const struct slice *txs, uint32_t count,
 			  struct ledger_candidate *candidates);
+/* Frees transactions. */
+void world_free_txs(const struct slice *txs, uint32_t count);
 /* Finalises an executed child of the tip and writes it. */
 void world_finalize(struct world *w, struct block *b);
 /* Builds on the tip, executes, finalises. Returns the new tip, lent. */

@@ -171,6 +171,7 @@ void link_open(struct link *l, struct target *t, unsigned first_node)
 	memset(l, 0, sizeof *l);
 	l->t = t;
 	l->http = http_new();
+	l->deadline = t->c->deadline;
 	l->node = first_node % t->count;
 }
 
@@ -226,7 +227,7 @@ int link_get(struct link *l, const char *path)
 	int err = ERR_UNREACHABLE;
 
 	for (unsigned k = 0; k < l->t->count; k++) {
-		uint64_t left = cli_time_left(l->t->c);
+		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
 		uint64_t patience = k + 1 < l->t->count && left > TRY_MS ? TRY_MS : left;
 
 		if (left == 0 || interrupted())
@@ -346,17 +347,19 @@ static int parse_proof(const struct json *proof, struct proof_document *doc, str
 	return err;
 }
 
-int target_check_tx(struct target *t, const struct json *proof, struct slice want,
-		    struct proof_document *doc, struct errmsg *m)
+int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,
+		     struct errmsg *m)
 {
 	const struct header *header;
 	struct hash leaf;
-	int err = parse_proof(proof, doc, m);
+	int err;
 
+	proof_document_init(doc);
+	err = parse_proof(proof, doc, m);
 	if (err != ERR_NONE)
 		return err;
-	if (doc->kind != PROOF_TX || !slice_equal(doc->tx, want))
-		return err_set(m, ERR_BAD_PROOF, "the proof is of another transaction");
+	if (doc->kind != PROOF_TX)
+		return err_set(m, ERR_BAD_PROOF, "the proof is not of a transaction");
 	err = check_finality(t, &doc->ch);
 	if (err != ERR_NONE)
 		return err_set(m, err, "the block is not proven final: %s", err_text(err));
@@ -368,10 +371,13 @@ int target_check_tx(struct target *t, const struct json *proof, struct slice wan
 	return ERR_NONE;
 }
 
-int target_check_state(struct target *t, const struct json *proof, struct slice state_key,
+int target_proven_state(struct target *t, const struct json *proof, struct slice state_key,
 		       struct proof_document *doc, struct errmsg *m)
 {
-	int err = parse_proof(proof, doc, m);
+	int err;
+
+	proof_document_init(doc);
+	err = parse_proof(proof, doc, m);
 
 	if (err != ERR_NONE)
 		return err;

@@ -40,6 +40,7 @@ struct link {
 	struct http *http;
 	struct http_reply reply;
 	unsigned node; /* the one asked first: the last that answered */
+	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
 	struct json *answer; /* to the last request: NULL if it was not JSON */
 	char error_code[64]; /* of a problem document */
 	char error_hint[256];
@@ -59,13 +60,12 @@ int link_fail(struct link *l);
 int link_call(struct link *l, unsigned i, const char *method, const char *path,
 	      const char *content_type, struct slice body, uint64_t timeout_ms);
 
-/* Checks a transaction's proof document; a header's finality only once for all threads.
- * want: the bytes that were signed here. */
-int target_check_tx(struct target *t, const struct json *proof, struct slice want,
-		    struct proof_document *doc, struct errmsg *m);
-
+/* Checks a transaction's proof document; a header's finality only once for all threads. The
+ * caller compares doc->tx and frees doc in any case. */
+int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,
+		     struct errmsg *m);
 /* The same for a proof of a value, or of absence, in the state. */
-int target_check_state(struct target *t, const struct json *proof, struct slice state_key,
+int target_proven_state(struct target *t, const struct json *proof, struct slice state_key,
 		       struct proof_document *doc, struct errmsg *m);
 
 /* Calls each(arg, link, i) for all i < count from several threads, each with a link of its own,
@@ -97,10 +97,15 @@ struct receipt {
 	struct errmsg m;
 	struct json *proof; /* if kept: owned */
 };
-/* Sends tx until its fate is known or the deadline comes; asks other nodes when one does not
- * answer. keep_proof: r->proof is the document (json_free). */
-void submit(struct link *l, struct slice tx, uint64_t deadline, bool wait_committed,
-	    bool keep_proof, struct receipt *r);
+struct submission {
+	struct slice tx; /* signed; lent */
+	struct receipt r; /* zeroed at first */
+	bool decided, maybe_sent; /* false at first */
+};
+/* Sends those undecided, in one request, until the fate of each is known or the deadline comes;
+ * asks other nodes when one does not answer. keep_proof: r.proof is the document (json_free). */
+void submit(struct link *l, struct submission *s, size_t count, uint64_t deadline,
+	    bool wait_committed, bool keep_proof);
 /* Is the outcome of an attempt with this nonce certain, and would another nonce do? */
 bool receipt_wants_new_nonce(const struct receipt *r);
 

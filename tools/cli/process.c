@@ -138,14 +138,20 @@ int process_signal(const struct process *p, int signal_number)
 
 static bool beside_this_program(char out[PATH_SIZE])
 {
-	char self[PATH_SIZE];
+	/* installed; in a build directory */
+	static const char *const places[] = {"ostrakond", "../src/node/ostrakond"};
+	char self[PATH_SIZE], *dir;
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
 	if (n <= 0)
 		return false;
 	self[n] = '\0';
-	return snprintf(out, PATH_SIZE, "%s/ostrakond", dirname(self)) < PATH_SIZE &&
-	       access(out, X_OK) == 0;
+	dir = dirname(self);
+	for (size_t i = 0; i < MEM_COUNT(places); i++)
+		if (snprintf(out, PATH_SIZE, "%s/%s", dir, places[i]) < PATH_SIZE &&
+		    access(out, X_OK) == 0)
+			return true;
+	return false;
 }
 
 int ostrakond_find(char out[PATH_SIZE], struct errmsg *m)
@@ -173,13 +179,16 @@ int ostrakond_find(char out[PATH_SIZE], struct errmsg *m)
 					 "PATH; OSTRAKOND may name it");
 }
 
-/* Only after fork(): nothing here allocates. */
+/* Only after fork(). */
 static _Noreturn void become_node(char *const argv[], int log_fd, int report_fd)
 {
 	static const int defaults[] = {SIGINT, SIGTERM, SIGPIPE, SIGHUP};
 	int null_fd, saved;
 
 	setsid();
+	/* What is meant for this program must not move every node to one address. */
+	unsetenv("OSTRAKON_API_LISTEN");
+	unsetenv("OSTRAKON_PEERS_LISTEN");
 	for (size_t i = 0; i < MEM_COUNT(defaults); i++)
 		signal(defaults[i], SIG_DFL);
 	null_fd = open("/dev/null", O_RDONLY);
@@ -192,13 +201,16 @@ static _Noreturn void become_node(char *const argv[], int log_fd, int report_fd)
 
 int process_start(const char *program, const char *home, pid_t *pid, struct errmsg *m)
 {
-	char log_path[PATH_SIZE + 32], absolute[PATH_SIZE];
+	char log_path[PATH_SIZE + 32], api_path[PATH_SIZE + 32], absolute[PATH_SIZE];
 	char *argv[] = {(char *)program, "run", "--home", absolute, NULL};
 	int log_fd, report[2], failed = 0;
 
 	if (realpath(home, absolute) == NULL)
 		return err_set(m, ERR_IO, "%s: %s", home, strerror(errno));
 	snprintf(log_path, sizeof log_path, "%s/" LOG_FILE, home);
+	/* A killed node leaves the address that it had; it may get another now. */
+	snprintf(api_path, sizeof api_path, "%s/api", home);
+	unlink(api_path);
 	log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (log_fd < 0)
 		return err_set(m, ERR_IO, "cannot write %s: %s", log_path, strerror(errno));

@@ -1,4 +1,4 @@
-/* Submitting a signed transaction until its fate is certain.
+/* Submitting signed transactions until their fate is certain.
  *
  * A node's "committed" counts only with a proof. A node's "refused" ends it, since the chain's
  * nonces make it definite: a nonce that another transaction has used never comes back. All
@@ -15,12 +15,11 @@
 
 struct attempt {
 	struct link *l;
-	struct slice tx;
-	uint64_t deadline;
+	struct submission *s;
+	size_t count;
+	uint64_t start, deadline; /* microseconds; milliseconds */
 	bool wait_committed, keep_proof;
-	bool maybe_sent; /* some node may have taken it */
 	uint64_t pause;
-	struct receipt *r;
 };
 
 static uint64_t left_until(uint64_t deadline)
@@ -42,187 +41,264 @@ static void pause_before_retry(struct attempt *a, uint64_t at_least)
 	sleep_ms(ms < left ? ms : left);
 }
 
-static bool end_with(struct attempt *a, enum fate fate)
+static void next_node(struct attempt *a)
 {
-	a->r->fate = fate;
-	return true;
+	a->l->node = (a->l->node + 1) % a->l->t->count;
 }
 
-static bool unverified(struct attempt *a, int err, const char *why)
+static void decide(struct attempt *a, struct submission *s, enum fate fate)
 {
-	snprintf(a->r->code, sizeof a->r->code, "%s", err_name(err));
-	err_set(&a->r->m, err, "%s says committed, but %s", a->l->t->url[a->l->node], why);
-	return end_with(a, FATE_UNVERIFIED);
+	s->decided = true;
+	s->r.fate = fate;
+	s->r.latency_us = now_us() - a->start;
 }
 
-static bool committed(struct attempt *a, const struct json *answer)
+static void decide_all(struct attempt *a, enum fate fate)
 {
-	const struct json *proof = json_get(answer, "proof");
+	for (size_t i = 0; i < a->count; i++)
+		if (!a->s[i].decided)
+			decide(a, &a->s[i], fate);
+}
+
+static void unverified(struct attempt *a, struct submission *s, int err, const char *why)
+{
+	snprintf(s->r.code, sizeof s->r.code, "%s", err_name(err));
+	err_set(&s->r.m, err, "%s says committed, but %s", a->l->t->url[a->l->node], why);
+	decide(a, s, FATE_UNVERIFIED);
+}
+
+static void committed(struct attempt *a, struct submission *s, const struct json *object)
+{
+	const struct json *proof = json_get(object, "proof");
 	struct target *t = a->l->t;
-	struct receipt *r = a->r;
 	struct proof_document doc;
+	const struct header *header;
 	const char *result;
 	uint64_t height;
 	struct errmsg m;
 	int err;
 
-	proof_document_init(&doc);
-	err = target_check_tx(t, proof, a->tx, &doc, &m);
+	err = target_proven_tx(t, proof, &doc, &m);
+	if (err == ERR_NONE && !slice_equal(doc.tx, s->tx))
+		err = err_set(&m, ERR_BAD_PROOF, "the proof is of another transaction");
 	if (err == ERR_NONE && a->keep_proof)
 		err = proof_document_check(&doc, &t->genesis, &m);
 	if (err == ERR_NONE &&
-	    (json_read_u64(answer, "height", &height) != ERR_NONE ||
+	    (json_read_u64(object, "height", &height) != ERR_NONE ||
 	     height != doc.ch.headers[0].h.height ||
-	     json_read_string(answer, "result", &result) != ERR_NONE ||
+	     json_read_string(object, "result", &result) != ERR_NONE ||
 	     strcmp(result, tx_result_name(doc.result)) != 0))
 		err = err_set(&m, ERR_BAD_PROOF, "its proof says otherwise than its answer");
 	if (err != ERR_NONE) {
-		proof_document_free(&doc);
-		return unverified(a, err, m.text);
+		unverified(a, s, err, m.text);
+	} else {
+		header = &doc.ch.headers[0].h;
+		s->r.height = header->height;
+		s->r.term = header->term;
+		s->r.time_ms = header->time_ms;
+		s->r.index = doc.path.index;
+		s->r.result = doc.result;
+		s->r.grade = doc.ch.cert.kind;
+		s->r.signers = doc.ch.cert.signers;
+		if (a->keep_proof)
+			s->r.proof = json_copy(proof);
+		decide(a, s, FATE_COMMITTED);
 	}
-	r->height = doc.ch.headers[0].h.height;
-	r->term = doc.ch.headers[0].h.term;
-	r->time_ms = doc.ch.headers[0].h.time_ms;
-	r->index = doc.path.index;
-	r->result = doc.result;
-	r->grade = doc.ch.cert.kind;
-	r->signers = doc.ch.cert.signers;
-	if (a->keep_proof)
-		r->proof = json_copy(proof);
 	proof_document_free(&doc);
-	return end_with(a, FATE_COMMITTED);
 }
 
-static bool refused(struct attempt *a)
+static void copy_text(char *out, size_t size, const struct json *object, const char *key)
 {
-	struct link *l = a->l;
+	const char *text;
 
-	snprintf(a->r->code, sizeof a->r->code, "%s", l->error_code);
-	snprintf(a->r->hint, sizeof a->r->hint, "%s", l->error_hint);
-	a->r->m = l->m;
-	/* Too far ahead of a node's window: it may be behind, and another may have taken it. */
-	if (strcmp(l->error_code, "tx_nonce_window") == 0 && a->maybe_sent)
-		return false;
-	return end_with(a, FATE_REFUSED);
+	out[0] = '\0';
+	if (json_read_string(object, key, &text) == ERR_NONE)
+		snprintf(out, size, "%s", text);
 }
 
-/* True when the fate is known. */
-static bool judge_answer(struct attempt *a)
+static void set_problem(struct receipt *r, const struct json *problem)
 {
-	struct link *l = a->l;
+	copy_text(r->code, sizeof r->code, problem, "code");
+	copy_text(r->hint, sizeof r->hint, problem, "hint");
+	copy_text(r->m.text, sizeof r->m.text, problem, "detail");
+	if (r->m.text[0] == '\0')
+		snprintf(r->m.text, sizeof r->m.text, "%s", r->code);
+}
+
+/* One transaction object of an answer. Leaves s undecided if it is to be sent again. */
+static void judge(struct attempt *a, struct submission *s, const struct json *object)
+{
 	const char *status = "";
 
-	switch (l->reply.status) {
-	case 200:
-	case 202:
-		a->maybe_sent = true;
-		if (json_read_string(l->answer, "status", &status) != ERR_NONE)
-			break;
-		if (strcmp(status, "committed") == 0)
-			return committed(a, l->answer);
-		if (strcmp(status, "accepted") == 0 && !a->wait_committed)
-			return end_with(a, FATE_ACCEPTED);
-		return false; /* pending: ask again */
-	case 429:
-		snprintf(a->r->code, sizeof a->r->code, "busy");
-		a->r->m = l->m;
-		pause_before_retry(a, l->reply.retry_after_ms > 1000 ? 1000
-								     : l->reply.retry_after_ms / 4);
-		return false;
-	case 503:
-		a->r->m = l->m;
-		if (strcmp(l->error_code, "timeout") == 0)
-			a->maybe_sent = true;
-		l->node = (l->node + 1) % l->t->count;
-		pause_before_retry(a, 0);
-		return false;
-	default:
-		if (l->reply.status >= 400 && l->reply.status < 500)
-			return refused(a);
-		if (l->reply.status >= 500) {
-			a->maybe_sent = true;
-			a->r->m = l->m;
-			l->node = (l->node + 1) % l->t->count;
-			pause_before_retry(a, 0);
-			return false;
-		}
-		break;
+	json_read_string(object, "status", &status);
+	if (strcmp(status, "committed") == 0) {
+		s->maybe_sent = true;
+		committed(a, s, object);
+	} else if (strcmp(status, "accepted") == 0 || strcmp(status, "pending") == 0) {
+		s->maybe_sent = true;
+		if (!a->wait_committed)
+			decide(a, s, FATE_ACCEPTED);
+	} else if (strcmp(status, "busy") == 0) {
+		set_problem(&s->r, json_get(object, "problem"));
+	} else if (strcmp(status, "refused") == 0) {
+		set_problem(&s->r, json_get(object, "problem"));
+		/* Too far ahead of a node's window: it may be behind, and another may have it. */
+		if (strcmp(s->r.code, "tx_nonce_window") != 0 || !s->maybe_sent)
+			decide(a, s, FATE_REFUSED);
+	} else {
+		unverified(a, s, ERR_SYNTAX, "its answer is not a node's");
 	}
-	err_set(&a->r->m, ERR_SYNTAX, "%s does not answer as a node would", l->t->url[l->node]);
-	snprintf(a->r->code, sizeof a->r->code, "malformed_answer");
-	return end_with(a, FATE_UNVERIFIED);
 }
 
-static int send_once(struct attempt *a, const char *body)
+/* A problem document about the whole request. */
+static void judge_problem(struct attempt *a)
 {
-	uint64_t left = left_until(a->deadline), server_ms;
+	struct link *l = a->l;
+	bool ends = l->reply.status < 500;
+
+	for (size_t i = 0; i < a->count; i++) {
+		struct submission *s = &a->s[i];
+		if (s->decided)
+			continue;
+		snprintf(s->r.code, sizeof s->r.code, "%s", l->error_code);
+		snprintf(s->r.hint, sizeof s->r.hint, "%s", l->error_hint);
+		s->r.m = l->m;
+		if (l->reply.status >= 500 &&
+		    (l->reply.status != 503 || strcmp(l->error_code, "timeout") == 0))
+			s->maybe_sent = true;
+		if (ends)
+			decide(a, s, l->reply.status >= 400 ? FATE_REFUSED : FATE_UNVERIFIED);
+	}
+	if (!ends) {
+		next_node(a);
+		pause_before_retry(a, 0);
+	}
+}
+
+static void judge_answer(struct attempt *a, size_t sent)
+{
+	const struct json *results = json_get(a->l->answer, "results");
+	unsigned status = a->l->reply.status;
+	size_t at = 0;
+
+	if (results == NULL || json_len(results) != sent) {
+		if (status == 429) {
+			pause_before_retry(a, a->l->reply.retry_after_ms / 4);
+			for (size_t i = 0; i < a->count; i++)
+				if (!a->s[i].decided)
+					snprintf(a->s[i].r.code, sizeof a->s[i].r.code, "busy");
+		} else {
+			judge_problem(a);
+		}
+		return;
+	}
+	for (size_t i = 0; i < a->count; i++)
+		if (!a->s[i].decided)
+			judge(a, &a->s[i], json_at(results, at++));
+	if (status == 429)
+		pause_before_retry(a, a->l->reply.retry_after_ms / 4);
+}
+
+/* Sends what is undecided. Returns how many those are in *sent, and link_call()'s error. */
+static int send_once(struct attempt *a, struct writer *body, size_t *sent)
+{
+	uint64_t left = left_until(a->deadline), server_ms = left < TRY_MS ? left : TRY_MS;
 	char path[128];
 
-	server_ms = left < TRY_MS ? left : TRY_MS;
-	snprintf(path, sizeof path, "/v1/transactions?wait=%s&timeout=%llu%s",
-		 a->wait_committed ? "committed" : "accepted", (unsigned long long)server_ms,
-		 a->wait_committed ? "&prove=1" : "");
-	return link_call(a->l, a->l->node, "POST", path, "application/json", slice_str(body),
-			 server_ms + 500);
+	writer_reset(body);
+	*sent = 0;
+	for (size_t i = 0; i < a->count; i++) {
+		if (a->s[i].decided)
+			continue;
+		writer_var(body, a->s[i].tx);
+		++*sent;
+	}
+	snprintf(path, sizeof path, "/v1/transactions?wait=%s&timeout=%llu&prove=1",
+		 a->wait_committed ? "committed" : "accepted", (unsigned long long)server_ms);
+	return link_call(a->l, a->l->node, "POST", path, "application/octet-stream",
+			 writer_slice(body), server_ms + 500);
 }
 
-void submit(struct link *l, struct slice tx, uint64_t deadline, bool wait_committed,
-	    bool keep_proof, struct receipt *r)
+static void on_no_answer(struct attempt *a, int err)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		struct submission *s = &a->s[i];
+		if (s->decided)
+			continue;
+		s->r.m = a->l->m;
+		s->maybe_sent = s->maybe_sent || err != ERR_UNREACHABLE;
+	}
+	next_node(a);
+}
+
+static enum fate fate_at_deadline(const struct submission *s)
+{
+	if (s->maybe_sent)
+		return FATE_UNKNOWN;
+	return strcmp(s->r.code, "busy") == 0 ? FATE_REFUSED : FATE_UNSENT;
+}
+
+static bool any_undecided(const struct attempt *a, bool *maybe_sent)
+{
+	bool any = false;
+
+	*maybe_sent = false;
+	for (size_t i = 0; i < a->count; i++) {
+		any = any || !a->s[i].decided;
+		*maybe_sent = *maybe_sent || (!a->s[i].decided && a->s[i].maybe_sent);
+	}
+	return any;
+}
+
+void submit(struct link *l, struct submission *s, size_t count, uint64_t deadline,
+	    bool wait_committed, bool keep_proof)
 {
 	struct attempt a = {.l = l,
-			    .tx = tx,
+			    .s = s,
+			    .count = count,
+			    .start = now_us(),
 			    .deadline = deadline,
 			    .wait_committed = wait_committed,
 			    .keep_proof = keep_proof,
-			    .pause = PAUSE_MIN_MS,
-			    .r = r};
-	char *hex = mem_alloc(2 * tx.len + 1), *body;
-	uint64_t start = now_us();
+			    .pause = PAUSE_MIN_MS};
+	struct writer body = {0};
 	unsigned unreachable = 0; /* in a row */
+	bool maybe_sent;
 
-	memset(r, 0, sizeof *r);
-	hex_encode(hex, tx.ptr, tx.len);
-	body = mem_printf("{\"tx\":\"%s\"}", hex);
-	mem_free(hex);
-	for (;;) {
+	while (any_undecided(&a, &maybe_sent)) {
+		size_t sent;
 		int err;
 
 		if (interrupted()) {
-			r->fate = FATE_INTERRUPTED;
+			decide_all(&a, FATE_INTERRUPTED);
 			break;
 		}
 		if (left_until(deadline) == 0) {
-			r->fate = a.maybe_sent			  ? FATE_UNKNOWN
-				  : strcmp(r->code, "busy") == 0 ? FATE_REFUSED
-								 : FATE_UNSENT;
+			for (size_t i = 0; i < count; i++)
+				if (!s[i].decided)
+					decide(&a, &s[i], fate_at_deadline(&s[i]));
 			break;
 		}
-		err = send_once(&a, body);
+		err = send_once(&a, &body, &sent);
 		if (err == ERR_NONE) {
 			unreachable = 0;
-			if (judge_answer(&a))
-				break;
+			judge_answer(&a, sent);
 			continue;
 		}
-		r->m = l->m;
+		on_no_answer(&a, err);
 		if (err == ERR_SYNTAX || err == ERR_LIMIT) {
-			r->fate = err == ERR_SYNTAX ? FATE_UNSENT : FATE_UNVERIFIED;
-			break;
-		}
-		if (err != ERR_UNREACHABLE)
-			a.maybe_sent = true;
-		l->node = (l->node + 1) % l->t->count;
-		if (++unreachable >= l->t->count) {
+			decide_all(&a, err == ERR_SYNTAX ? FATE_UNSENT : FATE_UNVERIFIED);
+		} else if (err != ERR_UNREACHABLE) {
+			unreachable = 0;
+		} else if (++unreachable >= l->t->count) {
 			/* Nobody there and nothing ever sent: no use to wait for that. */
-			if (!a.maybe_sent) {
-				r->fate = FATE_UNSENT;
-				break;
-			}
-			pause_before_retry(&a, 100);
+			if (!maybe_sent)
+				decide_all(&a, FATE_UNSENT);
+			else
+				pause_before_retry(&a, 100);
 		}
 	}
-	mem_free(body);
-	r->latency_us = now_us() - start;
+	writer_free(&body);
 }
 
 bool receipt_wants_new_nonce(const struct receipt *r)

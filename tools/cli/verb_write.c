@@ -98,10 +98,10 @@ static int sign_and_send(struct cli *c, struct link *l, const struct keypair *ke
 	const char *wait = c->opt.value[OPT_WAIT];
 	bool wait_committed = wait == NULL || strcmp(wait, "committed") == 0;
 	struct writer w = {0};
-	struct receipt r;
 	int rc;
 
 	for (unsigned attempt = 1;; attempt++) {
+		struct submission s = {0};
 		uint64_t nonce, expiry;
 		struct hash id;
 		int err;
@@ -124,13 +124,14 @@ static int sign_and_send(struct cli *c, struct link *l, const struct keypair *ke
 			rc = show_signed(c, writer_slice(&w), nonce, expiry);
 			break;
 		}
-		submit(l, writer_slice(&w), c->deadline, wait_committed, false, &r);
-		if (receipt_wants_new_nonce(&r) && !opt_given(&c->opt, OPT_NONCE) &&
+		s.tx = writer_slice(&w);
+		submit(l, &s, 1, c->deadline, wait_committed, false);
+		if (receipt_wants_new_nonce(&s.r) && !opt_given(&c->opt, OPT_NONCE) &&
 		    attempt < NONCE_ATTEMPTS) {
 			cli_hint(c, "another transaction has that nonce; signing with a new one");
 			continue;
 		}
-		rc = report_receipt(c, l->t, &r);
+		rc = report_receipt(c, l->t, &s.r);
 		break;
 	}
 	writer_free(&w);

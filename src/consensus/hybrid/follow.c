@@ -302,9 +302,12 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 		return;
 	if (m->has_stable)
 		take_stable(h, &m->stable);
-	bool behind = m->final_height > h->log.final->sh.h.height ||
-		      (m->tip_height > h->tip.height && !log_find(&h->log, &m->tip));
-	if (behind)
+	/* A certificate may be on its way with the next block: behind is who has not moved since
+	 * the last heartbeat, or misses blocks. */
+	uint64_t final = h->log.final->sh.h.height;
+	bool stuck = m->final_height > final && h->final_at_heartbeat == final;
+	h->final_at_heartbeat = final;
+	if (stuck || (m->tip_height > h->tip.height && !log_find(&h->log, &m->tip)))
 		fetch_from(h, from);
 	struct msg_heartbeat_ack ack = {.term = h->term,
 					.counter = m->counter,
@@ -327,6 +330,10 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 void follow_end_of_step(struct hybrid *h)
 {
 	if (!h->answer_leader)
+		return;
+	/* The PREPARE for what is being executed and a COMMIT share one message. */
+	const struct log_entry *newest = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	if (newest && newest->executing)
 		return;
 	h->answer_leader = false;
 	uint16_t leader = current_leader(h);

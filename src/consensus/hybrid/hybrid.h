@@ -145,6 +145,7 @@ struct hybrid {
 	struct hash append_tip;	  /* newest block of the own term taken from its leader */
 	bool has_append_tip;
 	bool answer_leader;	 /* an APPENDED is due at the end of this step */
+	uint64_t final_at_heartbeat;
 	struct hash commit_sent; /* block of our newest COMMIT */
 	struct hash marked;	 /* newest block whose transactions the pool has marked */
 	bool resumed;
