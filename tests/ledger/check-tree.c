@@ -484,7 +484,7 @@ START_TEST(trimming_bounds_memory)
 
 	random_seed(&r, 14);
 	model_init(&m, KEYS, &r);
-	fixture_init(&f, 45 * 1024);
+	fixture_init(&f, 30 * 1024);
 	for (unsigned round = 0; round < 100; round++) {
 		mutate(&m, &r, touched, 20);
 		apply(&f, &m, touched, true);
@@ -493,7 +493,7 @@ START_TEST(trimming_bounds_memory)
 		tree_trim(&f.tree, f.root, f.version);
 		ck_assert_uint_le(f.tree.bytes, f.tree.limit);
 	}
-	ck_assert_uint_gt(most, 45 * 1024);
+	ck_assert_uint_gt(most, 30 * 1024);
 	/* What the store does not have yet stays, whatever the limit. */
 	f.tree.limit = 0;
 	mutate(&m, &r, touched, KEYS);
