@@ -26,7 +26,8 @@ struct driver_host {
 	void (*halted)(void *ctx, const char *why);
 };
 
-struct driver *driver_new(struct engine *engine, const struct driver_host *host); /* owns engine */
+struct driver *driver_new(struct engine *engine,
+			  const struct driver_host *host); /* owns engine */
 void driver_free(struct driver *d);
 
 /* Steps the engine until nothing is left to do at once. Called from inside a host callback it
