@@ -159,8 +159,8 @@ static uint64_t take_nonce(struct bulk *b)
 static void put_chunk(struct bulk *b, struct link *l, size_t chunk)
 {
 	size_t first = chunk * b->chunk_size;
-	size_t count = b->lines.count - first < b->chunk_size ? b->lines.count - first
-							      : b->chunk_size;
+	size_t count =
+		b->lines.count - first < b->chunk_size ? b->lines.count - first : b->chunk_size;
 	struct submission *s = mem_array(count, sizeof *s);
 	struct writer *w = mem_array(count, sizeof *w);
 	struct hash *id = mem_array(count, sizeof *id);
@@ -227,8 +227,11 @@ static int put_all(struct bulk *b)
 
 	for (size_t i = 0; i < b->lines.count; i++)
 		if (b->lines.line[i].rest.ptr == NULL)
-			return cli_usage(b->c, "line %u has a key and no value; a line is KEY, tab or "
-					       "blank, VALUE", b->lines.line[i].number);
+			return cli_usage(
+				b->c,
+				"line %u has a key and no value; a line is KEY, tab or "
+				"blank, VALUE",
+				b->lines.line[i].number);
 	link_open(&l, b->t, 0);
 	rc = account_state(&l, &b->key.pub, &b->next_nonce, &expiry_max);
 	link_close(&l);
@@ -331,7 +334,7 @@ static bool get_each(void *arg, struct link *l, size_t i)
 	err = link_get(l, (const char *)path.buf);
 	if (err == ERR_NONE && (l->reply.status == 200 || l->reply.status == 404)) {
 		err = target_proven_state(b->t, json_get(l->answer, "proof"),
-					 writer_slice(&state_key), &doc, &m);
+					  writer_slice(&state_key), &doc, &m);
 		pthread_mutex_lock(&b->lock);
 		if (err == ERR_NONE)
 			got(b, line, &doc);
@@ -340,7 +343,7 @@ static bool get_each(void *arg, struct link *l, size_t i)
 					      "line %u: %s", line->number, m.text));
 	} else {
 		pthread_mutex_lock(&b->lock);
-		rc = err == ERR_NONE ? link_fail(l) : cli_fail_err(b->c, err, &l->m, NULL);
+		rc = err == ERR_NONE ? link_fail(l) : link_unreachable(l, err);
 		bulk_fail(b, rc);
 	}
 	bulk_progress(b);
@@ -422,7 +425,7 @@ static bool status_each(void *arg, struct link *l, size_t i)
 	err = link_get(l, path);
 	pthread_mutex_lock(&b->lock);
 	if (err != ERR_NONE) {
-		bulk_fail(b, cli_fail_err(b->c, err, &l->m, NULL));
+		bulk_fail(b, link_unreachable(l, err));
 	} else if (l->reply.status == 404) {
 		b->absent++;
 	} else if (l->reply.status != 200) {
@@ -454,13 +457,14 @@ static bool status_each(void *arg, struct link *l, size_t i)
 static int status_all(struct bulk *b)
 {
 	each_in_parallel(b->t, b->lines.count,
-			 (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, BULK_CLIENTS), status_each, b);
+			 (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, BULK_CLIENTS), status_each,
+			 b);
 	if (b->rc != EXIT_DONE)
 		return b->rc;
 	if (b->absent + b->unknown > 0)
 		return cli_fail(b->c, EXIT_NOT_FOUND, "not_found", NULL,
-				"%zu of %zu transactions are not committed", b->absent + b->unknown,
-				b->lines.count);
+				"%zu of %zu transactions are not committed",
+				b->absent + b->unknown, b->lines.count);
 	if (b->c->format != FORMAT_JSONL)
 		out_object(b->c, bulk_summary(b, "committed"));
 	return EXIT_DONE;

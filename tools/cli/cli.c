@@ -1,5 +1,5 @@
 /* One invocation: finds the verb, checks its options, runs it; errors, time, signals. */
-#include "tools/cli/cli.h"
+#include "tools/cli/verbs.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -109,6 +109,7 @@ enum exit_code exit_of(int err)
 	case ERR_TX_EXPIRED:
 	case ERR_TX_SENDER:
 	case ERR_TX_EMPTY:
+	case ERR_TX_HORIZON:
 		return EXIT_REFUSED;
 	}
 	return EXIT_REFUSED;
@@ -208,6 +209,12 @@ static void print_version(struct cli *c)
 	}
 }
 
+int verb_version(struct cli *c)
+{
+	print_version(c);
+	return EXIT_DONE;
+}
+
 static void print_verbs(FILE *out, const char *group)
 {
 	size_t len = group ? strlen(group) : 0;
@@ -218,7 +225,8 @@ static void print_verbs(FILE *out, const char *group)
 		if (group && (strncmp(v->name, group, len) != 0 || v->name[len] != ' '))
 			continue;
 		snprintf(left, sizeof left, "%s %s", v->name, v->args);
-		fprintf(out, "  %-34s%s%s\n", left, strlen(left) > 33 ? "\n                                    " : "",
+		fprintf(out, "  %-34s%s%s\n", left,
+			strlen(left) > 33 ? "\n                                    " : "",
 			v->summary);
 	}
 }
@@ -233,10 +241,12 @@ static void print_help(FILE *out, const char *group)
 	fprintf(out, "\nOptions of every verb:\n");
 	options_help(out, GENERAL_OPTIONS);
 	fprintf(out,
-		"\n`ostrakon VERB --help` tells more. Options may also be given in the environment,\n"
+		"\n`ostrakon VERB --help` tells more. Options may also be given in the "
+		"environment,\n"
 		"such as OSTRAKON_HOME for --home.\n"
 		"Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable, 4 outcome unknown,\n"
-		"5 verification failed, 6 not found, 7 locked or in use, 78 bad configuration,\n"
+		"5 verification failed, 6 not found, 7 locked or in use, 78 bad "
+		"configuration,\n"
 		"130 interrupted.\n");
 }
 
@@ -274,7 +284,8 @@ static const struct verb *find_verb(struct options *o)
 			continue;
 		if (words == 2 && strcmp(o->arg[1], name + first + 1) != 0)
 			continue;
-		memmove(o->arg, o->arg + words, (size_t)(o->arg_count - words + 1) * sizeof *o->arg);
+		memmove(o->arg, o->arg + words,
+			(size_t)(o->arg_count - words + 1) * sizeof *o->arg);
 		o->arg_count -= words;
 		return &verbs[i];
 	}
@@ -340,8 +351,8 @@ static int run_verb(struct cli *c, const struct verb *v)
 		return cli_usage(c, "%s", m.text);
 	if (c->opt.arg_count < v->args_min)
 		return cli_usage(c, "`%s` needs %s; usage: ostrakon %s %s", v->name,
-				 c->opt.arg_count == 0 ? "arguments" : "more arguments", v->name,
-				 v->args);
+				 c->opt.arg_count == 0 ? "arguments" : "more arguments",
+				 v->name, v->args);
 	if (c->opt.arg_count > v->args_max)
 		return cli_usage(c, "\"%s\" is one argument too many; usage: ostrakon %s %s",
 				 c->opt.arg[v->args_max], v->name, v->args);
@@ -349,9 +360,10 @@ static int run_verb(struct cli *c, const struct verb *v)
 	c->deadline = now_ms() + c->timeout_ms;
 	rc = v->run(c);
 	if (fflush(c->out) != 0 || ferror(c->out))
-		rc = rc == EXIT_DONE ? cli_fail(c, EXIT_REFUSED, "io", NULL,
-						"writing the output failed: %s", strerror(errno))
-				     : rc;
+		rc = rc == EXIT_DONE
+			     ? cli_fail(c, EXIT_REFUSED, "io", NULL,
+					"writing the output failed: %s", strerror(errno))
+			     : rc;
 	return rc;
 }
 
@@ -374,7 +386,8 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 		goto done;
 	}
 	if (c->opt.arg_count > 0 && strcmp(c->opt.arg[0], "help") == 0) {
-		memmove(c->opt.arg, c->opt.arg + 1, (size_t)c->opt.arg_count * sizeof *c->opt.arg);
+		memmove(c->opt.arg, c->opt.arg + 1,
+			(size_t)c->opt.arg_count * sizeof *c->opt.arg);
 		c->opt.arg_count--;
 		c->opt.value[OPT_HELP] = "";
 	}

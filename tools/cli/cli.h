@@ -8,16 +8,16 @@
 #include "tools/cli/options.h"
 
 enum exit_code { /* docs/man/ostrakon.1 lists them; never reuse a number */
-	EXIT_DONE = 0,
-	EXIT_REFUSED = 1, /* the node refused, or the transaction is invalid */
-	EXIT_USAGE = 2,
-	EXIT_UNREACHABLE = 3,
-	EXIT_UNKNOWN = 4, /* timed out, outcome unknown */
-	EXIT_UNVERIFIED = 5,
-	EXIT_NOT_FOUND = 6,
-	EXIT_LOCKED = 7, /* or in use, or there already */
-	EXIT_CONFIG = 78,
-	EXIT_INTERRUPTED = 130,
+		 EXIT_DONE = 0,
+		 EXIT_REFUSED = 1, /* the node refused, or the transaction is invalid */
+		 EXIT_USAGE = 2,
+		 EXIT_UNREACHABLE = 3,
+		 EXIT_UNKNOWN = 4, /* timed out, outcome unknown */
+		 EXIT_UNVERIFIED = 5,
+		 EXIT_NOT_FOUND = 6,
+		 EXIT_LOCKED = 7, /* or in use, or there already */
+		 EXIT_CONFIG = 78,
+		 EXIT_INTERRUPTED = 130,
 };
 
 enum output_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_JSONL };
@@ -26,8 +26,8 @@ struct cli {
 	struct options opt;
 	enum output_format format;
 	bool color;
-	bool hints;	    /* standard error is a terminal */
-	uint64_t deadline;  /* on now_ms()'s clock */
+	bool hints;	   /* standard error is a terminal */
+	uint64_t deadline; /* on now_ms()'s clock */
 	uint64_t timeout_ms;
 	FILE *out;
 	FILE *err;

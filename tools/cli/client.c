@@ -37,8 +37,8 @@ static void add_url(struct target *t, const char *text)
 {
 	if (t->count == VALIDATORS_MAX)
 		return;
-	snprintf(t->url[t->count], sizeof t->url[0], "%s%s", strstr(text, "://") ? "" : "http://",
-		 text);
+	snprintf(t->url[t->count], sizeof t->url[0], "%s%s",
+		 strstr(text, "://") ? "" : "http://", text);
 	for (size_t n = strlen(t->url[t->count]); n > 0 && t->url[t->count][n - 1] == '/'; n--)
 		t->url[t->count][n - 1] = '\0';
 	t->count++;
@@ -146,9 +146,10 @@ int target_open(struct cli *c, struct target *t, bool needs_genesis)
 	if (genesis != NULL)
 		return read_genesis(c, t, genesis);
 	if (needs_genesis)
-		return cli_fail(c, EXIT_USAGE, "usage",
-				"Give --genesis FILE, or --home a directory that has it.",
-				"without the genesis file nothing that a node says can be verified");
+		return cli_fail(
+			c, EXIT_USAGE, "usage",
+			"Give --genesis FILE, or --home a directory that has it.",
+			"without the genesis file nothing that a node says can be verified");
 	return EXIT_DONE;
 }
 
@@ -252,29 +253,31 @@ int link_fail(struct link *l)
 		return cli_fail(l->t->c, EXIT_UNVERIFIED, "malformed_answer", NULL,
 				"%s does not answer as a node would", l->t->url[l->node]);
 	}
-	return cli_fail(l->t->c, exit, l->error_code, l->error_hint[0] ? l->error_hint : NULL, "%s",
-			l->m.text);
+	return cli_fail(l->t->c, exit, l->error_code, l->error_hint[0] ? l->error_hint : NULL,
+			"%s", l->m.text);
 }
 
-static int fail_unreachable(struct link *l, int err)
+int link_unreachable(struct link *l, int err)
 {
 	struct cli *c = l->t->c;
 
 	if (interrupted())
 		return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL, "interrupted");
 	if (err == ERR_TIMEOUT)
-		return cli_fail(c, EXIT_UNKNOWN, "timeout", "A longer --timeout may help.", "%s",
-				l->m.text);
+		return cli_fail(c, EXIT_UNKNOWN, "timeout", "A longer --timeout may help.",
+				"%s", l->m.text);
 	if (err == ERR_SYNTAX)
 		return cli_usage(c, "%s", l->m.text);
 	if (l->t->count > 1)
-		return cli_fail(c, EXIT_UNREACHABLE, "unreachable",
-				"`ostrakon net status` shows which nodes run, `ostrakon net up` "
-				"starts them.",
-				"none of %u nodes can be reached; the last: %s", l->t->count,
-				l->m.text);
-	return cli_fail(c, EXIT_UNREACHABLE, "unreachable", "Is the node running, and is this its "
-							    "API's address?",
+		return cli_fail(
+			c, EXIT_UNREACHABLE, "unreachable",
+			"`ostrakon net status` shows which nodes run, `ostrakon net up` "
+			"starts them.",
+			"none of %u nodes can be reached; the last: %s", l->t->count,
+			l->m.text);
+	return cli_fail(c, EXIT_UNREACHABLE, "unreachable",
+			"Is the node running, and is this its "
+			"API's address?",
 			"%s", l->m.text);
 }
 
@@ -283,7 +286,7 @@ int link_get_or_fail(struct link *l, const char *path)
 	int err = link_get(l, path);
 
 	if (err != ERR_NONE)
-		return fail_unreachable(l, err);
+		return link_unreachable(l, err);
 	if (l->reply.status != 200 || l->answer == NULL)
 		return link_fail(l);
 	return EXIT_DONE;
@@ -319,7 +322,8 @@ static int check_finality(struct target *t, const struct certified_header *ch)
 	header_hash(&h, &ch->headers[0].h);
 	pthread_mutex_lock(&t->lock);
 	known = map_get(&t->verified, h.b);
-	same = known != NULL && known->grade == ch->cert.kind && known->signers == ch->cert.signers;
+	same = known != NULL && known->grade == ch->cert.kind &&
+	       known->signers == ch->cert.signers;
 	pthread_mutex_unlock(&t->lock);
 	if (same)
 		return ERR_NONE;
@@ -372,7 +376,7 @@ int target_proven_tx(struct target *t, const struct json *proof, struct proof_do
 }
 
 int target_proven_state(struct target *t, const struct json *proof, struct slice state_key,
-		       struct proof_document *doc, struct errmsg *m)
+			struct proof_document *doc, struct errmsg *m)
 {
 	int err;
 

@@ -39,7 +39,7 @@ struct link {
 	struct target *t;
 	struct http *http;
 	struct http_reply reply;
-	unsigned node; /* the one asked first: the last that answered */
+	unsigned node;	   /* the one asked first: the last that answered */
 	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
 	struct json *answer; /* to the last request: NULL if it was not JSON */
 	char error_code[64]; /* of a problem document */
@@ -54,6 +54,8 @@ void link_close(struct link *l);
 int link_get(struct link *l, const char *path);
 /* As link_get(), printing what went wrong; EXIT_DONE only for a status of 200. */
 int link_get_or_fail(struct link *l, const char *path);
+/* Prints why no node could be asked, link_get()'s error; exit code. */
+int link_unreachable(struct link *l, int err);
 /* Prints the problem document of the last answer; exit code. */
 int link_fail(struct link *l);
 /* One request to node i only. */
@@ -66,7 +68,7 @@ int target_proven_tx(struct target *t, const struct json *proof, struct proof_do
 		     struct errmsg *m);
 /* The same for a proof of a value, or of absence, in the state. */
 int target_proven_state(struct target *t, const struct json *proof, struct slice state_key,
-		       struct proof_document *doc, struct errmsg *m);
+			struct proof_document *doc, struct errmsg *m);
 
 /* Calls each(arg, link, i) for all i < count from several threads, each with a link of its own,
  * until one returns false. */
@@ -76,12 +78,12 @@ void each_in_parallel(struct target *t, size_t count, unsigned threads,
 /* ---- submitting ------------------------------------------------------------------------ */
 
 enum fate {
-	FATE_COMMITTED,	  /* proven; its result may still not be TX_OK */
-	FATE_ACCEPTED,	  /* by a node's word, with wait=accepted */
-	FATE_REFUSED,	  /* for good, by a node's word */
-	FATE_UNSENT,	  /* no node was reached */
-	FATE_UNKNOWN,	  /* time ran out */
-	FATE_UNVERIFIED,  /* a node claims a commitment that it cannot prove */
+	FATE_COMMITTED,	 /* proven; its result may still not be TX_OK */
+	FATE_ACCEPTED,	 /* by a node's word, with wait=accepted */
+	FATE_REFUSED,	 /* for good, by a node's word */
+	FATE_UNSENT,	 /* no node was reached */
+	FATE_UNKNOWN,	 /* time ran out */
+	FATE_UNVERIFIED, /* a node claims a commitment that it cannot prove */
 	FATE_INTERRUPTED,
 };
 struct receipt {
@@ -98,12 +100,13 @@ struct receipt {
 	struct json *proof; /* if kept: owned */
 };
 struct submission {
-	struct slice tx; /* signed; lent */
-	struct receipt r; /* zeroed at first */
+	struct slice tx;	  /* signed; lent */
+	struct receipt r;	  /* zeroed at first */
 	bool decided, maybe_sent; /* false at first */
 };
 /* Sends those undecided, in one request, until the fate of each is known or the deadline comes;
- * asks other nodes when one does not answer. keep_proof: r.proof is the document (json_free). */
+ * asks other nodes when one does not answer. keep_proof: r.proof is the document (json_free).
+ */
 void submit(struct link *l, struct submission *s, size_t count, uint64_t deadline,
 	    bool wait_committed, bool keep_proof);
 /* Is the outcome of an attempt with this nonce certain, and would another nonce do? */

@@ -73,7 +73,11 @@ struct http *http_new(void)
 	}
 	curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_PROXY, ""); /* nodes are asked directly */
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
 	curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
 	curl_easy_setopt(h->curl, CURLOPT_USERAGENT, "ostrakon");
 	curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h);
@@ -134,7 +138,8 @@ static int error_of(struct http *h, CURLcode code, const char *url, struct errms
 }
 
 int http_call(struct http *h, const char *method, const char *url, const char *content_type,
-	      struct slice body, uint64_t timeout_ms, struct http_reply *reply, struct errmsg *m)
+	      struct slice body, uint64_t timeout_ms, struct http_reply *reply,
+	      struct errmsg *m)
 {
 	struct curl_slist *headers = h->headers[0];
 	long status = 0;
@@ -162,8 +167,9 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	curl_easy_setopt(h->curl, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-	curl_easy_setopt(h->curl, CURLOPT_CONNECTTIMEOUT_MS,
-			 (long)(timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS));
+	curl_easy_setopt(
+		h->curl, CURLOPT_CONNECTTIMEOUT_MS,
+		(long)(timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS));
 	code = curl_easy_perform(h->curl);
 	if (code != CURLE_OK)
 		return error_of(h, code, url, m);
@@ -180,8 +186,8 @@ void http_escape(struct writer *w, struct slice text)
 
 	for (size_t i = 0; i < text.len; i++) {
 		uint8_t b = text.ptr[i];
-		if ((b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
-		    b == '-' || b == '_' || b == '.' || b == '~') {
+		if ((b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') ||
+		    (b >= '0' && b <= '9') || b == '-' || b == '_' || b == '.' || b == '~') {
 			writer_u8(w, b);
 		} else {
 			writer_u8(w, '%');

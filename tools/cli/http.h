@@ -24,7 +24,8 @@ void http_reply_free(struct http_reply *r);
  * ERR_NONE. ERR_UNREACHABLE: nothing can have been delivered. ERR_CLOSED, ERR_TIMEOUT: the
  * request may have been. ERR_LIMIT: the reply is too long. ERR_SYNTAX: no such URL. */
 int http_call(struct http *h, const char *method, const char *url, const char *content_type,
-	      struct slice body, uint64_t timeout_ms, struct http_reply *reply, struct errmsg *m);
+	      struct slice body, uint64_t timeout_ms, struct http_reply *reply,
+	      struct errmsg *m);
 
 /* Appends text to a path or query with everything but A-Z a-z 0-9 - _ . ~ escaped. */
 void http_escape(struct writer *w, struct slice text);

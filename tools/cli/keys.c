@@ -29,7 +29,8 @@ bool key_name_ok(const char *name)
 	size_t len = strlen(name);
 
 	return len >= 1 && len <= KEYFILE_LABEL_MAX && name[0] != '.' && name[0] != '-' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+	       strspn(name,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
 		       len;
 }
 
@@ -110,7 +111,8 @@ static int ask(const char *what, bool confirm, char out[PASSPHRASE_MAX], const c
 	if (tty < 0)
 		return err_set(m, ERR_PASSPHRASE,
 			       "%s is needed, and there is no terminal to ask on; give "
-			       "--%s FILE", what, option);
+			       "--%s FILE",
+			       what, option);
 	err = prompt(tty, what, out);
 	if (err == ERR_NONE && confirm) {
 		err = prompt(tty, "the same again", again);
@@ -129,10 +131,10 @@ static int ask(const char *what, bool confirm, char out[PASSPHRASE_MAX], const c
 int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool confirm,
 		   char out[PASSPHRASE_MAX], struct errmsg *m)
 {
-	enum option_id by_file = which == PASSPHRASE_OLD ? OPT_PASSPHRASE_FILE
-							 : OPT_NEW_PASSPHRASE_FILE;
-	enum option_id by_fd = which == PASSPHRASE_OLD ? OPT_PASSPHRASE_FD
-						       : OPT_NEW_PASSPHRASE_FD;
+	enum option_id by_file =
+		which == PASSPHRASE_OLD ? OPT_PASSPHRASE_FILE : OPT_NEW_PASSPHRASE_FILE;
+	enum option_id by_fd =
+		which == PASSPHRASE_OLD ? OPT_PASSPHRASE_FD : OPT_NEW_PASSPHRASE_FD;
 	const char *path = c->opt.value[by_file];
 	int err, fd;
 
@@ -141,13 +143,14 @@ int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool 
 		fd = (int)opt_u64(&c->opt, by_fd, 0);
 		err = read_line(fd, out);
 		if (err != ERR_NONE)
-			return err_set(m, err, "cannot read a passphrase from descriptor %d: %s", fd,
+			return err_set(m, err,
+				       "cannot read a passphrase from descriptor %d: %s", fd,
 				       err == ERR_LIMIT ? "it is too long" : strerror(errno));
 	} else if (path != NULL) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return err_set(m, ERR_PASSPHRASE, "cannot open passphrase file %s: %s", path,
-				       strerror(errno));
+			return err_set(m, ERR_PASSPHRASE, "cannot open passphrase file %s: %s",
+				       path, strerror(errno));
 		err = read_line(fd, out);
 		close(fd);
 		if (err != ERR_NONE)
@@ -171,9 +174,10 @@ int key_open(struct cli *c, const char *path, struct keypair *out)
 	int err = keyfile_info(path, &info, &m);
 
 	if (err == ERR_NOT_FOUND)
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
-				"`ostrakon key list` shows the keys, `ostrakon key new` makes one.",
-				"there is no key file %s", path);
+		return cli_fail(
+			c, EXIT_NOT_FOUND, "not_found",
+			"`ostrakon key list` shows the keys, `ostrakon key new` makes one.",
+			"there is no key file %s", path);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	if (!info.encrypted) {
@@ -199,10 +203,11 @@ int key_signer(struct cli *c, struct keypair *out)
 		return key_open(c, path, out);
 	}
 	if (!network_directory(c, dir))
-		return cli_fail(c, EXIT_USAGE, "usage",
-				"Give --key FILE, or --home a network directory, whose client key "
-				"then signs.",
-				"no key to sign with");
+		return cli_fail(
+			c, EXIT_USAGE, "usage",
+			"Give --key FILE, or --home a network directory, whose client key "
+			"then signs.",
+			"no key to sign with");
 	if (snprintf(path, sizeof path, "%s/client.key", dir) >= (int)sizeof path)
 		return cli_usage(c, "the path of the home is too long");
 	return key_open(c, path, out);
@@ -215,14 +220,16 @@ int account_parse(struct cli *c, const char *text, struct pubkey *out)
 	struct errmsg m;
 	int err;
 
-	if (strlen(text) == 2 * PUBKEY_SIZE && hex_decode(out->b, PUBKEY_SIZE, text) == ERR_NONE)
+	if (strlen(text) == 2 * PUBKEY_SIZE &&
+	    hex_decode(out->b, PUBKEY_SIZE, text) == ERR_NONE)
 		return EXIT_DONE;
 	key_path(c, path, text);
 	err = keyfile_info(path, &info, &m);
 	if (err == ERR_NOT_FOUND)
 		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
 				"An account is 64 hex digits, or the name or file of a key.",
-				"\"%s\" is no account, and there is no key file %s", text, path);
+				"\"%s\" is no account, and there is no key file %s", text,
+				path);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	*out = info.pub;
@@ -266,15 +273,17 @@ int key_for_account(struct cli *c, const char *text, struct keypair *out)
 		key_path(c, path, c->opt.value[OPT_KEY]);
 	else if (!find_key_file(c, &account, path))
 		key_path(c, path, text); /* a key file somewhere else */
-	if (strlen(text) == 2 * PUBKEY_SIZE && strcmp(path, text) != 0 && access(path, F_OK) != 0)
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
-				"Only the holder of an account's key can spend from it: give --key.",
-				"no key file holds the key of account %s", pubkey_hex(hex, &account));
+	if (strlen(text) == 2 * PUBKEY_SIZE && strcmp(path, text) != 0 &&
+	    access(path, F_OK) != 0)
+		return cli_fail(
+			c, EXIT_NOT_FOUND, "not_found",
+			"Only the holder of an account's key can spend from it: give --key.",
+			"no key file holds the key of account %s", pubkey_hex(hex, &account));
 	rc = key_open(c, path, out);
 	if (rc == EXIT_DONE && !pubkey_equal(&out->pub, &account)) {
 		crypto_wipe(out, sizeof *out);
-		return cli_fail(c, EXIT_USAGE, "usage", NULL,
-				"%s is not the key of account %s", path, pubkey_hex(hex, &account));
+		return cli_fail(c, EXIT_USAGE, "usage", NULL, "%s is not the key of account %s",
+				path, pubkey_hex(hex, &account));
 	}
 	return rc;
 }

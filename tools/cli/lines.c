@@ -17,8 +17,8 @@ int file_read(uint8_t **out, size_t *len, const char *path, size_t max, struct e
 	int err = ERR_NONE;
 
 	if (f == NULL)
-		return err_set(m, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
-			       path, strerror(errno));
+		return err_set(m, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
+			       "cannot open %s: %s", path, strerror(errno));
 	buf = mem_alloc(cap + 1);
 	*len = 0;
 	while ((n = fread(buf + *len, 1, cap - *len, f)) > 0) {

@@ -106,8 +106,9 @@ void node_api_url(const struct network_node *node, char out[CONFIG_TEXT_MAX + 32
 	if (strncmp(line, "http://", 7) == 0 || strncmp(line, "https://", 8) == 0)
 		snprintf(out, CONFIG_TEXT_MAX + 32, "%s", line);
 	else
-		snprintf(out, CONFIG_TEXT_MAX + 32, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u",
-			 host, node->config.api.port);
+		snprintf(out, CONFIG_TEXT_MAX + 32,
+			 strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
+			 node->config.api.port);
 }
 
 /* ---- ports ----------------------------------------------------------------------------- */
@@ -175,10 +176,11 @@ static int write_text(const char *path, const char *text, struct errmsg *m)
 static char *config_text(const struct genesis *g, unsigned self, uint16_t first_port)
 {
 	unsigned n = g->n;
-	char *text = mem_printf("# Made by `ostrakon net init`. A flag wins over OSTRAKON_* in the\n"
-				"# environment, which wins over this file. See ostrakond(8).\n"
-				"[node]\nname = %s\nlog = info\n\n[peers]\nlisten = 127.0.0.1:%u\n",
-				g->validator[self].name, first_port + self);
+	char *text =
+		mem_printf("# Made by `ostrakon net init`. A flag wins over OSTRAKON_* in the\n"
+			   "# environment, which wins over this file. See ostrakond(8).\n"
+			   "[node]\nname = %s\nlog = info\n\n[peers]\nlisten = 127.0.0.1:%u\n",
+			   g->validator[self].name, first_port + self);
 
 	for (unsigned i = 0; i < n; i++) {
 		char *longer = mem_printf("%s%s = 127.0.0.1:%u\n", text, g->validator[i].name,
@@ -186,7 +188,8 @@ static char *config_text(const struct genesis *g, unsigned self, uint16_t first_
 		mem_free(text);
 		text = longer;
 	}
-	char *all = mem_printf("%s\n[api]\nlisten = 127.0.0.1:%u\n", text, first_port + n + self);
+	char *all =
+		mem_printf("%s\n[api]\nlisten = 127.0.0.1:%u\n", text, first_port + n + self);
 	mem_free(text);
 	return all;
 }
@@ -220,7 +223,8 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 
 /* Fills g for validators with these keys and one client with a balance. */
 static int plan_genesis(struct genesis *g, const struct network_plan *plan,
-			const struct keypair *keys, const struct pubkey *client, struct errmsg *m)
+			const struct keypair *keys, const struct pubkey *client,
+			struct errmsg *m)
 {
 	struct timespec now;
 
@@ -309,11 +313,13 @@ int network_create(const struct network_plan *plan, struct errmsg *m)
 	if (access(plan->dir, F_OK) != 0) {
 		err = make_directory(plan->dir, 0755);
 		if (err != ERR_NONE)
-			return err_set(m, ERR_IO, "cannot make %s: %s", plan->dir, strerror(errno));
+			return err_set(m, ERR_IO, "cannot make %s: %s", plan->dir,
+				       strerror(errno));
 		made = true;
 	} else if (rmdir(plan->dir) == 0) { /* there, but empty: as good as new */
 		if (mkdir(plan->dir, 0755) != 0)
-			return err_set(m, ERR_IO, "cannot make %s: %s", plan->dir, strerror(errno));
+			return err_set(m, ERR_IO, "cannot make %s: %s", plan->dir,
+				       strerror(errno));
 	} else {
 		return err_set(m, ERR_EXISTS, "%s is there already and not empty", plan->dir);
 	}
@@ -395,7 +401,8 @@ static int rewrite_configs(struct network *n, struct errmsg *m)
 		err = write_text(temporary, text, m);
 		mem_free(text);
 		if (err == ERR_NONE && rename(temporary, path) != 0)
-			err = err_set(m, ERR_IO, "cannot replace %s: %s", path, strerror(errno));
+			err = err_set(m, ERR_IO, "cannot replace %s: %s", path,
+				      strerror(errno));
 		if (err != ERR_NONE)
 			return err;
 	}
@@ -411,7 +418,8 @@ int network_fix_ports(struct cli *c, struct network *n, const bool *running, str
 		struct node_peer_address *a = i % 2 ? &node->config.api : &node->config.listen;
 		uint16_t port;
 
-		if (running[i / 2] || strcmp(a->host, "127.0.0.1") != 0 || port_is_free(a->port))
+		if (running[i / 2] || strcmp(a->host, "127.0.0.1") != 0 ||
+		    port_is_free(a->port))
 			continue;
 		err = find_ports(0, 1, &port);
 		if (err != ERR_NONE)

@@ -27,8 +27,9 @@ static const struct option_def defs[OPTIONS] = {
 		       .help = "color in tables (default auto; NO_COLOR turns it off)"},
 	[OPT_TIMEOUT] = {"timeout", 't', TYPE_DURATION, true, "TIME",
 			 .help = "give up after TIME, such as 500ms, 30s, 2m (default 30s)"},
-	[OPT_HOME] = {"home", 0, TYPE_TEXT, true, "DIR",
-		      .help = "network directory or a node's home (default ./ostrakon-network)"},
+	[OPT_HOME] =
+		{"home", 0, TYPE_TEXT, true, "DIR",
+		 .help = "network directory or a node's home (default ./ostrakon-network)"},
 	[OPT_NODE] = {"node", 'n', TYPE_TEXT, true, "URL",
 		      .help = "ask this node only: its API's URL, or its name in the network"},
 	[OPT_GENESIS] = {"genesis", 'g', TYPE_TEXT, true, "FILE",
@@ -43,8 +44,9 @@ static const struct option_def defs[OPTIONS] = {
 				     .help = "read the new passphrase from FILE"},
 	[OPT_NEW_PASSPHRASE_FD] = {"new-passphrase-fd", 0, TYPE_U64, false, "N", 0, 1023,
 				   "read the new passphrase from file descriptor N"},
-	[OPT_UNENCRYPTED] = {"unencrypted", 0, TYPE_FLAG,
-			     .help = "store the key in plain; anyone who reads the file has it"},
+	[OPT_UNENCRYPTED] =
+		{"unencrypted", 0, TYPE_FLAG,
+		 .help = "store the key in plain; anyone who reads the file has it"},
 	[OPT_LABEL] = {"label", 0, TYPE_TEXT, false, "TEXT",
 		       .help = "label inside the key file (default: its name)"},
 	[OPT_WAIT] = {"wait", 'w', TYPE_CHOICE, true, "accepted|committed",
@@ -121,7 +123,8 @@ static unsigned edit_distance(const char *a, const char *b)
 const char *nearest_word(const char *text, const char *const *words, size_t count)
 {
 	const char *best = NULL;
-	unsigned best_distance = strlen(text) < 5 ? 2 : 3; /* fewer than so many typing errors */
+	unsigned best_distance =
+		strlen(text) < 5 ? 2 : 3; /* fewer than so many typing errors */
 
 	for (size_t i = 0; i < count; i++) {
 		unsigned d = edit_distance(text, words[i]);
@@ -206,7 +209,8 @@ static int check_value(enum option_id id, const char *where, const char *value,
 		break;
 	case TYPE_TEXT:
 		if (*value == '\0')
-			return err_set(m, ERR_SYNTAX, "%s is empty; it takes %s", where, d->arg);
+			return err_set(m, ERR_SYNTAX, "%s is empty; it takes %s", where,
+				       d->arg);
 		break;
 	case TYPE_U64:
 		err = parse_u64(&v, value, d->min, d->max);
@@ -245,9 +249,10 @@ static int unknown_option(const char *text, struct errmsg *m)
 	if (strncmp(name, "--", 2) == 0 && near != NULL)
 		return err_set(m, ERR_SYNTAX, "unknown option %s; did you mean --%s?", name,
 			       near);
-	return err_set(m, ERR_SYNTAX,
-		       "unknown option %s; an argument that begins with a dash goes after \"--\"",
-		       name);
+	return err_set(
+		m, ERR_SYNTAX,
+		"unknown option %s; an argument that begins with a dash goes after \"--\"",
+		name);
 }
 
 static int set_option(struct options *o, enum option_id id, const char *value, struct errmsg *m)
@@ -291,7 +296,8 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *m)
 
 		if (only_args || text[0] != '-' || text[1] == '\0') {
 			if (o->arg_count == ARGS_MAX)
-				return err_set(m, ERR_SYNTAX, "more than %d arguments", ARGS_MAX);
+				return err_set(m, ERR_SYNTAX, "more than %d arguments",
+					       ARGS_MAX);
 			o->arg[o->arg_count++] = text;
 			continue;
 		}

@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "tools/cli/network.h"
 
-#define PID_FILE "ostrakond.pid"
-#define LOG_FILE "ostrakond.log"
+#define PID_FILE       "ostrakond.pid"
+#define LOG_FILE       "ostrakond.log"
 #define LOG_TAIL_BYTES (256 << 10)
 
 /* From /proc/PID/stat: state letter and start time. False if there is no such process. */
@@ -126,7 +126,8 @@ int process_signal(const struct process *p, int signal_number)
 			close(fd);
 		return ERR_NOT_FOUND;
 	}
-	rc = fd >= 0 ? pidfd_send_signal(fd, signal_number, NULL, 0) : kill(p->pid, signal_number);
+	rc = fd >= 0 ? pidfd_send_signal(fd, signal_number, NULL, 0)
+		     : kill(p->pid, signal_number);
 	if (fd >= 0)
 		close(fd);
 	if (rc == 0)
@@ -163,8 +164,8 @@ int ostrakond_find(char out[PATH_SIZE], struct errmsg *m)
 			snprintf(out, PATH_SIZE, "%s", given);
 			return ERR_NONE;
 		}
-		return err_set(m, ERR_NOT_FOUND, "OSTRAKOND is %s, which cannot be run: %s", given,
-			       strerror(errno));
+		return err_set(m, ERR_NOT_FOUND, "OSTRAKOND is %s, which cannot be run: %s",
+			       given, strerror(errno));
 	}
 	if (beside_this_program(out))
 		return ERR_NONE;
@@ -175,8 +176,9 @@ int ostrakond_find(char out[PATH_SIZE], struct errmsg *m)
 			return ERR_NONE;
 		path += n + (path[n] == ':');
 	}
-	return err_set(m, ERR_NOT_FOUND, "the program ostrakond is neither beside this one nor in "
-					 "PATH; OSTRAKOND may name it");
+	return err_set(m, ERR_NOT_FOUND,
+		       "the program ostrakond is neither beside this one nor in "
+		       "PATH; OSTRAKOND may name it");
 }
 
 /* Only after fork(). */
@@ -192,7 +194,8 @@ static _Noreturn void become_node(char *const argv[], int log_fd, int report_fd)
 	for (size_t i = 0; i < MEM_COUNT(defaults); i++)
 		signal(defaults[i], SIG_DFL);
 	null_fd = open("/dev/null", O_RDONLY);
-	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(log_fd, 1) == 1 && dup2(log_fd, 2) == 2)
+	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(log_fd, 1) == 1 &&
+	    dup2(log_fd, 2) == 2)
 		execv(argv[0], argv);
 	saved = errno;
 	(void)!write(report_fd, &saved, sizeof saved);

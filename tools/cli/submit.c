@@ -83,11 +83,10 @@ static void committed(struct attempt *a, struct submission *s, const struct json
 		err = err_set(&m, ERR_BAD_PROOF, "the proof is of another transaction");
 	if (err == ERR_NONE && a->keep_proof)
 		err = proof_document_check(&doc, &t->genesis, &m);
-	if (err == ERR_NONE &&
-	    (json_read_u64(object, "height", &height) != ERR_NONE ||
-	     height != doc.ch.headers[0].h.height ||
-	     json_read_string(object, "result", &result) != ERR_NONE ||
-	     strcmp(result, tx_result_name(doc.result)) != 0))
+	if (err == ERR_NONE && (json_read_u64(object, "height", &height) != ERR_NONE ||
+				height != doc.ch.headers[0].h.height ||
+				json_read_string(object, "result", &result) != ERR_NONE ||
+				strcmp(result, tx_result_name(doc.result)) != 0))
 		err = err_set(&m, ERR_BAD_PROOF, "its proof says otherwise than its answer");
 	if (err != ERR_NONE) {
 		unverified(a, s, err, m.text);
@@ -142,7 +141,8 @@ static void judge(struct attempt *a, struct submission *s, const struct json *ob
 		set_problem(&s->r, json_get(object, "problem"));
 	} else if (strcmp(status, "refused") == 0) {
 		set_problem(&s->r, json_get(object, "problem"));
-		/* Too far ahead of a node's window: it may be behind, and another may have it. */
+		/* Too far ahead of a node's window: it may be behind, and another may have it.
+		 */
 		if (strcmp(s->r.code, "tx_nonce_window") != 0 || !s->maybe_sent)
 			decide(a, s, FATE_REFUSED);
 	} else {
@@ -339,7 +339,8 @@ static int fail_unknown(struct cli *c, const struct hash *id, bool was_interrupt
 	char hex[HASH_HEX_SIZE], hint[256];
 
 	snprintf(hint, sizeof hint,
-		 "It may still take effect. `ostrakon tx wait %s` tells; sending the same signed "
+		 "It may still take effect. `ostrakon tx wait %s` tells; sending the same "
+		 "signed "
 		 "bytes again is safe.",
 		 hash_hex(hex, id));
 	if (was_interrupted)
@@ -356,8 +357,9 @@ static int fail_result(struct cli *c, const struct receipt *r)
 	case TX_OK:
 		break;
 	case TX_FAILED_CAS:
-		return cli_fail(c, EXIT_REFUSED, "failed_cas", "`ostrakon get` shows what is there.",
-				"the key does not have the expected value; nothing was changed");
+		return cli_fail(
+			c, EXIT_REFUSED, "failed_cas", "`ostrakon get` shows what is there.",
+			"the key does not have the expected value; nothing was changed");
 	case TX_FAILED_FUNDS:
 		return cli_fail(c, EXIT_REFUSED, "failed_funds",
 				"`ostrakon balance` shows what there is.",
@@ -383,16 +385,18 @@ int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 		return cli_fail(c, EXIT_REFUSED, r->code, r->hint[0] ? r->hint : NULL,
 				"refused: %s", r->m.text);
 	case FATE_UNSENT:
-		return cli_fail(c, EXIT_UNREACHABLE, "unreachable",
-				"Nothing was sent. `ostrakon net status` shows which nodes run.",
-				"no node takes the transaction; the last: %s", r->m.text);
+		return cli_fail(
+			c, EXIT_UNREACHABLE, "unreachable",
+			"Nothing was sent. `ostrakon net status` shows which nodes run.",
+			"no node takes the transaction; the last: %s", r->m.text);
 	case FATE_UNKNOWN:
 		return fail_unknown(c, id, false);
 	case FATE_INTERRUPTED:
 		return fail_unknown(c, id, true);
 	case FATE_UNVERIFIED:
 		return cli_fail(c, EXIT_UNVERIFIED, r->code[0] ? r->code : "bad_proof",
-				"Do not trust this node. Ask another with --node.", "%s", r->m.text);
+				"Do not trust this node. Ask another with --node.", "%s",
+				r->m.text);
 	}
 	invariant(!"a fate that failed");
 }

@@ -69,14 +69,16 @@ int verb_key_new(struct cli *c)
 
 	key_path(c, path, name);
 	if (strchr(name, '/') == NULL && !key_name_ok(name))
-		return cli_usage(c, "\"%s\" is no name for a key: letters, digits, '.', '_' and "
-				    "'-', at most %d", name, KEYFILE_LABEL_MAX);
+		return cli_usage(c,
+				 "\"%s\" is no name for a key: letters, digits, '.', '_' and "
+				 "'-', at most %d",
+				 name, KEYFILE_LABEL_MAX);
 	snprintf(dir, sizeof dir, "%s", path);
 	if (strrchr(dir, '/') != NULL && strrchr(dir, '/') != dir) {
 		*strrchr(dir, '/') = '\0';
 		if (make_directory(dir, 0700) != ERR_NONE)
-			return cli_fail(c, EXIT_CONFIG, "io", NULL, "cannot make directory %s: %s",
-					dir, strerror(errno));
+			return cli_fail(c, EXIT_CONFIG, "io", NULL,
+					"cannot make directory %s: %s", dir, strerror(errno));
 	}
 	if (access(path, F_OK) == 0)
 		return cli_fail(c, EXIT_LOCKED, "exists",
@@ -99,7 +101,8 @@ int verb_key_new(struct cli *c)
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	if (plain)
-		cli_hint(c, "The key is not encrypted: whoever reads %s can sign with it.", path);
+		cli_hint(c, "The key is not encrypted: whoever reads %s can sign with it.",
+			 path);
 	out_object(c, key_json(path, &info));
 	return EXIT_DONE;
 }

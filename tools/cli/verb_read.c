@@ -54,7 +54,7 @@ static int read_state(struct cli *c, struct link *l, const char *path, struct sl
 
 	memset(r, 0, sizeof *r);
 	if (err != ERR_NONE)
-		return link_get_or_fail(l, path); /* says why; or it works this time */
+		return link_unreachable(l, err);
 	if (l->reply.status != 200 &&
 	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL))
 		return link_fail(l);
@@ -94,7 +94,8 @@ static int write_proof(struct cli *c, const struct json *proof)
 	text = json_dump(proof, true);
 	err = file_write(c->opt.value[OPT_PROOF_FILE], slice_str(text), &m);
 	mem_free(text);
-	return err == ERR_NONE ? EXIT_DONE : cli_fail(c, EXIT_REFUSED, "io", NULL, "%s", m.text);
+	return err == ERR_NONE ? EXIT_DONE
+			       : cli_fail(c, EXIT_REFUSED, "io", NULL, "%s", m.text);
 }
 
 /* The value of an unproven answer is hex. */
@@ -294,12 +295,13 @@ static int refuted(struct cli *c, int err, const char *what)
 static int check_wrapper(struct cli *c, const struct json *w, const struct proof_document *doc)
 {
 	const struct json *proof = json_get(w, "proof");
-	static const char *const same[] = {"key", "key_hex", "value", "value_hex", "height",
-					   "index", "result"};
+	static const char *const same[] = {"key",    "key_hex", "value", "value_hex",
+					   "height", "index",	"result"};
 	uint64_t balance;
 
 	for (size_t i = 0; i < MEM_COUNT(same); i++) {
-		const struct json *outer = json_get(w, same[i]), *inner = json_get(proof, same[i]);
+		const struct json *outer = json_get(w, same[i]),
+				  *inner = json_get(proof, same[i]);
 		char *a, *b;
 		bool equal;
 		/* null beside NAME_hex, as this program prints it, says nothing by itself */
@@ -311,14 +313,16 @@ static int check_wrapper(struct cli *c, const struct json *w, const struct proof
 		mem_free(a);
 		mem_free(b);
 		if (!equal)
-			return refuted(c, ERR_NONE, "what stands beside the proof is not what it "
-						    "proves");
+			return refuted(c, ERR_NONE,
+				       "what stands beside the proof is not what it "
+				       "proves");
 	}
 	if (json_get(w, "balance") != NULL &&
 	    (json_read_u64(w, "balance", &balance) != ERR_NONE || doc->kind != PROOF_STATE ||
 	     doc->state_key.ptr[0] != STATE_NS_ACCOUNT ||
 	     balance != (doc->present && doc->value.len == 8 ? load_be64(doc->value.ptr) : 0)))
-		return refuted(c, ERR_NONE, "the balance beside the proof is not what it proves");
+		return refuted(c, ERR_NONE,
+			       "the balance beside the proof is not what it proves");
 	return EXIT_DONE;
 }
 
@@ -407,7 +411,8 @@ int verb_verify(struct cli *c)
 
 	if (genesis == NULL) {
 		if (!network_directory(c, dir))
-			return cli_usage(c, "`verify` needs --genesis FILE: it is all that is trusted");
+			return cli_usage(
+				c, "`verify` needs --genesis FILE: it is all that is trusted");
 		snprintf(path, sizeof path, "%s/genesis.json", dir);
 		genesis = path;
 	}

@@ -67,8 +67,10 @@ static int read_transaction(struct cli *c, uint8_t **out, size_t *len)
 
 static struct json *op_json(const struct op *op)
 {
-	static const char *const names[] = {
-		[OP_PUT] = "put", [OP_DELETE] = "del", [OP_CAS] = "cas", [OP_TRANSFER] = "transfer"};
+	static const char *const names[] = {[OP_PUT] = "put",
+					    [OP_DELETE] = "del",
+					    [OP_CAS] = "cas",
+					    [OP_TRANSFER] = "transfer"};
 	struct json *o = json_object();
 
 	json_set(o, "op", json_string(names[op->kind]));
@@ -120,7 +122,8 @@ static struct json *tx_json(const struct tx *tx, const struct hash *chain, bool 
 }
 
 /* Without a genesis: the chain is the one that the transaction names, the limits the widest. */
-static void widest_chain(struct slice bytes, struct chain_ctx *ctx, struct genesis_limits *limits)
+static void widest_chain(struct slice bytes, struct chain_ctx *ctx,
+			 struct genesis_limits *limits)
 {
 	memset(ctx, 0, sizeof *ctx);
 	ctx->scheme = SIG_ED25519;
@@ -161,8 +164,8 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	err = tx_decode(&tx, bytes, &ctx, &limits);
 	if (err != ERR_NONE)
 		return cli_fail(c, err == ERR_WRONG_CHAIN ? EXIT_UNVERIFIED : EXIT_REFUSED,
-				err_name(err), NULL, "%s is no valid transaction: %s", c->opt.arg[0],
-				err_text(err));
+				err_name(err), NULL, "%s is no valid transaction: %s",
+				c->opt.arg[0], err_text(err));
 	good = tx_check_signature(&tx, &ctx) == ERR_NONE;
 	out_object(c, tx_json(&tx, &ctx.id, good));
 	if (!good) {
@@ -230,13 +233,30 @@ int verb_tx_submit(struct cli *c)
 
 enum standing { STANDING_COMMITTED, STANDING_PENDING, STANDING_ABSENT, STANDING_FAILED };
 
-/* Asks once. COMMITTED: shown; FAILED: *rc says how, and it has been printed. */
-static enum standing ask_once(struct cli *c, struct link *l, const char *path, bool quiet, int *rc)
+static void show_standing(struct cli *c, struct link *l, const struct receipt *r)
+{
+	const struct json *proof = json_get(l->answer, "proof");
+	struct json *o = receipt_json(l->t, &c->tx, r);
+	char *text;
+
+	if (!opt_given(&c->opt, OPT_PROVE)) {
+		out_object(c, o);
+		return;
+	}
+	json_set(o, "proof", json_copy(proof));
+	text = json_dump(proof, true);
+	out_text(c, text, o);
+	mem_free(text);
+}
+
+/* Asks once. COMMITTED: shown, *rc is the exit code; FAILED: that has been printed. quiet: no
+ * node there counts as not yet. */
+static enum standing ask_once(struct cli *c, struct link *l, const char *path, bool quiet,
+			      int *rc)
 {
 	struct proof_document doc;
 	struct receipt r = {.fate = FATE_COMMITTED};
 	const char *status = "";
-	struct json *o;
 	struct hash id;
 	struct errmsg m;
 	int err = link_get(l, path);
@@ -244,7 +264,7 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 	if (err != ERR_NONE && quiet)
 		return STANDING_PENDING;
 	if (err != ERR_NONE) {
-		*rc = cli_fail_err(c, err, &l->m, NULL);
+		*rc = link_unreachable(l, err);
 		return STANDING_FAILED;
 	}
 	if (l->reply.status == 404)
@@ -273,16 +293,7 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 		r.result = doc.result;
 		r.grade = doc.ch.cert.kind;
 		r.signers = doc.ch.cert.signers;
-		o = receipt_json(l->t, &c->tx, &r);
-		if (opt_given(&c->opt, OPT_PROVE))
-			json_set(o, "proof", json_copy(json_get(l->answer, "proof")));
-		if (c->format == FORMAT_TABLE && opt_given(&c->opt, OPT_PROVE)) {
-			char *text = json_dump(json_get(l->answer, "proof"), true);
-			out_text(c, text, o);
-			mem_free(text);
-		} else {
-			out_object(c, o);
-		}
+		show_standing(c, l, &r);
 		*rc = EXIT_DONE;
 	}
 	proof_document_free(&doc);
@@ -334,9 +345,10 @@ static int stand(struct cli *c, bool wait)
 		cli_hint(c, "%s", hint);
 		rc = EXIT_DONE;
 	} else
-		rc = cli_fail(c, EXIT_NOT_FOUND, "not_found", hint,
-			      "this node has no transaction %s; it may be on its way from another",
-			      c->opt.arg[0]);
+		rc = cli_fail(
+			c, EXIT_NOT_FOUND, "not_found", hint,
+			"this node has no transaction %s; it may be on its way from another",
+			c->opt.arg[0]);
 done:
 	target_close(t);
 	mem_free(t);

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "tools/cli/client.h"
 #include "tools/cli/bulk.h"
+#include "tools/cli/client.h"
 #include "tools/cli/lines.h"
 #include "tools/cli/verbs.h"
 #include "tools/cli/write.h"
@@ -84,7 +84,8 @@ static int save_transaction(struct cli *c, struct slice tx)
 
 int report_receipt(struct cli *c, struct target *t, const struct receipt *r)
 {
-	bool done = r->fate == FATE_ACCEPTED || (r->fate == FATE_COMMITTED && r->result == TX_OK);
+	bool done =
+		r->fate == FATE_ACCEPTED || (r->fate == FATE_COMMITTED && r->result == TX_OK);
 
 	if (!done)
 		return receipt_fail(c, r, &c->tx);
@@ -111,9 +112,10 @@ static int sign_and_send(struct cli *c, struct link *l, const struct keypair *ke
 			break;
 		err = build_transaction(l->t, &w, key, nonce, expiry, ops, count, &id);
 		if (err != ERR_NONE) {
-			rc = cli_fail(c, EXIT_REFUSED, err_name(err),
-				      "The genesis file's \"limits\" say what this chain takes.",
-				      "no valid transaction: %s", err_text(err));
+			rc = cli_fail(
+				c, EXIT_REFUSED, err_name(err),
+				"The genesis file's \"limits\" say what this chain takes.",
+				"no valid transaction: %s", err_text(err));
 			break;
 		}
 		cli_announce_tx(c, &id);
@@ -128,7 +130,8 @@ static int sign_and_send(struct cli *c, struct link *l, const struct keypair *ke
 		submit(l, &s, 1, c->deadline, wait_committed, false);
 		if (receipt_wants_new_nonce(&s.r) && !opt_given(&c->opt, OPT_NONCE) &&
 		    attempt < NONCE_ATTEMPTS) {
-			cli_hint(c, "another transaction has that nonce; signing with a new one");
+			cli_hint(c,
+				 "another transaction has that nonce; signing with a new one");
 			continue;
 		}
 		rc = report_receipt(c, l->t, &s.r);

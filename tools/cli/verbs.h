@@ -37,7 +37,11 @@ int verb_validators(struct cli *c);
 int verb_peers(struct cli *c);
 int verb_evidence(struct cli *c);
 int verb_bench_run(struct cli *c);
+int verb_version(struct cli *c);
 
+/* A copy with the API's numbers in strings as numbers; hashes and names stay text. key: the
+ * member that v is, "" at the top. */
+struct json *plain_numbers(const struct json *v, const char *key);
 /* mkdir -p; errno is set on ERR_IO. */
 int make_directory(const char *path, unsigned mode);
 
