@@ -190,7 +190,7 @@ written=$(jq -r 'select(.status == "committed" and .result == "ok") | .tx' \
 [ "$written" -eq 1500 ] || fail "$written of the writer's 1500 transactions were acknowledged"
 gap=$(jq -r .at_ms "$work/acks-writer.jsonl" |
 	awk 'NR > 1 && $1 - last > gap {gap = $1 - last; at = last} {last = $1}
-		END {print gap + 0, at + 0}')
+		END {printf "%.0f %.0f\n", gap, at}')
 gap_ms=${gap% *}
 term_after=$(jq -s '.[-1].term' <(tail -n 1 "$work/acks-writer.jsonl"))
 [ "$term_after" -gt "$term_before" ] || fail "there was no new leader: term $term_after"
