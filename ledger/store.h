@@ -4,7 +4,11 @@
  *
  * Durability contract (RocksDB's write-ahead log has it, the model imitates it): batches become
  * durable in the order of the store_write() calls; a synced write makes itself and all earlier
- * ones durable; a crash keeps a prefix of the batches, each whole or not at all. */
+ * ones durable; a crash keeps a prefix of the batches, each whole or not at all. A write that
+ * failed may turn out to be in that prefix all the same.
+ *
+ * One thread writes. With RocksDB other threads may read meanwhile; the memory model is for one
+ * thread. Iterators are freed before the store is closed or crashes. */
 #ifndef LEDGER_STORE_H
 #define LEDGER_STORE_H
 
@@ -32,9 +36,11 @@ struct store_iter;
 struct store_options {
 	bool create;		  /* make it if absent; otherwise ERR_NOT_FOUND */
 	size_t write_buffer_size; /* 0: default for a small node */
-	size_t cache_size;
+	size_t cache_size;	  /* 0: likewise */
 };
-/* ERR_LOCKED if another process has it open. m says what to do. */
+/* ERR_NOT_FOUND, ERR_IO; ERR_LOCKED if it is open already; ERR_VERSION if it has column families
+ * that are not known here; ERR_CORRUPT if more is damaged than a torn tail of what was not
+ * synced: nothing has been changed then. m says what to do. */
 int store_open_rocksdb(struct store **out, const char *path, const struct store_options *options,
 		       struct errmsg *m);
 struct store *store_open_memory(void);

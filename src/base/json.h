@@ -9,6 +9,14 @@
 
 struct json; /* opaque */
 
+/* jansson exports functions of these names, and a program that defines them too would
+ * take the calls inside libjansson.so. Hence other symbols behind the same names. */
+#define json_object base_json_object
+#define json_array  base_json_array
+#define json_string base_json_string
+#define json_real   base_json_real
+#define json_null   base_json_null
+
 #define JSON_DEPTH_MAX 32
 
 struct json *json_object(void);
@@ -36,7 +44,10 @@ bool json_is_array(const struct json *v);
 bool json_is_string(const struct json *v);
 bool json_is_null(const struct json *v); /* JSON null, not the C NULL */
 /* Iterates an object's keys in document order; lent strings. i counts from 0; NULL at end. */
-const char *json_key_at(const struct json *object, size_t i);
+const char *json_key_at(const struct json *object, size_t i); /* walks i members */
+/* The same without the walk: key NULL asks for the first, else it is a key lent by this
+ * object. For objects whose size others decide. */
+const char *json_key_next(const struct json *object, const char *key);
 
 /* Typed reads of object members: ERR_NOT_FOUND if absent, ERR_SYNTAX if of another type.
  * Numbers are accepted as JSON integers or as strings of decimal digits. */

@@ -1,0 +1,204 @@
+/* The front of both stores: arguments, counters, the refusal to write after an error; and the
+ * batch, which is the same for both. */
+#include "ledger/store.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "ledger/store_private.h"
+
+/* Host byte order: a batch never leaves the process. */
+struct op_head {
+	uint8_t family;
+	uint8_t is_delete;
+	uint16_t zero;
+	uint32_t key_len;
+	uint32_t value_len;
+};
+
+struct store_batch *store_batch_new(void)
+{
+	struct store_batch *b = mem_zalloc(sizeof(*b));
+	writer_init(&b->ops, 0);
+	return b;
+}
+
+void store_batch_free(struct store_batch *b)
+{
+	if (b == NULL)
+		return;
+	writer_free(&b->ops);
+	mem_free(b);
+}
+
+void store_batch_clear(struct store_batch *b)
+{
+	writer_reset(&b->ops);
+	b->count = 0;
+}
+
+static void batch_append(struct store_batch *b, enum store_family f, bool is_delete,
+			 struct slice key, struct slice value)
+{
+	invariant((unsigned)f < STORE_FAMILIES);
+	invariant(key.len <= UINT32_MAX && value.len <= UINT32_MAX);
+	const struct op_head head = {
+		.family = (uint8_t)f,
+		.is_delete = is_delete,
+		.key_len = (uint32_t)key.len,
+		.value_len = (uint32_t)value.len,
+	};
+	uint8_t *at;
+	size_t offset = writer_skip(&b->ops, sizeof(head) + key.len + value.len);
+
+	invariant(b->ops.err == ERR_NONE);
+	at = b->ops.buf + offset;
+	memcpy(at, &head, sizeof(head));
+	if (key.len > 0)
+		memcpy(at + sizeof(head), key.ptr, key.len);
+	if (value.len > 0)
+		memcpy(at + sizeof(head) + key.len, value.ptr, value.len);
+	b->count++;
+}
+
+void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
+		     struct slice value)
+{
+	batch_append(b, f, false, key, value);
+}
+
+void store_batch_delete(struct store_batch *b, enum store_family f, struct slice key)
+{
+	batch_append(b, f, true, key, slice_of(NULL, 0));
+}
+
+size_t store_batch_count(const struct store_batch *b)
+{
+	return b->count;
+}
+
+size_t store_batch_bytes(const struct store_batch *b)
+{
+	return b->ops.len;
+}
+
+bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op)
+{
+	struct op_head head;
+	const uint8_t *at = b->ops.buf + *offset;
+
+	if (*offset == b->ops.len)
+		return false;
+	memcpy(&head, at, sizeof(head));
+	op->family = (enum store_family)head.family;
+	op->is_delete = head.is_delete != 0;
+	op->key = slice_of(at + sizeof(head), head.key_len);
+	op->value = slice_of(at + sizeof(head) + head.key_len, head.value_len);
+	*offset += sizeof(head) + head.key_len + head.value_len;
+	return true;
+}
+
+void store_close(struct store *s)
+{
+	if (s == NULL)
+		return;
+	invariant(atomic_load(&s->iters) == 0);
+	s->ops->close(s);
+}
+
+static int write_through(struct store *s, const struct store_batch *b, bool sync)
+{
+	int err;
+
+	if (atomic_load(&s->failed))
+		return ERR_IO;
+	err = s->ops->write(s, b, sync);
+	if (err != ERR_NONE) {
+		atomic_store(&s->failed, true);
+		return err;
+	}
+	if (sync)
+		s->syncs++;
+	return ERR_NONE;
+}
+
+int store_write(struct store *s, struct store_batch *b, bool sync)
+{
+	int err = write_through(s, b, sync);
+
+	if (err != ERR_NONE)
+		return err;
+	s->writes++;
+	s->keys_written += b->count;
+	s->bytes_written += b->ops.len;
+	return ERR_NONE;
+}
+
+int store_sync(struct store *s)
+{
+	const struct store_batch nothing = {.count = 0};
+
+	return write_through(s, &nothing, true);
+}
+
+int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	int err;
+
+	invariant((unsigned)f < STORE_FAMILIES);
+	writer_reset(out);
+	err = s->ops->get(s, f, key, out);
+	return err != ERR_NONE ? err : out->err;
+}
+
+struct store_iter *store_iter_new(struct store *s, enum store_family f, struct slice from,
+				  struct slice to, bool reverse)
+{
+	struct store_iter *it;
+
+	invariant((unsigned)f < STORE_FAMILIES);
+	if (to.len > 0 && slice_compare(from, to) >= 0) {
+		it = mem_zalloc(sizeof(*it));
+		it->empty = true;
+		it->done = true;
+	} else {
+		it = s->ops->iter_new(s, f, from, to, reverse);
+	}
+	it->store = s;
+	atomic_fetch_add(&s->iters, 1);
+	return it;
+}
+
+bool store_iter_next(struct store_iter *it, struct slice *key, struct slice *value)
+{
+	if (it->done)
+		return false;
+	if (it->store->ops->iter_next(it, key, value))
+		return true;
+	it->done = true;
+	return false;
+}
+
+int store_iter_error(const struct store_iter *it)
+{
+	return it->err;
+}
+
+void store_iter_free(struct store_iter *it)
+{
+	if (it == NULL)
+		return;
+	atomic_fetch_sub(&it->store->iters, 1);
+	if (it->empty)
+		mem_free(it);
+	else
+		it->store->ops->iter_free(it);
+}
+
+void store_stats(const struct store *s, struct store_stats *out)
+{
+	out->writes = s->writes;
+	out->syncs = s->syncs;
+	out->bytes_written = s->bytes_written;
+	out->keys_written = s->keys_written;
+}

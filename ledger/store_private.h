@@ -1,0 +1,59 @@
+/* What the two stores share with their front (store.c) and with nobody else. */
+#ifndef LEDGER_STORE_PRIVATE_H
+#define LEDGER_STORE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "ledger/store.h"
+
+struct store_ops {
+	void (*close)(struct store *s);
+	/* ERR_NONE or ERR_IO; the front takes care of all that follows from an error. */
+	int (*write)(struct store *s, const struct store_batch *b, bool sync);
+	int (*get)(struct store *s, enum store_family f, struct slice key, struct writer *out);
+	/* The range is not empty: `to` is empty (no bound) or above `from`. */
+	struct store_iter *(*iter_new)(struct store *s, enum store_family f, struct slice from,
+				       struct slice to, bool reverse);
+	bool (*iter_next)(struct store_iter *it, struct slice *key, struct slice *value);
+	void (*iter_free)(struct store_iter *it);
+};
+
+/* First member of both stores. Readers may be in other threads than the one writer (RocksDB
+ * only), hence the atomics. */
+struct store {
+	const struct store_ops *ops;
+	atomic_bool failed; /* a write failed: what is on the disk is unknown until reopened */
+	atomic_size_t iters;
+	_Atomic uint64_t writes, syncs, bytes_written, keys_written;
+};
+
+/* First member of both iterators. */
+struct store_iter {
+	struct store *store;
+	int err;
+	bool done;
+	bool empty; /* the front made it: nothing in range, no implementation behind it */
+};
+
+/* Operations in order, flat in one buffer, so that a batch knows no store. */
+struct store_batch {
+	struct writer ops;
+	size_t count;
+};
+
+struct store_op {
+	enum store_family family;
+	bool is_delete;
+	struct slice key, value;
+};
+
+/* offset counts from 0; false at the end. Slices are borrowed from the batch. */
+bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op);
+
+/* Checks the write-ahead logs (NNNNNN.log) and the manifest in the directory before RocksDB
+ * replays them, and cuts a torn tail. A marked record is one that was synced, and so with it
+ * everything before it: damage below a marked record is not a torn tail, and ERR_CORRUPT.
+ * mark: what a synced batch starts with; empty if unknown, then any later record counts. */
+int store_wal_check(int dir, const char *path, struct slice mark, struct errmsg *m);
+
+#endif

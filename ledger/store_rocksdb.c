@@ -1,0 +1,422 @@
+/* The store on disk: RocksDB, one column family for each enum store_family. */
+#include <errno.h>
+#include <fcntl.h>
+#include <rocksdb/c.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "ledger/store_private.h"
+
+#define MIB ((size_t)1 << 20)
+
+/* A small node: with the tables' index blocks and four threads' stacks these sum up to less
+ * than 80 MiB resident. The family that is full first is flushed, whoever filled it. */
+#define WRITE_BUFFER_DEFAULT (8 * MIB) /* a family's memtable */
+#define WRITE_BUFFER_MIN     (128 << 10)
+#define WRITE_BUFFER_TOTAL   (32 * MIB) /* all families' memtables */
+#define CACHE_DEFAULT	     (16 * MIB)
+#define CACHE_SHARD_BITS     1
+#define TABLE_SIZE	     (8 * MIB) /* bounds a filter to some 100 KiB */
+#define LEVEL_BASE	     (64 * MIB)
+#define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
+#define OPEN_FILES_MAX	     256
+#define LOG_FILE_SIZE	     (1 * MIB)
+#define LOG_FILES	     2
+#define LOG_LEVEL_WARN	     2 /* rocksdb::WARN_LEVEL; c.h has no name for it */
+#define BLOOM_BITS	     10.0
+#define IDENTITY_MAX	     64
+
+/* On disk: never renamed. RocksDB insists on a family called "default". */
+static const char *const family_names[STORE_FAMILIES] = {
+	[STORE_META] = "default", [STORE_BLOCKS] = "blocks",	 [STORE_VOTES] = "votes",
+	[STORE_CERTS] = "certs",  [STORE_EVIDENCE] = "evidence", [STORE_STATE] = "state",
+	[STORE_TREE] = "tree",	  [STORE_TXINDEX] = "txindex",
+};
+
+struct rocksdb_store {
+	struct store base;
+	int dir; /* held open and locked: one process, and one store in it */
+	rocksdb_t *db;
+	rocksdb_column_family_handle_t *families[STORE_FAMILIES];
+	rocksdb_options_t *options[STORE_FAMILIES];
+	rocksdb_writeoptions_t *write_synced, *write_unsynced;
+	rocksdb_readoptions_t *read;
+	/* What a synced batch starts with in the log, see store_wal.c. It is this store's
+	 * identity, so that no client can know it and put it into a value. */
+	char mark[IDENTITY_MAX];
+	size_t mark_len;
+};
+
+struct rocksdb_iter {
+	struct store_iter base;
+	rocksdb_iterator_t *it;
+	rocksdb_readoptions_t *read;
+	bool started, reverse;
+	struct writer from, to; /* RocksDB borrows the bounds */
+};
+
+static const struct store_ops rocksdb_ops;
+
+static struct rocksdb_store *rocksdb_of(struct store *s)
+{
+	invariant(s->ops == &rocksdb_ops);
+	return (struct rocksdb_store *)s;
+}
+
+/* RocksDB reports errors as text: "Corruption: ...", "IO error: ...". */
+static int map_error(const char *text)
+{
+	if (strncmp(text, "Corruption", strlen("Corruption")) == 0)
+		return ERR_CORRUPT;
+	return ERR_IO;
+}
+
+/* Takes the text over. */
+static int take_error(char *text, const char *doing)
+{
+	int err = map_error(text);
+
+	log_write(LOG_LEDGER, LOG_DEBUG, "store: %s: %s", doing, text);
+	rocksdb_free(text);
+	return err;
+}
+
+/* Writing */
+
+static int rocksdb_store_write(struct store *s, const struct store_batch *b, bool sync)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
+	struct store_op op;
+	size_t offset = 0;
+	char *error = NULL;
+
+	if (sync)
+		rocksdb_writebatch_put_log_data(wb, r->mark, r->mark_len);
+	while (store_batch_next(b, &offset, &op)) {
+		if (op.is_delete)
+			rocksdb_writebatch_delete_cf(wb, r->families[op.family],
+						     (const char *)op.key.ptr, op.key.len);
+		else
+			rocksdb_writebatch_put_cf(wb, r->families[op.family],
+						  (const char *)op.key.ptr, op.key.len,
+						  (const char *)op.value.ptr, op.value.len);
+	}
+	rocksdb_write(r->db, sync ? r->write_synced : r->write_unsynced, wb, &error);
+	rocksdb_writebatch_destroy(wb);
+	if (error == NULL)
+		return ERR_NONE;
+	take_error(error, "write");
+	return ERR_IO;
+}
+
+/* Reading */
+
+static int rocksdb_store_get(struct store *s, enum store_family f, struct slice key,
+			     struct writer *out)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	char *error = NULL;
+	rocksdb_pinnableslice_t *pinned = rocksdb_get_pinned_cf(
+		r->db, r->read, r->families[f], (const char *)key.ptr, key.len, &error);
+	const char *value;
+	size_t len = 0;
+
+	if (error != NULL) {
+		rocksdb_pinnableslice_destroy(pinned);
+		return take_error(error, "get");
+	}
+	if (pinned == NULL)
+		return ERR_NOT_FOUND;
+	value = rocksdb_pinnableslice_value(pinned, &len);
+	writer_raw(out, value, len);
+	rocksdb_pinnableslice_destroy(pinned);
+	return ERR_NONE;
+}
+
+static struct store_iter *rocksdb_iter_new(struct store *s, enum store_family f,
+					   struct slice from, struct slice to, bool reverse)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	struct rocksdb_iter *it = mem_zalloc(sizeof(*it));
+
+	it->reverse = reverse;
+	writer_raw(&it->from, from.ptr, from.len);
+	writer_raw(&it->to, to.ptr, to.len);
+	it->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_verify_checksums(it->read, 1);
+	if (from.len > 0)
+		rocksdb_readoptions_set_iterate_lower_bound(
+			it->read, (const char *)it->from.buf, it->from.len);
+	if (to.len > 0)
+		rocksdb_readoptions_set_iterate_upper_bound(it->read, (const char *)it->to.buf,
+							    it->to.len);
+	it->it = rocksdb_create_iterator_cf(r->db, it->read, r->families[f]);
+	return &it->base;
+}
+
+static bool rocksdb_iter_step(struct store_iter *base, struct slice *key, struct slice *value)
+{
+	struct rocksdb_iter *it = (struct rocksdb_iter *)base;
+	char *error = NULL;
+
+	if (!it->started && it->reverse)
+		rocksdb_iter_seek_to_last(it->it);
+	else if (!it->started)
+		rocksdb_iter_seek_to_first(it->it);
+	else if (it->reverse)
+		rocksdb_iter_prev(it->it);
+	else
+		rocksdb_iter_next(it->it);
+	it->started = true;
+	if (!rocksdb_iter_valid(it->it)) {
+		rocksdb_iter_get_error(it->it, &error);
+		if (error != NULL)
+			base->err = take_error(error, "iterate");
+		return false;
+	}
+	key->ptr = (const uint8_t *)rocksdb_iter_key(it->it, &key->len);
+	value->ptr = (const uint8_t *)rocksdb_iter_value(it->it, &value->len);
+	return true;
+}
+
+static void rocksdb_iter_free(struct store_iter *base)
+{
+	struct rocksdb_iter *it = (struct rocksdb_iter *)base;
+
+	rocksdb_iter_destroy(it->it);
+	rocksdb_readoptions_destroy(it->read);
+	writer_free(&it->from);
+	writer_free(&it->to);
+	mem_free(it);
+}
+
+/* Opening and closing */
+
+/* Options for the whole database; they are also what each family starts from. */
+static rocksdb_options_t *options_new(const struct store_options *o)
+{
+	rocksdb_options_t *opt = rocksdb_options_create();
+	size_t buffer = o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT;
+
+	if (buffer < WRITE_BUFFER_MIN)
+		buffer = WRITE_BUFFER_MIN;
+	rocksdb_options_set_create_if_missing(opt, o->create);
+	/* always: a crash may come between creating the database and its families */
+	rocksdb_options_set_create_missing_column_families(opt, 1);
+	rocksdb_options_set_paranoid_checks(opt, 1);
+	/* store_wal.c has cut a torn tail and refused anything worse; what RocksDB still finds
+	 * wrong is therefore an error and not to be cut in silence. */
+	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_absolute_consistency_recovery);
+	rocksdb_options_set_max_total_wal_size(opt, WAL_TOTAL_MAX);
+	rocksdb_options_set_db_write_buffer_size(opt, WRITE_BUFFER_TOTAL);
+	rocksdb_options_set_write_buffer_size(opt, buffer);
+	/* 4 KiB at least; Debian's RocksDB aborts if a block comes near the buffer's size */
+	rocksdb_options_set_arena_block_size(opt,
+					     buffer / 32 < MIB / 4 ? buffer / 32 : MIB / 4);
+	rocksdb_options_set_max_open_files(opt, OPEN_FILES_MAX);
+	rocksdb_options_set_max_background_jobs(opt, 2);
+	rocksdb_options_set_target_file_size_base(opt, TABLE_SIZE);
+	rocksdb_options_set_max_bytes_for_level_base(opt, LEVEL_BASE);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
+	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
+	rocksdb_options_set_bytes_per_sync(opt, MIB); /* a flush must not stall a vote's sync */
+	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_WARN);
+	rocksdb_options_set_keep_log_file_num(opt, LOG_FILES);
+	rocksdb_options_set_max_log_file_size(opt, LOG_FILE_SIZE);
+	rocksdb_options_set_stats_dump_period_sec(opt, 0);
+	rocksdb_options_set_stats_persist_period_sec(opt, 0);
+	return opt;
+}
+
+static bool has_point_lookups(int f)
+{
+	return f == STORE_BLOCKS || f == STORE_STATE || f == STORE_TREE || f == STORE_TXINDEX;
+}
+
+static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *base,
+				 const struct store_options *o)
+{
+	rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
+	rocksdb_cache_t *cache;
+
+	rocksdb_lru_cache_options_set_capacity(lru, o->cache_size > 0 ? o->cache_size
+								      : CACHE_DEFAULT);
+	/* few: a filter must fit into a shard, or it is read from the disk for every get */
+	rocksdb_lru_cache_options_set_num_shard_bits(lru, CACHE_SHARD_BITS);
+	cache = rocksdb_cache_create_lru_opts(lru);
+	rocksdb_lru_cache_options_destroy(lru);
+	for (int f = 0; f < STORE_FAMILIES; f++) {
+		rocksdb_block_based_table_options_t *table =
+			rocksdb_block_based_options_create();
+		rocksdb_block_based_options_set_block_cache(table, cache);
+		/* index and filters within the cache's bound, not beside it */
+		rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+		rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table,
+											1);
+		if (has_point_lookups(f))
+			rocksdb_block_based_options_set_filter_policy(
+				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+		r->options[f] = rocksdb_options_create_copy(base);
+		rocksdb_options_set_block_based_table_factory(r->options[f], table);
+		rocksdb_block_based_options_destroy(table);
+	}
+	rocksdb_cache_destroy(cache); /* the options share it */
+}
+
+/* Our own lock, on the directory: RocksDB's belongs to the process, and would be lifted by
+ * closing its file anywhere in the process. Other programs know only RocksDB's, so that one is
+ * asked about as well. */
+static int lock_directory(struct rocksdb_store *r, const char *path, struct errmsg *m)
+{
+	struct flock held = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd;
+
+	if (flock(r->dir, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK)
+			return err_set(m, ERR_IO, "cannot lock %s: %s", path, strerror(errno));
+		return err_set(m, ERR_LOCKED,
+			       "store %s is in use by a running node or tool; stop that first "
+			       "('fuser -v %s/LOCK' names it)",
+			       path, path);
+	}
+	fd = openat(r->dir, "LOCK", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return ERR_NONE;
+	if (fcntl(fd, F_GETLK, &held) != 0)
+		held.l_type = F_UNLCK;
+	close(fd);
+	if (held.l_type != F_UNLCK)
+		return err_set(m, ERR_LOCKED,
+			       "store %s is in use by process %ld; stop that first", path,
+			       (long)held.l_pid);
+	return ERR_NONE;
+}
+
+static int open_directory(struct rocksdb_store *r, const char *path, bool create,
+			  struct errmsg *m)
+{
+	struct stat st;
+
+	if (create && mkdir(path, 0700) != 0 && errno != EEXIST)
+		return err_set(m, ERR_IO, "cannot create %s: %s", path, strerror(errno));
+	r->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->dir < 0)
+		return err_set(m, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
+			       "cannot open the store directory %s: %s", path, strerror(errno));
+	if (!create && fstatat(r->dir, "CURRENT", &st, 0) != 0 && errno == ENOENT)
+		return err_set(m, ERR_NOT_FOUND, "there is no store in %s", path);
+	return lock_directory(r, path, m);
+}
+
+/* What RocksDB keeps in the file IDENTITY; empty before the store exists. */
+static void read_identity(struct rocksdb_store *r)
+{
+	int fd = openat(r->dir, "IDENTITY", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = 0;
+
+	if (fd >= 0) {
+		n = read(fd, r->mark, sizeof(r->mark));
+		close(fd);
+	}
+	r->mark_len = n > 0 ? (size_t)n : 0;
+}
+
+/* Takes error over. */
+static int refuse_open(char *error, const char *path, struct errmsg *m)
+{
+	int err = map_error(error);
+
+	if (strstr(error, "While lock file") != NULL || strstr(error, "lock hold by") != NULL)
+		err = err_set(m, ERR_LOCKED, "store %s is in use by another process: %s", path,
+			      error);
+	else if (strstr(error, "Column families not opened") != NULL)
+		err = err_set(m, ERR_VERSION, "store %s was made by a newer version: %s", path,
+			      error);
+	else if (err == ERR_CORRUPT)
+		err = err_set(m, err,
+			      "store %s is damaged: %s. Check the disk, then restore a backup",
+			      path, error);
+	else
+		err = err_set(m, err, "cannot open store %s: %s", path, error);
+	rocksdb_free(error);
+	return err;
+}
+
+static int open_database(struct rocksdb_store *r, const char *path,
+			 const struct store_options *o, struct errmsg *m)
+{
+	rocksdb_options_t *opt = options_new(o);
+	char *error = NULL;
+
+	options_for_families(r, opt, o);
+	r->db = rocksdb_open_column_families(opt, path, STORE_FAMILIES, family_names,
+					     (const rocksdb_options_t *const *)r->options,
+					     r->families, &error);
+	rocksdb_options_destroy(opt);
+	return error != NULL ? refuse_open(error, path, m) : ERR_NONE;
+}
+
+static void rocksdb_store_close(struct store *s)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+
+	for (int f = 0; f < STORE_FAMILIES && r->db != NULL; f++)
+		rocksdb_column_family_handle_destroy(r->families[f]);
+	if (r->db != NULL)
+		rocksdb_close(r->db);
+	for (int f = 0; f < STORE_FAMILIES && r->options[f] != NULL; f++)
+		rocksdb_options_destroy(r->options[f]);
+	rocksdb_writeoptions_destroy(r->write_synced);
+	rocksdb_writeoptions_destroy(r->write_unsynced);
+	rocksdb_readoptions_destroy(r->read);
+	if (r->dir >= 0)
+		close(r->dir); /* and unlock */
+	mem_free(r);
+}
+
+static const struct store_ops rocksdb_ops = {
+	.close = rocksdb_store_close,
+	.write = rocksdb_store_write,
+	.get = rocksdb_store_get,
+	.iter_new = rocksdb_iter_new,
+	.iter_next = rocksdb_iter_step,
+	.iter_free = rocksdb_iter_free,
+};
+
+int store_open_rocksdb(struct store **out, const char *path,
+		       const struct store_options *options, struct errmsg *m)
+{
+	struct rocksdb_store *r = mem_zalloc(sizeof(*r));
+	int err;
+
+	*out = NULL;
+	r->base.ops = &rocksdb_ops;
+	r->dir = -1;
+	r->write_synced = rocksdb_writeoptions_create();
+	r->write_unsynced = rocksdb_writeoptions_create();
+	rocksdb_writeoptions_set_sync(r->write_synced, 1);
+	r->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_verify_checksums(r->read, 1);
+
+	err = open_directory(r, path, options->create, m);
+	if (err != ERR_NONE)
+		goto fail;
+	read_identity(r);
+	err = store_wal_check(r->dir, path, slice_of(r->mark, r->mark_len), m);
+	if (err != ERR_NONE)
+		goto fail;
+	err = open_database(r, path, options, m);
+	if (err != ERR_NONE)
+		goto fail;
+	read_identity(r); /* of a store just made */
+	*out = &r->base;
+	return ERR_NONE;
+fail:
+	rocksdb_store_close(&r->base);
+	return err;
+}

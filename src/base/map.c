@@ -1,0 +1,147 @@
+#include "base/map.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define MAP_FIRST_CAP 16
+
+static uint64_t rotl(uint64_t x, int k)
+{
+	return x << k | x >> (64 - k);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotl(v[1], 13) ^ v[0];
+	v[0] = rotl(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotl(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotl(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotl(v[1], 17) ^ v[2];
+	v[2] = rotl(v[2], 32);
+}
+
+/* SipHash-1-3 over exactly four words: who does not know the seed cannot aim at a slot. */
+static uint64_t mix(uint64_t seed, const uint8_t *key)
+{
+	uint64_t k1 = seed * 0x9e3779b97f4a7c15 ^ seed >> 32;
+	uint64_t v[4] = {seed ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
+			 seed ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573};
+	for (int i = 0; i < 4; i++) {
+		uint64_t word = 0;
+		for (int j = 7; j >= 0; j--) /* the same order on every machine */
+			word = word << 8 | key[8 * i + j];
+		v[3] ^= word;
+		sip_round(v);
+		v[0] ^= word;
+	}
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static size_t home(const struct map *m, const uint8_t *key)
+{
+	return (size_t)mix(m->seed, key) & (m->cap - 1);
+}
+
+/* The key's slot, or the empty slot where it belongs. There always is an empty one. */
+static struct map_slot *find(const struct map *m, const void *key32)
+{
+	size_t i = home(m, key32);
+	while (m->slots[i].value && memcmp(m->slots[i].key, key32, 32) != 0)
+		i = (i + 1) & (m->cap - 1);
+	return &m->slots[i];
+}
+
+void map_init(struct map *m, uint64_t seed)
+{
+	*m = (struct map){.seed = seed};
+}
+
+void map_free(struct map *m)
+{
+	mem_free(m->slots);
+	map_init(m, m->seed);
+}
+
+void *map_get(const struct map *m, const void *key32)
+{
+	return m->len ? find(m, key32)->value : NULL;
+}
+
+static void grow(struct map *m)
+{
+	struct map_slot *old = m->slots;
+	size_t old_cap = m->cap;
+	m->cap = old_cap ? old_cap * 2 : MAP_FIRST_CAP;
+	m->slots = mem_array(m->cap, sizeof(*m->slots));
+	for (size_t i = 0; i < old_cap; i++)
+		if (old[i].value)
+			*find(m, old[i].key) = old[i];
+	mem_free(old);
+}
+
+void *map_put(struct map *m, const void *key32, void *value)
+{
+	invariant(value != NULL);
+	struct map_slot *slot = m->cap ? find(m, key32) : NULL;
+	if (slot && slot->value) {
+		void *old = slot->value;
+		slot->value = value;
+		return old;
+	}
+	if (!slot || m->len + 1 > m->cap / 3 * 2) {
+		uint8_t copy[32]; /* key32 may lie in our own slots */
+		memcpy(copy, key32, 32);
+		grow(m);
+		slot = find(m, copy);
+		memcpy(slot->key, copy, 32);
+	} else {
+		memcpy(slot->key, key32, 32);
+	}
+	slot->value = value;
+	m->len++;
+	return NULL;
+}
+
+void *map_remove(struct map *m, const void *key32)
+{
+	if (m->len == 0)
+		return NULL;
+	struct map_slot *slot = find(m, key32);
+	void *value = slot->value;
+	if (!value)
+		return NULL;
+	/* Move later members of the run back, so that no probe meets a hole (Knuth 6.4 R). */
+	size_t mask = m->cap - 1;
+	size_t hole = (size_t)(slot - m->slots);
+	for (size_t i = (hole + 1) & mask; m->slots[i].value; i = (i + 1) & mask) {
+		size_t from_home = (i - home(m, m->slots[i].key)) & mask;
+		if (from_home >= ((i - hole) & mask)) {
+			m->slots[hole] = m->slots[i];
+			hole = i;
+		}
+	}
+	memset(&m->slots[hole], 0, sizeof(m->slots[hole]));
+	m->len--;
+	return value;
+}
+
+void *map_next(const struct map *m, size_t *cursor, const uint8_t **key)
+{
+	while (*cursor < m->cap) {
+		const struct map_slot *slot = &m->slots[(*cursor)++];
+		if (!slot->value)
+			continue;
+		if (key)
+			*key = slot->key;
+		return slot->value;
+	}
+	return NULL;
+}
