@@ -9,7 +9,8 @@
  * before, the role and the chain id, so a message cannot be replayed, reflected or moved
  * between chains. Session keys come from the transcript hash; each direction is a libsodium
  * secretstream (XChaCha20-Poly1305, RFC 8439 construction), which counts its own messages:
- * drop, repeat or reorder breaks it. Sans-I/O: the caller moves the bytes. */
+ * drop, repeat or reorder breaks it. Sans-I/O: the caller moves the bytes. Once established,
+ * one thread may seal while another opens. */
 #ifndef CRYPTO_CHANNEL_H
 #define CRYPTO_CHANNEL_H
 

@@ -26,6 +26,13 @@ int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
 		const struct chain_ctx *ctx, const struct block *genesis_block, struct errmsg *m);
 void ledger_close(struct ledger *l);
 
+/* How many heights below the newest final one stay readable: 0, LEDGER_HISTORY_ALL (until this is
+ * called), or a number of at least LEDGER_HISTORY_MIN. What older states alone need is deleted
+ * from now on, a few blocks' worth with each block. Right after opening. */
+#define LEDGER_HISTORY_ALL UINT64_MAX
+#define LEDGER_HISTORY_MIN 1024
+void ledger_set_history(struct ledger *l, uint64_t heights);
+
 /* Newest finalised height whose state is in the store (may lag the final block on disk after a
  * crash: the caller then executes and finalises the blocks above it again), its hash, root. */
 uint64_t ledger_height(const struct ledger *l);

@@ -7,6 +7,7 @@
 
 #include "chain/genesis.h"
 #include "chain/vote.h"
+#include "ledger/tx.h"
 
 #define STATE_NS_USER	 'k' /* user keys */
 #define STATE_NS_ACCOUNT 'a' /* public key -> balance, u64 */
@@ -18,17 +19,19 @@
 #define STATE_PROOF_LEVELS_MAX 64
 #define STATE_PROOF_SIZE_MAX   (64u << 10)
 
-/* Canonical bytes; made by ledger_prove(). Decoded and checked in one go: ERR_NONE if under
+/* Canonical bytes; made by ledger_get(). Decoded and checked in one go: ERR_NONE if under
  * root the state key has exactly this value, or (value == NULL) is absent. ERR_BAD_PROOF or a
  * decoding error otherwise. */
 int state_proof_check(struct slice proof, const struct hash *root, struct slice state_key,
 		      const struct slice *value);
+/* What the proof is about, true or false: a value (else its absence). For messages. */
+bool state_proof_claims_value(struct slice proof);
 
 /* A header that a certificate makes final, directly or through descendants: headers[0] is the
  * one of interest, each next one its child, the last one the certificate's. */
 #define CERTIFIED_HEADERS_MAX 4096
 struct certified_header {
-	uint32_t count; /* >= 1 */
+	uint32_t count;		       /* >= 1 */
 	struct signed_header *headers; /* owned */
 	struct cert cert;
 };

@@ -42,6 +42,9 @@ struct tx {
 int tx_decode(struct tx *out, struct slice bytes, const struct chain_ctx *ctx,
 	      const struct genesis_limits *limits);
 int tx_check_signature(const struct tx *tx, const struct chain_ctx *ctx);
+/* Does not decode, or its signature is false, whatever limits a genesis may set: for
+ * evidence_check(), which must not depend on them. */
+bool tx_never_valid(const struct chain_ctx *ctx, struct slice bytes);
 /* Iterates: start with a reader over tx->ops; false at the end. Decoded transactions only. */
 bool tx_op_next(struct reader *ops, struct op *out);
 

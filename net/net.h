@@ -11,7 +11,15 @@
  * overflows. Each message arrives at most once and in order within its class.
  *
  * A peer that has not proved a validator's key owns nothing here but a bounded handshake slot
- * with a deadline. */
+ * with a deadline. When all slots are taken, a newcomer displaces one of the source address
+ * (IPv6: /64) that holds most of them: first one that has sent nothing, then the oldest. So an
+ * attacker displaces his own connections, unless he has as many addresses as there are slots,
+ * or shares the validator's and opens 64 connections in the time of one handshake.
+ *
+ * Refused, besides unknown keys: our own key, and the key of a peer that we are to dial (it
+ * should not dial us). Of two connections of one peer the newest counts.
+ *
+ * NNG does not survive fork(): a process forks before its first net_open(), or only to exec. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -40,14 +48,17 @@ struct net_peer_config {
 struct net_config {
 	const struct keypair *identity;
 	struct hash chain;
-	const char *listen_host;
-	uint16_t listen_port; /* 0: any free port, see net_port() */
+	const char *listen_host; /* numeric address or name; NULL: does not listen */
+	uint16_t listen_port;	 /* 0: any free port, see net_port() */
 	unsigned peer_count;
-	const struct net_peer_config *peers; /* copied; index = peer number in all calls */
+	/* Copied; index = peer number in all calls. One may be ourselves: it is never
+	 * connected, and net_send() to it is ERR_UNREACHABLE. */
+	const struct net_peer_config *peers;
 	uint32_t reconnect_min_ms, reconnect_max_ms; /* backoff with jitter; 0: 20 and 1000 */
 	uint32_t keepalive_ms; /* a link silent for three of these is closed; 0: 1000 */
 };
 
+/* ERR_CONFIG, ERR_LIMIT, ERR_EXISTS (the port is taken), ERR_IO; m says more. */
 int net_open(struct net **out, const struct net_config *config, struct errmsg *m);
 void net_close(struct net *net); /* waits until no callback runs; queued messages are dropped */
 uint16_t net_port(const struct net *net);
@@ -57,6 +68,7 @@ uint16_t net_port(const struct net *net);
 int net_send(struct net *net, unsigned peer, enum net_class class, struct slice msg);
 
 enum net_event_kind { NET_EVENT_MESSAGE, NET_EVENT_UP, NET_EVENT_DOWN };
+/* Of a link that was up too shortly to be noticed only DOWN is seen. */
 struct net_event {
 	enum net_event_kind kind;
 	unsigned peer;

@@ -46,6 +46,7 @@ static const struct {
 	{ERR_TX_EXPIRED, "tx_expired", "transaction has expired"},
 	{ERR_TX_SENDER, "tx_sender", "sender may not submit to this chain"},
 	{ERR_TX_EMPTY, "tx_empty", "transaction has no operations"},
+	{ERR_TX_HORIZON, "tx_horizon", "transaction expires too far ahead"},
 };
 
 const char *err_text(int code)

@@ -41,6 +41,7 @@ enum err {
 	ERR_TX_EXPIRED = -42,
 	ERR_TX_SENDER = -43,	   /* the genesis submission policy refuses this sender */
 	ERR_TX_EMPTY = -44,
+	ERR_TX_HORIZON = -45,	   /* expires further ahead than the genesis allows */
 };
 
 /* A static, lower-case English phrase without a full stop; never NULL. */

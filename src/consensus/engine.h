@@ -23,31 +23,31 @@ struct engine; /* opaque; begins with struct engine_ops * */
 
 /* ---- configuration ---------------------------------------------------------------------- */
 
-struct engine_timing { /* microseconds */
-	uint64_t heartbeat;    /* default 50,000 */
-	uint64_t timeout_min;  /* election timeout, lower end: default 300,000 */
-	uint64_t timeout_max;  /* upper end: default 600,000 */
-	uint64_t timeout_cap;  /* of doubling: default 4,000,000 */
+struct engine_timing {	      /* microseconds */
+	uint64_t heartbeat;   /* default 50,000 */
+	uint64_t timeout_min; /* election timeout, lower end: default 300,000 */
+	uint64_t timeout_max; /* upper end: default 600,000 */
+	uint64_t timeout_cap; /* of doubling: default 4,000,000 */
 };
 struct engine_config {
-	const struct chain_ctx *ctx;	 /* outlives the engine */
-	const struct genesis *genesis;	 /* outlives the engine */
-	struct block *genesis_block;	 /* held by the engine */
-	unsigned self;			 /* validator index */
+	const struct chain_ctx *ctx;   /* outlives the engine */
+	const struct genesis *genesis; /* outlives the engine */
+	struct block *genesis_block;   /* held by the engine */
+	unsigned self;		       /* validator index */
 	struct keypair key;
 	struct engine_timing timing;
-	uint32_t pipeline;		 /* unfinal own blocks in flight: default 8, <= window */
-	uint64_t seed;			 /* of its randomised timers */
+	uint32_t pipeline; /* unfinal own blocks in flight: default 8, <= window */
+	uint64_t seed;	   /* of its randomised timers */
 	uint64_t now;
 };
 
 /* What was on disk. All empty at the first start. */
 struct engine_recovery {
-	struct slice votes[4];	 /* WRITE_VOTES slots as last written; empty if never */
-	struct block *final;	 /* newest final block known on disk (genesis if none); lent */
+	struct slice votes[4]; /* WRITE_VOTES slots as last written; empty if never */
+	struct block *final;   /* newest final block known on disk (genesis if none); lent */
 	const struct cert *final_cert; /* of it; NULL for genesis */
-	/* Headers of final blocks, from final.height - count + 1 up to final, ascending, as many
-	 * as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
+	/* Headers of final blocks, from final.height - count + 1 up to final, ascending, as
+	 * many as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
 	struct signed_header *headers;
 	uint32_t header_count;
 	/* Every stored block above the final height, in any order. Lent. */
@@ -97,8 +97,8 @@ struct input {
 		} built;
 		struct {
 			struct hash block;
-			int err;	/* ERR_NONE: valid, state root as in the header */
-			bool by_bytes;	/* err shows from the block's bytes alone */
+			int err;       /* ERR_NONE: valid, state root as in the header */
+			bool by_bytes; /* err shows from the block's bytes alone */
 		} executed;
 		struct {
 			uint64_t id;
@@ -109,7 +109,7 @@ struct input {
 			uint64_t id;
 			struct block **blocks; /* ascending, consecutive; lent */
 			uint32_t count;
-			const struct cert *cert; /* final, of the last block; NULL if none */
+			const struct cert *cert;    /* final, of the last block; NULL if none */
 			const struct term_cert *tc; /* of the last block's term; NULL if none */
 		} blocks_read;
 	};
@@ -157,8 +157,8 @@ enum work_kind {
 struct work {
 	enum work_kind kind;
 	uint64_t id;
-	struct block *block; /* EXECUTE; BUILD: the parent */
-	uint64_t time_ms;    /* BUILD */
+	struct block *block;	   /* EXECUTE; BUILD: the parent */
+	uint64_t time_ms;	   /* BUILD */
 	const struct pool_tx *txs; /* BUILD: candidates; CHECK_TXS */
 	uint32_t tx_count;
 	uint64_t height;     /* READ: first one wanted */
@@ -203,32 +203,32 @@ const char *engine_role_name(enum engine_role r);
 /* Counters of one engine since it started; the coverage table of the simulator is made of
  * them. Add at the end. */
 enum engine_counter {
-	COUNT_ELECTIONS_STARTED,  /* pre-vote rounds */
+	COUNT_ELECTIONS_STARTED, /* pre-vote rounds */
 	COUNT_ELECTIONS_WON,
-	COUNT_RULE_1,		  /* term votes granted by rule 1, 2, 3 (protocol section 3) */
+	COUNT_RULE_1, /* term votes granted by rule 1, 2, 3 (protocol section 3) */
 	COUNT_RULE_2,
 	COUNT_RULE_3,
-	COUNT_RULE_REFUSED,	  /* a valid position that none of the rules admits */
+	COUNT_RULE_REFUSED, /* a valid position that none of the rules admits */
 	COUNT_PRE_VOTE_REFUSED,
-	COUNT_PRE_VOTE_IGNORED,	  /* the leader is alive */
+	COUNT_PRE_VOTE_IGNORED, /* the leader is alive */
 	COUNT_POSITION_INVALID,
-	COUNT_ONE_ROUND,	  /* blocks made final, by grade, at the leader */
+	COUNT_ONE_ROUND, /* blocks made final, by grade, at the leader */
 	COUNT_TWO_ROUND,
 	COUNT_QC_FORMED,
-	COUNT_QC_ADOPTED,	  /* a QC above the tip moved it */
-	COUNT_QC_DROPPED,	  /* a vote in a new term dropped a QC off the new chain */
-	COUNT_LOG_REPAIR,	  /* blocks of an older term given up for another chain */
+	COUNT_QC_ADOPTED, /* a QC above the tip moved it */
+	COUNT_QC_DROPPED, /* a vote in a new term dropped a QC off the new chain */
+	COUNT_LOG_REPAIR, /* blocks of an older term given up for another chain */
 	COUNT_FETCHES,
-	COUNT_STRAY_RESCUED,	  /* leader asked for a new term because of a refusal */
-	COUNT_CHECKPOINTS,	  /* stable ones seen */
-	COUNT_EQUIVOCATIONS,	  /* proofs made */
-	COUNT_BAD_MESSAGES,	  /* malformed */
+	COUNT_STRAY_RESCUED, /* leader asked for a new term because of a refusal */
+	COUNT_CHECKPOINTS,   /* stable ones seen */
+	COUNT_EQUIVOCATIONS, /* proofs made */
+	COUNT_BAD_MESSAGES,  /* malformed */
 	COUNT_BAD_SIGNATURES,
 	COUNT_STALE_MESSAGES,
-	COUNT_BLOCKS_REFUSED,	  /* invalid in our state or by time */
+	COUNT_BLOCKS_REFUSED, /* invalid in our state or by time */
 	COUNT_POOL_FULL,
 	COUNT_RELAYS,
-	COUNT_RESTARTED_LEADER,	  /* came back into a term that it had led */
+	COUNT_RESTARTED_LEADER, /* came back into a term that it had led */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);
@@ -245,6 +245,9 @@ struct engine_status {
 	uint64_t pool_bytes;
 	uint64_t heard[VALIDATORS_MAX]; /* when each peer was last heard, 0 never */
 	uint64_t match[VALIDATORS_MAX]; /* leader: newest height each is known to have voted */
+	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with
+	 * a transaction may be its own fault. */
+	bool catching_up;
 	uint64_t counters[COUNTERS];
 };
 void engine_status(const struct engine *e, struct engine_status *out);

@@ -18,6 +18,7 @@
 
 #define CONFIG_TEXT_MAX 255
 #define CONFIG_PATH_MAX 1023
+#define CONFIG_API_PORT 7100 /* default of [api] listen, on 127.0.0.1 */
 
 struct node_peer_address {
 	char host[CONFIG_TEXT_MAX + 1];
@@ -26,15 +27,17 @@ struct node_peer_address {
 struct node_config {
 	char home[CONFIG_PATH_MAX + 1];
 	/* [node] */
-	char name[GENESIS_NAME_MAX + 1];    /* name = node1; default: as in genesis */
+	char name[GENESIS_NAME_MAX + 1];     /* name = node1; default: as in genesis */
 	char log_level[CONFIG_TEXT_MAX + 1]; /* log = info,consensus=debug */
-	char log_format[16];		    /* log_format = text|json */
+	char log_format[16];		     /* log_format = text|json */
 	/* [peers]: listen = HOST:PORT, then one line a validator: NAME = HOST:PORT */
 	struct node_peer_address listen;
-	struct node_peer_address peer[VALIDATORS_MAX]; /* by validator index; port 0: not given */
+	struct node_peer_address
+		peer[VALIDATORS_MAX]; /* by validator index; port 0: not given */
 	/* [api] listen = HOST:PORT */
 	struct node_peer_address api;
-	/* [timing] in milliseconds: heartbeat, timeout_min, timeout_max, timeout_cap; 0 default */
+	/* [timing] in milliseconds: heartbeat, timeout_min, timeout_max, timeout_cap; 0 default
+	 */
 	uint32_t heartbeat_ms, timeout_min_ms, timeout_max_ms, timeout_cap_ms;
 	/* [limits] verify_threads, api_connections, pipeline; 0 default */
 	uint32_t verify_threads, api_connections, pipeline;
@@ -44,6 +47,10 @@ struct node_config {
  * did you mean "listen"?` */
 int node_config_read(struct node_config *out, const char *home, const struct genesis *g,
 		     struct errmsg *m);
+/* OSTRAKON_LOG, OSTRAKON_LOG_FORMAT, OSTRAKON_PEERS_LISTEN and OSTRAKON_API_LISTEN over the
+ * file. */
+int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m);
+/* HOST:PORT or [HOST]:PORT; port 0 is fine here. */
 int host_port_parse(struct node_peer_address *out, const char *text); /* ERR_SYNTAX */
 
 #endif

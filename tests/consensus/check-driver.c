@@ -1,6 +1,7 @@
 /* The order of effects. The engine here is a script: each step logs what it was given and plays
  * the next prepared output, so that a whole conversation reads as one line of text. */
 #include <check.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,277 @@
+#include "ledger/tree.h"
+
+#include "base/mem.h"
+#include "ledger/tree_private.h"
+
+/* Trimming goes down to this share of the limit, so that it is not due again at once. */
+#define TRIM_NUM      7
+#define TRIM_DEN      8
+#define TRIM_PREFIXES 256 /* subtrees at depth 2 */
+
+void tree_init(struct tree *t, struct store *s, size_t limit)
+{
+	*t = (struct tree){.store = s, .limit = limit};
+}
+
+void tree_close(struct tree *t)
+{
+	invariant(t->bytes == 0);
+	writer_free(&t->scratch);
+}
+
+/* ---- hashes ------------------------------------------------------------------------------ */
+
+void tree_key(struct hash *out, struct slice state_key)
+{
+	hash_tagged(out, HASH_TREE_KEY, state_key);
+}
+
+void tree_value_hash(struct hash *out, struct slice value)
+{
+	hash_tagged(out, HASH_TREE_VALUE, value);
+}
+
+void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash *value_hash)
+{
+	hash_tagged2(out, HASH_TREE_LEAF, hash_slice(key), hash_slice(value_hash));
+}
+
+void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
+{
+	uint8_t head[2] = {(uint8_t)(bitmap >> 8), (uint8_t)bitmap};
+	size_t count = tree_bits(bitmap);
+	hash_tagged2(out, HASH_TREE_NODE, slice_of(head, 2),
+		     slice_of(children, count * sizeof(*children)));
+}
+
+void tree_hash(struct hash *out, const struct tree_node *n)
+{
+	struct hash children[16];
+	unsigned count = tree_bits(n->present);
+	for (unsigned i = 0; i < count; i++)
+		children[i] = n->slot[i].hash;
+	tree_node_hash(out, n->present, children);
+}
+
+/* ---- nodes and leaves -------------------------------------------------------------------- */
+
+static size_t node_size(uint16_t present)
+{
+	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
+}
+
+struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
+{
+	struct tree_node *n = mem_alloc(node_size(present));
+	t->bytes += node_size(present);
+	n->refs = 1;
+	n->present = present;
+	n->leaves = leaves;
+	return n;
+}
+
+struct tree_node *tree_empty(struct tree *t)
+{
+	return node_new(t, 0, 0);
+}
+
+struct tree_node *tree_hold(struct tree_node *n)
+{
+	n->refs++;
+	return n;
+}
+
+void slot_hold(const struct tree_slot *s, bool is_leaf)
+{
+	if (is_leaf)
+		s->leaf->refs++;
+	else if (s->node)
+		s->node->refs++;
+}
+
+void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf)
+{
+	if (is_leaf)
+		tree_leaf_drop(t, s->leaf);
+	else if (s->node)
+		tree_drop(t, s->node);
+}
+
+/* Recursion is at most TREE_DEPTH_MAX deep. */
+void tree_drop(struct tree *t, struct tree_node *n)
+{
+	invariant(n->refs > 0);
+	if (--n->refs)
+		return;
+	struct tree_slot *s = n->slot;
+	for (unsigned i = 0; i < 16; i++)
+		if (slot_present(n, i))
+			slot_drop(t, s++, slot_is_leaf(n, i));
+	t->bytes -= node_size(n->present);
+	mem_free(n);
+}
+
+struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
+			   const struct hash *value_hash)
+{
+	struct tree_leaf *l = mem_alloc(sizeof(*l));
+	*l = (struct tree_leaf){.refs = 1, .key = *key, .value_hash = *value_hash};
+	t->bytes += sizeof(*l);
+	return l;
+}
+
+static void leaf_load(struct tree *t, struct tree_leaf *l, struct slice value)
+{
+	l->value = mem_dup(value.ptr, value.len);
+	l->value_len = value.len;
+	l->loaded = true;
+	t->bytes += value.len;
+}
+
+static void leaf_unload(struct tree *t, struct tree_leaf *l)
+{
+	if (!l->loaded)
+		return;
+	t->bytes -= l->value_len;
+	mem_free(l->value);
+	l->value = NULL;
+	l->loaded = false;
+}
+
+struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
+{
+	struct hash value_hash;
+	tree_value_hash(&value_hash, value);
+	struct tree_leaf *l = leaf_new(t, key, &value_hash);
+	leaf_load(t, l, value);
+	return l;
+}
+
+void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
+{
+	invariant(l->refs > 0);
+	if (--l->refs)
+		return;
+	leaf_unload(t, l);
+	t->bytes -= sizeof(*l);
+	mem_free(l);
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
+	      struct tree_leaf **leaf, uint64_t *version)
+{
+	struct tree_node *n = root;
+	*leaf = NULL;
+	for (unsigned depth = 0; depth < TREE_DEPTH_MAX; depth++) {
+		unsigned nibble = tree_nibble(key, depth);
+		if (!slot_present(n, nibble))
+			return ERR_NONE;
+		unsigned i = tree_index(n->present, nibble);
+		if (slot_is_leaf(n, nibble)) {
+			struct tree_slot *s = &n->slot[i];
+			if (hash_equal(&s->leaf->key, key)) {
+				*leaf = s->leaf;
+				*version = s->version;
+			}
+			return ERR_NONE;
+		}
+		int err = node_child(t, n, i, key, depth + 1, &n);
+		if (err)
+			return err;
+	}
+	return ERR_CORRUPT; /* a node below the last nibble: only a damaged store has one */
+}
+
+static void value_key(struct writer *w, struct slice state_key, uint64_t version)
+{
+	writer_reset(w);
+	writer_raw(w, state_key.ptr, state_key.len);
+	writer_u64(w, version);
+}
+
+int tree_value(struct tree *t, struct tree_leaf *l, uint64_t version, struct slice state_key,
+	       struct slice *out)
+{
+	if (!l->loaded) {
+		struct writer key = {0};
+		struct hash h;
+		value_key(&key, state_key, version);
+		int err = store_get(t->store, STORE_STATE, writer_slice(&key), &t->scratch);
+		writer_free(&key);
+		t->reads++;
+		if (err)
+			return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+		tree_value_hash(&h, writer_slice(&t->scratch));
+		if (!hash_equal(&h, &l->value_hash))
+			return ERR_CORRUPT;
+		leaf_load(t, l, writer_slice(&t->scratch));
+	}
+	*out = slice_of(l->value, l->value_len);
+	return ERR_NONE;
+}
+
+void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
+		      struct slice value, struct store_batch *batch)
+{
+	value_key(&t->scratch, state_key, version);
+	store_batch_put(batch, STORE_STATE, writer_slice(&t->scratch), value);
+	t->writes++;
+}
+
+/* ---- bounding memory --------------------------------------------------------------------- */
+
+bool tree_over_limit(const struct tree *t)
+{
+	return t->bytes > t->limit;
+}
+
+/* Forgets what hangs below n: child nodes, and values of its own leaves. Versions of children
+ * are never newer than their parent's. */
+static void forget_children(struct tree *t, struct tree_node *n, uint64_t written,
+			    bool values_only)
+{
+	struct tree_slot *s = n->slot;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		if (s->version <= written) {
+			if (slot_is_leaf(n, i)) {
+				leaf_unload(t, s->leaf);
+			} else if (!values_only && s->node) {
+				tree_drop(t, s->node);
+				s->node = NULL;
+			}
+		}
+		s++;
+	}
+}
+
+/* The loaded child node at a nibble, or NULL. */
+static struct tree_node *loaded_child(struct tree_node *n, unsigned nibble)
+{
+	if (!slot_present(n, nibble) || slot_is_leaf(n, nibble))
+		return NULL;
+	return n->slot[tree_index(n->present, nibble)].node;
+}
+
+/* Takes the subtrees at depth 2 in turn: each step is short, and what is hot is soon back. */
+void tree_trim(struct tree *t, struct tree_node *root, uint64_t written)
+{
+	size_t target = t->limit / TRIM_DEN * TRIM_NUM;
+	if (!tree_over_limit(t))
+		return;
+	forget_children(t, root, written, true);
+	for (unsigned i = 0; i < TRIM_PREFIXES && t->bytes > target; i++) {
+		unsigned prefix = t->cursor++ % TRIM_PREFIXES;
+		struct tree_node *n = loaded_child(root, prefix >> 4);
+		if (!n)
+			continue;
+		if ((prefix & 15) == 0)
+			forget_children(t, n, written, true);
+		n = loaded_child(n, prefix & 15);
+		if (n)
+			forget_children(t, n, written, false);
+	}
+}

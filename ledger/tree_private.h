@@ -1,0 +1,31 @@
+#ifndef LEDGER_TREE_PRIVATE_H
+#define LEDGER_TREE_PRIVATE_H
+
+#include "ledger/tree.h"
+
+/* One reference; the slots are the caller's to fill. */
+struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
+void slot_hold(const struct tree_slot *s, bool is_leaf);
+void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
+static inline bool slot_is_leaf(const struct tree_node *n, unsigned nibble)
+{
+	return n->leaves >> nibble & 1;
+}
+static inline bool slot_present(const struct tree_node *n, unsigned nibble)
+{
+	return n->present >> nibble & 1;
+}
+struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
+			   const struct hash *value_hash);
+
+/* (version, path): writes ascend, which suits the log-structured store; a node is one exact get
+ * because its parent names its version; and a version's nodes lie together. */
+#define NODE_KEY_MAX (8 + 1 + HASH_SIZE)
+struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
+		      unsigned depth);
+
+/* Fetches the child in n's slot i, a node at the given depth on the path of key. */
+int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
+	       unsigned depth, struct tree_node **out);
+
+#endif

@@ -1,0 +1,178 @@
+/* Node records: what of the tree is on disk. */
+#include <endian.h>
+
+#include "base/mem.h"
+#include "ledger/tree_private.h"
+
+#define LEAF_SLOT_SIZE	(2 * HASH_SIZE + 8)
+#define NODE_SLOT_SIZE	(HASH_SIZE + 8)
+#define NODE_HEAD_SIZE	4
+#define NODE_RECORD_MAX (NODE_HEAD_SIZE + 16 * LEAF_SLOT_SIZE)
+
+struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
+		      unsigned depth)
+{
+	size_t len = (depth + 1) / 2;
+	store_be64(buf, version);
+	buf[8] = (uint8_t)depth;
+	memcpy(buf + 9, path->b, len);
+	if (depth & 1)
+		buf[9 + len - 1] &= 0xf0;
+	return slice_of(buf, 9 + len);
+}
+
+void tree_stale_root(struct writer *stale, uint64_t version)
+{
+	static const struct hash no_path;
+	uint8_t buf[NODE_KEY_MAX];
+	writer_u8(stale, STORE_TREE);
+	writer_var(stale, node_key(buf, version, &no_path, 0));
+}
+
+void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version)
+{
+	writer_u8(stale, STORE_STATE);
+	writer_u32(stale, (uint32_t)state_key.len + 8);
+	writer_raw(stale, state_key.ptr, state_key.len);
+	writer_u64(stale, version);
+}
+
+/* The hottest encoding of all: filled in by hand. */
+static struct slice node_encode(uint8_t buf[NODE_RECORD_MAX], const struct tree_node *n)
+{
+	const struct tree_slot *s = n->slot;
+	uint8_t *p = buf + NODE_HEAD_SIZE;
+
+	buf[0] = (uint8_t)(n->present >> 8);
+	buf[1] = (uint8_t)n->present;
+	buf[2] = (uint8_t)(n->leaves >> 8);
+	buf[3] = (uint8_t)n->leaves;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		if (slot_is_leaf(n, i)) {
+			memcpy(p, s->leaf->key.b, HASH_SIZE);
+			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
+			p += LEAF_SLOT_SIZE;
+		} else {
+			memcpy(p, s->hash.b, HASH_SIZE);
+			p += NODE_SLOT_SIZE;
+		}
+		uint64_t version = htobe64(s->version);
+		memcpy(p - sizeof(version), &version, sizeof(version));
+		s++;
+	}
+	return slice_of(buf, (size_t)(p - buf));
+}
+
+static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
+{
+	struct hash key, value_hash;
+	s->node = NULL;
+	if (is_leaf) {
+		reader_hash(r, &key);
+		reader_hash(r, &value_hash);
+		tree_leaf_hash(&s->hash, &key, &value_hash);
+		s->leaf = leaf_new(t, &key, &value_hash);
+	} else {
+		reader_hash(r, &s->hash);
+	}
+	s->version = reader_u64(r);
+}
+
+static int node_decode(struct tree *t, struct slice record, uint64_t version,
+		       struct tree_node **out)
+{
+	struct reader r;
+	reader_init(&r, record);
+	uint16_t present = reader_u16(&r), leaves = reader_u16(&r);
+	if (r.err || (leaves & ~present) != 0)
+		return ERR_CORRUPT;
+	struct tree_node *n = node_new(t, present, leaves);
+	struct tree_slot *s = n->slot;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		slot_decode(t, &r, s, slot_is_leaf(n, i));
+		if (s->version > version)
+			reader_fail(&r, ERR_CORRUPT);
+		s++;
+	}
+	if (reader_finish(&r)) {
+		tree_drop(t, n);
+		return ERR_CORRUPT;
+	}
+	*out = n;
+	return ERR_NONE;
+}
+
+static int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
+		     struct tree_node **out)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	struct slice key = node_key(buf, version, path, depth);
+	int err = store_get(t->store, STORE_TREE, key, &t->scratch);
+	t->reads++;
+	return err ? err : node_decode(t, writer_slice(&t->scratch), version, out);
+}
+
+int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
+	       unsigned depth, struct tree_node **out)
+{
+	struct tree_slot *s = &n->slot[i];
+	struct tree_node *child;
+	struct hash h;
+	if (s->node) {
+		*out = s->node;
+		return ERR_NONE;
+	}
+	int err = node_load(t, s->version, key, depth, &child);
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	tree_hash(&h, child);
+	if (!hash_equal(&h, &s->hash)) {
+		tree_drop(t, child);
+		return ERR_CORRUPT;
+	}
+	s->node = child;
+	*out = child;
+	return ERR_NONE;
+}
+
+int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, struct hash *hash)
+{
+	static const struct hash no_path;
+	int err = node_load(t, version, &no_path, 0, out);
+	if (!err)
+		tree_hash(hash, *out);
+	return err;
+}
+
+static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
+		       struct hash *path, unsigned depth, struct store_batch *batch)
+{
+	uint8_t buf[NODE_KEY_MAX], record[NODE_RECORD_MAX];
+	const struct tree_slot *s = n->slot;
+	store_batch_put(batch, STORE_TREE, node_key(buf, version, path, depth),
+			node_encode(record, n));
+	t->writes++;
+	for (unsigned i = 0; i < 16; i++) {
+		if (!slot_present(n, i))
+			continue;
+		if (!slot_is_leaf(n, i) && s->version == version) {
+			uint8_t *b = &path->b[depth / 2];
+			uint8_t old = *b;
+			*b = (uint8_t)(depth & 1 ? (old & 0xf0) | i : i << 4);
+			write_node(t, s->node, version, path, depth + 1, batch);
+			*b = old;
+		}
+		s++;
+	}
+}
+
+void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
+		struct store_batch *batch)
+{
+	struct hash path = {0};
+	write_node(t, root, version, &path, 0, batch);
+}

@@ -1,0 +1,259 @@
+/* All changes of a block in one pass: every node that changes is made and hashed once. */
+#include "base/mem.h"
+#include "ledger/tree_private.h"
+
+enum child_kind { CHILD_NONE, CHILD_LEAF, CHILD_NODE };
+
+/* A place in the tree. Results own a reference, inputs borrow. */
+struct child {
+	enum child_kind kind;
+	struct tree_slot slot;
+};
+
+struct update {
+	struct tree *tree;
+	uint64_t version;
+	int64_t added;
+	struct writer *stale;
+};
+
+/* In the form of docs/ledger-format.md: what the store deletes when this version's parent is
+ * pruned. */
+static void stale_add(struct update *u, uint64_t version, const struct hash *key,
+		      unsigned depth)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	writer_u8(u->stale, STORE_TREE);
+	writer_var(u->stale, node_key(buf, version, key, depth));
+}
+
+static void child_drop(struct tree *t, struct child *c)
+{
+	if (c->kind != CHILD_NONE)
+		slot_drop(t, &c->slot, c->kind == CHILD_LEAF);
+	c->kind = CHILD_NONE;
+}
+
+static struct child child_of(const struct tree_node *n, unsigned nibble)
+{
+	struct child c = {.kind = CHILD_NONE};
+	if (!slot_present(n, nibble))
+		return c;
+	c.kind = slot_is_leaf(n, nibble) ? CHILD_LEAF : CHILD_NODE;
+	c.slot = n->slot[tree_index(n->present, nibble)];
+	return c;
+}
+
+static struct child child_hold(struct child c)
+{
+	if (c.kind != CHILD_NONE)
+		slot_hold(&c.slot, c.kind == CHILD_LEAF);
+	return c;
+}
+
+/* Leaves that would be under a place that has at most one now. */
+static size_t survivors(const struct child *in, const struct tree_change *changes, size_t count)
+{
+	size_t left = in->kind == CHILD_LEAF;
+	for (size_t i = 0; i < count; i++) {
+		bool hit = in->kind == CHILD_LEAF &&
+			   hash_equal(&in->slot.leaf->key, &changes[i].key);
+		if (changes[i].leaf)
+			left += !hit;
+		else
+			left -= hit;
+	}
+	return left;
+}
+
+/* At most one leaf survives: it is the result. Returns whether anything changed. */
+static bool update_leaf(struct update *u, const struct child *in, struct tree_change *changes,
+			size_t count, struct child *out)
+{
+	struct child result = *in; /* borrowed */
+	bool changed = false;
+	for (size_t i = 0; i < count; i++) {
+		struct tree_change *c = &changes[i];
+		bool hit = in->kind == CHILD_LEAF && hash_equal(&in->slot.leaf->key, &c->key);
+		bool same = hit && c->leaf &&
+			    hash_equal(&in->slot.leaf->value_hash, &c->leaf->value_hash);
+		c->effective = c->leaf ? !same : hit;
+		c->replaces = hit;
+		c->old_version = hit ? in->slot.version : 0;
+		if (!c->effective)
+			continue;
+		changed = true;
+		if (c->leaf) {
+			result.kind = CHILD_LEAF;
+			result.slot.leaf = c->leaf;
+			result.slot.version = u->version;
+			tree_leaf_hash(&result.slot.hash, &c->key, &c->leaf->value_hash);
+		} else if (result.kind == CHILD_LEAF && result.slot.leaf == in->slot.leaf) {
+			result.kind = CHILD_NONE;
+		}
+	}
+	u->added += (int)(result.kind == CHILD_LEAF) - (int)(in->kind == CHILD_LEAF);
+	*out = child_hold(result);
+	return changed;
+}
+
+static int update_place(struct update *u, const struct child *in, unsigned depth,
+			struct tree_change *changes, size_t count, struct child *out,
+			bool *changed);
+
+/* Children of a node after an update: those touched, owned, and the old ones. */
+struct family {
+	const struct tree_node *old; /* NULL: there was no node */
+	uint16_t touched, present, leaves;
+	struct child child[16]; /* where touched */
+};
+
+static void family_set(struct family *f, unsigned nibble, enum child_kind kind)
+{
+	uint16_t bit = (uint16_t)(1u << nibble);
+	f->touched |= bit;
+	f->present = kind == CHILD_NONE ? f->present & (uint16_t)~bit : f->present | bit;
+	f->leaves = kind == CHILD_LEAF ? f->leaves | bit : f->leaves & (uint16_t)~bit;
+}
+
+static void family_drop(struct tree *t, struct family *f)
+{
+	for (unsigned i = 0; i < 16; i++)
+		if (f->touched >> i & 1)
+			child_drop(t, &f->child[i]);
+}
+
+/* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
+ * Takes over what the family owns. */
+static struct child assemble(struct update *u, struct family *f, bool is_root)
+{
+	if (!is_root && f->present == 0)
+		return (struct child){.kind = CHILD_NONE};
+	if (!is_root && f->present == f->leaves && (f->present & (f->present - 1)) == 0) {
+		unsigned last = (unsigned)__builtin_ctz(f->present);
+		return f->touched >> last & 1 ? f->child[last]
+					      : child_hold(child_of(f->old, last));
+	}
+	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
+	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
+	struct tree_slot *s = n->slot;
+	const struct tree_slot *old = f->old ? f->old->slot : NULL;
+	for (unsigned i = 0; i < 16; i++) {
+		bool was = f->old && slot_present(f->old, i);
+		if (f->touched >> i & 1) {
+			if (f->child[i].kind != CHILD_NONE)
+				*s++ = f->child[i].slot;
+		} else if (was) {
+			slot_hold(old, slot_is_leaf(f->old, i));
+			*s++ = *old;
+		}
+		old += was;
+	}
+	tree_hash(&out.slot.hash, n);
+	out.slot.node = n;
+	return out;
+}
+
+/* The place of a group of changes below n: fetched if it is a node that is not here yet. */
+static int place_below(struct update *u, struct tree_node *n, unsigned nibble, unsigned depth,
+		       const struct hash *key, struct child *out)
+{
+	struct tree_node *child;
+	*out = child_of(n, nibble);
+	if (out->kind != CHILD_NODE || out->slot.node)
+		return ERR_NONE;
+	int err =
+		node_child(u->tree, n, tree_index(n->present, nibble), key, depth + 1, &child);
+	out->slot.node = child;
+	return err;
+}
+
+/* Makes the changes below a place that is a node or becomes one. */
+static int update_family(struct update *u, const struct child *in, unsigned depth,
+			 struct tree_change *changes, size_t count, struct family *f,
+			 bool *changed)
+{
+	struct tree_node *n = in->kind == CHILD_NODE ? in->slot.node : NULL;
+	unsigned leaf_at =
+		in->kind == CHILD_LEAF ? tree_nibble(&in->slot.leaf->key, depth) : 16;
+	*changed = false;
+	for (size_t from = 0, to; from < count; from = to) {
+		unsigned nibble = tree_nibble(&changes[from].key, depth);
+		struct child below = {.kind = CHILD_NONE};
+		bool one = false;
+		for (to = from + 1;
+		     to < count && tree_nibble(&changes[to].key, depth) == nibble;)
+			to++;
+		int err = n ? place_below(u, n, nibble, depth, &changes[from].key, &below)
+			    : ERR_NONE;
+		if (leaf_at == nibble)
+			below = *in;
+		if (!err)
+			err = update_place(u, &below, depth + 1, changes + from, to - from,
+					   &f->child[nibble], &one);
+		if (err) {
+			family_drop(u->tree, f);
+			return err;
+		}
+		family_set(f, nibble, f->child[nibble].kind);
+		*changed |= one;
+	}
+	if (leaf_at < 16 && !(f->touched >> leaf_at & 1)) {
+		f->child[leaf_at] = child_hold(*in);
+		family_set(f, leaf_at, CHILD_LEAF);
+	}
+	return ERR_NONE;
+}
+
+static int update_place(struct update *u, const struct child *in, unsigned depth,
+			struct tree_change *changes, size_t count, struct child *out,
+			bool *changed)
+{
+	struct tree_node *n = in->kind == CHILD_NODE ? in->slot.node : NULL;
+	struct family f;
+
+	if (!n && survivors(in, changes, count) <= 1) {
+		*changed = update_leaf(u, in, changes, count, out);
+		return ERR_NONE;
+	}
+	if (depth >= TREE_DEPTH_MAX)
+		return ERR_CORRUPT;
+	f.old = n;
+	f.touched = 0;
+	f.present = n ? n->present : 0;
+	f.leaves = n ? n->leaves : 0;
+	int err = update_family(u, in, depth, changes, count, &f, changed);
+	if (err)
+		return err;
+	if (n && !*changed) {
+		family_drop(u->tree, &f);
+		*out = child_hold(*in);
+		return ERR_NONE;
+	}
+	*changed = true;
+	if (n && depth > 0 && u->stale)
+		stale_add(u, in->slot.version, &changes[0].key, depth);
+	*out = assemble(u, &f, depth == 0);
+	return ERR_NONE;
+}
+
+int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
+		struct tree_change *changes, size_t count, struct tree_node **out,
+		struct hash *hash, int64_t *added, struct writer *stale)
+{
+	struct update u = {.tree = t, .version = version, .stale = stale};
+	struct child in = {.kind = CHILD_NODE, .slot.node = root}, result;
+	bool changed;
+
+	for (size_t i = 1; i < count; i++)
+		invariant(memcmp(changes[i - 1].key.b, changes[i].key.b, HASH_SIZE) < 0);
+	int err = update_place(&u, &in, 0, changes, count, &result, &changed);
+	if (err)
+		return err;
+	invariant(result.kind == CHILD_NODE);
+	*out = result.slot.node;
+	if (changed)
+		*hash = result.slot.hash;
+	*added = u.added;
+	return ERR_NONE;
+}

@@ -1,0 +1,365 @@
+#include "chain/block.h"
+
+#include "chain/private.h"
+
+/* Least bytes of one transaction in a body: result and length. */
+#define BODY_TX_MIN 5
+
+const char *mode_name(enum mode mode)
+{
+	switch (mode) {
+	case MODE_FAST:
+		return "fast";
+	case MODE_PBFT:
+		return "pbft";
+	}
+	return "unknown";
+}
+
+const char *tx_result_name(enum tx_result r)
+{
+	switch (r) {
+	case TX_OK:
+		return "ok";
+	case TX_FAILED_CAS:
+		return "failed_cas";
+	case TX_FAILED_FUNDS:
+		return "failed_funds";
+	case TX_FAILED_OVERFLOW:
+		return "failed_overflow";
+	case TX_FAILED_NOT_FOUND:
+		return "failed_not_found";
+	}
+	return "unknown";
+}
+
+static bool tx_result_known(uint8_t r)
+{
+	return r <= TX_FAILED_NOT_FOUND;
+}
+
+/* ---- positions --------------------------------------------------------------------------- */
+
+int position_compare(const struct block_ref *a, const struct block_ref *b)
+{
+	if (a->term != b->term)
+		return a->term < b->term ? -1 : 1;
+	if (a->height != b->height)
+		return a->height < b->height ? -1 : 1;
+	return 0;
+}
+
+bool block_ref_equal(const struct block_ref *a, const struct block_ref *b)
+{
+	return a->term == b->term && a->height == b->height && hash_equal(&a->hash, &b->hash);
+}
+
+void block_ref_encode(struct writer *w, const struct block_ref *r)
+{
+	writer_u64(w, r->term);
+	writer_u64(w, r->height);
+	writer_hash(w, &r->hash);
+}
+
+void block_ref_decode(struct reader *r, struct block_ref *out)
+{
+	out->term = reader_u64(r);
+	out->height = reader_u64(r);
+	reader_hash(r, &out->hash);
+}
+
+unsigned primary_of(uint64_t term, unsigned n)
+{
+	invariant(n >= 1);
+	return (unsigned)(term % n);
+}
+
+/* ---- headers ----------------------------------------------------------------------------- */
+
+void header_encode(struct writer *w, const struct header *h)
+{
+	writer_u16(w, HEADER_VERSION);
+	writer_hash(w, &h->chain);
+	writer_u64(w, h->term);
+	writer_u8(w, (uint8_t)h->mode);
+	writer_u64(w, h->height);
+	writer_hash(w, &h->prev);
+	writer_u64(w, h->base_height);
+	writer_hash(w, &h->base);
+	writer_hash(w, &h->tx_root);
+	writer_hash(w, &h->state_root);
+	writer_u64(w, h->time_ms);
+	writer_u16(w, h->leader);
+	writer_hash(w, &h->valset);
+	writer_hash(w, &h->new_view);
+	writer_u32(w, h->tx_count);
+	writer_u32(w, h->body_size);
+}
+
+void header_decode(struct reader *r, struct header *out)
+{
+	uint16_t version = reader_u16(r);
+	if (version != HEADER_VERSION)
+		reader_fail(r, ERR_VERSION);
+	reader_hash(r, &out->chain);
+	out->term = reader_u64(r);
+	uint8_t mode = reader_u8(r);
+	if (mode != MODE_FAST && mode != MODE_PBFT)
+		reader_fail(r, ERR_RANGE);
+	out->mode = mode == MODE_PBFT ? MODE_PBFT : MODE_FAST;
+	out->height = reader_u64(r);
+	reader_hash(r, &out->prev);
+	out->base_height = reader_u64(r);
+	reader_hash(r, &out->base);
+	reader_hash(r, &out->tx_root);
+	reader_hash(r, &out->state_root);
+	out->time_ms = reader_u64(r);
+	out->leader = reader_signer(r);
+	reader_hash(r, &out->valset);
+	reader_hash(r, &out->new_view);
+	out->tx_count = reader_u32(r);
+	out->body_size = reader_u32(r);
+}
+
+static struct slice header_bytes(uint8_t buf[HEADER_SIZE], const struct header *h)
+{
+	struct writer w = writer_fixed(buf, HEADER_SIZE);
+	header_encode(&w, h);
+	invariant(!w.err && w.len == HEADER_SIZE);
+	return writer_slice(&w);
+}
+
+void header_hash(struct hash *out, const struct header *h)
+{
+	uint8_t buf[HEADER_SIZE];
+	hash_tagged(out, HASH_HEADER, header_bytes(buf, h));
+}
+
+void signed_header_encode(struct writer *w, const struct signed_header *sh)
+{
+	header_encode(w, &sh->h);
+	writer_signature(w, &sh->sig);
+}
+
+void signed_header_decode(struct reader *r, struct signed_header *out)
+{
+	header_decode(r, &out->h);
+	reader_signature(r, &out->sig);
+}
+
+void signed_header_sign(struct signed_header *sh, const struct chain_ctx *ctx,
+			const struct keypair *key)
+{
+	uint8_t buf[HEADER_SIZE];
+	sig_make(ctx->scheme, &sh->sig, key, SIG_TAG_HEADER, &ctx->id,
+		 header_bytes(buf, &sh->h));
+}
+
+int signed_header_check_sig(const struct signed_header *sh, const struct chain_ctx *ctx)
+{
+	uint8_t buf[HEADER_SIZE];
+	return chain_check_sig(ctx, sh->h.leader, SIG_TAG_HEADER, header_bytes(buf, &sh->h),
+			       &sh->sig);
+}
+
+int header_check_form(const struct header *h, const struct chain_ctx *ctx)
+{
+	if (!hash_equal(&h->chain, &ctx->id))
+		return ERR_WRONG_CHAIN;
+	if (h->leader >= ctx->vals.n)
+		return ERR_UNKNOWN_SIGNER;
+	if (!hash_equal(&h->valset, &ctx->vals.hash))
+		return ERR_BAD_HASH;
+	/* Only genesis is of term 0 or at height 0, and it is known by its hash. */
+	if (h->term == 0 || h->height == 0 || h->base_height >= h->height)
+		return ERR_RANGE;
+	switch (h->mode) {
+	case MODE_FAST:
+		return hash_is_zero(&h->new_view) ? ERR_NONE : ERR_RANGE;
+	case MODE_PBFT:
+		/* Three validators or fewer tolerate no Byzantine one: no pbft mode. */
+		if (ctx->quorum.f == 0 || hash_is_zero(&h->new_view))
+			return ERR_RANGE;
+		return h->leader == primary_of(h->term, ctx->vals.n) ? ERR_NONE
+								     : ERR_UNKNOWN_SIGNER;
+	}
+	return ERR_RANGE;
+}
+
+int signed_header_check(const struct signed_header *sh, const struct chain_ctx *ctx)
+{
+	int err = header_check_form(&sh->h, ctx);
+	return err ? err : signed_header_check_sig(sh, ctx);
+}
+
+int block_check_link(const struct header *child, const struct header *parent,
+		     const struct hash *parent_hash)
+{
+	if (child->height == 0 || child->height - 1 != parent->height ||
+	    !hash_equal(&child->prev, parent_hash) || child->term == 0 ||
+	    child->term < parent->term || child->time_ms < parent->time_ms)
+		return ERR_BAD_LINK;
+	if (child->term > parent->term)
+		return hash_equal(&child->base, parent_hash) &&
+				       child->base_height == parent->height
+			       ? ERR_NONE
+			       : ERR_BAD_LINK;
+	return child->mode == parent->mode && child->leader == parent->leader &&
+			       child->base_height == parent->base_height &&
+			       hash_equal(&child->base, &parent->base) &&
+			       hash_equal(&child->new_view, &parent->new_view)
+		       ? ERR_NONE
+		       : ERR_BAD_LINK;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------ */
+
+void body_begin(struct writer *w)
+{
+	writer_u32(w, 0);
+}
+
+void body_add(struct writer *w, enum tx_result result, struct slice tx)
+{
+	writer_u8(w, (uint8_t)result);
+	writer_var(w, tx);
+}
+
+/* The writer holds the body and nothing before it. */
+void body_end(struct writer *w, uint32_t count)
+{
+	writer_patch_u32(w, 0, count);
+}
+
+void body_leaf(struct hash *out, enum tx_result result, struct slice tx)
+{
+	uint8_t r = (uint8_t)result;
+	hash_tagged2(out, HASH_MERKLE_LEAF, slice_of(&r, 1), tx);
+}
+
+struct slice block_tx_bytes(const struct block *b, uint32_t index)
+{
+	invariant(index < b->tx_count);
+	return slice_of(b->body + b->tx[index].offset, b->tx[index].size);
+}
+
+void block_leaves(struct hash *out, const struct block *b)
+{
+	for (uint32_t i = 0; i < b->tx_count; i++)
+		body_leaf(&out[i], b->tx[i].result, block_tx_bytes(b, i));
+}
+
+/* One pass over the body: places, ids and leaves of all transactions. */
+static int read_body(struct block *b, struct hash *leaves)
+{
+	struct reader r;
+	reader_init(&r, slice_of(b->body, b->body_size));
+	reader_u32(&r);
+	for (uint32_t i = 0; i < b->tx_count; i++) {
+		uint8_t result = reader_u8(&r);
+		struct slice tx = reader_var(&r, TX_SIZE_MAX);
+		if (r.err)
+			return r.err;
+		if (!tx_result_known(result))
+			return ERR_RANGE;
+		b->tx[i].result = (enum tx_result)result;
+		b->tx[i].offset = (uint32_t)(tx.ptr - b->body);
+		b->tx[i].size = (uint32_t)tx.len;
+		tx_id(&b->tx[i].id, tx);
+		body_leaf(&leaves[i], b->tx[i].result, tx);
+	}
+	return reader_finish(&r);
+}
+
+static int check_body(struct block *b)
+{
+	struct hash *leaves = b->tx_count ? mem_alloc(b->tx_count * sizeof(*leaves)) : NULL;
+	int err = read_body(b, leaves);
+	if (!err) {
+		struct hash root;
+		merkle_root(&root, leaves, b->tx_count);
+		if (!hash_equal(&root, &b->sh.h.tx_root))
+			err = ERR_BAD_HASH;
+	}
+	mem_free(leaves);
+	return err;
+}
+
+int block_new(struct block **out, const struct signed_header *sh, struct slice body)
+{
+	struct reader r;
+	*out = NULL;
+	if (body.len > BLOCK_BODY_MAX)
+		return ERR_LIMIT;
+	reader_init(&r, body);
+	uint32_t count = reader_count(&r, BLOCK_TXS_MAX, BODY_TX_MIN);
+	if (r.err)
+		return r.err;
+	if (sh->h.body_size != body.len || sh->h.tx_count != count)
+		return ERR_RANGE;
+
+	struct block *b = mem_alloc(sizeof(*b));
+	*b = (struct block){
+		.sh = *sh,
+		.refs = 1,
+		.tx_count = count,
+		.body = mem_dup(body.ptr, body.len),
+		.body_size = body.len,
+		.tx = count ? mem_alloc(count * sizeof(*b->tx)) : NULL,
+	};
+	int err = check_body(b);
+	if (err) {
+		block_drop(b);
+		return err;
+	}
+	header_hash(&b->hash, &sh->h);
+	*out = b;
+	return ERR_NONE;
+}
+
+struct block *block_hold(struct block *b)
+{
+	uint32_t before = __atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	invariant(before > 0 && before < UINT32_MAX);
+	return b;
+}
+
+void block_drop(struct block *b)
+{
+	if (!b)
+		return;
+	/* Release what this thread wrote, acquire what the others wrote, before freeing. */
+	uint32_t before = __atomic_fetch_sub(&b->refs, 1, __ATOMIC_ACQ_REL);
+	invariant(before > 0);
+	if (before > 1)
+		return;
+	mem_free(b->tx);
+	mem_free(b->body);
+	mem_free(b);
+}
+
+struct block_ref block_ref_of(const struct block *b)
+{
+	return (struct block_ref){
+		.term = b->sh.h.term, .height = b->sh.h.height, .hash = b->hash};
+}
+
+void block_encode(struct writer *w, const struct block *b)
+{
+	signed_header_encode(w, &b->sh);
+	writer_var(w, slice_of(b->body, b->body_size));
+}
+
+int block_decode(struct reader *r, struct block **out)
+{
+	struct signed_header sh;
+	*out = NULL;
+	signed_header_decode(r, &sh);
+	struct slice body = reader_var(r, BLOCK_BODY_MAX);
+	if (r->err)
+		return r->err;
+	int err = block_new(out, &sh, body);
+	if (err)
+		reader_fail(r, err);
+	return err;
+}

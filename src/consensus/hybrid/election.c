@@ -1,0 +1,475 @@
+/* Elections: pre-votes, term votes by rules 1-3, refusals, and strays (section 3). */
+#include "consensus/hybrid/hybrid.h"
+
+/* ---- what a candidate shows -------------------------------------------------------------- */
+
+/* The newest header of the shown chain that needs no ancestors: the base of the tip's term, or
+ * the stable checkpoint of that term if it is higher and on the chain. */
+static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
+{
+	*use_checkpoint = h->has_stable && h->stable.ref.term == h->tip.term &&
+			  h->stable.ref.height > h->tip_tc.base.height &&
+			  log_contains(&h->log, &h->tip, &h->stable.ref) == 1;
+	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
+}
+
+static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t floor)
+{
+	uint64_t count = h->tip.height - floor;
+	if (count > POSITION_HEADERS_MAX)
+		return false;
+	p->headers = mem_array(count ? count : 1, sizeof *p->headers);
+	struct hash want = h->tip.hash;
+	for (uint64_t height = h->tip.height; height > floor; height--) {
+		const struct log_entry *e = log_find(&h->log, &want);
+		const struct log_header *f = e ? NULL : log_final_header(&h->log, height);
+		if (!e && (!f || !hash_equal(&f->hash, &want)))
+			return false; /* our tip was cut off by finality */
+		const struct signed_header *sh = e ? &e->block->sh : &f->sh;
+		p->headers[p->header_count++] = *sh;
+		want = sh->h.prev;
+	}
+	return true;
+}
+
+bool make_position(struct hybrid *h, struct position *out)
+{
+	position_init(out);
+	out->tip = h->tip;
+	term_cert_copy(&out->tc, &h->tip_tc);
+	if (h->tip.term == 0)
+		return true;
+	if (h->has_qc && h->qc.ref.term == h->tip.term) {
+		out->has_qc = true;
+		out->qc = h->qc;
+	}
+	uint64_t floor = position_floor(h, &out->has_checkpoint);
+	if (out->has_checkpoint)
+		out->checkpoint = h->stable;
+	if (h->tip.height >= floor && collect_headers(h, out, floor))
+		return true;
+	position_free(out);
+	return false;
+}
+
+/* ---- the candidate's side ---------------------------------------------------------------- */
+
+void election_stop(struct hybrid *h)
+{
+	h->election.phase = ELECTION_NONE;
+	entitlement_free(&h->election.grants);
+}
+
+static void send_request(struct hybrid *h, bool pre, const struct entitlement *why,
+			 const struct refusal_proof *refusal)
+{
+	struct msg_vote_request m = {.term = h->election.term, .entitlement = *why};
+	if (!make_position(h, &m.position)) {
+		election_stop(h);
+		fetch_from_anybody(h);
+		return;
+	}
+	m.has_refusal = refusal != NULL;
+	if (refusal)
+		m.refusal = *refusal;
+	enum message_type type = pre ? MSG_PRE_VOTE_REQUEST : MSG_VOTE_REQUEST;
+	msg_vote_request_encode(out_message(h, mask_all(h), CLASS_URGENT, type), type, &m);
+	position_free(&m.position);
+}
+
+static bool add_grant(struct entitlement *set, const struct grant *g)
+{
+	uint32_t at = 0;
+	while (at < set->grant_count && set->grant[at].signer < g->signer)
+		at++;
+	if (at < set->grant_count && set->grant[at].signer == g->signer)
+		return false;
+	memmove(&set->grant[at + 1], &set->grant[at],
+		(set->grant_count - at) * sizeof set->grant[0]);
+	set->grant[at] = *g;
+	set->grant_count++;
+	return true;
+}
+
+static void add_term_vote(struct hybrid *h, const struct term_vote *v);
+
+static void sign_own_vote(struct hybrid *h, uint16_t leader, const struct block_ref *base)
+{
+	invariant(h->signed_term < h->term || MUTANT(MUTANT_TWO_VOTES_A_TERM));
+	h->signed_term = h->term;
+	h->signed_vote = (struct term_vote){
+		.term = h->term, .leader = leader, .base = *base, .signer = (uint16_t)h->self};
+	term_vote_sign(&h->signed_vote, h->ctx, &h->key);
+	h->dirty[SLOT_TERM] = true;
+}
+
+/* q pre-votes are in: enter the term that they entitle to, and ask for real votes. */
+static void ask_for_votes(struct hybrid *h)
+{
+	struct election *e = &h->election;
+	bool rescue = e->rescue;
+	uint64_t stray_term = e->term - 1;
+	struct refusal_proof refusal = {0};
+	if (rescue)
+		for (unsigned i = 0; i < h->n; i++)
+			if (h->stray[i].since && h->stray[i].proof.term == stray_term)
+				refusal = h->stray[i].proof;
+	struct entitlement grants;
+	entitlement_copy(&grants, &e->grants);
+	enter_term(h, e->term, &grants);
+	h->role = ROLE_CANDIDATE;
+	e->phase = ELECTION_VOTE;
+	e->base = h->tip;
+	e->signers = 0;
+	e->vote_count = 0;
+	sign_own_vote(h, (uint16_t)h->self, &h->tip);
+	send_request(h, false, &grants, rescue ? &refusal : NULL);
+	entitlement_free(&grants);
+	e->own_seq = h->write_seq + 1; /* this step's writes hold our own vote */
+	flush_state(h);
+}
+
+static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitlement *why,
+			   const struct refusal_proof *refusal)
+{
+	struct election *e = &h->election;
+	election_stop(h);
+	e->phase = ELECTION_PRE_VOTE;
+	e->term = term;
+	e->rescue = refusal != NULL;
+	e->grants.kind = ENTITLED_GRANTS;
+	e->grants.term = term;
+	e->grants.candidate = (uint16_t)h->self;
+	if (h->role == ROLE_FOLLOWER)
+		h->role = ROLE_CANDIDATE;
+	h->counters[COUNT_ELECTIONS_STARTED]++;
+	struct grant own = {.term = term,
+			    .candidate = (uint16_t)h->self,
+			    .newest_tc = h->tc.term,
+			    .signer = (uint16_t)h->self};
+	grant_sign(&own, h->ctx, &h->key);
+	add_grant(&e->grants, &own);
+	send_request(h, true, why, refusal);
+	if (e->phase == ELECTION_PRE_VOTE && e->grants.grant_count >= certificate_quorum(h))
+		ask_for_votes(h);
+}
+
+void campaign(struct hybrid *h)
+{
+	struct entitlement why;
+	own_entitlement(h, &why);
+	start_pre_vote(h, h->term + 1, &why, NULL);
+	entitlement_free(&why);
+}
+
+/* Grants that name an older TC than this do not count (section 3). The rule keeps hoarded
+ * pre-votes from disturbing a leader; who has no live leader takes any, or replicas that
+ * entered terms by grants older than the newest TC could never be followed
+ * (docs/decisions/0003-stale-grants.md). */
+static uint64_t oldest_grant(const struct hybrid *h)
+{
+	return leader_is_alive(h) && !h->timed_out_on_work ? h->tc.term : 0;
+}
+
+void on_pre_vote(struct hybrid *h, unsigned from, const struct grant *g)
+{
+	struct election *e = &h->election;
+	if (e->phase != ELECTION_PRE_VOTE || g->term != e->term || g->candidate != h->self ||
+	    g->signer != from || g->newest_tc < oldest_grant(h)) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
+	if (grant_check(g, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	if (add_grant(&e->grants, g) && e->grants.grant_count >= certificate_quorum(h))
+		ask_for_votes(h);
+}
+
+static void become_leader(struct hybrid *h)
+{
+	struct election *e = &h->election;
+	struct term_cert tc;
+	term_cert_init(&tc);
+	tc.mode = MODE_FAST;
+	tc.term = e->term;
+	tc.leader = (uint16_t)h->self;
+	tc.base = e->base;
+	tc.signers = e->signers;
+	for (unsigned i = 0; i < h->n; i++)
+		if (e->signers >> i & 1)
+			tc.sig[tc.count++] = e->sig[i];
+	uint64_t led_before = h->led_before_restart;
+	bool accepted = accept_tc(h, &tc);
+	invariant(accepted);
+	h->counters[COUNT_RESTARTED_LEADER]--; /* accept_tc() took it for an old one of ours */
+	h->led_before_restart = led_before;
+	h->counters[COUNT_ELECTIONS_WON]++;
+	uint64_t voters = tc.signers;
+	term_cert_free(&tc);
+	for (unsigned i = 0; i < h->n; i++)
+		h->heard_in_term[i] = voters >> i & 1 ? h->now : 0;
+	lead_begin(h);
+}
+
+static void add_term_vote(struct hybrid *h, const struct term_vote *v)
+{
+	struct election *e = &h->election;
+	if (e->signers >> v->signer & 1)
+		return;
+	e->signers |= UINT64_C(1) << v->signer;
+	e->sig[v->signer] = v->sig;
+	if (++e->vote_count >= certificate_quorum(h))
+		become_leader(h);
+}
+
+void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v)
+{
+	struct election *e = &h->election;
+	if (e->phase != ELECTION_VOTE || v->term != e->term || v->term != h->term ||
+	    v->leader != h->self || v->signer != from || !block_ref_equal(&v->base, &e->base)) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
+	if (term_vote_check(v, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	add_term_vote(h, v);
+}
+
+void election_durable(struct hybrid *h)
+{
+	struct election *e = &h->election;
+	if (e->phase != ELECTION_VOTE || !e->own_seq || h->durable_seq < e->own_seq)
+		return;
+	e->own_seq = 0;
+	if (h->signed_term == e->term && h->signed_vote.leader == h->self)
+		add_term_vote(h, &h->signed_vote);
+}
+
+/* ---- the voter's side -------------------------------------------------------------------- */
+
+/* Which of rules 1-3 admits the candidate's (valid) position; 0: none.
+ * [S3] Raft's up-to-date rule with "longer" replaced by "extends". */
+static int rule_admits(const struct hybrid *h, const struct position *c)
+{
+	if (c->tip.term > h->tip.term)
+		return 1;
+	if (c->tip.term < h->tip.term)
+		return 0;
+	if (MUTANT(MUTANT_LONGER_LOG))
+		return c->tip.height >= h->tip.height ? 2 : 0;
+	if (position_extends(c, &h->tip))
+		return 2;
+	/* A stable checkpoint serves as a QC. What cannot be told any more counts as ancestor.
+	 */
+	if (c->has_qc && c->qc.ref.term == h->tip.term &&
+	    log_contains(&h->log, &h->tip, &c->qc.ref) == 0)
+		return 3;
+	if (c->has_checkpoint && c->checkpoint.ref.term == h->tip.term &&
+	    log_contains(&h->log, &h->tip, &c->checkpoint.ref) == 0)
+		return 3;
+	return 0;
+}
+
+void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
+{
+	if (h->refused_at[to] && h->now < h->refused_at[to] + h->timing.heartbeat / 2)
+		return;
+	h->refused_at[to] = h->now;
+	struct msg_refusal m = {
+		.proof = {.term = h->term, .for_term = for_term, .signer = (uint16_t)h->self},
+		.final_height = h->log.final->sh.h.height};
+	refusal_sign(&m.proof, h->ctx, &h->key);
+	own_entitlement(h, &m.entitlement);
+	msg_refusal_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_REFUSAL), &m);
+	entitlement_free(&m.entitlement);
+}
+
+/* Our own leader asks for a new term because a stray refused it: heard once per K blocks. */
+static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote_request *m)
+{
+	if (!m->has_refusal || from != current_leader(h) || m->term != m->refusal.term + 1 ||
+	    m->refusal.term <= h->term || refusal_check(&m->refusal, h->ctx))
+		return false;
+	if (m->term == h->rescue_accepted_term)
+		return true; /* the vote that follows the pre-vote */
+	uint64_t height = h->log.final->sh.h.height;
+	if (h->rescue_accepted_term &&
+	    height < h->rescue_accepted_height + h->checkpoint_interval)
+		return false;
+	h->rescue_accepted_term = m->term;
+	h->rescue_accepted_height = height;
+	return true;
+}
+
+/* Everything but the position: may a statement for this request be signed at all? */
+static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_request *m,
+			 bool pre)
+{
+	if (leader_is_alive(h) && !h->timed_out_on_work && !rescue_is_due(h, from, m)) {
+		h->counters[COUNT_PRE_VOTE_IGNORED]++;
+		return false;
+	}
+	bool signed_other = h->signed_term == m->term && h->signed_vote.leader != from &&
+			    !MUTANT(MUTANT_TWO_VOTES_A_TERM);
+	if (m->term < h->term || m->term <= h->tc.term ||
+	    (m->term == h->term && signed_other)) {
+		h->counters[COUNT_PRE_VOTE_REFUSED]++;
+		send_refusal(h, from, m->term);
+		return false;
+	}
+	const struct entitlement *why = &m->entitlement;
+	if (pre) {
+		if (m->term - 1 <= h->term)
+			return true;
+		if (why->term != m->term - 1)
+			return false;
+	} else if (why->kind != ENTITLED_GRANTS || why->term != m->term ||
+		   why->candidate != from) {
+		return false;
+	}
+	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return false;
+	}
+	return true;
+}
+
+/* The candidate's log is behind ours and no leader is alive: we are the better candidate. */
+static void hasten_own_campaign(struct hybrid *h)
+{
+	if (leader_is_alive(h) || h->role != ROLE_FOLLOWER)
+		return;
+	uint64_t soon = h->now + random_below(&h->random, h->timing.timeout_min / 4 + 1);
+	if (soon < h->timer_at)
+		h->timer_at = soon;
+}
+
+static void grant_pre_vote(struct hybrid *h, unsigned to, uint64_t term)
+{
+	struct grant g = {.term = term,
+			  .candidate = (uint16_t)to,
+			  .newest_tc = h->tc.term,
+			  .signer = (uint16_t)h->self};
+	grant_sign(&g, h->ctx, &h->key);
+	msg_pre_vote_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_PRE_VOTE), &g);
+}
+
+static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_request *m,
+		       int rule)
+{
+	if (h->signed_term < h->term || MUTANT(MUTANT_TWO_VOTES_A_TERM)) {
+		sign_own_vote(h, (uint16_t)to, &m->position.tip);
+		h->counters[rule == 1	? COUNT_RULE_1
+			    : rule == 2 ? COUNT_RULE_2
+					: COUNT_RULE_3]++;
+	}
+	/* Asked again: resent byte for byte. */
+	msg_term_vote_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
+			     &h->signed_vote);
+}
+
+void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre)
+{
+	if (m->term == 0 || !may_consider(h, from, m, pre))
+		return;
+	if (!pre && m->term > h->term) {
+		election_stop(h);
+		enter_term(h, m->term, &m->entitlement);
+	}
+	if (position_check(&m->position, m->term, h->ctx, &h->genesis_hash)) {
+		h->counters[COUNT_POSITION_INVALID]++;
+		return;
+	}
+	if (m->position.tc.term < m->term)
+		learn_tc(h, &m->position.tc); /* else our grants would name an older one */
+	int rule = rule_admits(h, &m->position);
+	if (!rule) {
+		h->counters[COUNT_RULE_REFUSED]++;
+		h->counters[COUNT_PRE_VOTE_REFUSED] += pre;
+		send_refusal(h, from, m->term);
+		hasten_own_campaign(h);
+		return;
+	}
+	if (pre)
+		grant_pre_vote(h, from, m->term);
+	else
+		grant_vote(h, from, m, rule);
+}
+
+/* ---- refusals and strays ----------------------------------------------------------------- */
+
+static void note_stray(struct hybrid *h, unsigned from, const struct msg_refusal *m)
+{
+	if (!h->stray[from].since)
+		h->stray[from].since = h->now;
+	if (m->proof.term >= h->stray[from].proof.term) {
+		entitlement_free(&h->stray[from].entitlement);
+		entitlement_copy(&h->stray[from].entitlement, &m->entitlement);
+		h->stray[from].proof = m->proof;
+	}
+}
+
+void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
+{
+	if (m->proof.signer != from || refusal_check(&m->proof, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	if (m->final_height > h->log.final->sh.h.height)
+		fetch_from(h, from);
+	const struct entitlement *why = &m->entitlement;
+	if (m->proof.term <= h->term || why->term <= h->term ||
+	    (why->term != m->proof.term && why->term + 1 != m->proof.term))
+		return;
+	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
+	if (h->role == ROLE_LEADER && quorum_heard(h)) {
+		note_stray(h, from, m);
+		return;
+	}
+	if (leader_is_alive(h) && !h->timed_out_on_work)
+		return;
+	if (why->kind == ENTITLED_TC) {
+		accept_tc(h, &why->tc);
+	} else {
+		election_stop(h);
+		enter_term(h, why->term, why);
+	}
+	/* The next request will be for a term that can be granted: do not wait a whole timeout.
+	 */
+	uint64_t soon = h->now + random_below(&h->random, h->timing.timeout_min / 2 + 1);
+	if (soon < h->timer_at && !in_accepted_term(h))
+		h->timer_at = soon;
+}
+
+void rescue_strays(struct hybrid *h)
+{
+	if (h->election.phase != ELECTION_NONE)
+		return;
+	for (unsigned i = 0; i < h->n; i++) {
+		if (!h->stray[i].since)
+			continue;
+		if (h->stray[i].proof.term <= h->term) {
+			h->stray[i].since = 0;
+			continue;
+		}
+		uint64_t due = h->stray[i].since + 2 * h->timing.timeout_min;
+		if (h->now < due || h->now < h->stray[i].next ||
+		    h->stray[i].entitlement.term != h->stray[i].proof.term)
+			continue;
+		uint64_t spacing = h->stray[i].spacing ? 2 * h->stray[i].spacing
+						       : 4 * h->timing.timeout_min;
+		h->stray[i].spacing = spacing;
+		h->stray[i].next = h->now + spacing;
+		h->counters[COUNT_STRAY_RESCUED]++;
+		start_pre_vote(h, h->stray[i].proof.term + 1, &h->stray[i].entitlement,
+			       &h->stray[i].proof);
+		return;
+	}
+}

@@ -1,0 +1,187 @@
+/* Final certificates and checkpoints. */
+#include "consensus/hybrid/hybrid.h"
+
+int take_cert(struct hybrid *h, const struct cert *c)
+{
+	uint64_t final = h->log.final->sh.h.height;
+	if (cert_is_final(c->kind)) {
+		if (c->ref.height <= final ||
+		    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
+			return ERR_STALE;
+	} else if (c->kind != CERT_QC_FAST || c->ref.term != h->tc.term ||
+		   (h->has_qc && position_compare(&c->ref, &h->qc.ref) <= 0)) {
+		return ERR_STALE;
+	}
+	int err = cert_check(c, h->ctx);
+	if (err && !(err == ERR_NO_QUORUM && MUTANT(MUTANT_MAJORITY_QUORUM)) &&
+	    !(err == ERR_NO_QUORUM && MUTANT(MUTANT_Q_FOR_QF))) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return err;
+	}
+	if (cert_is_final(c->kind))
+		take_final_cert(h, c);
+	else
+		take_qc(h, c);
+	return ERR_NONE;
+}
+
+void take_final_cert(struct hybrid *h, const struct cert *c)
+{
+	if (c->ref.height <= h->log.final->sh.h.height ||
+	    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
+		return;
+	h->has_pending_final = true;
+	h->pending_final = *c;
+	try_finalize(h);
+}
+
+/* The newest multiple of K that became final gets our statement: we hold its certificate. */
+static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, uint32_t count)
+{
+	for (uint32_t i = count; i-- > 0;) {
+		const struct block *b = blocks[i];
+		if (b->sh.h.height % h->checkpoint_interval)
+			continue;
+		h->has_checkpoint_vote = true;
+		h->checkpoint_vote = (struct vote){.kind = VOTE_CHECKPOINT,
+						   .ref = block_ref_of(b),
+						   .state_root = b->sh.h.state_root,
+						   .signer = (uint16_t)h->self};
+		vote_sign(&h->checkpoint_vote, h->ctx, &h->key);
+		tally_init(&h->checkpoint_tally, VOTE_CHECKPOINT, &h->checkpoint_vote.ref,
+			   &h->checkpoint_vote.state_root);
+		tally_add(&h->checkpoint_tally, &h->checkpoint_vote);
+		if (certificate_quorum(h) == 1)
+			take_checkpoint_vote(h, h->self, &h->checkpoint_vote);
+		return;
+	}
+}
+
+/* A final block above the tip, or off its chain, moves the tip, if its term certificate is the
+ * accepted one (section 2, "Tip and QC"). Otherwise the tip follows with the next vote. */
+static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
+{
+	struct block_ref ref = block_ref_of(e->block);
+	const struct cert *c = &h->pending_final;
+	if (log_contains(&h->log, &h->tip, &ref) != 1) {
+		if (ref.term != h->tc.term || position_compare(&ref, &h->tip) <= 0)
+			return;
+		store_chain(h, e);
+		set_tip(h, &ref, false);
+		h->counters[COUNT_QC_ADOPTED]++;
+	}
+	if (c->kind == CERT_ONE_ROUND && ref.term == h->tip.term &&
+	    (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
+		set_qc(h, c);
+}
+
+static bool settle_transactions(struct hybrid *h, const struct block *b)
+{
+	bool held = false;
+	for (uint32_t i = 0; i < b->tx_count; i++)
+		held |= pool_remove(&h->pool, &b->tx[i].id);
+	return held;
+}
+
+void try_finalize(struct hybrid *h)
+{
+	if (!h->has_pending_final)
+		return;
+	struct log_entry *e = log_find(&h->log, &h->pending_final.ref.hash);
+	if (!e) {
+		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
+			h->has_pending_final = false;
+		else
+			fetch_from_anybody(h);
+		return;
+	}
+	if (!e->executed)
+		return;
+	tip_follows_finality(h, e);
+	if (h->role == ROLE_LEADER && h->pending_final.ref.term == h->term) {
+		h->counters[h->pending_final.kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND
+								    : COUNT_TWO_ROUND]++;
+		h->cert_news = true;
+		h->cert_news_at = h->now;
+	}
+	store_chain(h, e);
+	uint32_t count = log_depth(e);
+	struct block **blocks = mem_array(count, sizeof *blocks);
+	log_finalize(&h->log, e, blocks);
+	h->final_cert = h->pending_final;
+	h->has_pending_final = false;
+	out_cert(h, &h->final_cert);
+	bool held = false;
+	for (uint32_t i = 0; i < count; i++) {
+		out_final(h, blocks[i], &h->final_cert);
+		held |= settle_transactions(h, blocks[i]);
+	}
+	make_checkpoint_vote(h, blocks, count);
+	for (uint32_t i = 0; i < count; i++)
+		block_drop(blocks[i]);
+	mem_free(blocks);
+	pool_follow_chain(h);
+	timer_on_commit(h, held);
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------- */
+
+bool checkpoint_vote_due(const struct hybrid *h)
+{
+	return h->has_checkpoint_vote &&
+	       (!h->has_stable || h->stable.ref.height < h->checkpoint_vote.ref.height);
+}
+
+static void set_stable(struct hybrid *h, const struct cert *c)
+{
+	h->has_stable = true;
+	h->stable = *c;
+	h->dirty[SLOT_STABLE] = true;
+	h->counters[COUNT_CHECKPOINTS]++;
+	log_trim_headers(&h->log, c->ref.height);
+}
+
+void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)
+{
+	struct tally *t = &h->checkpoint_tally;
+	if (v->signer != from || !checkpoint_vote_due(h) ||
+	    !block_ref_equal(&v->ref, &t->ref) || !hash_equal(&v->state_root, &t->state_root))
+		return;
+	if (!(t->signers >> from & 1)) {
+		if (vote_check(v, h->ctx)) {
+			h->counters[COUNT_BAD_SIGNATURES]++;
+			return;
+		}
+		tally_add(t, v);
+	}
+	if (t->count < h->quorum.q)
+		return;
+	struct cert c;
+	tally_cert(t, CERT_CHECKPOINT, &c);
+	set_stable(h, &c);
+}
+
+void take_stable(struct hybrid *h, const struct cert *c)
+{
+	if (c->kind != CERT_CHECKPOINT || c->ref.height > h->log.final->sh.h.height ||
+	    (h->has_stable && c->ref.height <= h->stable.ref.height))
+		return;
+	int known = log_is_final(&h->log, &c->ref);
+	if (known == -1)
+		return;
+	if (cert_check(c, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	const struct log_header *mine = log_final_header(&h->log, c->ref.height);
+	if (known == 0 || !hash_equal(&mine->sh.h.state_root, &c->state_root)) {
+		out_halt(
+			h,
+			"a quorum has signed a checkpoint at height %llu that differs from the "
+			"block here. This replica's state has diverged; nothing was changed. "
+			"Restore its data from a backup or a peer before starting it again",
+			(unsigned long long)c->ref.height);
+		return;
+	}
+	set_stable(h, c);
+}

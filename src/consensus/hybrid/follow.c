@@ -1,0 +1,361 @@
+/* The fast follower: takes blocks, votes, follows QCs (sections 2 and 3). */
+#include "consensus/hybrid/hybrid.h"
+
+/* ---- evidence ---------------------------------------------------------------------------- */
+
+void distrust_leader(struct hybrid *h)
+{
+	h->distrusted_term = h->term;
+}
+
+void record_evidence(struct hybrid *h, const struct evidence *ev)
+{
+	if (evidence_check(ev, h->ctx, NULL))
+		return; /* it proves nothing to others: suspected, not accused */
+	struct hash id;
+	evidence_hash(&id, ev);
+	evidence_encode(out_evidence(h, &id), ev);
+	h->counters[COUNT_EQUIVOCATIONS]++;
+}
+
+/* Two headers of one leader at one (term, height). */
+static void equivocation_found(struct hybrid *h, const struct block *a, const struct block *b)
+{
+	struct writer wa = {0}, wb = {0};
+	signed_header_encode(&wa, &a->sh);
+	signed_header_encode(&wb, &b->sh);
+	struct slice sa = writer_slice(&wa), sb = writer_slice(&wb);
+	bool in_order = slice_compare(sa, sb) < 0;
+	struct evidence ev = {.kind = EVIDENCE_HEADERS,
+			      .culprit = a->sh.h.leader,
+			      .first = {STATEMENT_HEADER, in_order ? sa : sb},
+			      .second = {STATEMENT_HEADER, in_order ? sb : sa}};
+	record_evidence(h, &ev);
+	writer_free(&wa);
+	writer_free(&wb);
+	if (a->sh.h.term == h->term)
+		distrust_leader(h);
+}
+
+/* ---- taking blocks ----------------------------------------------------------------------- */
+
+/* A block of the accepted term must be what its TC says: leader, mode, base. */
+static bool fits_tc(const struct hybrid *h, const struct header *b)
+{
+	if (b->term != h->tc.term)
+		return true;
+	return b->leader == h->tc.leader && b->mode == h->tc.mode &&
+	       b->base_height == h->tc.base.height && hash_equal(&b->base, &h->tc.base.hash);
+}
+
+struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
+{
+	struct log_entry *e = log_find(&h->log, &b->hash);
+	if (e || b->sh.h.height <= h->log.final->sh.h.height)
+		return e;
+	if (!fits_tc(h, &b->sh.h)) {
+		h->counters[COUNT_BAD_MESSAGES]++;
+		return NULL;
+	}
+	if (signed_header_check(&b->sh, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return NULL;
+	}
+	struct log_entry *rival = log_rival(&h->log, b);
+	if (rival && rival->block->sh.h.leader == b->sh.h.leader)
+		equivocation_found(h, rival->block, b);
+	int err = log_add(&h->log, b, &e);
+	if (err == ERR_BUSY) {
+		log_prune(&h->log, log_find(&h->log, &h->tip.hash));
+		err = log_add(&h->log, b, &e);
+	}
+	if (err == ERR_NOT_FOUND)
+		*gap = true;
+	else if (err)
+		h->counters[COUNT_BAD_MESSAGES]++;
+	if (err)
+		return NULL;
+	request_execution(h, e);
+	return e;
+}
+
+void request_execution(struct hybrid *h, struct log_entry *e)
+{
+	if (e->executed || e->executing || e->invalid || (e->parent && !e->parent->executed))
+		return;
+	e->executing = true;
+	struct work *w = out_work(h, WORK_EXECUTE);
+	w->block = e->block;
+	out_hold(h, e->block);
+}
+
+static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct input *in)
+{
+	e->invalid = true;
+	h->counters[COUNT_BLOCKS_REFUSED]++;
+	const struct header *b = &e->block->sh.h;
+	if (h->has_pending_final &&
+	    log_contains(&h->log, &h->pending_final.ref,
+			 &(struct block_ref){b->term, b->height, e->block->hash}) == 1) {
+		out_halt(h,
+			 "block %llu is final by its certificate, but executing it here gives: "
+			 "%s. This replica's state has diverged; both are kept. Restore its "
+			 "data from a backup or a peer before starting it again",
+			 (unsigned long long)b->height, err_text(in->executed.err));
+		return;
+	}
+	if (b->term == h->term && b->leader == current_leader(h))
+		distrust_leader(h);
+}
+
+void on_executed(struct hybrid *h, const struct input *in)
+{
+	struct log_entry *e = log_find(&h->log, &in->executed.block);
+	if (!e || !e->executing)
+		return;
+	e->executing = false;
+	if (in->executed.err) {
+		block_is_invalid(h, e, in);
+		return;
+	}
+	e->executed = true;
+	for (struct log_entry *c = e->first_child; c; c = c->next_sibling)
+		request_execution(h, c);
+	try_finalize(h);
+	if (h->has_pending_qc) {
+		struct cert qc = h->pending_qc;
+		take_qc(h, &qc);
+	}
+	try_vote(h);
+}
+
+/* ---- voting ------------------------------------------------------------------------------ */
+
+/* Everything on e's chain that is not on disk yet, parents first. */
+void store_chain(struct hybrid *h, struct log_entry *e)
+{
+	if (e->stored)
+		return;
+	if (e->parent)
+		store_chain(h, e->parent);
+	e->stored = true;
+	out_block(h, e->block);
+}
+
+/* The highest block that could get our vote now, or NULL. */
+static struct log_entry *vote_target(struct hybrid *h)
+{
+	struct log_entry *e = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	while (e && !e->executed)
+		e = e->parent;
+	/* No PREPARE more than W above the base or the newest QC of the term held. */
+	uint64_t anchor = h->tc.base.height;
+	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)
+		anchor = h->qc.ref.height;
+	if (h->log.final->sh.h.term == h->term && h->log.final->sh.h.height > anchor)
+		anchor = h->log.final->sh.h.height;
+	while (e && e->block->sh.h.height > anchor + h->window)
+		e = e->parent;
+	return e && e->block->sh.h.term == h->term ? e : NULL;
+}
+
+void try_vote(struct hybrid *h)
+{
+	if (h->role == ROLE_LEADER || !in_accepted_term(h) || h->distrusted_term == h->term ||
+	    h->led_before_restart == h->term || h->tc.leader == h->self)
+		return;
+	struct log_entry *e = vote_target(h);
+	if (!e)
+		return;
+	/* [S1] Votes of one term form a chain: strictly extend the tip if it is of this term.
+	 */
+	if (h->tip.term == h->term && !tip_extends(h, e) && !MUTANT(MUTANT_VOTE_OFF_TIP))
+		return;
+	if (h->tip.term == h->term && e->block->sh.h.height <= h->tip.height)
+		return;
+	if (e->block->sh.h.time_ms > h->wall_ms + BLOCK_TIME_AHEAD_MS) {
+		h->counters[COUNT_BLOCKS_REFUSED]++;
+		return;
+	}
+	store_chain(h, e);
+	struct block_ref ref = block_ref_of(e->block);
+	set_tip(h, &ref, true);
+	h->answer_leader = true;
+}
+
+bool tip_vote(const struct hybrid *h, struct vote *out)
+{
+	if (!in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
+	    h->led_before_restart == h->term)
+		return false;
+	*out = (struct vote){
+		.kind = VOTE_PREPARE_FAST, .ref = h->tip, .signer = (uint16_t)h->self};
+	return true;
+}
+
+/* COMMIT only in the block's own term, for the high QC's block, which is on our chain and on
+ * disk; not for what is final anyway. */
+bool commit_due(const struct hybrid *h, struct vote *out)
+{
+	if (!h->has_qc || h->qc.ref.height <= h->log.final->sh.h.height)
+		return false;
+	if ((!in_accepted_term(h) || h->qc.ref.term != h->term) && !MUTANT(MUTANT_LATE_COMMIT))
+		return false;
+	*out = (struct vote){
+		.kind = VOTE_COMMIT, .ref = h->qc.ref, .signer = (uint16_t)h->self};
+	return true;
+}
+
+/* ---- QCs --------------------------------------------------------------------------------- */
+
+static void adopt_qc(struct hybrid *h, const struct cert *qc, struct log_entry *e)
+{
+	store_chain(h, e);
+	set_tip(h, &qc->ref, false);
+	set_qc(h, qc);
+	h->counters[COUNT_QC_ADOPTED]++;
+}
+
+void take_qc(struct hybrid *h, const struct cert *qc)
+{
+	h->has_pending_qc = false;
+	if (qc->ref.term != h->tc.term || qc->ref.term > h->term ||
+	    (h->has_qc && position_compare(&qc->ref, &h->qc.ref) <= 0))
+		return;
+	int on_chain = log_contains(&h->log, &h->tip, &qc->ref);
+	if (on_chain == 1) {
+		set_qc(h, qc);
+		h->answer_leader = true;
+		return;
+	}
+	if (position_compare(&qc->ref, &h->tip) <= 0)
+		return; /* off our chain and not above: ignored */
+	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
+	if (e && e->executed) {
+		adopt_qc(h, qc, e);
+		h->answer_leader = true;
+		return;
+	}
+	h->has_pending_qc = true;
+	h->pending_qc = *qc;
+	if (!e && h->tc.leader != h->self)
+		fetch_from(h, h->tc.leader);
+}
+
+/* ---- messages from the leader ------------------------------------------------------------ */
+
+/* True if it comes from the leader of the term that we are in. */
+static bool from_our_leader(struct hybrid *h, unsigned from, uint64_t term)
+{
+	if (term < h->term) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		send_refusal(h, from, term);
+		return false;
+	}
+	if (term > h->term || !in_accepted_term(h)) {
+		fetch_from(h, from); /* for its term certificate */
+		return false;
+	}
+	if (from != h->tc.leader) {
+		h->counters[COUNT_BAD_MESSAGES]++;
+		return false;
+	}
+	h->leader_heard = h->now;
+	if (h->distrusted_term != h->term)
+		timer_on_heartbeat(h);
+	return true;
+}
+
+void on_append(struct hybrid *h, unsigned from, struct msg_append *m)
+{
+	if (m->has_tc)
+		learn_tc(h, &m->tc);
+	if (m->has_final)
+		take_cert(h, &m->final);
+	if (!from_our_leader(h, from, m->term))
+		return;
+	bool gap = false;
+	for (uint32_t i = 0; i < m->count && !gap; i++) {
+		struct log_entry *e = take_block(h, m->blocks[i], &gap);
+		if (e && e->block->sh.h.term == h->term) {
+			h->append_tip = e->block->hash;
+			h->has_append_tip = true;
+		}
+		if (e && block_ref_equal(&h->tip, &(struct block_ref){e->block->sh.h.term,
+								      e->block->sh.h.height,
+								      e->block->hash}))
+			h->answer_leader = true; /* asked again: the same vote again */
+	}
+	if (gap)
+		fetch_from(h, from);
+	if (m->has_qc)
+		take_cert(h, &m->qc);
+	try_vote(h);
+}
+
+void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m)
+{
+	if (m->has_tc)
+		learn_tc(h, &m->tc);
+	h->peer_final[from] = m->final_height;
+	if (!from_our_leader(h, from, m->term))
+		return;
+	if (m->has_stable)
+		take_stable(h, &m->stable);
+	/* A certificate may be on its way with the next block: behind is who has not moved since
+	 * the last heartbeat, or misses blocks. */
+	uint64_t final = h->log.final->sh.h.height;
+	bool stuck = m->final_height > final && h->final_at_heartbeat == final;
+	h->final_at_heartbeat = final;
+	if (stuck || (m->tip_height > h->tip.height && !log_find(&h->log, &m->tip)))
+		fetch_from(h, from);
+	struct msg_heartbeat_ack ack = {.term = h->term,
+					.counter = m->counter,
+					.final_height = h->log.final->sh.h.height};
+	ack.has_prepare = h->tip.height > h->log.final->sh.h.height &&
+			  h->distrusted_term != h->term && tip_vote(h, &ack.prepare);
+	if (ack.has_prepare)
+		vote_sign(&ack.prepare, h->ctx, &h->key);
+	ack.has_commit = commit_due(h, &ack.commit);
+	if (ack.has_commit)
+		vote_sign(&ack.commit, h->ctx, &h->key);
+	ack.has_checkpoint = checkpoint_vote_due(h);
+	if (ack.has_checkpoint)
+		ack.checkpoint = h->checkpoint_vote;
+	msg_heartbeat_ack_encode(
+		out_message(h, UINT64_C(1) << from, CLASS_URGENT, MSG_HEARTBEAT_ACK), &ack);
+}
+
+/* The one answer of a step to the leader: PREPARE, COMMIT and checkpoint as due. */
+void follow_end_of_step(struct hybrid *h)
+{
+	if (!h->answer_leader)
+		return;
+	/* The PREPARE for what is being executed and a COMMIT share one message. */
+	const struct log_entry *newest = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	if (newest && newest->executing)
+		return;
+	h->answer_leader = false;
+	uint16_t leader = current_leader(h);
+	if (leader == NO_VALIDATOR || leader == h->self || h->distrusted_term == h->term)
+		return;
+	struct msg_appended m = {.term = h->term};
+	m.has_prepare = tip_vote(h, &m.prepare);
+	if (m.has_prepare)
+		vote_sign(&m.prepare, h->ctx, &h->key);
+	m.has_commit =
+		commit_due(h, &m.commit) && !hash_equal(&m.commit.ref.hash, &h->commit_sent);
+	if (m.has_commit) {
+		h->commit_sent = m.commit.ref.hash;
+		vote_sign(&m.commit, h->ctx, &h->key);
+	}
+	m.has_checkpoint = checkpoint_vote_due(h);
+	if (m.has_checkpoint)
+		m.checkpoint = h->checkpoint_vote;
+	if (!m.has_prepare && !m.has_commit)
+		return;
+	msg_appended_encode(
+		out_message(h, UINT64_C(1) << leader, CLASS_CONSENSUS, MSG_APPENDED), &m);
+	if (MUTANT(MUTANT_VOTE_BEFORE_SYNC))
+		out_last_message(h)->before_durable = true;
+}

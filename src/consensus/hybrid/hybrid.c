@@ -1,0 +1,342 @@
+/* The hybrid engine: creation, dispatch, timers. Fast mode; pbft mode is not built yet. */
+#include "consensus/hybrid/hybrid.h"
+
+#ifdef ENABLE_MUTANTS
+int mutant_selected;
+#endif
+
+/* ---- timers (section 3) ------------------------------------------------------------------ */
+
+bool holds_work(const struct hybrid *h)
+{
+	return pool_count(&h->pool) > 0;
+}
+
+/* Random in [min, max], doubled every second time in vain, to the cap. */
+void timer_restart(struct hybrid *h)
+{
+	uint64_t t = random_between(&h->random, h->timing.timeout_min, h->timing.timeout_max);
+	unsigned doublings = h->timeouts / 2 < 8 ? h->timeouts / 2 : 8;
+	t <<= doublings;
+	if (t > h->timing.timeout_cap)
+		t = h->timing.timeout_cap - random_below(&h->random, h->timing.timeout_min);
+	h->timer_at = h->now + t;
+}
+
+/* A heartbeat is not progress: it resets the timer of the idle only. */
+void timer_on_heartbeat(struct hybrid *h)
+{
+	if (holds_work(h))
+		return;
+	h->timeouts = 0;
+	h->timed_out_on_work = false;
+	timer_restart(h);
+}
+
+void timer_on_commit(struct hybrid *h, bool of_held)
+{
+	if (of_held || !holds_work(h)) {
+		h->timeouts = 0;
+		h->timed_out_on_work = false;
+		timer_restart(h);
+	}
+}
+
+void timer_on_work(struct hybrid *h)
+{
+	timer_restart(h);
+}
+
+bool leader_is_alive(const struct hybrid *h)
+{
+	if (h->role == ROLE_LEADER)
+		return quorum_heard(h);
+	return in_accepted_term(h) && h->tc.leader != h->self &&
+	       h->distrusted_term != h->term && h->leader_heard &&
+	       h->now - h->leader_heard < h->timing.timeout_min;
+}
+
+static void on_timeout(struct hybrid *h)
+{
+	if (h->timeouts < 1000)
+		h->timeouts++;
+	if (holds_work(h)) {
+		h->timed_out_on_work = true;
+		recheck_oldest(h);
+	}
+	timer_restart(h);
+	if (h->role != ROLE_LEADER)
+		fetch_from_anybody(h); /* merely behind? */
+	campaign(h);
+}
+
+static void run_timers(struct hybrid *h)
+{
+	fetch_tick(h);
+	forward_tick(h);
+	lead_tick(h);
+	if (h->now >= h->timer_at)
+		on_timeout(h);
+}
+
+static uint64_t wake_at(const struct hybrid *h)
+{
+	uint64_t at = h->timer_at;
+	if (h->role == ROLE_LEADER) {
+		if (h->heartbeat_at < at)
+			at = h->heartbeat_at;
+		if (h->cert_news && h->cert_news_at > h->now && h->cert_news_at < at)
+			at = h->cert_news_at;
+	} else if (holds_work(h) && h->reforward_at > h->now && h->reforward_at < at) {
+		at = h->reforward_at;
+	}
+	if (h->fetching && h->fetch_at < at)
+		at = h->fetch_at;
+	return at;
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------- */
+
+static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
+{
+	if (from >= h->n || from == h->self)
+		return;
+	struct message_in *m = h->in;
+	if (message_decode(m, bytes)) {
+		h->counters[COUNT_BAD_MESSAGES]++;
+		return;
+	}
+	h->heard[from] = h->now;
+	switch (m->type) {
+	case MSG_APPEND:
+		on_append(h, from, &m->append);
+		break;
+	case MSG_APPENDED:
+		on_appended(h, from, &m->appended);
+		break;
+	case MSG_HEARTBEAT:
+		on_heartbeat(h, from, &m->heartbeat);
+		break;
+	case MSG_HEARTBEAT_ACK:
+		on_heartbeat_ack(h, from, &m->heartbeat_ack);
+		break;
+	case MSG_PRE_VOTE_REQUEST:
+		on_vote_request(h, from, &m->vote_request, true);
+		break;
+	case MSG_PRE_VOTE:
+		on_pre_vote(h, from, &m->pre_vote);
+		break;
+	case MSG_VOTE_REQUEST:
+		on_vote_request(h, from, &m->vote_request, false);
+		break;
+	case MSG_TERM_VOTE:
+		on_term_vote(h, from, &m->term_vote);
+		break;
+	case MSG_REFUSAL:
+		on_refusal(h, from, &m->refusal);
+		break;
+	case MSG_FETCH:
+		on_fetch(h, from, &m->fetch);
+		break;
+	case MSG_BLOCKS:
+		on_blocks(h, from, &m->blocks);
+		break;
+	case MSG_FORWARD:
+		on_txs(h, from, &m->txs, false);
+		break;
+	case MSG_RELAY:
+		on_txs(h, from, &m->txs, true);
+		break;
+	default: /* evidence of others is acted upon in pbft mode only */
+		h->counters[COUNT_STALE_MESSAGES]++;
+		break;
+	}
+	message_free(m);
+}
+
+static void dispatch(struct hybrid *h, const struct input *in)
+{
+	switch (in->kind) {
+	case INPUT_TICK:
+		break;
+	case INPUT_MESSAGE:
+		on_message(h, in->message.from, in->message.bytes);
+		break;
+	case INPUT_SUBMIT:
+		on_submit(h, &in->submit);
+		break;
+	case INPUT_DURABLE:
+		if (in->durable > h->durable_seq)
+			h->durable_seq = in->durable;
+		election_durable(h);
+		lead_durable(h);
+		break;
+	case INPUT_BUILT:
+		on_built(h, in);
+		break;
+	case INPUT_EXECUTED:
+		on_executed(h, in);
+		break;
+	case INPUT_TXS_CHECKED:
+		on_txs_checked(h, in);
+		break;
+	case INPUT_BLOCKS_READ:
+		on_blocks_read(h, in);
+		break;
+	}
+}
+
+static void step(struct engine *e, const struct input *in, struct output *out)
+{
+	struct hybrid *h = (struct hybrid *)e;
+	outbox_begin(h);
+	h->append_sent = false;
+	h->want_sync = false;
+	if (in->now > h->now)
+		h->now = in->now;
+	h->wall_ms = in->wall_ms;
+	if (!h->resumed)
+		hybrid_resume(h);
+	dispatch(h, in);
+	run_timers(h);
+	forward_end_of_step(h);
+	lead_end_of_step(h);
+	follow_end_of_step(h);
+	/* [I1] Nobody learns of a state that a crash could undo. */
+	if (h->out.message_count || h->want_sync)
+		flush_state(h);
+	outbox_finish(h, out);
+	out->wake_at = wake_at(h);
+}
+
+/* ---- creation ---------------------------------------------------------------------------- */
+
+static void engine_free_hybrid(struct engine *e)
+{
+	struct hybrid *h = (struct hybrid *)e;
+	forward_free(h);
+	outbox_free(h);
+	if (h->log.final)
+		block_log_free(&h->log);
+	entitlement_free(&h->entitlement);
+	entitlement_free(&h->election.grants);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		entitlement_free(&h->stray[i].entitlement);
+	term_cert_free(&h->tc);
+	term_cert_free(&h->tip_tc);
+	mem_free(h->tallies);
+	mem_free(h->candidates);
+	mem_free(h->check_request);
+	mem_free(h->in);
+	mem_free(h->append_scratch);
+	mem_free(h->blocks_scratch);
+	crypto_wipe(&h->key, sizeof h->key);
+	mem_free(h);
+}
+
+static bool catching_up(const struct hybrid *h)
+{
+	uint16_t leader = current_leader(h);
+	if (h->n == 1 || h->role == ROLE_LEADER)
+		return false;
+	return leader == NO_VALIDATOR || !h->leader_heard ||
+	       h->peer_final[leader] > h->log.final->sh.h.height + 2 * h->pipeline;
+}
+
+static void status(const struct engine *e, struct engine_status *out)
+{
+	const struct hybrid *h = (const struct hybrid *)e;
+	*out = (struct engine_status){.role = h->role,
+				      .mode = h->tc.mode,
+				      .term = h->term,
+				      .leader = current_leader(h),
+				      .tip = h->tip,
+				      .final = final_ref(h),
+				      .base = h->tc.base,
+				      .tc_term = h->tc.term,
+				      .pool_count = pool_count(&h->pool),
+				      .pool_bytes = h->pool.bytes};
+	if (h->has_stable)
+		out->stable = h->stable.ref;
+	out->catching_up = catching_up(h);
+	memcpy(out->heard, h->heard, sizeof out->heard);
+	if (h->role == ROLE_LEADER)
+		memcpy(out->match, h->match, sizeof out->match);
+	memcpy(out->counters, h->counters, sizeof out->counters);
+}
+
+static const struct term_cert *accepted_term_cert(const struct engine *e)
+{
+	return &((const struct hybrid *)e)->tc;
+}
+
+static const struct engine_ops hybrid_ops = {step, engine_free_hybrid, status,
+					     accepted_term_cert};
+
+static void default_timing(struct engine_timing *t)
+{
+	if (!t->heartbeat)
+		t->heartbeat = 50000;
+	if (!t->timeout_min)
+		t->timeout_min = 300000;
+	if (!t->timeout_max)
+		t->timeout_max = 2 * t->timeout_min;
+	if (!t->timeout_cap)
+		t->timeout_cap = 4000000;
+}
+
+/* The state before anything happened: term 0, genesis as tip. */
+static void genesis_state(struct hybrid *h, const struct engine_config *c)
+{
+	entitlement_init(&h->entitlement);
+	entitlement_init(&h->election.grants);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		entitlement_init(&h->stray[i].entitlement);
+	h->genesis_hash = c->genesis_block->hash;
+	h->tip = block_ref_of(c->genesis_block);
+	term_cert_init(&h->tc);
+	h->tc.mode = MODE_FAST;
+	h->tc.base = h->tip;
+	term_cert_copy(&h->tip_tc, &h->tc);
+}
+
+int engine_new_hybrid(struct engine **out, const struct engine_config *c,
+		      const struct engine_recovery *recovery, struct errmsg *m)
+{
+	invariant(c->self < c->ctx->vals.n);
+	struct hybrid *h = mem_zalloc(sizeof *h);
+	h->base.ops = &hybrid_ops;
+	h->ctx = c->ctx;
+	h->genesis = c->genesis;
+	h->quorum = c->ctx->quorum;
+	h->self = c->self;
+	h->n = c->ctx->vals.n;
+	h->key = c->key;
+	h->timing = c->timing;
+	default_timing(&h->timing);
+	h->window = c->genesis->limits.window;
+	h->pipeline = c->pipeline ? c->pipeline : 8;
+	if (h->pipeline > h->window)
+		h->pipeline = h->window;
+	h->checkpoint_interval = c->genesis->checkpoint_interval;
+	random_seed(&h->random, c->seed);
+	h->now = c->now;
+	h->tally_cap = 2 * h->window;
+	h->tallies = mem_array(h->tally_cap, sizeof *h->tallies);
+	h->candidates = mem_array(c->genesis->limits.block_txs_max, sizeof *h->candidates);
+	h->check_request = mem_array(FORWARD_TXS_MAX, sizeof *h->check_request);
+	h->in = mem_zalloc(sizeof *h->in);
+	h->append_scratch = mem_zalloc(sizeof *h->append_scratch);
+	h->blocks_scratch = mem_zalloc(sizeof *h->blocks_scratch);
+	pool_init(&h->pool, c->seed);
+	genesis_state(h, c);
+	int err = hybrid_recover(h, recovery, m);
+	if (err) {
+		engine_free_hybrid(&h->base);
+		return err;
+	}
+	h->marked = h->log.final->hash;
+	timer_restart(h);
+	*out = &h->base;
+	return ERR_NONE;
+}

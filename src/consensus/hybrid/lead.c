@@ -1,0 +1,379 @@
+/* The fast leader: proposes, counts votes, makes certificates (section 3, "Replication",
+ * "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1) messages a block. */
+#include "consensus/hybrid/hybrid.h"
+
+static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
+{
+	return &h->tallies[height % h->tally_cap];
+}
+
+void lead_begin(struct hybrid *h)
+{
+	h->role = ROLE_LEADER;
+	for (uint32_t i = 0; i < h->tally_cap; i++)
+		h->tallies[i].ref.term = 0;
+	memset(h->match, 0, sizeof h->match);
+	h->tc_acked = 0;
+	h->building = false;
+	h->lead_first = true;
+	h->cert_news = false;
+	h->heartbeat_at = h->now + h->timing.heartbeat;
+	for (unsigned i = 0; i < h->n; i++)
+		h->stray[i].since = 0;
+}
+
+void lead_stop(struct hybrid *h)
+{
+	h->building = false;
+	h->lead_first = false;
+	h->cert_news = false;
+}
+
+bool quorum_heard(const struct hybrid *h)
+{
+	unsigned heard = 1; /* ourselves */
+	for (unsigned i = 0; i < h->n; i++)
+		if (i != h->self && h->heard_in_term[i] &&
+		    h->now - h->heard_in_term[i] < h->timing.timeout_min)
+			heard++;
+	return heard >= h->quorum.q;
+}
+
+/* Do enough followers answer for one round? If not, a lone QC need not wait for more votes. */
+static bool one_round_likely(const struct hybrid *h)
+{
+	unsigned heard = 1;
+	for (unsigned i = 0; i < h->n; i++)
+		if (i != h->self && h->heard_in_term[i] &&
+		    h->now - h->heard_in_term[i] < 3 * h->timing.heartbeat)
+			heard++;
+	return heard >= one_round_quorum(h);
+}
+
+/* ---- proposing --------------------------------------------------------------------------- */
+
+/* The block that the next one extends, or NULL while it is not executed. */
+static struct block *parent_to_build_on(struct hybrid *h)
+{
+	if (hash_equal(&h->tip.hash, &h->log.final->hash))
+		return h->log.final;
+	struct log_entry *e = log_find(&h->log, &h->tip.hash);
+	return e && e->executed ? e->block : NULL;
+}
+
+static bool may_propose(const struct hybrid *h)
+{
+	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h))
+		return false;
+	if (h->led_before_restart == h->term && !MUTANT(MUTANT_RELEAD_AFTER_RESTART))
+		return false;
+	uint64_t base = h->tc.base.height;
+	uint64_t anchor = base;
+	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)
+		anchor = h->qc.ref.height;
+	if (h->tip.height >= anchor + h->window)
+		return false;
+	uint64_t final = h->log.final->sh.h.height;
+	uint64_t settled = final > base ? final : base;
+	return h->tip.height < settled + h->pipeline;
+}
+
+void maybe_build(struct hybrid *h)
+{
+	if (!may_propose(h) || (!h->lead_first && !h->pool.free.count))
+		return;
+	struct block *parent = parent_to_build_on(h);
+	if (!parent)
+		return;
+	uint32_t max = h->genesis->limits.block_txs_max, count = 0;
+	uint64_t bytes = 0;
+	for (struct pool_entry *e = h->pool.free.head; e && count < max; e = e->next) {
+		bytes += e->size + 5;
+		if (bytes > h->genesis->limits.block_body_max - 4 && count > 0)
+			break;
+		h->candidates[count].id = e->id;
+		h->candidates[count].bytes = slice_of(e->bytes, e->size);
+		count++;
+	}
+	h->building = true;
+	h->build_id = ++h->next_work_id;
+	h->build_parent = parent->hash;
+	struct work *w = out_work(h, WORK_BUILD);
+	w->id = h->build_id;
+	w->block = parent;
+	w->time_ms = h->wall_ms > parent->sh.h.time_ms ? h->wall_ms : parent->sh.h.time_ms;
+	h->build_time = w->time_ms;
+	w->txs = h->candidates;
+	w->tx_count = count;
+	out_hold(h, parent);
+}
+
+static void send_append(struct hybrid *h, struct block *b)
+{
+	struct msg_append *m = h->append_scratch;
+	m->term = h->term;
+	m->count = b ? 1 : 0;
+	m->blocks[0] = b;
+	m->has_final = h->final_cert.kind && h->final_cert.ref.term == h->term;
+	if (m->has_final)
+		m->final = h->final_cert;
+	m->has_qc = h->has_qc && h->qc.ref.term == h->term &&
+		    h->qc.ref.height > h->log.final->sh.h.height;
+	if (m->has_qc)
+		m->qc = h->qc;
+	uint64_t fresh = mask_all(h) & ~h->tc_acked;
+	m->has_tc = false;
+	msg_append_encode(
+		out_message(h, mask_all(h) & h->tc_acked, CLASS_CONSENSUS, MSG_APPEND), m);
+	/* Section 2's one exception: the leader's block, and certificates, which prove
+	 * themselves, need not wait for our own sync. */
+	out_last_message(h)->before_durable = true;
+	if (fresh) {
+		m->has_tc = true;
+		m->tc = h->tc;
+		msg_append_encode(out_message(h, fresh, CLASS_CONSENSUS, MSG_APPEND), m);
+		out_last_message(h)->before_durable = true;
+	}
+	h->cert_news = false;
+	h->append_sent = true;
+}
+
+static struct block *make_block(struct hybrid *h, const struct input *in)
+{
+	struct signed_header sh = {.h = {.chain = h->ctx->id,
+					 .term = h->term,
+					 .mode = MODE_FAST,
+					 .height = h->tip.height + 1,
+					 .prev = h->tip.hash,
+					 .base_height = h->tc.base.height,
+					 .base = h->tc.base.hash,
+					 .tx_root = in->built.tx_root,
+					 .state_root = in->built.state_root,
+					 .time_ms = h->build_time,
+					 .leader = (uint16_t)h->self,
+					 .valset = h->ctx->vals.hash,
+					 .tx_count = in->built.tx_count,
+					 .body_size = (uint32_t)in->built.body.len}};
+	signed_header_sign(&sh, h->ctx, &h->key);
+	struct block *b;
+	int err = block_new(&b, &sh, in->built.body);
+	invariant(err == ERR_NONE); /* our own ledger built it */
+	return b;
+}
+
+static void propose(struct hybrid *h, struct block *b)
+{
+	struct log_entry *e;
+	if (log_add(&h->log, b, &e) != ERR_NONE) {
+		log_prune(&h->log, log_find(&h->log, &h->tip.hash));
+		if (log_add(&h->log, b, &e) != ERR_NONE)
+			return;
+	}
+	request_execution(h, e);
+	e->stored = true;
+	out_block(h, b);
+	struct block_ref ref = block_ref_of(b);
+	set_tip(h, &ref, true);
+	struct vote_slot_tally *t = tally_at(h, ref.height);
+	t->ref = ref;
+	t->own_seq = h->write_seq + 1;
+	struct hash none = {0};
+	tally_init(&t->prepare, VOTE_PREPARE_FAST, &ref, &none);
+	tally_init(&t->commit, VOTE_COMMIT, &ref, &none);
+	send_append(h, b);
+	h->lead_first = false;
+}
+
+void on_built(struct hybrid *h, const struct input *in)
+{
+	if (!h->building || in->built.id != h->build_id)
+		return;
+	h->building = false;
+	for (uint32_t i = 0; i < in->built.refused_count; i++)
+		if (pool_remove(&h->pool, &in->built.refused[i]))
+			out_rejected(h, &in->built.refused[i], in->built.refused_err[i]);
+	if (in->built.err || !hash_equal(&h->build_parent, &h->tip.hash) || !may_propose(h))
+		return; /* tried again with the next heartbeat, or in the new term not at all */
+	if (in->built.tx_count == 0 && !h->lead_first)
+		return;
+	struct block *b = make_block(h, in);
+	propose(h, b);
+	block_drop(b);
+}
+
+/* ---- counting ---------------------------------------------------------------------------- */
+
+static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
+{
+	struct cert cert;
+	if (t->prepare.count >= one_round_quorum(h)) {
+		tally_cert(&t->prepare, CERT_ONE_ROUND, &cert);
+		if (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)
+			set_qc(h, &cert);
+		take_final_cert(h, &cert);
+	} else if (t->prepare.count >= certificate_quorum(h) &&
+		   (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)) {
+		tally_cert(&t->prepare, CERT_QC_FAST, &cert);
+		h->counters[COUNT_QC_FORMED]++;
+		set_qc(h, &cert);
+		/* our own COMMIT counts once this is durable: lead_durable() */
+		t->own_seq = h->write_seq + 1;
+		h->cert_news = true;
+		h->cert_news_at = one_round_likely(h)
+					  ? h->now + h->timing.heartbeat / CERT_WAIT_DIVISOR
+					  : h->now;
+		h->want_sync = true;
+	}
+}
+
+static void count_commits(struct hybrid *h, struct vote_slot_tally *t)
+{
+	if (t->commit.count < certificate_quorum(h))
+		return;
+	struct cert cert;
+	tally_cert(&t->commit, CERT_TWO_ROUND, &cert);
+	take_final_cert(h, &cert);
+}
+
+/* A vote of a follower for one of our blocks above the final one; NULL if it is not. */
+static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const struct vote *v)
+{
+	if (v->signer != from || v->ref.term != h->term) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return NULL;
+	}
+	if (v->ref.height > h->match[from] && v->ref.height <= h->tip.height)
+		h->match[from] = v->ref.height;
+	struct vote_slot_tally *t = tally_at(h, v->ref.height);
+	if (v->ref.height <= h->log.final->sh.h.height || t->ref.term != h->term ||
+	    !block_ref_equal(&t->ref, &v->ref))
+		return NULL;
+	return t;
+}
+
+static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepare,
+		       const struct vote *commit, const struct vote *checkpoint)
+{
+	struct vote_slot_tally *t = prepare ? voted_slot(h, from, prepare) : NULL;
+	if (t && !(t->prepare.signers >> from & 1)) {
+		if (vote_check(prepare, h->ctx))
+			h->counters[COUNT_BAD_SIGNATURES]++;
+		else if (tally_add(&t->prepare, prepare))
+			count_prepares(h, t);
+	}
+	t = commit ? voted_slot(h, from, commit) : NULL;
+	if (t && !(t->commit.signers >> from & 1)) {
+		if (vote_check(commit, h->ctx))
+			h->counters[COUNT_BAD_SIGNATURES]++;
+		else if (tally_add(&t->commit, commit))
+			count_commits(h, t);
+	}
+	if (checkpoint)
+		take_checkpoint_vote(h, from, checkpoint);
+}
+
+static bool answers_us(struct hybrid *h, unsigned from, uint64_t term)
+{
+	if (h->role != ROLE_LEADER || term != h->term) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return false;
+	}
+	h->heard_in_term[from] = h->now;
+	h->tc_acked |= UINT64_C(1) << from;
+	h->stray[from].since = 0;
+	return true;
+}
+
+void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m)
+{
+	if (answers_us(h, from, m->term))
+		take_votes(h, from, m->has_prepare ? &m->prepare : NULL,
+			   m->has_commit ? &m->commit : NULL,
+			   m->has_checkpoint ? &m->checkpoint : NULL);
+}
+
+void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbeat_ack *m)
+{
+	h->peer_final[from] = m->final_height;
+	if (answers_us(h, from, m->term))
+		take_votes(h, from, m->has_prepare ? &m->prepare : NULL,
+			   m->has_commit ? &m->commit : NULL,
+			   m->has_checkpoint ? &m->checkpoint : NULL);
+}
+
+/* Our own votes exist once what they claim is durable. */
+void lead_durable(struct hybrid *h)
+{
+	if (h->role != ROLE_LEADER || h->led_before_restart == h->term)
+		return;
+	for (uint64_t height = h->log.final->sh.h.height + 1; height <= h->tip.height;
+	     height++) {
+		struct vote_slot_tally *t = tally_at(h, height);
+		if (t->ref.term != h->term || t->ref.height != height ||
+		    h->durable_seq < t->own_seq)
+			continue;
+		struct vote v = {
+			.kind = VOTE_PREPARE_FAST, .ref = t->ref, .signer = (uint16_t)h->self};
+		if (!(t->prepare.signers >> h->self & 1)) {
+			vote_sign(&v, h->ctx, &h->key);
+			tally_add(&t->prepare, &v);
+			count_prepares(h, t);
+		}
+		if (h->role == ROLE_LEADER && commit_due(h, &v) &&
+		    block_ref_equal(&v.ref, &t->ref) && !(t->commit.signers >> h->self & 1) &&
+		    h->durable_seq >= t->own_seq) {
+			vote_sign(&v, h->ctx, &h->key);
+			tally_add(&t->commit, &v);
+			count_commits(h, t);
+		}
+	}
+}
+
+/* ---- heartbeats -------------------------------------------------------------------------- */
+
+void send_heartbeat(struct hybrid *h)
+{
+	struct msg_heartbeat m = {.term = h->term,
+				  .counter = ++h->heartbeat_counter,
+				  .tip_height = h->tip.height,
+				  .tip = h->tip.hash,
+				  .final_height = h->log.final->sh.h.height,
+				  .has_stable = h->has_stable};
+	if (h->has_stable)
+		m.stable = h->stable;
+	uint64_t fresh = mask_all(h) & ~h->tc_acked;
+	msg_heartbeat_encode(
+		out_message(h, mask_all(h) & h->tc_acked, CLASS_URGENT, MSG_HEARTBEAT), &m);
+	if (fresh) {
+		m.has_tc = true;
+		m.tc = h->tc;
+		msg_heartbeat_encode(out_message(h, fresh, CLASS_URGENT, MSG_HEARTBEAT), &m);
+	}
+}
+
+void lead_tick(struct hybrid *h)
+{
+	if (h->role != ROLE_LEADER || h->now < h->heartbeat_at)
+		return;
+	h->heartbeat_at = h->now + h->timing.heartbeat;
+	send_heartbeat(h);
+	if (quorum_heard(h))
+		timer_on_heartbeat(h);
+	rescue_strays(h);
+}
+
+/* A certificate that no block carries: an idle leader sends it at once; while blocks are in
+ * flight above it, the next APPEND or a later certificate does. */
+void lead_end_of_step(struct hybrid *h)
+{
+	if (h->role != ROLE_LEADER)
+		return;
+	maybe_build(h);
+	if (!h->cert_news || h->append_sent || h->building || h->now < h->cert_news_at)
+		return;
+	uint64_t newest = h->log.final->sh.h.height;
+	if (h->has_qc && h->qc.ref.height > newest)
+		newest = h->qc.ref.height;
+	if (newest >= h->tip.height)
+		send_append(h, NULL);
+}

@@ -1,0 +1,586 @@
+#include "consensus/hybrid/message.h"
+
+#include "base/mem.h"
+
+const char *message_type_name(uint8_t type)
+{
+	static const char *const names[MESSAGE_TYPES] = {
+		[MSG_APPEND] = "append",
+		[MSG_APPENDED] = "appended",
+		[MSG_HEARTBEAT] = "heartbeat",
+		[MSG_HEARTBEAT_ACK] = "heartbeat_ack",
+		[MSG_PRE_VOTE_REQUEST] = "pre_vote_request",
+		[MSG_PRE_VOTE] = "pre_vote",
+		[MSG_VOTE_REQUEST] = "vote_request",
+		[MSG_TERM_VOTE] = "term_vote",
+		[MSG_REFUSAL] = "refusal",
+		[MSG_FETCH] = "fetch",
+		[MSG_BLOCKS] = "blocks",
+		[MSG_FORWARD] = "forward",
+		[MSG_RELAY] = "relay",
+		[MSG_EVIDENCE] = "evidence",
+		[MSG_SUSPICION] = "suspicion",
+		[MSG_VIEW_CHANGE] = "view_change",
+		[MSG_NEW_VIEW] = "new_view",
+		[MSG_PREPARE] = "prepare",
+		[MSG_COMMIT] = "commit",
+	};
+	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
+}
+
+/* ---- grants and entitlements ------------------------------------------------------------- */
+
+#define GRANT_BODY_SIZE (8 + 2 + 8 + 2)
+
+static void grant_body(struct writer *w, const struct grant *g)
+{
+	writer_u64(w, g->term);
+	writer_u16(w, g->candidate);
+	writer_u64(w, g->newest_tc);
+	writer_u16(w, g->signer);
+}
+
+static struct slice grant_signed_bytes(uint8_t buf[GRANT_BODY_SIZE], const struct grant *g)
+{
+	store_be64(buf, g->term);
+	buf[8] = (uint8_t)(g->candidate >> 8);
+	buf[9] = (uint8_t)g->candidate;
+	store_be64(buf + 10, g->newest_tc);
+	buf[18] = (uint8_t)(g->signer >> 8);
+	buf[19] = (uint8_t)g->signer;
+	return slice_of(buf, GRANT_BODY_SIZE);
+}
+
+void grant_sign(struct grant *g, const struct chain_ctx *ctx, const struct keypair *key)
+{
+	uint8_t buf[GRANT_BODY_SIZE];
+	sig_make(ctx->scheme, &g->sig, key, SIG_TAG_PRE_VOTE, &ctx->id,
+		 grant_signed_bytes(buf, g));
+}
+
+int grant_check(const struct grant *g, const struct chain_ctx *ctx)
+{
+	uint8_t buf[GRANT_BODY_SIZE];
+	if (g->candidate >= ctx->vals.n)
+		return ERR_UNKNOWN_SIGNER;
+	return chain_check_sig(ctx, g->signer, SIG_TAG_PRE_VOTE, grant_signed_bytes(buf, g),
+			       &g->sig);
+}
+
+void grant_encode(struct writer *w, const struct grant *g)
+{
+	grant_body(w, g);
+	writer_signature(w, &g->sig);
+}
+
+void grant_decode(struct reader *r, struct grant *out)
+{
+	out->term = reader_u64(r);
+	out->candidate = reader_u16(r);
+	out->newest_tc = reader_u64(r);
+	out->signer = reader_u16(r);
+	reader_signature(r, &out->sig);
+}
+
+void entitlement_init(struct entitlement *e)
+{
+	e->kind = ENTITLED_NONE;
+	e->term = 0;
+	e->candidate = NO_VALIDATOR;
+	e->grant_count = 0;
+	term_cert_init(&e->tc);
+}
+
+void entitlement_free(struct entitlement *e)
+{
+	if (e->kind == ENTITLED_TC)
+		term_cert_free(&e->tc);
+	entitlement_init(e);
+}
+
+void entitlement_copy(struct entitlement *out, const struct entitlement *e)
+{
+	entitlement_init(out);
+	out->kind = e->kind;
+	out->term = e->term;
+	if (e->kind == ENTITLED_TC)
+		term_cert_copy(&out->tc, &e->tc);
+	out->candidate = e->candidate;
+	out->grant_count = e->grant_count;
+	memcpy(out->grant, e->grant, e->grant_count * sizeof e->grant[0]);
+}
+
+void entitlement_encode(struct writer *w, const struct entitlement *e)
+{
+	writer_u8(w, (uint8_t)e->kind);
+	writer_u64(w, e->term);
+	switch (e->kind) {
+	case ENTITLED_NONE:
+		break;
+	case ENTITLED_TC:
+		term_cert_encode(w, &e->tc);
+		break;
+	case ENTITLED_GRANTS:
+		writer_u16(w, e->candidate);
+		writer_u8(w, (uint8_t)e->grant_count);
+		for (uint32_t i = 0; i < e->grant_count; i++) {
+			writer_u64(w, e->grant[i].newest_tc);
+			writer_u16(w, e->grant[i].signer);
+			writer_signature(w, &e->grant[i].sig);
+		}
+		break;
+	}
+}
+
+static void grants_decode(struct reader *r, struct entitlement *out)
+{
+	out->candidate = reader_u16(r);
+	uint32_t count = reader_u8(r);
+	if (count < 1 || count > VALIDATORS_MAX)
+		reader_fail(r, ERR_LIMIT);
+	for (uint32_t i = 0; i < count && !r->err; i++) {
+		struct grant *g = &out->grant[i];
+		g->term = out->term;
+		g->candidate = out->candidate;
+		g->newest_tc = reader_u64(r);
+		g->signer = reader_u16(r);
+		reader_signature(r, &g->sig);
+		if (i > 0 && g->signer <= out->grant[i - 1].signer)
+			reader_fail(r, ERR_NONCANONICAL);
+	}
+	out->grant_count = r->err ? 0 : count;
+}
+
+void entitlement_decode(struct reader *r, struct entitlement *out)
+{
+	entitlement_init(out);
+	uint8_t kind = reader_u8(r);
+	out->term = reader_u64(r);
+	switch (kind) {
+	case ENTITLED_NONE:
+		if (out->term != 0)
+			reader_fail(r, ERR_NONCANONICAL);
+		break;
+	case ENTITLED_TC:
+		out->kind = ENTITLED_TC;
+		term_cert_decode(r, &out->tc);
+		if (!r->err && out->tc.term != out->term)
+			reader_fail(r, ERR_NONCANONICAL);
+		break;
+	case ENTITLED_GRANTS:
+		out->kind = ENTITLED_GRANTS;
+		grants_decode(r, out);
+		break;
+	default:
+		reader_fail(r, ERR_RANGE);
+	}
+}
+
+int entitlement_check(const struct entitlement *e, const struct chain_ctx *ctx,
+		      uint64_t newest_tc)
+{
+	switch (e->kind) {
+	case ENTITLED_NONE:
+		return e->term == 0 ? ERR_NONE : ERR_NO_QUORUM;
+	case ENTITLED_TC:
+		/* select() of a pbft certificate is recomputed by pbft mode only */
+		return e->tc.mode == MODE_FAST ? term_cert_check(&e->tc, ctx) : ERR_UNSUPPORTED;
+	case ENTITLED_GRANTS:
+		if (e->grant_count < ctx->quorum.q)
+			return ERR_NO_QUORUM;
+		for (uint32_t i = 0; i < e->grant_count; i++) {
+			if (e->grant[i].newest_tc < newest_tc)
+				return ERR_STALE;
+			int err = grant_check(&e->grant[i], ctx);
+			if (err)
+				return err;
+		}
+		return ERR_NONE;
+	}
+	return ERR_RANGE;
+}
+
+/* ---- refusals ---------------------------------------------------------------------------- */
+
+void refusal_sign(struct refusal_proof *p, const struct chain_ctx *ctx,
+		  const struct keypair *key)
+{
+	uint8_t buf[16];
+	store_be64(buf, p->term);
+	store_be64(buf + 8, p->for_term);
+	sig_make(ctx->scheme, &p->sig, key, SIG_TAG_REFUSAL, &ctx->id,
+		 slice_of(buf, sizeof buf));
+}
+
+int refusal_check(const struct refusal_proof *p, const struct chain_ctx *ctx)
+{
+	uint8_t buf[16];
+	store_be64(buf, p->term);
+	store_be64(buf + 8, p->for_term);
+	return chain_check_sig(ctx, p->signer, SIG_TAG_REFUSAL, slice_of(buf, sizeof buf),
+			       &p->sig);
+}
+
+static void refusal_proof_encode(struct writer *w, const struct refusal_proof *p)
+{
+	writer_u64(w, p->term);
+	writer_u64(w, p->for_term);
+	writer_u16(w, p->signer);
+	writer_signature(w, &p->sig);
+}
+
+static void refusal_proof_decode(struct reader *r, struct refusal_proof *out)
+{
+	out->term = reader_u64(r);
+	out->for_term = reader_u64(r);
+	out->signer = reader_u16(r);
+	reader_signature(r, &out->sig);
+}
+
+/* ---- flags: one byte, unknown bits refused ----------------------------------------------- */
+
+static void flags_encode(struct writer *w, bool a, bool b, bool c)
+{
+	writer_u8(w, (uint8_t)(a | b << 1 | c << 2));
+}
+
+static void flags_decode(struct reader *r, bool *a, bool *b, bool *c)
+{
+	uint8_t v = reader_u8(r);
+	*a = v & 1;
+	*b = v >> 1 & 1;
+	if (c)
+		*c = v >> 2 & 1;
+	if (v >> (c ? 3 : 2))
+		reader_fail(r, ERR_NONCANONICAL);
+}
+
+static void blocks_encode(struct writer *w, struct block *const *blocks, uint32_t count)
+{
+	writer_u32(w, count);
+	for (uint32_t i = 0; i < count; i++)
+		block_encode(w, blocks[i]);
+}
+
+static uint32_t blocks_decode(struct reader *r, struct block **blocks, uint32_t max)
+{
+	uint32_t want = reader_count(r, max, SIGNED_HEADER_SIZE + 4);
+	uint32_t count = 0;
+	while (count < want && !r->err) {
+		int err = block_decode(r, &blocks[count]);
+		if (err) {
+			reader_fail(r, err);
+			break;
+		}
+		count++;
+	}
+	return count;
+}
+
+/* ---- messages ---------------------------------------------------------------------------- */
+
+void msg_append_encode(struct writer *w, const struct msg_append *m)
+{
+	writer_u8(w, MSG_APPEND);
+	writer_u64(w, m->term);
+	flags_encode(w, m->has_tc, m->has_final, m->has_qc);
+	if (m->has_tc)
+		term_cert_encode(w, &m->tc);
+	if (m->has_final)
+		cert_encode(w, &m->final);
+	if (m->has_qc)
+		cert_encode(w, &m->qc);
+	blocks_encode(w, m->blocks, m->count);
+}
+
+static void append_decode(struct reader *r, struct msg_append *m)
+{
+	m->count = 0;
+	m->term = reader_u64(r);
+	flags_decode(r, &m->has_tc, &m->has_final, &m->has_qc);
+	term_cert_init(&m->tc);
+	if (m->has_tc)
+		term_cert_decode(r, &m->tc);
+	if (m->has_final)
+		cert_decode(r, &m->final);
+	if (m->has_qc)
+		cert_decode(r, &m->qc);
+	m->count = blocks_decode(r, m->blocks, APPEND_BLOCKS_MAX);
+}
+
+static void votes_encode(struct writer *w, bool has_prepare, const struct vote *prepare,
+			 bool has_commit, const struct vote *commit, bool has_checkpoint,
+			 const struct vote *checkpoint)
+{
+	flags_encode(w, has_prepare, has_commit, has_checkpoint);
+	if (has_prepare)
+		vote_encode(w, prepare);
+	if (has_commit)
+		vote_encode(w, commit);
+	if (has_checkpoint)
+		vote_encode(w, checkpoint);
+}
+
+static void vote_decode_kind(struct reader *r, struct vote *out, enum vote_kind kind)
+{
+	vote_decode(r, out);
+	if (!r->err && out->kind != kind)
+		reader_fail(r, ERR_RANGE);
+}
+
+static void votes_decode(struct reader *r, bool *has_prepare, struct vote *prepare,
+			 bool *has_commit, struct vote *commit, bool *has_checkpoint,
+			 struct vote *checkpoint)
+{
+	flags_decode(r, has_prepare, has_commit, has_checkpoint);
+	if (*has_prepare)
+		vote_decode_kind(r, prepare, VOTE_PREPARE_FAST);
+	if (*has_commit)
+		vote_decode_kind(r, commit, VOTE_COMMIT);
+	if (*has_checkpoint)
+		vote_decode_kind(r, checkpoint, VOTE_CHECKPOINT);
+}
+
+void msg_appended_encode(struct writer *w, const struct msg_appended *m)
+{
+	writer_u8(w, MSG_APPENDED);
+	writer_u64(w, m->term);
+	votes_encode(w, m->has_prepare, &m->prepare, m->has_commit, &m->commit,
+		     m->has_checkpoint, &m->checkpoint);
+}
+
+void msg_heartbeat_encode(struct writer *w, const struct msg_heartbeat *m)
+{
+	writer_u8(w, MSG_HEARTBEAT);
+	writer_u64(w, m->term);
+	writer_u64(w, m->counter);
+	writer_u64(w, m->tip_height);
+	writer_hash(w, &m->tip);
+	writer_u64(w, m->final_height);
+	flags_encode(w, m->has_tc, m->has_stable, false);
+	if (m->has_tc)
+		term_cert_encode(w, &m->tc);
+	if (m->has_stable)
+		cert_encode(w, &m->stable);
+}
+
+static void heartbeat_decode(struct reader *r, struct msg_heartbeat *m)
+{
+	m->term = reader_u64(r);
+	m->counter = reader_u64(r);
+	m->tip_height = reader_u64(r);
+	reader_hash(r, &m->tip);
+	m->final_height = reader_u64(r);
+	flags_decode(r, &m->has_tc, &m->has_stable, NULL);
+	term_cert_init(&m->tc);
+	if (m->has_tc)
+		term_cert_decode(r, &m->tc);
+	if (m->has_stable)
+		cert_decode(r, &m->stable);
+}
+
+void msg_heartbeat_ack_encode(struct writer *w, const struct msg_heartbeat_ack *m)
+{
+	writer_u8(w, MSG_HEARTBEAT_ACK);
+	writer_u64(w, m->term);
+	writer_u64(w, m->counter);
+	writer_u64(w, m->final_height);
+	votes_encode(w, m->has_prepare, &m->prepare, m->has_commit, &m->commit,
+		     m->has_checkpoint, &m->checkpoint);
+}
+
+void msg_vote_request_encode(struct writer *w, enum message_type type,
+			     const struct msg_vote_request *m)
+{
+	writer_u8(w, (uint8_t)type);
+	writer_u64(w, m->term);
+	entitlement_encode(w, &m->entitlement);
+	position_encode(w, &m->position);
+	writer_u8(w, m->has_refusal);
+	if (m->has_refusal)
+		refusal_proof_encode(w, &m->refusal);
+}
+
+static void vote_request_decode(struct reader *r, struct msg_vote_request *m)
+{
+	m->term = reader_u64(r);
+	entitlement_decode(r, &m->entitlement);
+	position_init(&m->position);
+	position_decode(r, &m->position);
+	m->has_refusal = reader_bool(r);
+	if (m->has_refusal)
+		refusal_proof_decode(r, &m->refusal);
+}
+
+void msg_pre_vote_encode(struct writer *w, const struct grant *g)
+{
+	writer_u8(w, MSG_PRE_VOTE);
+	grant_encode(w, g);
+}
+
+void msg_term_vote_encode(struct writer *w, const struct term_vote *v)
+{
+	writer_u8(w, MSG_TERM_VOTE);
+	term_vote_encode(w, v);
+}
+
+void msg_refusal_encode(struct writer *w, const struct msg_refusal *m)
+{
+	writer_u8(w, MSG_REFUSAL);
+	refusal_proof_encode(w, &m->proof);
+	entitlement_encode(w, &m->entitlement);
+	writer_u64(w, m->final_height);
+}
+
+void msg_fetch_encode(struct writer *w, const struct msg_fetch *m)
+{
+	writer_u8(w, MSG_FETCH);
+	writer_u64(w, m->from_height);
+	writer_u64(w, m->newest_tc);
+}
+
+void msg_blocks_encode(struct writer *w, const struct msg_blocks *m)
+{
+	writer_u8(w, MSG_BLOCKS);
+	flags_encode(w, m->has_tc, m->has_cert, false);
+	if (m->has_tc)
+		term_cert_encode(w, &m->tc);
+	if (m->has_cert)
+		cert_encode(w, &m->cert);
+	writer_u64(w, m->final_height);
+	blocks_encode(w, m->blocks, m->count);
+}
+
+static void msg_blocks_decode(struct reader *r, struct msg_blocks *m)
+{
+	m->count = 0;
+	flags_decode(r, &m->has_tc, &m->has_cert, NULL);
+	term_cert_init(&m->tc);
+	if (m->has_tc)
+		term_cert_decode(r, &m->tc);
+	if (m->has_cert)
+		cert_decode(r, &m->cert);
+	m->final_height = reader_u64(r);
+	m->count = blocks_decode(r, m->blocks, FETCH_BLOCKS_MAX);
+}
+
+void msg_txs_encode(struct writer *w, enum message_type type, const struct slice *tx,
+		    uint32_t count)
+{
+	writer_u8(w, (uint8_t)type);
+	writer_u32(w, count);
+	for (uint32_t i = 0; i < count; i++)
+		writer_var(w, tx[i]);
+}
+
+static void txs_decode(struct reader *r, struct msg_txs *m)
+{
+	m->count = reader_count(r, FORWARD_TXS_MAX, 5);
+	for (uint32_t i = 0; i < m->count && !r->err; i++)
+		m->tx[i] = reader_var(r, TX_SIZE_MAX);
+	if (m->count == 0)
+		reader_fail(r, ERR_RANGE);
+}
+
+void msg_evidence_encode(struct writer *w, struct slice evidence)
+{
+	writer_u8(w, MSG_EVIDENCE);
+	writer_raw(w, evidence.ptr, evidence.len);
+}
+
+int message_decode(struct message_in *m, struct slice bytes)
+{
+	struct reader r;
+	reader_init(&r, bytes);
+	m->type = reader_u8(&r);
+	switch (m->type) {
+	case MSG_APPEND:
+		append_decode(&r, &m->append);
+		break;
+	case MSG_APPENDED:
+		m->appended.term = reader_u64(&r);
+		votes_decode(&r, &m->appended.has_prepare, &m->appended.prepare,
+			     &m->appended.has_commit, &m->appended.commit,
+			     &m->appended.has_checkpoint, &m->appended.checkpoint);
+		break;
+	case MSG_HEARTBEAT:
+		heartbeat_decode(&r, &m->heartbeat);
+		break;
+	case MSG_HEARTBEAT_ACK:
+		m->heartbeat_ack.term = reader_u64(&r);
+		m->heartbeat_ack.counter = reader_u64(&r);
+		m->heartbeat_ack.final_height = reader_u64(&r);
+		votes_decode(&r, &m->heartbeat_ack.has_prepare, &m->heartbeat_ack.prepare,
+			     &m->heartbeat_ack.has_commit, &m->heartbeat_ack.commit,
+			     &m->heartbeat_ack.has_checkpoint, &m->heartbeat_ack.checkpoint);
+		break;
+	case MSG_PRE_VOTE_REQUEST:
+	case MSG_VOTE_REQUEST:
+		vote_request_decode(&r, &m->vote_request);
+		break;
+	case MSG_PRE_VOTE:
+		grant_decode(&r, &m->pre_vote);
+		break;
+	case MSG_TERM_VOTE:
+		term_vote_decode(&r, &m->term_vote);
+		break;
+	case MSG_REFUSAL:
+		refusal_proof_decode(&r, &m->refusal.proof);
+		entitlement_decode(&r, &m->refusal.entitlement);
+		m->refusal.final_height = reader_u64(&r);
+		break;
+	case MSG_FETCH:
+		m->fetch.from_height = reader_u64(&r);
+		m->fetch.newest_tc = reader_u64(&r);
+		break;
+	case MSG_BLOCKS:
+		msg_blocks_decode(&r, &m->blocks);
+		break;
+	case MSG_FORWARD:
+	case MSG_RELAY:
+		txs_decode(&r, &m->txs);
+		break;
+	case MSG_EVIDENCE:
+		m->evidence = reader_take(&r, r.left);
+		break;
+	default:
+		m->type = 0;
+		return ERR_UNSUPPORTED;
+	}
+	int err = reader_finish(&r);
+	if (err) {
+		message_free(m);
+		m->type = 0;
+	}
+	return err;
+}
+
+void message_free(struct message_in *m)
+{
+	switch (m->type) {
+	case MSG_APPEND:
+		for (uint32_t i = 0; i < m->append.count; i++)
+			block_drop(m->append.blocks[i]);
+		term_cert_free(&m->append.tc);
+		break;
+	case MSG_HEARTBEAT:
+		term_cert_free(&m->heartbeat.tc);
+		break;
+	case MSG_PRE_VOTE_REQUEST:
+	case MSG_VOTE_REQUEST:
+		entitlement_free(&m->vote_request.entitlement);
+		position_free(&m->vote_request.position);
+		break;
+	case MSG_REFUSAL:
+		entitlement_free(&m->refusal.entitlement);
+		break;
+	case MSG_BLOCKS:
+		for (uint32_t i = 0; i < m->blocks.count; i++)
+			block_drop(m->blocks.blocks[i]);
+		term_cert_free(&m->blocks.tc);
+		break;
+	default:
+		break;
+	}
+	m->type = 0;
+}

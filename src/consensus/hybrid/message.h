@@ -1,0 +1,178 @@
+/* Messages between hybrid replicas: {type u8, fields}. Formats are in docs/wire-format.md.
+ * A number is never reused; those of pbft mode are taken already. */
+#ifndef CONSENSUS_HYBRID_MESSAGE_H
+#define CONSENSUS_HYBRID_MESSAGE_H
+
+#include "consensus/engine.h"
+
+enum message_type {
+	MSG_APPEND = 1,	  /* leader to all: blocks and the newest certificate */
+	MSG_APPENDED = 2, /* answer: votes */
+	MSG_HEARTBEAT = 3,
+	MSG_HEARTBEAT_ACK = 4,
+	MSG_PRE_VOTE_REQUEST = 5,
+	MSG_PRE_VOTE = 6,
+	MSG_VOTE_REQUEST = 7,
+	MSG_TERM_VOTE = 8,
+	MSG_REFUSAL = 9,
+	MSG_FETCH = 10,
+	MSG_BLOCKS = 11,
+	MSG_FORWARD = 12, /* transactions to the leader */
+	MSG_RELAY = 13,	  /* transactions to all */
+	MSG_EVIDENCE = 14,
+	MSG_SUSPICION = 15, /* pbft mode from here */
+	MSG_VIEW_CHANGE = 16,
+	MSG_NEW_VIEW = 17,
+	MSG_PREPARE = 18,
+	MSG_COMMIT = 19,
+	MESSAGE_TYPES
+};
+const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
+
+#define APPEND_BLOCKS_MAX 256
+#define FORWARD_TXS_MAX	  1024
+#define FORWARD_BYTES_MAX (1u << 20)
+#define FETCH_BLOCKS_MAX  256
+#define FETCH_BYTES_MAX	  (2u << 20)
+
+/* Signed pre-vote: "I would grant candidate my vote in term; my newest TC is newest_tc." q of
+ * them entitle to enter the term. SIG_TAG_PRE_VOTE over the fields before sig. */
+struct grant {
+	uint64_t term;
+	uint16_t candidate;
+	uint64_t newest_tc;
+	uint16_t signer;
+	struct signature sig;
+};
+void grant_sign(struct grant *g, const struct chain_ctx *ctx, const struct keypair *key);
+int grant_check(const struct grant *g, const struct chain_ctx *ctx);
+
+/* What entitles a replica to be in a term: its TC, or q grants for one candidate. */
+enum entitlement_kind { ENTITLED_NONE = 0, ENTITLED_TC = 1, ENTITLED_GRANTS = 2 };
+struct entitlement {
+	enum entitlement_kind kind;
+	uint64_t term;
+	struct term_cert tc; /* ENTITLED_TC; owned */
+	uint16_t candidate;  /* ENTITLED_GRANTS, ascending distinct signers */
+	uint32_t grant_count;
+	struct grant grant[VALIDATORS_MAX];
+};
+void entitlement_init(struct entitlement *e);
+void entitlement_free(struct entitlement *e);
+void entitlement_copy(struct entitlement *out, const struct entitlement *e); /* out is raw */
+void entitlement_encode(struct writer *w, const struct entitlement *e);
+void entitlement_decode(struct reader *r, struct entitlement *out);
+/* newest_tc: of the receiver; grants that name an older one do not count. Term 0 needs no
+ * entitlement: ENTITLED_NONE with term 0 is valid. */
+int entitlement_check(const struct entitlement *e, const struct chain_ctx *ctx,
+		      uint64_t newest_tc);
+
+struct msg_append {
+	uint64_t term;
+	bool has_tc, has_final, has_qc;
+	struct term_cert tc;
+	struct cert final; /* newest final certificate */
+	struct cert qc;	   /* of the term, above the final one */
+	uint32_t count;
+	struct block *blocks[APPEND_BLOCKS_MAX]; /* each with a reference */
+};
+struct msg_appended {
+	uint64_t term;
+	bool has_prepare, has_commit, has_checkpoint;
+	struct vote prepare, commit, checkpoint;
+};
+struct msg_heartbeat {
+	uint64_t term, counter;
+	uint64_t tip_height;
+	struct hash tip;
+	uint64_t final_height;
+	bool has_tc, has_stable;
+	struct term_cert tc;
+	struct cert stable;
+};
+struct msg_heartbeat_ack {
+	uint64_t term, counter;
+	uint64_t final_height;
+	bool has_prepare, has_commit, has_checkpoint;
+	struct vote prepare, commit, checkpoint;
+};
+/* "My own term is `term`; I do not grant for_term." SIG_TAG_REFUSAL over {term, for_term}. */
+struct refusal_proof {
+	uint64_t term, for_term;
+	uint16_t signer;
+	struct signature sig;
+};
+void refusal_sign(struct refusal_proof *p, const struct chain_ctx *ctx,
+		  const struct keypair *key);
+int refusal_check(const struct refusal_proof *p, const struct chain_ctx *ctx);
+struct msg_refusal {
+	struct refusal_proof proof;
+	struct entitlement entitlement; /* to proof.term, or to the term below */
+	uint64_t final_height;
+};
+struct msg_vote_request { /* MSG_PRE_VOTE_REQUEST and MSG_VOTE_REQUEST */
+	uint64_t term;
+	struct entitlement entitlement; /* pre: to term - 1; vote: the grants for term */
+	struct position position;
+	bool has_refusal; /* a leader that rescues a stray */
+	struct refusal_proof refusal;
+};
+struct msg_fetch {
+	uint64_t from_height;
+	uint64_t newest_tc; /* of the asker: send yours if newer */
+};
+struct msg_blocks {
+	bool has_tc, has_cert;
+	struct term_cert tc;
+	struct cert cert;
+	uint64_t final_height; /* of the sender */
+	uint32_t count;
+	struct block *blocks[FETCH_BLOCKS_MAX];
+};
+struct msg_txs {
+	uint32_t count;
+	struct slice tx[FORWARD_TXS_MAX];
+};
+
+/* One decoded message; release with message_free(). Large: keep one and reuse it. */
+struct message_in {
+	uint8_t type;
+	union {
+		struct msg_append append;
+		struct msg_appended appended;
+		struct msg_heartbeat heartbeat;
+		struct msg_heartbeat_ack heartbeat_ack;
+		struct msg_vote_request vote_request;
+		struct grant pre_vote;
+		struct term_vote term_vote;
+		struct msg_refusal refusal;
+		struct msg_fetch fetch;
+		struct msg_blocks blocks;
+		struct msg_txs txs;    /* FORWARD, RELAY */
+		struct slice evidence; /* encoded struct evidence */
+	};
+};
+/* ERR_UNSUPPORTED for types this version does not handle. Form only. */
+int message_decode(struct message_in *out, struct slice bytes);
+void message_free(struct message_in *m);
+
+void msg_append_encode(struct writer *w, const struct msg_append *m);
+void msg_appended_encode(struct writer *w, const struct msg_appended *m);
+void msg_heartbeat_encode(struct writer *w, const struct msg_heartbeat *m);
+void msg_heartbeat_ack_encode(struct writer *w, const struct msg_heartbeat_ack *m);
+void msg_vote_request_encode(struct writer *w, enum message_type type,
+			     const struct msg_vote_request *m);
+void msg_pre_vote_encode(struct writer *w, const struct grant *g);
+void msg_term_vote_encode(struct writer *w, const struct term_vote *v);
+void msg_refusal_encode(struct writer *w, const struct msg_refusal *m);
+void msg_fetch_encode(struct writer *w, const struct msg_fetch *m);
+void msg_blocks_encode(struct writer *w, const struct msg_blocks *m);
+void msg_txs_encode(struct writer *w, enum message_type type, const struct slice *tx,
+		    uint32_t count);
+void msg_evidence_encode(struct writer *w, struct slice evidence);
+
+/* Shared by the vote-state slots. */
+void grant_encode(struct writer *w, const struct grant *g);
+void grant_decode(struct reader *r, struct grant *out);
+
+#endif

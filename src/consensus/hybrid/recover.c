@@ -1,0 +1,101 @@
+/* From disk to a running replica (section 2: "after restart: resend, never re-decide"). */
+#include <stdlib.h>
+
+#include "consensus/hybrid/hybrid.h"
+
+static int by_height(const void *a, const void *b)
+{
+	uint64_t x = (*(struct block *const *)a)->sh.h.height;
+	uint64_t y = (*(struct block *const *)b)->sh.h.height;
+	return x < y ? -1 : x > y;
+}
+
+static int recover_slots(struct hybrid *h, const struct engine_recovery *rec, struct errmsg *m)
+{
+	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++) {
+		if (!rec->votes[slot].len)
+			continue;
+		int err = state_read_slot(h, slot, rec->votes[slot]);
+		if (err)
+			return err_set(
+				m, ERR_CORRUPT,
+				"the vote state (slot %u) on disk cannot be read: %s; this "
+				"validator must not vote with it: restore the disk or "
+				"replace its key",
+				slot, err_text(err));
+	}
+	if (h->tip.term > h->term || h->tc.term > h->term || h->signed_term > h->term ||
+	    h->tip_tc.term != h->tip.term)
+		return err_set(m, ERR_CORRUPT,
+			       "the vote state on disk contradicts itself (term %llu, tip of "
+			       "term %llu, certificate of term %llu); this validator must not "
+			       "vote with it: restore the disk or replace its key",
+			       (unsigned long long)h->term, (unsigned long long)h->tip.term,
+			       (unsigned long long)h->tc.term);
+	return ERR_NONE;
+}
+
+static void recover_blocks(struct hybrid *h, const struct engine_recovery *rec)
+{
+	struct block **sorted = mem_array(rec->block_count + 1, sizeof *sorted);
+	for (uint32_t i = 0; i < rec->block_count; i++)
+		sorted[i] = rec->blocks[i];
+	qsort(sorted, rec->block_count, sizeof *sorted, by_height);
+	for (uint32_t i = 0; i < rec->block_count; i++) {
+		struct log_entry *e;
+		if (log_add(&h->log, sorted[i], &e) == ERR_NONE)
+			e->stored = true; /* the rest belongs to forks that finality cut off */
+	}
+	mem_free(sorted);
+}
+
+/* The tip's block is on disk: in the log, or on a branch that finality has cut off since. */
+static bool tip_is_stored(const struct hybrid *h, const struct engine_recovery *rec)
+{
+	if (h->tip.height <= rec->final->sh.h.height)
+		return true;
+	for (uint32_t i = 0; i < rec->block_count; i++)
+		if (hash_equal(&rec->blocks[i]->hash, &h->tip.hash))
+			return true;
+	return false;
+}
+
+int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct errmsg *m)
+{
+	uint32_t below =
+		rec->header_count ? rec->header_count - 1 : 0; /* the last is final's */
+	block_log_init(&h->log, rec->final, rec->headers, below, h->random.s[0]);
+	if (rec->final_cert)
+		h->final_cert = *rec->final_cert;
+	int err = recover_slots(h, rec, m);
+	if (err)
+		return err;
+	recover_blocks(h, rec);
+	if (!tip_is_stored(h, rec)) {
+		char hex[HASH_HEX_SIZE];
+		return err_set(m, ERR_CORRUPT,
+			       "block %s at height %llu, for which this validator voted, is "
+			       "missing on disk: it must not vote again before the disk is "
+			       "restored or its key replaced",
+			       hash_hex(hex, &h->tip.hash), (unsigned long long)h->tip.height);
+	}
+	if (h->has_stable)
+		log_trim_headers(&h->log, h->stable.ref.height);
+	/* In a term that we may have led, blocks of ours may be lost on this disk and known to
+	 * others: propose and PREPARE nothing more in it. */
+	if (h->signed_term == h->term && h->signed_term && h->signed_vote.leader == h->self) {
+		h->led_before_restart = h->term;
+		h->counters[COUNT_RESTARTED_LEADER]++;
+	}
+	return ERR_NONE;
+}
+
+void hybrid_resume(struct hybrid *h)
+{
+	h->resumed = true;
+	struct log_entry *e;
+	for (size_t i = 0; (e = map_next(&h->log.by_hash, &i, NULL)) != NULL;)
+		if (!e->parent)
+			request_execution(h, e);
+	pool_follow_chain(h);
+}

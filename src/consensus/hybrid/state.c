@@ -1,0 +1,245 @@
+/* What is durable, and the rules for changing it (protocol section 2, "Durable before sent").
+ *
+ * Changes mark their slot dirty. A step that sends any message writes the dirty slots first, in
+ * one synced batch: nobody ever learns of a state that a crash could undo [I1]. */
+#include "consensus/hybrid/hybrid.h"
+
+#define SLOT_VERSION 1
+
+uint64_t mask_all(const struct hybrid *h)
+{
+	uint64_t all = h->n == 64 ? UINT64_MAX : (UINT64_C(1) << h->n) - 1;
+	return all & ~(UINT64_C(1) << h->self);
+}
+
+unsigned certificate_quorum(const struct hybrid *h)
+{
+	return MUTANT(MUTANT_MAJORITY_QUORUM) ? h->n / 2 + 1 : h->quorum.q;
+}
+
+unsigned one_round_quorum(const struct hybrid *h)
+{
+	if (MUTANT(MUTANT_MAJORITY_QUORUM))
+		return h->n / 2 + 1;
+	return MUTANT(MUTANT_Q_FOR_QF) ? h->quorum.q : h->quorum.qf;
+}
+
+struct block_ref final_ref(const struct hybrid *h)
+{
+	return block_ref_of(h->log.final);
+}
+
+bool in_accepted_term(const struct hybrid *h)
+{
+	return h->term > 0 && h->term == h->tc.term;
+}
+
+uint16_t current_leader(const struct hybrid *h)
+{
+	return in_accepted_term(h) ? h->tc.leader : NO_VALIDATOR;
+}
+
+void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why)
+{
+	invariant(t >= h->term);
+	if (h->role == ROLE_LEADER && t > h->term)
+		lead_stop(h);
+	if (t > h->term) {
+		h->has_append_tip = false;
+		h->has_pending_qc = false;
+		h->role = ROLE_FOLLOWER;
+	}
+	h->term = t;
+	if (why && why->kind == ENTITLED_GRANTS) {
+		struct entitlement copy;
+		entitlement_copy(&copy, why);
+		entitlement_free(&h->entitlement);
+		h->entitlement = copy;
+	}
+	h->dirty[SLOT_TERM] = true;
+}
+
+static void replace_tc(struct hybrid *h, const struct term_cert *tc)
+{
+	struct term_cert copy;
+	term_cert_copy(&copy, tc);
+	term_cert_free(&h->tc);
+	h->tc = copy;
+	h->dirty[SLOT_TC] = true;
+	term_cert_encode(out_tc(h, tc->term), tc);
+}
+
+bool accept_tc(struct hybrid *h, const struct term_cert *tc)
+{
+	if (tc->term <= h->tc.term || tc->term < h->term || tc->mode != MODE_FAST)
+		return false;
+	enter_term(h, tc->term, NULL);
+	replace_tc(h, tc);
+	election_stop(h);
+	h->has_append_tip = false;
+	h->has_pending_qc = false;
+	h->role = ROLE_FOLLOWER;
+	h->leader_heard = h->now;
+	if (tc->leader == h->self) {
+		/* We did not assemble it in this life, so we led that term in an earlier one:
+		 * it may have blocks of ours that we lost (section 2, the one exception). */
+		h->led_before_restart = tc->term;
+		h->counters[COUNT_RESTARTED_LEADER]++;
+	}
+	forward_all_later(h);
+	return true;
+}
+
+bool learn_tc(struct hybrid *h, const struct term_cert *tc)
+{
+	if (tc->term <= h->tc.term || tc->mode != MODE_FAST)
+		return false;
+	if (term_cert_check(tc, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return false;
+	}
+	if (tc->term >= h->term)
+		return accept_tc(h, tc);
+	replace_tc(h, tc);
+	return false;
+}
+
+bool tip_extends(const struct hybrid *h, const struct log_entry *e)
+{
+	struct block_ref ref = block_ref_of(e->block);
+	return ref.height > h->tip.height && log_contains(&h->log, &ref, &h->tip) == 1;
+}
+
+void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted)
+{
+	invariant(ref->term <= h->term);
+	if (log_contains(&h->log, ref, &h->tip) != 1)
+		h->counters[COUNT_LOG_REPAIR]++;
+	if (h->has_qc && log_contains(&h->log, ref, &h->qc.ref) == 0) {
+		h->counters[COUNT_QC_DROPPED]++;
+		drop_qc(h);
+	}
+	if (ref->term != h->tip.term) {
+		invariant(ref->term == h->tc.term);
+		struct term_cert copy;
+		term_cert_copy(&copy, &h->tc);
+		term_cert_free(&h->tip_tc);
+		h->tip_tc = copy;
+		h->dirty[SLOT_TC] = true;
+	}
+	h->tip = *ref;
+	h->tip_voted = voted;
+	h->dirty[SLOT_TIP] = true;
+	pool_follow_chain(h);
+}
+
+void set_qc(struct hybrid *h, const struct cert *qc)
+{
+	h->has_qc = true;
+	h->qc = *qc;
+	if (qc->kind == CERT_ONE_ROUND) /* the same votes, and at least as many */
+		h->qc.kind = CERT_QC_FAST;
+	h->dirty[SLOT_TIP] = true;
+}
+
+void drop_qc(struct hybrid *h)
+{
+	h->has_qc = false;
+	h->dirty[SLOT_TIP] = true;
+}
+
+void own_entitlement(const struct hybrid *h, struct entitlement *out)
+{
+	if (h->term > 0 && h->tc.term == h->term) {
+		entitlement_init(out);
+		out->kind = ENTITLED_TC;
+		out->term = h->term;
+		term_cert_copy(&out->tc, &h->tc);
+	} else {
+		entitlement_copy(out, &h->entitlement);
+	}
+}
+
+/* ---- slots ------------------------------------------------------------------------------- */
+
+void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
+{
+	writer_u8(w, SLOT_VERSION);
+	switch ((enum vote_slot)slot) {
+	case SLOT_TERM:
+		writer_u64(w, h->term);
+		entitlement_encode(w, &h->entitlement);
+		writer_u64(w, h->signed_term);
+		if (h->signed_term)
+			term_vote_encode(w, &h->signed_vote);
+		break;
+	case SLOT_TC:
+		term_cert_encode(w, &h->tc);
+		term_cert_encode(w, &h->tip_tc);
+		break;
+	case SLOT_TIP:
+		block_ref_encode(w, &h->tip);
+		writer_u8(w, h->tip_voted);
+		writer_u8(w, h->has_qc);
+		if (h->has_qc)
+			cert_encode(w, &h->qc);
+		break;
+	case SLOT_STABLE:
+		writer_u8(w, h->has_stable);
+		if (h->has_stable)
+			cert_encode(w, &h->stable);
+		break;
+	}
+}
+
+int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
+{
+	struct reader r;
+	reader_init(&r, bytes);
+	if (reader_u8(&r) != SLOT_VERSION)
+		return ERR_VERSION;
+	switch ((enum vote_slot)slot) {
+	case SLOT_TERM:
+		h->term = reader_u64(&r);
+		entitlement_decode(&r, &h->entitlement);
+		h->signed_term = reader_u64(&r);
+		if (h->signed_term)
+			term_vote_decode(&r, &h->signed_vote);
+		break;
+	case SLOT_TC:
+		term_cert_free(&h->tc);
+		term_cert_decode(&r, &h->tc);
+		term_cert_free(&h->tip_tc);
+		term_cert_decode(&r, &h->tip_tc);
+		break;
+	case SLOT_TIP:
+		block_ref_decode(&r, &h->tip);
+		h->tip_voted = reader_bool(&r);
+		h->has_qc = reader_bool(&r);
+		if (h->has_qc)
+			cert_decode(&r, &h->qc);
+		break;
+	case SLOT_STABLE:
+		h->has_stable = reader_bool(&r);
+		if (h->has_stable)
+			cert_decode(&r, &h->stable);
+		break;
+	}
+	return reader_finish(&r);
+}
+
+void flush_state(struct hybrid *h)
+{
+	bool any = false;
+	for (unsigned slot = 0; slot < MEM_COUNT(h->dirty); slot++) {
+		if (!h->dirty[slot])
+			continue;
+		any = true;
+		if (MUTANT(MUTANT_FORGET_VOTE))
+			continue;
+		state_write_slot(h, out_votes(h, slot), slot);
+		h->dirty[slot] = false;
+	}
+	if (any)
+		h->out.sync = true;
+}

@@ -1,0 +1,693 @@
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "ledger/tx.h"
+#include "node/api.h"
+#include "node/render.h"
+
+struct api {
+	struct node *node;
+	struct MHD_Daemon *daemon;
+	struct render render;
+	struct chain_ctx ctx;
+	char *genesis; /* JSON text */
+	atomic_uint exchanges;
+	atomic_size_t body_bytes; /* of all bodies held at present */
+};
+
+enum route_kind {
+	ROUTE_SUBMIT,
+	ROUTE_TX,
+	ROUTE_STATE,
+	ROUTE_ACCOUNT,
+	ROUTE_STATUS,
+	ROUTE_BLOCKS,
+	ROUTE_BLOCK,
+	ROUTE_VALIDATORS,
+	ROUTE_PEERS,
+	ROUTE_EVIDENCE,
+	ROUTE_CONSENSUS,
+	ROUTE_GENESIS,
+	ROUTE_LIVE,
+	ROUTE_READY,
+	ROUTE_METRICS,
+};
+enum parameter {
+	PARAM_PROVE,
+	PARAM_FULL,
+	PARAM_HEIGHT,
+	PARAM_FROM,
+	PARAM_LIMIT,
+	PARAM_WAIT,
+	PARAM_TIMEOUT
+};
+static const char *const parameter_names[] = {"prove", "full", "height", "from",
+					      "limit", "wait", "timeout"};
+#define P(name) (1u << PARAM_##name)
+
+static const struct route {
+	const char *path; /* with a / at its end: one more segment follows */
+	enum route_kind kind;
+	enum request_kind request; /* if it goes to the loop */
+	unsigned parameters;
+} routes[] = {
+	{"/v1/transactions", ROUTE_SUBMIT, REQUEST_SUBMIT, P(PROVE) | P(WAIT) | P(TIMEOUT)},
+	{"/v1/transactions/", ROUTE_TX, REQUEST_TX, P(PROVE)},
+	{"/v1/state/", ROUTE_STATE, REQUEST_STATE, P(PROVE) | P(HEIGHT)},
+	{"/v1/accounts/", ROUTE_ACCOUNT, REQUEST_ACCOUNT, P(PROVE) | P(HEIGHT)},
+	{"/v1/status", ROUTE_STATUS, REQUEST_STATUS, 0},
+	{"/v1/blocks", ROUTE_BLOCKS, REQUEST_BLOCKS, P(FROM) | P(LIMIT)},
+	{"/v1/blocks/", ROUTE_BLOCK, REQUEST_BLOCK, P(FULL)},
+	{"/v1/validators", ROUTE_VALIDATORS, REQUEST_STATUS, 0},
+	{"/v1/peers", ROUTE_PEERS, REQUEST_PEERS, 0},
+	{"/v1/evidence", ROUTE_EVIDENCE, REQUEST_EVIDENCE, P(FULL)},
+	{"/v1/consensus", ROUTE_CONSENSUS, REQUEST_CONSENSUS, 0},
+	{"/v1/genesis", ROUTE_GENESIS, REQUEST_STATUS, 0},
+	{"/livez", ROUTE_LIVE, REQUEST_STATUS, 0},
+	{"/readyz", ROUTE_READY, REQUEST_STATUS, 0},
+	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
+};
+
+/* One request and its answer. */
+struct exchange {
+	struct request r;
+	struct api *api;
+	struct MHD_Connection *connection;
+	const struct route *route; /* NULL: r has a problem */
+	const char *rest;	   /* of the path, into MHD's memory */
+	const char *allow;	   /* of a 405 */
+	struct writer body;
+	size_t body_bytes; /* counted in api */
+	uint8_t *tx;	   /* of a JSON submission */
+	bool one;	   /* a JSON submission */
+	bool pushed;	   /* the loop has it, or has answered it */
+};
+
+/* ---- answering -------------------------------------------------------------------------- */
+
+static enum MHD_Result respond(struct exchange *x, unsigned status, const char *type,
+			       char *text)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
+		strlen(text), text, mem_free);
+	invariant(response != NULL);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (x->allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, x->allow);
+	if (x->r.problem.retry_after) {
+		char seconds[16];
+		snprintf(seconds, sizeof seconds, "%u", x->r.problem.retry_after);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
+	enum MHD_Result result = MHD_queue_response(x->connection, status, response);
+	MHD_destroy_response(response);
+	metric_add(&x->api->node->metrics.http[status], 1);
+	log_write(LOG_API, LOG_DEBUG, "%u %s", status, x->route ? x->route->path : "?");
+	return result;
+}
+
+static enum MHD_Result respond_problem(struct exchange *x)
+{
+	return respond(x, x->r.problem.status, "application/problem+json",
+		       render_problem(&x->api->render, &x->r));
+}
+
+static enum MHD_Result respond_request(struct exchange *x)
+{
+	if (x->r.problem.status)
+		return respond_problem(x);
+	unsigned status;
+	bool is_problem;
+	char *text = render_answer(&x->api->render, &x->r, x->one, &status, &is_problem);
+	return respond(x, status, is_problem ? "application/problem+json" : "application/json",
+		       text);
+}
+
+static enum MHD_Result respond_json(struct exchange *x, struct json *o)
+{
+	char *text = json_dump(o, false);
+	json_free(o);
+	return respond(x, 200, "application/json", text);
+}
+
+static struct json *flag_object(const char *name)
+{
+	struct json *o = json_object();
+	json_set(o, name, json_bool(true));
+	return o;
+}
+
+static enum MHD_Result respond_metrics(struct exchange *x, const struct snapshot *s)
+{
+	struct writer w;
+	writer_init(&w, 0);
+	metrics_render(&w, &x->api->node->metrics, s);
+	writer_u8(&w, 0);
+	size_t len;
+	return respond(x, 200, "text/plain; version=0.0.4; charset=utf-8",
+		       (char *)writer_take(&w, &len));
+}
+
+/* What needs no turn of the loop, so that it is answered while the loop hangs. */
+static enum MHD_Result respond_from_snapshot(struct exchange *x)
+{
+	struct snapshot *s = mem_alloc(sizeof *s);
+	snapshot_copy(x->api->node, s);
+	enum MHD_Result result;
+	uint64_t now = node_clock_us();
+	bool dead = now > s->now && now - s->now > API_DEAD_LOOP_US;
+	if (dead && x->route->kind != ROUTE_METRICS && x->route->kind != ROUTE_VALIDATORS) {
+		problem_set(&x->r.problem, 503, "stalled", "the event loop does not turn",
+			    "no turn for over 10 s", "look at the disk and the log");
+		result = respond_problem(x);
+	} else if (x->route->kind == ROUTE_LIVE) {
+		result = respond_json(x, flag_object("live"));
+	} else if (x->route->kind == ROUTE_READY && s->not_ready[0]) {
+		problem_set(&x->r.problem, 503, "not_ready", "this node cannot serve now",
+			    s->not_ready, "use another node, or wait");
+		result = respond_problem(x);
+	} else if (x->route->kind == ROUTE_READY) {
+		result = respond_json(x, flag_object("ready"));
+	} else if (x->route->kind == ROUTE_METRICS) {
+		result = respond_metrics(x, s);
+	} else {
+		result = respond_json(x, render_validators(&x->api->render, s->status.leader));
+	}
+	mem_free(s);
+	return result;
+}
+
+/* ---- reading the request ------------------------------------------------------------------
+ */
+
+static void bad(struct exchange *x, int err, const char *detail)
+{
+	problem_of(&x->r.problem, err, detail);
+}
+
+static void find_route(struct exchange *x, const char *url)
+{
+	for (size_t i = 0; i < MEM_COUNT(routes); i++) {
+		size_t len = strlen(routes[i].path);
+		bool prefix = routes[i].path[len - 1] == '/';
+		if (prefix ? strncmp(url, routes[i].path, len) != 0 || !url[len] ||
+				     (strchr(url + len, '/') && routes[i].kind != ROUTE_STATE)
+			   : strcmp(url, routes[i].path) != 0)
+			continue;
+		x->route = &routes[i];
+		x->rest = url + len;
+		x->r.kind = routes[i].request;
+		return;
+	}
+	problem_set(&x->r.problem, 404, "not_found", err_text(ERR_NOT_FOUND),
+		    "there is no such path in this API", "docs/api.md lists them");
+}
+
+static void check_method(struct exchange *x, const char *method)
+{
+	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
+	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+	bool wants_post = x->route->kind == ROUTE_SUBMIT;
+	if (wants_post ? post : get)
+		return;
+	x->allow = wants_post ? "POST" : "GET, HEAD";
+	problem_set(&x->r.problem, 405, "method_not_allowed", "the method is not allowed here",
+		    wants_post ? "this path takes POST" : "this path takes GET", NULL);
+}
+
+struct parameters {
+	struct exchange *x;
+	uint64_t timeout_ms;
+};
+
+static int read_parameter(struct parameters *p, enum parameter which, const char *value)
+{
+	struct request *r = &p->x->r;
+	uint64_t v;
+	int err;
+	switch (which) {
+	case PARAM_PROVE:
+		return http_flag(value, &r->prove);
+	case PARAM_FULL:
+		return http_flag(value, &r->full);
+	case PARAM_HEIGHT:
+	case PARAM_FROM:
+		r->has_height = true;
+		return http_u64(value, &r->height);
+	case PARAM_LIMIT:
+		err = http_u64(value, &v);
+		if (err == ERR_NONE && (v < 1 || v > BLOCKS_PER_REQUEST))
+			err = ERR_RANGE;
+		r->limit = (uint32_t)v;
+		return err;
+	case PARAM_WAIT:
+		r->wait_committed = value && strcmp(value, "committed") == 0;
+		return r->wait_committed || (value && strcmp(value, "accepted") == 0)
+			       ? ERR_NONE
+			       : ERR_SYNTAX;
+	case PARAM_TIMEOUT:
+		err = http_u64(value, &p->timeout_ms);
+		return err == ERR_NONE && p->timeout_ms > HTTP_TIMEOUT_MAX_MS ? ERR_RANGE : err;
+	}
+	return ERR_SYNTAX;
+}
+
+static enum MHD_Result on_parameter(void *cls, enum MHD_ValueKind kind, const char *name,
+				    const char *value)
+{
+	struct parameters *p = cls;
+	char detail[160];
+	size_t i = 0;
+	while (i < MEM_COUNT(parameter_names) && strcmp(name, parameter_names[i]) != 0)
+		i++;
+	if (i == MEM_COUNT(parameter_names) || !(p->x->route->parameters & 1u << i)) {
+		snprintf(detail, sizeof detail, "unknown parameter \"%.64s\"", name);
+		bad(p->x, ERR_SYNTAX, detail);
+		return MHD_NO;
+	}
+	int err = read_parameter(p, (enum parameter)i, value);
+	if (err == ERR_NONE)
+		return MHD_YES;
+	snprintf(detail, sizeof detail, "parameter %s has a value that it cannot have", name);
+	bad(p->x, err, detail);
+	return MHD_NO;
+}
+
+static void read_parameters(struct exchange *x)
+{
+	struct parameters p = {.x = x, .timeout_ms = HTTP_TIMEOUT_DEFAULT_MS};
+	x->r.wait_committed = true;
+	x->r.limit = 20;
+	MHD_get_connection_values(x->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &p);
+	bool submit = x->route->kind == ROUTE_SUBMIT;
+	x->r.deadline = node_clock_us() + (submit ? p.timeout_ms * 1000 : API_READ_DEADLINE_US);
+}
+
+static void read_state_key(struct exchange *x)
+{
+	size_t len = strlen(x->rest);
+	uint8_t *key = mem_alloc(len + 1);
+	key[0] = STATE_NS_USER;
+	int err = percent_decode(key + 1, &len, x->rest);
+	if (err == ERR_NONE && len > x->api->node->genesis.limits.key_size_max)
+		err = ERR_LIMIT;
+	if (err != ERR_NONE) {
+		mem_free(key);
+		bad(x, err,
+		    err == ERR_LIMIT ? "the key is longer than this chain allows"
+				     : "a % that two hex digits do not follow");
+		return;
+	}
+	x->r.key = slice_of(key, len + 1);
+}
+
+static void read_account(struct exchange *x)
+{
+	if (hex_decode(x->r.account.b, PUBKEY_SIZE, x->rest) != ERR_NONE) {
+		bad(x, ERR_SYNTAX, "an account is a public key: 64 hex digits");
+		return;
+	}
+	uint8_t *key = mem_alloc(1 + PUBKEY_SIZE);
+	key[0] = STATE_NS_ACCOUNT;
+	memcpy(key + 1, x->r.account.b, PUBKEY_SIZE);
+	x->r.key = slice_of(key, 1 + PUBKEY_SIZE);
+}
+
+static void read_tx_id(struct exchange *x)
+{
+	x->r.outcomes = mem_array(1, sizeof *x->r.outcomes);
+	x->r.outcome_count = 1;
+	struct outcome *o = &x->r.outcomes[0];
+	o->request = &x->r;
+	o->has_id = true;
+	if (hex_decode(o->id.b, HASH_SIZE, x->rest) != ERR_NONE)
+		bad(x, ERR_SYNTAX, "a transaction id has 64 hex digits");
+	x->r.id = o->id;
+}
+
+static void read_height(struct exchange *x)
+{
+	x->r.has_height = strcmp(x->rest, "latest") != 0;
+	if (x->r.has_height && http_u64(x->rest, &x->r.height) != ERR_NONE)
+		bad(x, ERR_SYNTAX, "a height is a decimal number, or latest");
+}
+
+/* ---- submissions --------------------------------------------------------------------------
+ */
+
+static bool content_type_is(struct exchange *x, const char *type)
+{
+	const char *value = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+							MHD_HTTP_HEADER_CONTENT_TYPE);
+	size_t len = strlen(type);
+	return value && strncasecmp(value, type, len) == 0 &&
+	       (value[len] == 0 || value[len] == ';' || value[len] == ' ');
+}
+
+static void too_large(struct exchange *x)
+{
+	problem_set(&x->r.problem, 413, "too_large", "the body is too large",
+		    "a request may have 8 MiB and 4096 transactions", "send several requests");
+}
+
+/* Form and signature, here and not on the loop thread: this is most of the work. True: good. */
+static bool check_outcome(struct exchange *x, struct outcome *o)
+{
+	struct tx tx;
+	o->request = &x->r;
+	o->err = tx_decode(&tx, o->bytes, &x->api->ctx, &x->api->node->genesis.limits);
+	if (o->err == ERR_NONE || o->err == ERR_WRONG_CHAIN) {
+		tx_id(&o->id, o->bytes);
+		o->has_id = true;
+	}
+	if (o->err == ERR_NONE)
+		o->err = tx_check_signature(&tx, &x->api->ctx);
+	if (o->err != ERR_NONE) {
+		o->status = OUTCOME_REFUSED;
+		metric_add(&x->api->node->metrics.refused, 1);
+	}
+	return o->err == ERR_NONE;
+}
+
+/* True: something is left for the loop. */
+static bool read_submission(struct exchange *x)
+{
+	struct errmsg m = {.text = ""};
+	struct slice body = writer_slice(&x->body), one, *txs = &one;
+	uint32_t count = 1;
+	int err;
+	if (x->one) {
+		size_t len;
+		err = submission_json(&x->tx, &len, body, &m);
+		one = slice_of(x->tx, len);
+	} else {
+		err = submission_split(&txs, &count, body, HTTP_SUBMISSIONS_MAX, TX_SIZE_MAX,
+				       &m);
+	}
+	if (err != ERR_NONE) {
+		bad(x, err, m.text);
+		if (err == ERR_LIMIT && !x->one && body.len > HTTP_SUBMISSIONS_MAX)
+			too_large(x);
+		return false;
+	}
+	x->r.outcomes = mem_array(count, sizeof *x->r.outcomes);
+	x->r.outcome_count = count;
+	x->r.bytes = body.len;
+	uint32_t good = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		x->r.outcomes[i].bytes = txs[i];
+		good += check_outcome(x, &x->r.outcomes[i]);
+	}
+	if (!x->one)
+		mem_free(txs);
+	return good > 0;
+}
+
+static bool read_busy(struct exchange *x)
+{
+	if (!inbox_full(x->api->node->inbox))
+		return false;
+	bad(x, ERR_BUSY, "too many requests wait for this node's event loop");
+	return true;
+}
+
+/* ---- the life of an exchange ---------------------------------------------------------------
+ */
+
+static void on_done(struct request *r)
+{
+	struct exchange *x = (struct exchange *)((char *)r - offsetof(struct exchange, r));
+	MHD_resume_connection(x->connection);
+}
+
+static enum MHD_Result push(struct exchange *x)
+{
+	x->r.done = on_done;
+	x->pushed = true;
+	MHD_suspend_connection(x->connection); /* first: the loop may answer at once */
+	if (inbox_push(x->api->node->inbox, &x->r))
+		return MHD_YES;
+	if (inbox_closed(x->api->node->inbox))
+		problem_set(&x->r.problem, 503, "stopping", "the node is shutting down", NULL,
+			    "use another node, or try again when it is back");
+	else
+		bad(x, ERR_BUSY, "too many requests wait for this node's event loop");
+	MHD_resume_connection(x->connection);
+	return MHD_YES;
+}
+
+/* The request is here whole. */
+static enum MHD_Result begin(struct exchange *x)
+{
+	switch (x->route->kind) {
+	case ROUTE_SUBMIT:
+		if (!x->r.problem.status && !read_busy(x) && !read_submission(x) &&
+		    !x->r.problem.status)
+			return respond_request(x);
+		break;
+	case ROUTE_TX:
+		read_tx_id(x);
+		break;
+	case ROUTE_STATE:
+		read_state_key(x);
+		break;
+	case ROUTE_ACCOUNT:
+		read_account(x);
+		break;
+	case ROUTE_BLOCK:
+		read_height(x);
+		break;
+	case ROUTE_STATUS:
+	case ROUTE_BLOCKS:
+	case ROUTE_PEERS:
+	case ROUTE_EVIDENCE:
+	case ROUTE_CONSENSUS:
+		break;
+	case ROUTE_GENESIS:
+		return respond(x, 200, "application/json", mem_strdup(x->api->genesis));
+	case ROUTE_VALIDATORS:
+	case ROUTE_LIVE:
+	case ROUTE_READY:
+	case ROUTE_METRICS:
+		return respond_from_snapshot(x);
+	}
+	return x->r.problem.status ? respond_problem(x) : push(x);
+}
+
+/* Route, method, parameters, announced length. */
+static void open_exchange(struct exchange *x, const char *url, const char *method)
+{
+	find_route(x, url);
+	if (x->route)
+		check_method(x, method);
+	if (!x->r.problem.status)
+		read_parameters(x);
+	if (x->r.problem.status || x->route->kind != ROUTE_SUBMIT)
+		return;
+	x->one = content_type_is(x, "application/json");
+	if (!x->one && !content_type_is(x, "application/octet-stream")) {
+		problem_set(&x->r.problem, 415, "unsupported_media_type",
+			    "the body's type is not supported",
+			    "Content-Type must be application/json or application/octet-stream",
+			    NULL);
+		return;
+	}
+	const char *length = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_CONTENT_LENGTH);
+	uint64_t bytes;
+	if (length && (http_u64(length, &bytes) != ERR_NONE || bytes > HTTP_BODY_MAX))
+		too_large(x);
+	writer_init(&x->body, HTTP_BODY_MAX);
+}
+
+/* What is not wanted, too long or too much for now is swallowed and then refused: MHD takes no
+ * answer in the middle of a body. */
+static void take_body(struct exchange *x, const char *bytes, size_t len)
+{
+	if (x->r.problem.status || x->route->kind != ROUTE_SUBMIT)
+		return;
+	if (atomic_fetch_add(&x->api->body_bytes, len) + len > API_BODY_BYTES_MAX) {
+		atomic_fetch_sub(&x->api->body_bytes, len);
+		bad(x, ERR_BUSY, "too many bytes of requests are held by this node");
+		return;
+	}
+	x->body_bytes += len;
+	writer_raw(&x->body, bytes, len);
+	if (x->body.err != ERR_NONE)
+		too_large(x);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *upload,
+				  size_t *upload_size, void **con_cls)
+{
+	struct api *a = cls;
+	struct exchange *x = *con_cls;
+	if (!x) {
+		x = *con_cls = mem_zalloc(sizeof *x);
+		atomic_fetch_add(&a->exchanges, 1);
+		request_init(&x->r, REQUEST_STATUS);
+		x->api = a;
+		x->connection = connection;
+		open_exchange(x, url, method);
+		/* An answer before the body closes the connection: only for one too large. */
+		return x->r.problem.status == 413 ? respond_problem(x) : MHD_YES;
+	}
+	if (x->pushed)
+		return respond_request(x);
+	if (*upload_size > 0) {
+		take_body(x, upload, *upload_size);
+		*upload_size = 0;
+		return MHD_YES;
+	}
+	x->rest = x->route ? url + strlen(x->route->path) : NULL;
+	return x->r.problem.status ? respond_problem(x) : begin(x);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode why)
+{
+	struct exchange *x = *con_cls;
+	if (!x)
+		return;
+	*con_cls = NULL;
+	request_free(&x->r);
+	writer_free(&x->body);
+	atomic_fetch_sub(&x->api->body_bytes, x->body_bytes);
+	mem_free(x->tx);
+	atomic_fetch_sub(&x->api->exchanges, 1);
+	mem_free(x);
+}
+
+/* Keys are bytes, zero included: percent-encoding is undone in one place, with a length. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
+{
+	return strlen(text);
+}
+
+static void on_mhd_log(void *cls, const char *fmt, va_list ap)
+{
+	char text[256];
+	vsnprintf(text, sizeof text, fmt, ap);
+	size_t len = strlen(text);
+	if (len > 0 && text[len - 1] == '\n')
+		text[len - 1] = 0;
+	log_write(LOG_API, LOG_DEBUG, "%s", text);
+}
+
+/* ---- starting and stopping ------------------------------------------------------------------
+ */
+
+static int listen_on(const struct node_peer_address *address, int *fd, uint16_t *port,
+		     struct errmsg *m)
+{
+	char service[8];
+	snprintf(service, sizeof service, "%u", address->port);
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+	int code = getaddrinfo(address->host, service, &hints, &found);
+	if (code != 0)
+		return err_set(m, ERR_CONFIG, "[api] listen = %s: %s", address->host,
+			       gai_strerror(code));
+	*fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1;
+	bool ok = *fd >= 0 && setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+		  bind(*fd, found->ai_addr, found->ai_addrlen) == 0 && listen(*fd, 1024) == 0;
+	int why = errno;
+	freeaddrinfo(found);
+	struct sockaddr_storage bound;
+	socklen_t len = sizeof bound;
+	if (ok && getsockname(*fd, (struct sockaddr *)&bound, &len) == 0) {
+		char digits[8];
+		ok = getnameinfo((struct sockaddr *)&bound, len, NULL, 0, digits, sizeof digits,
+				 NI_NUMERICSERV) == 0;
+		*port = (uint16_t)atoi(digits);
+	}
+	if (ok)
+		return ERR_NONE;
+	if (*fd >= 0)
+		close(*fd);
+	return err_set(m, why == EADDRINUSE ? ERR_LOCKED : ERR_CONFIG,
+		       "the API cannot listen on %s:%u: %s%s", address->host, address->port,
+		       strerror(why),
+		       why == EADDRINUSE ? "; end the other program or change [api] listen"
+					 : "");
+}
+
+static struct MHD_Daemon *start_daemon(struct api *a, int fd)
+{
+	const struct node_config *c = &a->node->config;
+	unsigned threads = c->verify_threads ? c->verify_threads : API_THREADS_DEFAULT;
+	unsigned limit = c->api_connections ? c->api_connections : API_CONNECTIONS_DEFAULT;
+	if (limit < threads)
+		limit = threads;
+	struct MHD_OptionItem options[] = {
+		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
+		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+		{MHD_OPTION_CONNECTION_LIMIT, limit, NULL},
+		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
+		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
+		{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, NULL},
+		{MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
+		{MHD_OPTION_THREAD_POOL_SIZE, threads, NULL},
+		{MHD_OPTION_END, 0, NULL},
+	};
+	if (threads == 1) /* MHD wants a pool of two at least */
+		options[7] = options[8];
+	return MHD_start_daemon(
+		MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		NULL, NULL, on_request, a, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+}
+
+int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
+{
+	int fd = -1;
+	uint16_t port = 0;
+	int err = listen_on(&n->config.api, &fd, &port, m);
+	if (err != ERR_NONE)
+		return err;
+	struct api *a = mem_zalloc(sizeof *a);
+	a->node = n;
+	atomic_init(&a->exchanges, 0);
+	atomic_init(&a->body_bytes, 0);
+	genesis_ctx(&a->ctx, &n->genesis);
+	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
+	a->genesis = genesis_json(&n->genesis);
+	bool v6 = strchr(n->config.api.host, ':') != NULL;
+	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
+	a->daemon = start_daemon(a, fd);
+	if (!a->daemon) {
+		close(fd);
+		mem_free(a->genesis);
+		mem_free(a);
+		return err_set(m, ERR_IO, "the HTTP server does not start on %s", url);
+	}
+	*out = a;
+	return ERR_NONE;
+}
+
+void api_stop(struct api *a)
+{
+	if (!a)
+		return;
+	int fd = MHD_quiesce_daemon(a->daemon);
+	uint64_t until = node_clock_us() + API_DRAIN_US;
+	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	MHD_stop_daemon(a->daemon);
+	if (fd >= 0)
+		close(fd);
+	mem_free(a->genesis);
+	mem_free(a);
+}

@@ -1,0 +1,25 @@
+/* The HTTP server. MHD's threads parse, check signatures and print; what needs the replica goes
+ * through the inbox while its connection is suspended, so that thousands may wait for finality
+ * without a thread each. */
+#ifndef NODE_API_H
+#define NODE_API_H
+
+#include "node/node.h"
+
+#define API_CONNECTIONS_DEFAULT	  1024
+#define API_THREADS_DEFAULT	  2
+#define API_IDLE_S		  75
+#define API_MEMORY_PER_CONNECTION (32u << 10)
+#define API_BODY_BYTES_MAX	  (256u << 20) /* of all connections together */
+#define API_READ_DEADLINE_US	  5000000
+#define API_DEAD_LOOP_US	  10000000
+#define API_DRAIN_US		  2000000 /* for answers on their way out when the node stops */
+
+struct api; /* opaque */
+
+/* Listens; *url gets "http://HOST:PORT". n outlives the API. ERR_LOCKED: the port is in use. */
+int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m);
+/* The inbox is closed and drained already: nobody is suspended. */
+void api_stop(struct api *a);
+
+#endif

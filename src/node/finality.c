@@ -1,0 +1,126 @@
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/mem.h"
+#include "node/finality.h"
+
+/* All levels of the tree of RFC 6962, leaves first. Splitting at the largest power of two gives
+ * the same tree as joining neighbours level by level and promoting the one left over. */
+struct levels {
+	unsigned count;
+	size_t len[MERKLE_PATH_MAX + 1];
+	struct hash *level[MERKLE_PATH_MAX + 1]; /* into nodes */
+	struct hash *nodes;			 /* owned; NULL: not made yet */
+};
+
+struct finality {
+	atomic_uint refs;
+	uint32_t count;
+	struct cert cert;
+	pthread_mutex_t lock; /* of levels while they are made */
+	struct levels *levels;
+	struct block *blocks[];
+};
+
+struct finality *finality_new(struct block *const *blocks, uint32_t count,
+			      const struct cert *cert)
+{
+	invariant(count >= 1);
+	invariant(hash_equal(&blocks[count - 1]->hash, &cert->ref.hash));
+	struct finality *f = mem_zalloc(sizeof *f + count * sizeof f->blocks[0]);
+	atomic_init(&f->refs, 1);
+	f->count = count;
+	f->cert = *cert;
+	f->levels = mem_array(count, sizeof *f->levels);
+	pthread_mutex_init(&f->lock, NULL);
+	for (uint32_t i = 0; i < count; i++)
+		f->blocks[i] = block_hold(blocks[i]);
+	return f;
+}
+
+struct finality *finality_hold(struct finality *f)
+{
+	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+	return f;
+}
+
+void finality_drop(struct finality *f)
+{
+	if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (uint32_t i = 0; i < f->count; i++) {
+		block_drop(f->blocks[i]);
+		mem_free(f->levels[i].nodes);
+	}
+	pthread_mutex_destroy(&f->lock);
+	mem_free(f->levels);
+	mem_free(f);
+}
+
+const struct block *finality_block(const struct finality *f, uint32_t block)
+{
+	invariant(block < f->count);
+	return f->blocks[block];
+}
+
+const struct cert *finality_cert(const struct finality *f)
+{
+	return &f->cert;
+}
+
+static void levels_make(struct levels *l, const struct block *b)
+{
+	size_t total = 0, n = b->tx_count;
+	for (size_t k = n; k > 1; k = (k + 1) / 2)
+		total += k;
+	l->nodes = mem_array(total + 1, sizeof *l->nodes);
+	l->level[0] = l->nodes;
+	l->len[0] = n;
+	block_leaves(l->nodes, b);
+	for (l->count = 1; n > 1; l->count++) {
+		const struct hash *from = l->level[l->count - 1];
+		struct hash *to = l->level[l->count - 1] + n;
+		for (size_t i = 0; i + 1 < n; i += 2)
+			hash_tagged2(&to[i / 2], HASH_MERKLE_NODE, hash_slice(&from[i]),
+				     hash_slice(&from[i + 1]));
+		if (n % 2)
+			to[n / 2] = from[n - 1];
+		n = (n + 1) / 2;
+		l->level[l->count] = to;
+		l->len[l->count] = n;
+	}
+}
+
+static void levels_path(struct merkle_path *out, const struct levels *l, uint32_t index)
+{
+	*out = (struct merkle_path){.index = index, .count = l->len[0]};
+	size_t at = index;
+	for (unsigned k = 0; k + 1 < l->count; k++, at /= 2) {
+		size_t sibling = at ^ 1;
+		if (sibling < l->len[k])
+			out->sibling[out->len++] = l->level[k][sibling];
+	}
+}
+
+void finality_prove(struct finality *f, uint32_t block, uint32_t index,
+		    struct proof_document *out)
+{
+	invariant(block < f->count && index < f->blocks[block]->tx_count);
+	const struct block *b = f->blocks[block];
+	struct levels *l = &f->levels[block];
+	pthread_mutex_lock(&f->lock);
+	if (!l->nodes)
+		levels_make(l, b);
+	pthread_mutex_unlock(&f->lock);
+	proof_document_init(out);
+	out->kind = PROOF_TX;
+	out->ch.count = f->count - block;
+	out->ch.headers = mem_array(out->ch.count, sizeof *out->ch.headers);
+	for (uint32_t i = 0; i < out->ch.count; i++)
+		out->ch.headers[i] = f->blocks[block + i]->sh;
+	out->ch.cert = f->cert;
+	struct slice bytes = block_tx_bytes(b, index);
+	out->tx = slice_of(mem_dup(bytes.ptr, bytes.len), bytes.len);
+	out->result = b->tx[index].result;
+	levels_path(&out->path, l, index);
+}

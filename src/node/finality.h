@@ -1,0 +1,25 @@
+/* Blocks that one certificate has made final, shared between the loop and the API threads, and
+ * the receipts that come from them. */
+#ifndef NODE_FINALITY_H
+#define NODE_FINALITY_H
+
+#include "ledger/proof.h"
+
+/* Immutable but for its lazily made Merkle levels; counted atomically. */
+struct finality;
+
+/* Holds the blocks; they ascend, each the child of the one before, and the certificate is of
+ * the last one. One reference. */
+struct finality *finality_new(struct block *const *blocks, uint32_t count,
+			      const struct cert *cert);
+struct finality *finality_hold(struct finality *f); /* returns f */
+void finality_drop(struct finality *f);		    /* NULL is fine */
+
+const struct block *finality_block(const struct finality *f, uint32_t block);
+const struct cert *finality_cert(const struct finality *f);
+/* The complete proof document of a transaction. Thread-safe: the levels of a block's tree are
+ * made once, so that a block of a thousand answers costs one tree and not a thousand. */
+void finality_prove(struct finality *f, uint32_t block, uint32_t index,
+		    struct proof_document *out);
+
+#endif

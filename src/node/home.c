@@ -1,0 +1,206 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "crypto/keyfile.h"
+#include "node/home.h"
+
+static int locked_by_other(const char *home, int fd, struct errmsg *m)
+{
+	char pid[32] = "";
+	ssize_t len = pread(fd, pid, sizeof pid - 1, 0);
+	pid[len > 0 ? strcspn(pid, "\n") : 0] = 0;
+	close(fd);
+	return err_set(m, ERR_LOCKED, "%s is in use by another ostrakond%s%s", home,
+		       pid[0] ? ", process " : "", pid);
+}
+
+int home_lock(struct home_lock *l, const char *home, struct errmsg *m)
+{
+	l->fd = -1;
+	snprintf(l->pid_path, sizeof l->pid_path, "%s/ostrakond.pid", home);
+	snprintf(l->api_path, sizeof l->api_path, "%s/api", home);
+	for (;;) {
+		int fd = open(l->pid_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+		if (fd < 0)
+			return err_set(m, ERR_CONFIG, "%s: %s", l->pid_path, strerror(errno));
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+			return locked_by_other(home, fd, m);
+		/* Another process may have removed the file between open and lock. */
+		struct stat ours, there;
+		if (fstat(fd, &ours) == 0 && stat(l->pid_path, &there) == 0 &&
+		    ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) {
+			l->fd = fd;
+			break;
+		}
+		close(fd);
+	}
+	char text[32];
+	int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+	unlink(l->api_path); /* of a process that was killed */
+	if (ftruncate(l->fd, 0) != 0 || pwrite(l->fd, text, (size_t)len, 0) != len)
+		return err_set(m, ERR_IO, "%s: %s", l->pid_path, strerror(errno));
+	return ERR_NONE;
+}
+
+int home_write_url(struct home_lock *l, const char *url, struct errmsg *m)
+{
+	char temporary[sizeof l->api_path + 8];
+	snprintf(temporary, sizeof temporary, "%s.new", l->api_path);
+	FILE *f = fopen(temporary, "w");
+	bool ok = f && fprintf(f, "%s\n", url) > 0;
+	if (f)
+		ok = fclose(f) == 0 && ok;
+	if (ok && rename(temporary, l->api_path) == 0)
+		return ERR_NONE;
+	return err_set(m, ERR_IO, "%s: %s", l->api_path, strerror(errno));
+}
+
+void home_unlock(struct home_lock *l)
+{
+	if (l->fd < 0)
+		return;
+	unlink(l->api_path);
+	unlink(l->pid_path);
+	close(l->fd);
+	l->fd = -1;
+}
+
+static int find_self(struct node *n, const char *path, struct errmsg *m)
+{
+	char hex[PUBKEY_HEX_SIZE];
+	for (n->self = 0; n->self < n->genesis.n; n->self++)
+		if (pubkey_equal(&n->genesis.validator[n->self].key, &n->key.pub))
+			break;
+	if (n->self == n->genesis.n)
+		return err_set(
+			m, ERR_CONFIG,
+			"%s: the key %s is not that of a validator of the genesis file; this "
+			"version runs validators only",
+			path, pubkey_hex(hex, &n->key.pub));
+	const char *name = n->genesis.validator[n->self].name;
+	if (n->config.name[0] && strcmp(n->config.name, name) != 0)
+		return err_set(
+			m, ERR_CONFIG,
+			"the configuration says that this is %s, but %s is the key of %s: two "
+			"nodes with one key would convict each other",
+			n->config.name, path, name);
+	strcpy(n->config.name, name);
+	return ERR_NONE;
+}
+
+int home_read(struct node *n, const char *home, const char *passphrase, struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	if (strlen(home) > CONFIG_PATH_MAX)
+		return err_set(m, ERR_CONFIG, "the home directory's path is too long");
+	snprintf(path, sizeof path, "%s/genesis.json", home);
+	int err = genesis_read(&n->genesis, path, m);
+	if (err != ERR_NONE)
+		return err;
+	err = node_config_read(&n->config, home, &n->genesis, m);
+	if (err != ERR_NONE)
+		return err;
+	snprintf(path, sizeof path, "%s/validator.key", home);
+	err = keyfile_read(path, &n->key, passphrase, m);
+	if (err != ERR_NONE)
+		return err;
+	return find_self(n, path, m);
+}
+
+static int copy_file(const char *from, const char *to, mode_t mode, struct errmsg *m)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	int why = errno;
+	bool ok = in >= 0 && out >= 0;
+	char buf[65536];
+	ssize_t len = 0;
+	while (ok && (len = read(in, buf, sizeof buf)) > 0)
+		ok = write(out, buf, (size_t)len) == len;
+	ok = ok && len == 0 && fsync(out) == 0;
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return ok ? ERR_NONE
+		  : err_set(m, why == EEXIST ? ERR_EXISTS : ERR_IO, "%s to %s: %s", from, to,
+			    strerror(why));
+}
+
+static int write_config(const struct home_init *init, const char *path, const char *name,
+			struct errmsg *m)
+{
+	FILE *f = fopen(path, "wx");
+	if (!f)
+		return err_set(m, errno == EEXIST ? ERR_EXISTS : ERR_IO, "%s: %s", path,
+			       strerror(errno));
+	fprintf(f, "[node]\nname = %s\nlog = info\n\n[peers]\n", name);
+	if (init->peers_listen)
+		fprintf(f, "listen = %s\n", init->peers_listen);
+	for (unsigned i = 0; i < init->peer_count; i++) {
+		const char *equals = strchr(init->peers[i], '=');
+		fprintf(f, "%.*s = %s\n", (int)(equals - init->peers[i]), init->peers[i],
+			equals + 1);
+	}
+	if (init->api_listen)
+		fprintf(f, "\n[api]\nlisten = %s\n", init->api_listen);
+	return fclose(f) == 0 ? ERR_NONE : err_set(m, ERR_IO, "%s: %s", path, strerror(errno));
+}
+
+static int init_files(const struct home_init *init, const struct genesis *g, const char *name,
+		      struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	if (mkdir(init->home, 0700) != 0 && errno != EEXIST)
+		return err_set(m, ERR_IO, "%s: %s", init->home, strerror(errno));
+	snprintf(path, sizeof path, "%s/ostrakond.conf", init->home);
+	int err = write_config(init, path, name, m);
+	if (err != ERR_NONE)
+		return err;
+	struct node_config config;
+	err = node_config_read(&config, init->home, g, m);
+	if (err != ERR_NONE) {
+		unlink(path); /* so that a corrected second try finds no leftovers */
+		return err;
+	}
+	snprintf(path, sizeof path, "%s/genesis.json", init->home);
+	err = copy_file(init->genesis, path, 0644, m);
+	if (err != ERR_NONE)
+		return err;
+	snprintf(path, sizeof path, "%s/validator.key", init->home);
+	return copy_file(init->key, path, 0600, m);
+}
+
+int home_init(const struct home_init *init, struct errmsg *m)
+{
+	if (strlen(init->home) > CONFIG_PATH_MAX)
+		return err_set(m, ERR_CONFIG, "the home directory's path is too long");
+	for (unsigned i = 0; i < init->peer_count; i++)
+		if (!strchr(init->peers[i], '='))
+			return err_set(m, ERR_CONFIG, "--peer %s is not NAME=HOST:PORT",
+				       init->peers[i]);
+	struct keyfile_info key;
+	int err = keyfile_info(init->key, &key, m);
+	if (err != ERR_NONE)
+		return err;
+	struct genesis g;
+	err = genesis_read(&g, init->genesis, m);
+	if (err != ERR_NONE)
+		return err;
+	unsigned self = 0;
+	while (self < g.n && !pubkey_equal(&g.validator[self].key, &key.pub))
+		self++;
+	if (self == g.n)
+		err = err_set(m, ERR_CONFIG, "%s is not the key of a validator in %s",
+			      init->key, init->genesis);
+	else
+		err = init_files(init, &g, g.validator[self].name, m);
+	genesis_free(&g);
+	return err;
+}

@@ -1,0 +1,240 @@
+/* The event loop: one thread owns replica, links and timers. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "node/node.h"
+
+#define MESSAGES_PER_TURN 512
+#define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
+#define SNAPSHOT_US	  50000
+#define STALL_LINE_US	  3000000
+
+enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
+
+static void fill_fds(const struct node *n, struct pollfd fds[FDS])
+{
+	fds[FD_STOP] = (struct pollfd){.fd = n->stop_fd, .events = POLLIN};
+	fds[FD_INBOX] = (struct pollfd){.fd = inbox_fd(n->inbox), .events = POLLIN};
+	fds[FD_SYNC] = (struct pollfd){.fd = syncer_fd(n->syncer), .events = POLLIN};
+	fds[FD_NET] = (struct pollfd){.fd = n->net ? net_fd(n->net) : -1, .events = POLLIN};
+}
+
+static bool input_waits(const struct node *n)
+{
+	struct pollfd fds[FDS];
+	fill_fds(n, fds);
+	return poll(fds, FDS, 0) > 0;
+}
+
+static void on_durable(struct node *n, uint64_t seq)
+{
+	if (seq <= n->sync_done)
+		return;
+	n->sync_done = seq;
+	if (!n->halted)
+		replica_durable(n->replica, node_clock_us(), seq);
+}
+
+static void sync_failed(struct node *n, int err)
+{
+	char why[160];
+	snprintf(why, sizeof why,
+		 "the disk does not keep what is written (%s): check space and disk, then "
+		 "restart",
+		 err_text(err));
+	node_halt(n, why);
+}
+
+/* A wake-up across threads costs more than most inputs; a sync blocks all of them. So: inline
+ * while nothing else waits, else the storage thread. */
+static void sync_what_was_written(struct node *n)
+{
+	while (n->sync_wanted > n->sync_asked && !n->halted) {
+		bool running = n->sync_asked > n->sync_done;
+		n->sync_asked = n->sync_wanted;
+		if (running || input_waits(n)) {
+			metric_add(&n->metrics.syncs_thread, 1);
+			syncer_request(n->syncer, n->sync_asked);
+			return;
+		}
+		metric_add(&n->metrics.syncs_inline, 1);
+		uint64_t begin = node_clock_us();
+		int err = store_sync(n->store);
+		histogram_add(&n->metrics.sync, node_clock_us() - begin);
+		if (err != ERR_NONE)
+			sync_failed(n, err);
+		else
+			on_durable(n, n->sync_asked);
+	}
+}
+
+static void take_sync(struct node *n)
+{
+	int err;
+	uint64_t done = syncer_done(n->syncer, &err);
+	if (err != ERR_NONE)
+		sync_failed(n, err);
+	on_durable(n, done);
+}
+
+static void take_message(struct node *n, const struct net_event *e)
+{
+	unsigned type = e->message.len ? e->message.ptr[0] : METRICS_TYPES - 1;
+	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
+	metric_add(&n->metrics.received_bytes, e->message.len);
+	if (!n->halted)
+		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
+				e->message);
+}
+
+/* True: there may be more. */
+static bool take_net(struct node *n)
+{
+	struct net_event e;
+	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+		if (!n->net || !net_next(n->net, &e))
+			return false;
+		const char *name = node_validator_name(n, n->validator_of[e.peer]);
+		switch (e.kind) {
+		case NET_EVENT_MESSAGE:
+			take_message(n, &e);
+			break;
+		case NET_EVENT_UP:
+			log_write(LOG_NET, LOG_INFO, "link to %s is up", name);
+			break;
+		case NET_EVENT_DOWN:
+			log_write(LOG_NET, LOG_INFO, "link to %s is down", name);
+			break;
+		}
+	}
+	return true;
+}
+
+static void take_requests(struct node *n)
+{
+	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
+	inbox_take(n->inbox, &list);
+	struct request *r;
+	while ((r = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, r, link);
+		answer_request(n, r, node_clock_us());
+	}
+}
+
+static void take_stopped_requests(struct node *n)
+{
+	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
+	inbox_take(n->inbox, &list);
+	struct request *r;
+	while ((r = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, r, link);
+		problem_set(&r->problem, 503, "stopping", "the node is shutting down", NULL,
+			    "use another node, or try again when it is back");
+		r->done(r);
+	}
+}
+
+static void say_stall(struct node *n, uint64_t now)
+{
+	if (n->snapshot.stall[0] == 0 || now - n->last_stall_line < STALL_LINE_US)
+		return;
+	n->last_stall_line = now;
+	log_write(LOG_CONSENSUS, LOG_WARN, "%s", n->snapshot.stall);
+}
+
+static void log_changes(struct node *n, const struct engine_status *s)
+{
+	const struct engine_status *was = &n->snapshot.status;
+	if (s->term == was->term && s->leader == was->leader && s->mode == was->mode)
+		return;
+	log_write(LOG_CONSENSUS, LOG_INFO, "term %llu, mode %s, leader %s, role %s, final %llu",
+		  (unsigned long long)s->term, mode_name(s->mode),
+		  node_validator_name(n, s->leader), engine_role_name(s->role),
+		  (unsigned long long)s->final.height);
+}
+
+void node_take_snapshot(struct node *n, uint64_t now)
+{
+	struct snapshot next = {.now = now, .halted = n->halted};
+	replica_status(n->replica, &next.status);
+	if (next.status.pool_count == 0)
+		n->final_since = now;
+	log_changes(n, &next.status);
+	memcpy(next.halted_why, n->halted_why, sizeof next.halted_why);
+	health_not_ready(n, &next.status, now, next.not_ready, sizeof next.not_ready);
+	health_stall(n, &next.status, now, next.stall, sizeof next.stall);
+	next.final_time_ms = n->final_time_ms;
+	next.peer_count = n->peer_count;
+	for (unsigned p = 0; p < n->peer_count; p++) {
+		next.peer_validator[p] = n->validator_of[p];
+		net_peer_stats(n->net, p, &next.peer[p]);
+	}
+	if (n->net)
+		net_stats(n->net, &next.net);
+	store_stats(n->store, &next.store);
+	next.waiting_requests = n->waiting_count;
+	pthread_mutex_lock(&n->snapshot_lock);
+	n->snapshot = next;
+	pthread_mutex_unlock(&n->snapshot_lock);
+	n->snapshot_due = now + SNAPSHOT_US;
+	say_stall(n, now);
+}
+
+void snapshot_copy(struct node *n, struct snapshot *out)
+{
+	pthread_mutex_lock(&n->snapshot_lock);
+	*out = n->snapshot;
+	pthread_mutex_unlock(&n->snapshot_lock);
+}
+
+/* True: stop was asked for. */
+static bool wait_for_input(struct node *n, bool more)
+{
+	uint64_t now = node_clock_us(), wake = now + IDLE_US;
+	if (!n->halted && replica_wake_at(n->replica) < wake)
+		wake = replica_wake_at(n->replica);
+	if (n->waiting_count > 0 && n->next_expiry_scan < wake)
+		wake = n->next_expiry_scan;
+	uint64_t left = more || wake <= now ? 0 : wake - now;
+	struct timespec timeout = {.tv_sec = (time_t)(left / 1000000),
+				   .tv_nsec = (long)(left % 1000000) * 1000};
+	struct pollfd fds[FDS];
+	fill_fds(n, fds);
+	int ready = ppoll(fds, FDS, &timeout, NULL);
+	invariant(ready >= 0 || errno == EINTR);
+	return ready > 0 && fds[FD_STOP].revents;
+}
+
+static bool turn(struct node *n)
+{
+	uint64_t begin = node_clock_us();
+	take_sync(n);
+	bool more = take_net(n);
+	take_requests(n);
+	uint64_t now = node_clock_us();
+	if (!n->halted && replica_wake_at(n->replica) <= now)
+		replica_tick(n->replica, now);
+	sync_what_was_written(n);
+	submit_flush(n, now);
+	submit_expire(n, now);
+	if (n->halted)
+		submit_stop(n);
+	now = node_clock_us();
+	if (now >= n->snapshot_due)
+		node_take_snapshot(n, now);
+	histogram_add(&n->metrics.turn, now - begin);
+	return more;
+}
+
+void node_run(struct node *n)
+{
+	bool more = false;
+	while (!wait_for_input(n, more))
+		more = turn(n);
+	inbox_close(n->inbox);
+	take_stopped_requests(n);
+	submit_stop(n);
+}

@@ -1,0 +1,343 @@
+/* ostrakond: the node. */
+#include <config.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "node/api.h"
+#include "node/home.h"
+
+enum exit_code { /* docs: what users type */
+		 EXIT_OK = 0,
+		 EXIT_REFUSED = 1,
+		 EXIT_USAGE = 2,
+		 EXIT_LOCKED = 7,
+		 EXIT_CONFIG = 78,
+		 EXIT_INTERRUPTED = 130,
+};
+
+#define PEERS_ON_COMMAND_LINE_MAX VALIDATORS_MAX
+#define PASSPHRASE_MAX		  1024
+
+struct options {
+	const char *home, *log_file, *log, *api_listen, *peers_listen, *passphrase_file;
+	const char *genesis, *key;
+	const char *peers[PEERS_ON_COMMAND_LINE_MAX];
+	unsigned peer_count;
+	bool help;
+};
+
+static const char usage[] =
+	"ostrakond: a node of an Ostrakon network\n"
+	"\n"
+	"  ostrakond run --home DIR          run the node until SIGTERM or SIGINT\n"
+	"  ostrakond init --home DIR --genesis FILE --key FILE\n"
+	"            [--peers-listen HOST:PORT] [--peer NAME=HOST:PORT]... [--api-listen "
+	"HOST:PORT]\n"
+	"                                    make a home directory (`ostrakon net init` makes "
+	"a\n"
+	"                                    whole network)\n"
+	"  ostrakond check-config --home DIR say whether `run` would accept the home "
+	"directory\n"
+	"  ostrakond version                 print the version\n"
+	"\n"
+	"options of run and check-config:\n"
+	"  --home DIR              home directory; or OSTRAKON_HOME\n"
+	"  --log LEVELS            such as info or info,consensus=debug; or OSTRAKON_LOG\n"
+	"  --log-file FILE         append the log to FILE instead of stderr\n"
+	"  --api-listen HOST:PORT  instead of [api] listen; or OSTRAKON_API_LISTEN\n"
+	"  --peers-listen HOST:PORT  instead of [peers] listen; or OSTRAKON_PEERS_LISTEN\n"
+	"  --passphrase-file FILE  first line opens an encrypted validator.key\n"
+	"\n"
+	"exit codes: 0 ended as asked; 1 failed; 2 usage; 7 the home directory or a port is "
+	"in\n"
+	"use; 78 bad configuration; 130 stopped by a second signal\n";
+
+static int stop_fd = -1;
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+	if (signals++ > 0)
+		_exit(EXIT_INTERRUPTED);
+	uint64_t one = 1;
+	int saved = errno;
+	ssize_t n = write(stop_fd, &one, sizeof one);
+	(void)n;
+	(void)number;
+	errno = saved;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	sigaction(SIGTERM, &a, NULL);
+	sigaction(SIGINT, &a, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int exit_code_of(int err)
+{
+	switch (err) {
+	case ERR_NONE:
+		return EXIT_OK;
+	case ERR_LOCKED:
+		return EXIT_LOCKED;
+	case ERR_CONFIG:
+	case ERR_SYNTAX:
+	case ERR_RANGE:
+	case ERR_LIMIT:
+	case ERR_NOT_FOUND:
+	case ERR_PERMISSION:
+	case ERR_PASSPHRASE:
+	case ERR_WRONG_CHAIN:
+	case ERR_VERSION:
+		return EXIT_CONFIG;
+	default:
+		return EXIT_REFUSED;
+	}
+}
+
+static int say(int err, const struct errmsg *m)
+{
+	if (err != ERR_NONE)
+		fprintf(stderr, "ostrakond: %s\n", m->text[0] ? m->text : err_text(err));
+	return exit_code_of(err);
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{"home", required_argument, NULL, 'h'},
+		{"log", required_argument, NULL, 'l'},
+		{"log-file", required_argument, NULL, 'f'},
+		{"api-listen", required_argument, NULL, 'a'},
+		{"peers-listen", required_argument, NULL, 'p'},
+		{"passphrase-file", required_argument, NULL, 'w'},
+		{"genesis", required_argument, NULL, 'g'},
+		{"key", required_argument, NULL, 'k'},
+		{"peer", required_argument, NULL, 'P'},
+		{"help", no_argument, NULL, 'H'},
+		{NULL, 0, NULL, 0},
+	};
+	opterr = 1;
+	int c, index;
+	while ((c = getopt_long(argc, argv, "", known, &index)) != -1) {
+		switch (c) {
+		case 'h':
+			o->home = optarg;
+			break;
+		case 'l':
+			o->log = optarg;
+			break;
+		case 'f':
+			o->log_file = optarg;
+			break;
+		case 'a':
+			o->api_listen = optarg;
+			break;
+		case 'p':
+			o->peers_listen = optarg;
+			break;
+		case 'w':
+			o->passphrase_file = optarg;
+			break;
+		case 'g':
+			o->genesis = optarg;
+			break;
+		case 'k':
+			o->key = optarg;
+			break;
+		case 'P':
+			if (o->peer_count == PEERS_ON_COMMAND_LINE_MAX)
+				return false;
+			o->peers[o->peer_count++] = optarg;
+			break;
+		case 'H':
+			o->help = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	if (!o->home)
+		o->home = getenv("OSTRAKON_HOME");
+	return optind == argc;
+}
+
+static int read_passphrase(char *out, const char *path, struct errmsg *m)
+{
+	FILE *f = fopen(path, "r");
+	bool ok = f && fgets(out, PASSPHRASE_MAX, f);
+	if (f)
+		fclose(f);
+	if (!ok)
+		return err_set(m, ERR_CONFIG, "%s: no passphrase can be read", path);
+	out[strcspn(out, "\r\n")] = 0;
+	return ERR_NONE;
+}
+
+/* Flag over environment over file: flags are put into the environment's place. */
+static int read_home(struct node *n, const struct options *o, struct errmsg *m)
+{
+	char passphrase[PASSPHRASE_MAX] = "";
+	int err = ERR_NONE;
+	if (o->passphrase_file)
+		err = read_passphrase(passphrase, o->passphrase_file, m);
+	if (err == ERR_NONE)
+		err = home_read(n, o->home, o->passphrase_file ? passphrase : NULL, m);
+	crypto_wipe(passphrase, sizeof passphrase);
+	if (err != ERR_NONE)
+		return err;
+	if (o->log)
+		setenv("OSTRAKON_LOG", o->log, 1);
+	if (o->api_listen)
+		setenv("OSTRAKON_API_LISTEN", o->api_listen, 1);
+	if (o->peers_listen)
+		setenv("OSTRAKON_PEERS_LISTEN", o->peers_listen, 1);
+	return node_config_environment(&n->config, &n->genesis, m);
+}
+
+static int open_log(const struct options *o, const struct node_config *c, struct errmsg *m)
+{
+	FILE *f = stderr;
+	if (o->log_file && !(f = fopen(o->log_file, "a")))
+		return err_set(m, ERR_CONFIG, "%s: %s", o->log_file, strerror(errno));
+	setvbuf(f, NULL, _IOLBF, 0);
+	log_init(f, strcmp(c->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+		 LOG_INFO);
+	return log_configure(c->log_level);
+}
+
+/* Connections, links and RocksDB's files want more than the usual 1024 descriptors. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_write(LOG_NODE, LOG_WARN, "the limit of open files stays low");
+}
+
+static int serve(struct node *n, struct home_lock *lock, struct errmsg *m)
+{
+	char url[300], id[HASH_HEX_SIZE];
+	int err = node_open(n, m);
+	if (err == ERR_NONE)
+		err = api_start(&n->api, n, url, m);
+	if (err == ERR_NONE)
+		err = home_write_url(lock, url, m);
+	if (err == ERR_NONE) {
+		log_write(LOG_NODE, LOG_INFO,
+			  "%s %s, chain %s, validator %u of %u, height %llu, API %s",
+			  n->config.name, PACKAGE_VERSION,
+			  hash_hex(id, &replica_ctx(n->replica)->id), n->self + 1, n->genesis.n,
+			  (unsigned long long)n->final_height, url);
+		node_run(n);
+		log_write(LOG_NODE, LOG_INFO, "stopping");
+	} else {
+		log_write(LOG_NODE, LOG_ERROR, "%s", m->text);
+	}
+	inbox_close(n->inbox);
+	api_stop(n->api);
+	node_close(n);
+	if (err == ERR_NONE)
+		log_write(LOG_NODE, LOG_INFO, "stopped");
+	return err;
+}
+
+static int command_run(const struct options *o)
+{
+	struct errmsg m = {.text = ""};
+	struct home_lock lock = {.fd = -1};
+	struct node *n = mem_zalloc(sizeof *n);
+	int err = read_home(n, o, &m);
+	if (err == ERR_NONE)
+		err = open_log(o, &n->config, &m);
+	if (err == ERR_NONE)
+		err = home_lock(&lock, o->home, &m);
+	if (err == ERR_NONE) {
+		raise_descriptor_limit();
+		n->stop_fd = stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		invariant(stop_fd >= 0);
+		catch_signals();
+		err = serve(n, &lock, &m);
+	} else {
+		crypto_wipe(&n->key, sizeof n->key);
+		genesis_free(&n->genesis);
+	}
+	home_unlock(&lock);
+	mem_free(n);
+	return say(err, &m);
+}
+
+static int command_check(const struct options *o)
+{
+	struct errmsg m = {.text = ""};
+	struct node *n = mem_zalloc(sizeof *n);
+	int err = read_home(n, o, &m);
+	if (err == ERR_NONE)
+		printf("%s: %s, validator %u of %u, peers on %s:%u, API on %s:%u\n", o->home,
+		       n->config.name, n->self + 1, n->genesis.n, n->config.listen.host,
+		       n->config.listen.port, n->config.api.host, n->config.api.port);
+	crypto_wipe(&n->key, sizeof n->key);
+	genesis_free(&n->genesis);
+	mem_free(n);
+	return say(err, &m);
+}
+
+static int command_init(const struct options *o)
+{
+	struct errmsg m = {.text = ""};
+	struct home_init init = {.home = o->home,
+				 .genesis = o->genesis,
+				 .key = o->key,
+				 .peers_listen = o->peers_listen,
+				 .api_listen = o->api_listen,
+				 .peer_count = o->peer_count,
+				 .peers = o->peers};
+	return say(home_init(&init, &m), &m);
+}
+
+static int wrong_usage(const char *why)
+{
+	fprintf(stderr, "ostrakond: %s\nTry `ostrakond --help`.\n", why);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {0};
+	const char *command = argc > 1 ? argv[1] : "";
+	if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) {
+		fputs(usage, stdout);
+		return EXIT_OK;
+	}
+	if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {
+		printf("ostrakond %s\n", PACKAGE_VERSION);
+		return EXIT_OK;
+	}
+	bool run = strcmp(command, "run") == 0, check = strcmp(command, "check-config") == 0;
+	bool init = strcmp(command, "init") == 0;
+	if (!run && !check && !init)
+		return wrong_usage(*command ? "no such command" : "a command is needed");
+	if (!parse(&o, argc - 1, argv + 1))
+		return wrong_usage("wrong options");
+	if (o.help) {
+		fputs(usage, stdout);
+		return EXIT_OK;
+	}
+	if (!o.home)
+		return wrong_usage("--home DIR (or OSTRAKON_HOME) is needed");
+	if (init && (!o.genesis || !o.key))
+		return wrong_usage("init needs --genesis FILE and --key FILE");
+	crypto_init();
+	return run ? command_run(&o) : check ? command_check(&o) : command_init(&o);
+}

@@ -1,0 +1,192 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/node.h"
+
+/* Upper bounds in microseconds; the last bucket has none. */
+static const uint64_t bounds[HISTOGRAM_BUCKETS - 1] = {
+	100,   250,    500,    1000,   2500,	5000,	 10000,	  25000,
+	50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+static const char *const bound_text[HISTOGRAM_BUCKETS] = {
+	"0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05",
+	"0.1",	  "0.25",    "0.5",    "1",	"2.5",	  "5",	   "10",   "+Inf"};
+static const char *const class_names[METRICS_CLASSES] = {"urgent", "consensus", "bulk"};
+
+void histogram_add(struct histogram *h, uint64_t us)
+{
+	unsigned b = 0;
+	while (b < HISTOGRAM_BUCKETS - 1 && us > bounds[b])
+		b++;
+	metric_add(&h->bucket[b], 1);
+	metric_add(&h->sum_us, us);
+}
+
+__attribute__((format(printf, 2, 3))) static void print(struct writer *w, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+	va_start(ap, fmt);
+	int len = vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	invariant(len >= 0 && (size_t)len < sizeof line);
+	writer_raw(w, line, (size_t)len);
+}
+
+static void head(struct writer *w, const char *name, const char *type, const char *help)
+{
+	print(w, "# HELP ostrakon_%s %s\n# TYPE ostrakon_%s %s\n", name, help, name, type);
+}
+
+static void gauge(struct writer *w, const char *name, const char *help, uint64_t v)
+{
+	head(w, name, "gauge", help);
+	print(w, "ostrakon_%s %llu\n", name, (unsigned long long)v);
+}
+
+static void counter(struct writer *w, const char *name, const char *help, uint64_t v)
+{
+	head(w, name, "counter", help);
+	print(w, "ostrakon_%s %llu\n", name, (unsigned long long)v);
+}
+
+static void histogram(struct writer *w, const char *name, const char *help, struct histogram *h)
+{
+	head(w, name, "histogram", help);
+	unsigned long long total = 0;
+	for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+		total += atomic_load_explicit(&h->bucket[b], memory_order_relaxed);
+		print(w, "ostrakon_%s_bucket{le=\"%s\"} %llu\n", name, bound_text[b], total);
+	}
+	print(w, "ostrakon_%s_sum %.6f\nostrakon_%s_count %llu\n", name,
+	      (double)atomic_load_explicit(&h->sum_us, memory_order_relaxed) / 1e6, name,
+	      total);
+}
+
+static void render_consensus(struct writer *w, const struct snapshot *s)
+{
+	const struct engine_status *e = &s->status;
+	gauge(w, "ready", "1 if /readyz says so", !s->not_ready[0]);
+	gauge(w, "halted", "1 if this replica has stopped", s->halted);
+	gauge(w, "term", "current term", e->term);
+	head(w, "mode", "gauge", "1 for the mode that the replica is in");
+	for (int m = MODE_FAST; m <= MODE_PBFT; m++)
+		print(w, "ostrakon_mode{mode=\"%s\"} %d\n", mode_name((enum mode)m),
+		      (int)e->mode == m);
+	head(w, "role", "gauge", "1 for the role that the replica has");
+	for (int r = ROLE_FOLLOWER; r <= ROLE_LEADER; r++)
+		print(w, "ostrakon_role{role=\"%s\"} %d\n",
+		      engine_role_name((enum engine_role)r), (int)e->role == r);
+	gauge(w, "height", "height of the newest block voted or adopted", e->tip.height);
+	gauge(w, "final_height", "height of the newest final block", e->final.height);
+	gauge(w, "final_time_ms", "time of the newest final block, Unix milliseconds",
+	      s->final_time_ms);
+	gauge(w, "checkpoint_height", "height of the newest stable checkpoint",
+	      e->stable.height);
+	gauge(w, "pool_transactions", "transactions waiting", e->pool_count);
+	gauge(w, "pool_bytes", "bytes of the transactions waiting", e->pool_bytes);
+	head(w, "engine_events_total", "counter", "what the consensus engine counted");
+	for (int c = 0; c < COUNTERS; c++)
+		print(w, "ostrakon_engine_events_total{event=\"%s\"} %llu\n",
+		      engine_counter_name((enum engine_counter)c),
+		      (unsigned long long)e->counters[c]);
+}
+
+static void render_messages(struct writer *w, struct metrics *m)
+{
+	head(w, "messages_sent_total", "counter",
+	     "messages handed to the links, by class and type");
+	for (int c = 0; c < METRICS_CLASSES; c++)
+		for (int t = 0; t < METRICS_TYPES; t++) {
+			unsigned long long v =
+				atomic_load_explicit(&m->sent[c][t], memory_order_relaxed);
+			if (v)
+				print(w,
+				      "ostrakon_messages_sent_total{class=\"%s\",type=\"%d\"} "
+				      "%llu\n",
+				      class_names[c], t, v);
+		}
+	head(w, "messages_sent_bytes_total", "counter", "their bytes");
+	for (int c = 0; c < METRICS_CLASSES; c++)
+		print(w, "ostrakon_messages_sent_bytes_total{class=\"%s\"} %llu\n",
+		      class_names[c],
+		      atomic_load_explicit(&m->sent_bytes[c], memory_order_relaxed));
+	head(w, "messages_dropped_total", "counter", "messages that found their queue full");
+	for (int c = 0; c < METRICS_CLASSES; c++)
+		print(w, "ostrakon_messages_dropped_total{class=\"%s\"} %llu\n", class_names[c],
+		      atomic_load_explicit(&m->send_failed[c], memory_order_relaxed));
+	head(w, "messages_received_total", "counter", "messages taken from the links, by type");
+	for (int t = 0; t < METRICS_TYPES; t++) {
+		unsigned long long v =
+			atomic_load_explicit(&m->received[t], memory_order_relaxed);
+		if (v)
+			print(w, "ostrakon_messages_received_total{type=\"%d\"} %llu\n", t, v);
+	}
+	counter(w, "messages_received_bytes_total", "their bytes",
+		atomic_load_explicit(&m->received_bytes, memory_order_relaxed));
+}
+
+static void render_peers(struct writer *w, const struct snapshot *s)
+{
+	head(w, "peer_connected", "gauge", "1 if the link is up");
+	for (unsigned p = 0; p < s->peer_count; p++)
+		print(w, "ostrakon_peer_connected{validator=\"%u\"} %d\n", s->peer_validator[p],
+		      s->peer[p].up);
+	head(w, "peer_rtt_seconds", "gauge", "round trip of the last keepalive");
+	for (unsigned p = 0; p < s->peer_count; p++)
+		print(w, "ostrakon_peer_rtt_seconds{validator=\"%u\"} %.6f\n",
+		      s->peer_validator[p], (double)s->peer[p].rtt_us / 1e6);
+	head(w, "peer_queued_bytes", "gauge", "bytes not yet acknowledged by the peer");
+	for (unsigned p = 0; p < s->peer_count; p++)
+		print(w, "ostrakon_peer_queued_bytes{validator=\"%u\"} %llu\n",
+		      s->peer_validator[p], (unsigned long long)s->peer[p].queued_bytes);
+	head(w, "peer_refused_frames_total", "counter", "malformed or forged frames");
+	for (unsigned p = 0; p < s->peer_count; p++)
+		print(w, "ostrakon_peer_refused_frames_total{validator=\"%u\"} %llu\n",
+		      s->peer_validator[p], (unsigned long long)s->peer[p].refused_frames);
+	counter(w, "handshakes_refused_total", "strangers, impostors, the slow",
+		s->net.handshakes_refused);
+}
+
+static void render_api(struct writer *w, struct metrics *m, const struct snapshot *s)
+{
+	head(w, "http_requests_total", "counter", "answers of the API by status");
+	for (int code = 100; code < 600; code++) {
+		unsigned long long v =
+			atomic_load_explicit(&m->http[code], memory_order_relaxed);
+		if (v)
+			print(w, "ostrakon_http_requests_total{status=\"%d\"} %llu\n", code, v);
+	}
+	const struct {
+		const char *outcome;
+		atomic_ullong *count;
+	} outcomes[] = {{"submitted", &m->submitted},
+			{"committed", &m->committed},
+			{"refused", &m->refused},
+			{"busy", &m->busy},
+			{"timed_out", &m->timed_out}};
+	head(w, "transactions_total", "counter", "transactions of this node's clients");
+	for (size_t i = 0; i < MEM_COUNT(outcomes); i++)
+		print(w, "ostrakon_transactions_total{outcome=\"%s\"} %llu\n",
+		      outcomes[i].outcome,
+		      atomic_load_explicit(outcomes[i].count, memory_order_relaxed));
+	gauge(w, "requests_waiting", "requests that wait for finality", s->waiting_requests);
+}
+
+void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s)
+{
+	render_consensus(w, s);
+	render_messages(w, m);
+	render_peers(w, s);
+	render_api(w, m, s);
+	histogram(w, "commit_seconds", "from submission here to finality here", &m->commit);
+	histogram(w, "sync_seconds", "making writes durable", &m->sync);
+	histogram(w, "loop_turn_seconds", "one turn of the event loop", &m->turn);
+	head(w, "syncs_total", "counter", "syncs by where they ran");
+	print(w, "ostrakon_syncs_total{where=\"loop\"} %llu\n",
+	      atomic_load_explicit(&m->syncs_inline, memory_order_relaxed));
+	print(w, "ostrakon_syncs_total{where=\"thread\"} %llu\n",
+	      atomic_load_explicit(&m->syncs_thread, memory_order_relaxed));
+	counter(w, "store_writes_total", "batches written to the store", s->store.writes);
+	counter(w, "store_written_bytes_total", "their bytes", s->store.bytes_written);
+}

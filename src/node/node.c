@@ -1,0 +1,212 @@
+/* Opening and closing of a node, and what its replica sees of the world. */
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "node/node.h"
+
+uint64_t node_clock_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t node_wall_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+const char *node_validator_name(const struct node *n, unsigned validator)
+{
+	return validator < n->genesis.n ? n->genesis.validator[validator].name : "nobody";
+}
+
+void node_halt(struct node *n, const char *why)
+{
+	if (n->halted)
+		return;
+	n->halted = true;
+	snprintf(n->halted_why, sizeof n->halted_why, "%s", why);
+	log_write(LOG_NODE, LOG_ERROR, "halted: %s; reads are still answered", why);
+}
+
+static void host_send(void *ctx, const struct message *m)
+{
+	struct node *n = ctx;
+	unsigned type = m->type < METRICS_TYPES ? m->type : METRICS_TYPES - 1;
+	for (uint64_t to = m->to; to; to &= to - 1) {
+		unsigned v = (unsigned)__builtin_ctzll(to);
+		invariant(v < n->genesis.n && v != n->self);
+		int err = net_send(n->net, (unsigned)n->peer_of[v], (enum net_class)m->class,
+				   m->bytes);
+		if (err != ERR_NONE) {
+			metric_add(&n->metrics.send_failed[m->class], 1);
+			log_limited(LOG_NET, LOG_DEBUG, "message to %s dropped: %s",
+				    node_validator_name(n, v), err_text(err));
+			continue;
+		}
+		metric_add(&n->metrics.sent[m->class][type], 1);
+		metric_add(&n->metrics.sent_bytes[m->class], m->bytes.len);
+	}
+}
+
+/* One sync at the end of the turn serves all that was written in it. */
+static bool host_sync(void *ctx, uint64_t seq)
+{
+	struct node *n = ctx;
+	invariant(seq > n->sync_wanted);
+	n->sync_wanted = seq;
+	return false;
+}
+
+static void host_final(void *ctx, struct block *b, const struct cert *cert)
+{
+	struct node *n = ctx;
+	uint64_t now = node_clock_us();
+	n->final_height = b->sh.h.height;
+	n->final_time_ms = b->sh.h.time_ms;
+	n->final_since = now;
+	submit_final(n, b, cert, now);
+}
+
+static void host_rejected(void *ctx, const struct hash *id, int err)
+{
+	submit_rejected(ctx, id, err);
+}
+
+static void host_halted(void *ctx, const char *why)
+{
+	node_halt(ctx, why);
+}
+
+static uint64_t host_wall_ms(void *ctx)
+{
+	(void)ctx;
+	return node_wall_ms();
+}
+
+static int open_net(struct node *n, struct errmsg *m)
+{
+	struct net_peer_config peers[NET_PEERS_MAX];
+	for (unsigned v = 0; v < n->genesis.n; v++) {
+		n->peer_of[v] = -1;
+		if (v == n->self)
+			continue;
+		n->validator_of[n->peer_count] = v;
+		n->peer_of[v] = (int)n->peer_count;
+		peers[n->peer_count++] = (struct net_peer_config){
+			.key = n->genesis.validator[v].key,
+			.host = n->config.peer[v].host,
+			.port = n->config.peer[v].port,
+			.dial = n->self < v,
+		};
+	}
+	if (n->peer_count == 0)
+		return ERR_NONE; /* alone: no port that nobody will use */
+	struct chain_ctx ctx;
+	genesis_ctx(&ctx, &n->genesis);
+	struct net_config config = {
+		.identity = &n->key,
+		.chain = ctx.id,
+		.listen_host = n->config.listen.host,
+		.listen_port = n->config.listen.port,
+		.peer_count = n->peer_count,
+		.peers = peers,
+	};
+	return net_open(&n->net, &config, m);
+}
+
+static int open_replica(struct node *n, struct errmsg *m)
+{
+	uint64_t seed;
+	crypto_random(&seed, sizeof seed);
+	struct replica_config config = {
+		.genesis = &n->genesis,
+		.store = n->store,
+		.self = n->self,
+		.key = n->key,
+		.timing = {.heartbeat = 1000ull * n->config.heartbeat_ms,
+			   .timeout_min = 1000ull * n->config.timeout_min_ms,
+			   .timeout_max = 1000ull * n->config.timeout_max_ms,
+			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
+		.pipeline = n->config.pipeline,
+		.seed = seed,
+		.now = node_clock_us(),
+		.verify_txs = true,
+		.host = {.ctx = n,
+			 .send = host_send,
+			 .sync = host_sync,
+			 .final = host_final,
+			 .rejected = host_rejected,
+			 .halted = host_halted,
+			 .wall_ms = host_wall_ms},
+	};
+	int err = replica_open(&n->replica, &config, m);
+	crypto_wipe(&config.key, sizeof config.key);
+	return err;
+}
+
+static void read_final(struct node *n)
+{
+	n->final_height = ledger_height(replica_ledger(n->replica));
+	n->final_time_ms = n->genesis.time_ms;
+	struct block *b;
+	if (replica_block(n->replica, n->final_height, &b) == ERR_NONE) {
+		n->final_time_ms = b->sh.h.time_ms;
+		block_drop(b);
+	}
+}
+
+int node_open(struct node *n, struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	uint64_t seed;
+	crypto_random(&seed, sizeof seed);
+	map_init(&n->waiters, seed);
+	TAILQ_INIT(&n->waiting);
+	pthread_mutex_init(&n->snapshot_lock, NULL);
+	n->started = n->final_since = node_clock_us();
+	n->inbox = inbox_new();
+	snprintf(path, sizeof path, "%s/data", n->config.home);
+	struct store_options options = {.create = true};
+	int err = store_open_rocksdb(&n->store, path, &options, m);
+	if (err != ERR_NONE)
+		return err;
+	n->syncer = syncer_start(n->store, &n->metrics.sync);
+	err = open_net(n, m);
+	if (err != ERR_NONE)
+		return err;
+	err = open_replica(n, m);
+	if (err != ERR_NONE)
+		return err;
+	read_final(n);
+	node_take_snapshot(n, node_clock_us());
+	return ERR_NONE;
+}
+
+void node_close(struct node *n)
+{
+	if (n->net)
+		net_close(n->net);
+	syncer_stop(n->syncer); /* before the store that it uses */
+	if (n->replica)
+		replica_close(n->replica);
+	for (uint32_t i = 0; i < n->batch_count; i++)
+		block_drop(n->batch[i]);
+	n->batch_count = 0;
+	if (n->store) {
+		int err = store_sync(n->store);
+		if (err != ERR_NONE)
+			log_write(LOG_NODE, LOG_ERROR, "last sync failed: %s", err_text(err));
+		store_close(n->store);
+	}
+	inbox_free(n->inbox);
+	map_free(&n->waiters);
+	pthread_mutex_destroy(&n->snapshot_lock);
+	genesis_free(&n->genesis);
+	crypto_wipe(&n->key, sizeof n->key);
+}

@@ -1,0 +1,104 @@
+/* One running node: what the loop thread owns, and what it shows to the API threads. */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "net/net.h"
+#include "node/config.h"
+#include "node/metrics.h"
+#include "node/request.h"
+#include "node/syncer.h"
+#include "replica/replica.h"
+
+/* What API threads read without asking the loop; copied whole under a lock. */
+struct snapshot {
+	uint64_t now; /* when it was taken; the loop's sign of life */
+	struct engine_status status;
+	bool halted;
+	char halted_why[256];
+	char not_ready[256]; /* empty: ready */
+	char stall[256];     /* empty: nothing waits in vain */
+	uint64_t final_time_ms;
+	unsigned peer_count;
+	unsigned peer_validator[NET_PEERS_MAX];
+	struct net_peer_stats peer[NET_PEERS_MAX];
+	struct net_stats net;
+	struct store_stats store;
+	uint64_t waiting_requests;
+};
+
+struct node {
+	struct node_config config;
+	struct genesis genesis;
+	struct keypair key;
+	unsigned self;
+	uint64_t started; /* microseconds */
+	struct store *store;
+	struct replica *replica;
+	struct net *net;
+	struct inbox *inbox;
+	struct syncer *syncer;
+	struct api *api;
+	struct metrics metrics;
+	int stop_fd; /* eventfd, written by the signal handler */
+	unsigned peer_count;
+	unsigned validator_of[NET_PEERS_MAX]; /* peer -> validator */
+	int peer_of[VALIDATORS_MAX];	      /* validator -> peer, -1 for self */
+	/* Syncs: the engine's newest wish, what the thread was told, what is durable. */
+	uint64_t sync_wanted, sync_asked, sync_done;
+	/* waiting for finality (submit.c) */
+	struct map waiters; /* transaction id -> chain of outcomes */
+	struct request_list waiting;
+	uint32_t waiting_count;
+	uint64_t next_expiry_scan;
+	/* final blocks whose certificate's own block is still to come */
+	struct block *batch[CERTIFIED_HEADERS_MAX];
+	uint32_t batch_count;
+	struct cert batch_cert;
+	/* newest final block */
+	uint64_t final_height, final_time_ms;
+	uint64_t final_since; /* when final_height or an empty pool was last seen to change */
+	uint64_t last_stall_line;
+	bool halted;
+	char halted_why[256];
+	uint64_t snapshot_due;
+	pthread_mutex_t snapshot_lock;
+	struct snapshot snapshot;
+};
+
+uint64_t node_clock_us(void); /* monotonic */
+uint64_t node_wall_ms(void);
+
+/* node.c: opens store, replica and links. name of the code in m. */
+int node_open(struct node *n, struct errmsg *m);
+void node_close(struct node *n);
+const char *node_validator_name(const struct node *n, unsigned validator);
+/* Stops taking part: votes and proposes nothing more, but still answers reads. */
+void node_halt(struct node *n, const char *why);
+
+/* loop.c: runs until stop_fd is written. */
+void node_run(struct node *n);
+void node_take_snapshot(struct node *n, uint64_t now);
+void snapshot_copy(struct node *n, struct snapshot *out);
+
+/* submit.c: the loop thread's side of submissions. */
+void submit_request(struct node *n, struct request *r, uint64_t now);
+void submit_final(struct node *n, struct block *b, const struct cert *cert, uint64_t now);
+void submit_flush(struct node *n, uint64_t now); /* at the end of a turn */
+void submit_rejected(struct node *n, const struct hash *id, int err);
+void submit_expire(struct node *n, uint64_t now);
+void submit_stop(struct node *n); /* everybody who waits is told what is known */
+
+/* answer.c: reads. */
+void answer_request(struct node *n, struct request *r, uint64_t now);
+
+/* health.c: why this node is not ready, why nothing commits. Empty: it is, it does. */
+void health_not_ready(const struct node *n, const struct engine_status *s, uint64_t now,
+		      char *out, size_t size);
+void health_stall(const struct node *n, const struct engine_status *s, uint64_t now, char *out,
+		  size_t size);
+
+#endif

@@ -1,0 +1,21 @@
+/* Answers as JSON text. API threads; reads the request and what never changes. */
+#ifndef NODE_RENDER_H
+#define NODE_RENDER_H
+
+#include "node/request.h"
+
+struct render { /* immutable while the API runs */
+	const struct genesis *genesis;
+	const struct chain_ctx *ctx;
+	unsigned self;
+};
+
+/* The answer to r, which has no problem: text (mem_free) and status. For a submission the
+ * status says what docs/api.md has for its outcomes, and *is_problem that it is a problem. */
+char *render_answer(const struct render *c, struct request *r, bool one, unsigned *status,
+		    bool *is_problem);
+/* r has a problem. */
+char *render_problem(const struct render *c, struct request *r);
+struct json *render_validators(const struct render *c, unsigned leader);
+
+#endif

@@ -1,0 +1,226 @@
+/* Submissions and those who wait for them. Loop thread only. Every outcome gets exactly one
+ * end: committed by submit_final(), refused by submit_rejected(), pending by submit_expire().
+ */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/node.h"
+
+#define EXPIRY_SCAN_US 20000
+
+static void register_waiter(struct node *n, struct outcome *o)
+{
+	o->next = map_get(&n->waiters, o->id.b);
+	map_put(&n->waiters, o->id.b, o);
+	o->status = OUTCOME_WAITING;
+	o->request->waiting++;
+}
+
+static void unregister_waiter(struct node *n, struct outcome *o)
+{
+	struct outcome *head = map_get(&n->waiters, o->id.b);
+	if (head == o && !o->next) {
+		map_remove(&n->waiters, o->id.b);
+	} else if (head == o) {
+		map_put(&n->waiters, o->id.b, o->next);
+	} else {
+		while (head->next != o)
+			head = head->next;
+		head->next = o->next;
+	}
+	o->next = NULL;
+}
+
+static void finish(struct node *n, struct request *r)
+{
+	if (r->listed) {
+		TAILQ_REMOVE(&n->waiting, r, link);
+		r->listed = false;
+		n->waiting_count--;
+	}
+	r->done(r);
+}
+
+/* o's status is set and it is off the map. */
+static void settle(struct node *n, struct outcome *o)
+{
+	invariant(o->status != OUTCOME_WAITING && o->request->waiting > 0);
+	if (--o->request->waiting == 0)
+		finish(n, o->request);
+}
+
+static bool commit_from_disk(struct node *n, struct outcome *o)
+{
+	o->doc = mem_zalloc(sizeof *o->doc);
+	proof_document_init(o->doc);
+	o->err = replica_prove_tx(n->replica, &o->id, o->doc);
+	if (o->err == ERR_NONE) {
+		o->status = OUTCOME_COMMITTED;
+		return true;
+	}
+	proof_document_free(o->doc);
+	mem_free(o->doc);
+	o->doc = NULL;
+	return false;
+}
+
+static void refuse(struct node *n, struct outcome *o, int err)
+{
+	o->err = err;
+	if (err == ERR_BUSY) {
+		o->status = OUTCOME_BUSY;
+		metric_add(&n->metrics.busy, 1);
+		snprintf(o->detail, sizeof o->detail, "this node's transaction pool is full");
+	} else {
+		o->status = OUTCOME_REFUSED;
+		metric_add(&n->metrics.refused, 1);
+	}
+}
+
+static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t now)
+{
+	/* The waiter is there first: alone in the network, the replica makes the transaction
+	 * final before replica_submit() returns. */
+	o->since = now;
+	register_waiter(n, o);
+	struct hash id;
+	int err = replica_submit(n->replica, now, o->bytes, true, &id);
+	metric_add(&n->metrics.submitted, 1);
+	if (err == ERR_NONE && (wait || o->status != OUTCOME_WAITING))
+		return;
+	if (o->status == OUTCOME_WAITING) {
+		unregister_waiter(n, o);
+		if (err == ERR_NONE)
+			o->status = OUTCOME_ACCEPTED;
+		else if (err != ERR_EXISTS || !commit_from_disk(n, o))
+			refuse(n, o, err == ERR_EXISTS ? o->err : err);
+		settle(n, o);
+	}
+}
+
+void submit_request(struct node *n, struct request *r, uint64_t now)
+{
+	if (n->halted) {
+		problem_set(&r->problem, 503, "halted", "this replica has stopped",
+			    n->halted_why, "use another node; this one's log says what to do");
+		r->problem.retry_after = 0;
+		r->done(r);
+		return;
+	}
+	r->waiting = 1; /* ours, so that r cannot end while it is walked */
+	for (uint32_t i = 0; i < r->outcome_count; i++)
+		if (r->outcomes[i].status == OUTCOME_NEW)
+			submit_one(n, &r->outcomes[i], r->wait_committed, now);
+	if (--r->waiting == 0) {
+		r->done(r);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&n->waiting, r, link);
+	r->listed = true;
+	n->waiting_count++;
+}
+
+/* All that wait for transaction `index` of the block, with a finality or, without, from disk.
+ */
+static void commit_waiters(struct node *n, const struct block *b, uint32_t index,
+			   struct finality *f, uint32_t block, uint64_t now)
+{
+	struct outcome *next, *o = map_remove(&n->waiters, b->tx[index].id.b);
+	for (; o; o = next) {
+		next = o->next;
+		o->next = NULL;
+		if (f) {
+			o->status = OUTCOME_COMMITTED;
+			o->finality = finality_hold(f);
+			o->block = block;
+			o->index = index;
+		} else if (!commit_from_disk(n, o)) {
+			refuse(n, o, o->err);
+		}
+		metric_add(&n->metrics.committed, 1);
+		histogram_add(&n->metrics.commit, now - o->since);
+		settle(n, o);
+	}
+}
+
+static void close_batch(struct node *n, bool certified, uint64_t now)
+{
+	struct finality *f = NULL;
+	if (certified && map_len(&n->waiters) > 0)
+		f = finality_new(n->batch, n->batch_count, &n->batch_cert);
+	for (uint32_t i = 0; i < n->batch_count; i++) {
+		struct block *b = n->batch[i];
+		for (uint32_t t = 0; t < b->tx_count && map_len(&n->waiters) > 0; t++)
+			commit_waiters(n, b, t, f, i, now);
+		block_drop(b);
+	}
+	n->batch_count = 0;
+	finality_drop(f);
+}
+
+void submit_final(struct node *n, struct block *b, const struct cert *cert, uint64_t now)
+{
+	if (n->batch_count > 0 && (n->batch_count == CERTIFIED_HEADERS_MAX ||
+				   !block_ref_equal(&cert->ref, &n->batch_cert.ref)))
+		close_batch(n, false, now);
+	n->batch[n->batch_count++] = block_hold(b);
+	n->batch_cert = *cert;
+	if (hash_equal(&cert->ref.hash, &b->hash))
+		close_batch(n, true, now);
+}
+
+void submit_flush(struct node *n, uint64_t now)
+{
+	if (n->batch_count > 0)
+		close_batch(n, false, now);
+}
+
+void submit_rejected(struct node *n, const struct hash *id, int err)
+{
+	struct outcome *next, *o = map_remove(&n->waiters, id->b);
+	for (; o; o = next) {
+		next = o->next;
+		o->next = NULL;
+		/* Dropped from the pool because it is final is not refused. */
+		if (!commit_from_disk(n, o))
+			refuse(n, o, err);
+		settle(n, o);
+	}
+}
+
+static void give_up(struct node *n, struct request *r)
+{
+	r->waiting++; /* settle() must not end it while it is walked */
+	for (uint32_t i = 0; i < r->outcome_count; i++) {
+		struct outcome *o = &r->outcomes[i];
+		if (o->status != OUTCOME_WAITING)
+			continue;
+		unregister_waiter(n, o);
+		o->status = OUTCOME_PENDING;
+		metric_add(&n->metrics.timed_out, 1);
+		settle(n, o);
+	}
+	invariant(r->waiting == 1);
+	r->waiting = 0;
+	finish(n, r);
+}
+
+void submit_expire(struct node *n, uint64_t now)
+{
+	if (now < n->next_expiry_scan)
+		return;
+	n->next_expiry_scan = now + EXPIRY_SCAN_US;
+	struct request *r, *next;
+	for (r = TAILQ_FIRST(&n->waiting); r; r = next) {
+		next = TAILQ_NEXT(r, link);
+		if (r->deadline <= now)
+			give_up(n, r);
+	}
+}
+
+void submit_stop(struct node *n)
+{
+	while (!TAILQ_EMPTY(&n->waiting))
+		give_up(n, TAILQ_FIRST(&n->waiting));
+	invariant(map_len(&n->waiters) == 0);
+}

@@ -1,0 +1,57 @@
+/* What the files of this folder share. */
+#ifndef REPLICA_PRIVATE_H
+#define REPLICA_PRIVATE_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "replica/replica.h"
+
+#define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
+
+struct replica {
+	struct replica_config config;
+	struct chain_ctx ctx;
+	struct block *genesis_block;
+	struct store *store;
+	struct ledger *ledger;
+	struct driver *driver;
+	struct store_batch *batch;
+	struct writer scratch;
+	uint64_t now;
+	bool halted;
+	struct map pending; /* ids of transactions that wait here; value: itself */
+
+	/* blocks stored above the final height: competing ones are deleted at finality */
+	struct block_ref *unfinal;
+	uint32_t unfinal_count, unfinal_cap;
+
+	struct ledger_candidate *candidates; /* block_txs_max */
+	struct hash *refused;
+	int *refused_err;
+};
+
+/* records.c: keys and values of the store, see docs/wire-format.md */
+struct record_key {
+	uint8_t bytes[1 + 8 + HASH_SIZE];
+	size_t len;
+};
+struct slice key_block(struct record_key *k, uint64_t height, const struct hash *hash);
+struct slice key_final(struct record_key *k, uint64_t height);
+struct slice key_cert(struct record_key *k, uint64_t height);
+struct slice key_tc(struct record_key *k, uint64_t term);
+void records_put_write(struct replica *r, const struct write *w);
+int records_block(struct replica *r, uint64_t height, const struct hash *hash,
+		  struct block **out);
+int records_cert(struct replica *r, uint64_t height, struct cert *out);
+int records_tc(struct replica *r, uint64_t term, struct term_cert *out); /* free it */
+/* The lowest stored certificate at or above height. */
+int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
+void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
+void records_read(struct replica *r, const struct work *w); /* WORK_READ */
+
+/* recover.c */
+int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
+void replica_halt(struct replica *r, const char *why);
+extern const struct driver_host replica_driver_host; /* replica.c */
+
+#endif

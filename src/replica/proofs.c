@@ -1,0 +1,99 @@
+/* What a replica shows of its final chain: blocks, certified headers, proof documents. */
+#include "replica/private.h"
+
+int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out)
+{
+	*out = (struct certified_header){0};
+	uint64_t top = height;
+	if (height > 0) {
+		int err = records_cert_from(r, height, &out->cert);
+		if (err)
+			return err;
+		top = out->cert.ref.height;
+	}
+	if (top - height >= CERTIFIED_HEADERS_MAX)
+		return ERR_LIMIT;
+	out->headers = mem_array(top - height + 1, sizeof *out->headers);
+	for (uint64_t h = height; h <= top; h++) {
+		struct block *b;
+		int err = replica_block(r, h, &b);
+		if (err) {
+			certified_header_free(out);
+			return err;
+		}
+		out->headers[out->count++] = b->sh;
+		block_drop(b);
+	}
+	return ERR_NONE;
+}
+
+static struct slice slice_dup(struct slice s)
+{
+	return slice_of(mem_dup(s.ptr, s.len), s.len);
+}
+
+int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
+			struct proof_document *out)
+{
+	proof_document_init(out);
+	out->kind = PROOF_STATE;
+	if (height == UINT64_MAX)
+		height = ledger_height(r->ledger);
+	struct writer value = {0}, proof = {0};
+	int err = ledger_get(r->ledger, state_key, height, &value, &proof);
+	if (!err || err == ERR_NOT_FOUND) {
+		out->present = !err;
+		err = replica_certified_header(r, height, &out->ch);
+	}
+	if (!err) {
+		out->state_key = slice_dup(state_key);
+		if (out->present)
+			out->value = slice_dup(writer_slice(&value));
+		out->proof = slice_dup(writer_slice(&proof));
+	}
+	writer_free(&value);
+	writer_free(&proof);
+	if (err)
+		proof_document_free(out);
+	return err;
+}
+
+int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out)
+{
+	proof_document_init(out);
+	out->kind = PROOF_TX;
+	uint64_t height;
+	uint32_t index;
+	struct block *b;
+	int err = ledger_find_tx(r->ledger, id, &height, &index);
+	if (!err)
+		err = replica_block(r, height, &b);
+	if (err)
+		return err;
+	if (index >= b->tx_count)
+		err = ERR_CORRUPT;
+	if (!err)
+		err = replica_certified_header(r, height, &out->ch);
+	if (!err) {
+		struct hash *leaves = mem_array(b->tx_count, sizeof *leaves);
+		block_leaves(leaves, b);
+		merkle_prove(&out->path, leaves, b->tx_count, index);
+		mem_free(leaves);
+		out->result = b->tx[index].result;
+		out->tx = slice_dup(block_tx_bytes(b, index));
+	}
+	block_drop(b);
+	if (err)
+		proof_document_free(out);
+	return err;
+}
+
+void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice bytes),
+			   void *ctx)
+{
+	struct slice key, value, none = {0};
+	struct store_iter *it = store_iter_new(r->store, STORE_EVIDENCE, none, none, false);
+	while (store_iter_next(it, &key, &value))
+		fn(ctx, value);
+	store_iter_free(it);
+}

@@ -1,0 +1,199 @@
+/* From a store, whatever a kill -9 left of it, to a running replica. */
+#include "replica/private.h"
+
+struct recovered {
+	struct engine_recovery engine;
+	struct writer votes[4];
+	struct cert final_cert;
+	bool has_final_cert;
+};
+
+/* The newest final certificate on disk. ERR_NOT_FOUND: none yet. */
+static int newest_cert(struct replica *r, struct cert *out)
+{
+	struct slice key, value;
+	uint8_t from = 'c', to = 'c' + 1;
+	struct store_iter *it = store_iter_new(r->store, STORE_CERTS, slice_of(&from, 1),
+					       slice_of(&to, 1), true);
+	int err = ERR_NOT_FOUND;
+	if (store_iter_next(it, &key, &value)) {
+		struct reader rd;
+		reader_init(&rd, value);
+		cert_decode(&rd, out);
+		err = reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
+	} else if (store_iter_error(it)) {
+		err = store_iter_error(it);
+	}
+	store_iter_free(it);
+	return err;
+}
+
+/* Executes and finalises, in memory and store, one block that is final by its certificate. */
+static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
+{
+	int err = ledger_execute(r->ledger, b, false);
+	if (err)
+		return err_set(m, err,
+			       "block %llu is final by its certificate, but replaying it on the "
+			       "state on disk gives: %s. The data directory is damaged or was "
+			       "changed; restore it from a backup or a peer",
+			       (unsigned long long)b->sh.h.height, err_text(err));
+	store_batch_clear(r->batch);
+	ledger_finalize(r->ledger, b, r->batch);
+	records_settle(r, b);
+	return store_write(r->store, r->batch, false);
+}
+
+/* Brings the ledger from its applied height up to the block of cert. */
+static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
+{
+	uint64_t applied = ledger_height(r->ledger);
+	if (cert->ref.height <= applied)
+		return ERR_NONE;
+	uint64_t count = cert->ref.height - applied;
+	struct block **chain = mem_array(count, sizeof *chain);
+	struct hash want = cert->ref.hash;
+	int err = ERR_NONE;
+	for (uint64_t i = count; i-- > 0 && !err;) {
+		err = records_block(r, applied + 1 + i, &want, &chain[i]);
+		if (err)
+			err_set(m, err,
+				"block %llu is final, but reading it gives: %s. Restore the data "
+				"directory from a backup or a peer",
+				(unsigned long long)(applied + 1 + i), err_text(err));
+		else
+			want = chain[i]->sh.h.prev;
+	}
+	if (!err && !hash_equal(&want, ledger_hash(r->ledger)))
+		err = err_set(m, ERR_CORRUPT,
+			      "the final blocks on disk do not extend the state at height %llu",
+			      (unsigned long long)applied);
+	for (uint64_t i = 0; i < count && !err; i++)
+		err = replay_block(r, chain[i], m);
+	for (uint64_t i = 0; i < count; i++)
+		block_drop(chain[i]);
+	mem_free(chain);
+	return err;
+}
+
+static void load_headers(struct replica *r, struct engine_recovery *rec)
+{
+	uint64_t final = rec->final->sh.h.height;
+	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
+	/* two checkpoint intervals reach back to the newest stable one in all but long outages */
+	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval + 2;
+	if (count > usual)
+		count = usual;
+	rec->headers = mem_array(count, sizeof *rec->headers);
+	uint64_t at = count;
+	for (uint64_t i = 0; i < count; i++) {
+		struct block *b;
+		if (replica_block(r, final - i, &b))
+			break;
+		rec->headers[--at] = b->sh;
+		block_drop(b);
+	}
+	rec->header_count = (uint32_t)(count - at);
+	memmove(rec->headers, rec->headers + at, rec->header_count * sizeof *rec->headers);
+}
+
+static void load_unfinal(struct replica *r, struct engine_recovery *rec)
+{
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 'b' + 1;
+	struct hash low = {0};
+	rec->blocks = mem_array(UNFINAL_BLOCKS_MAX, sizeof(struct block *));
+	struct store_iter *it = store_iter_new(
+		r->store, STORE_BLOCKS, key_block(&k, rec->final->sh.h.height + 1, &low),
+		slice_of(&end, 1), false);
+	while (rec->block_count < UNFINAL_BLOCKS_MAX && store_iter_next(it, &key, &value)) {
+		struct reader rd;
+		reader_init(&rd, value);
+		struct block *b;
+		if (block_decode(&rd, &b))
+			continue; /* the engine says what it misses */
+		rec->blocks[rec->block_count++] = b;
+	}
+	store_iter_free(it);
+}
+
+static int load_votes(struct replica *r, struct recovered *rec)
+{
+	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++) {
+		uint8_t key = (uint8_t)slot;
+		int err = store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
+		if (err == ERR_NOT_FOUND)
+			continue;
+		if (err)
+			return err;
+		rec->engine.votes[slot] = writer_slice(&rec->votes[slot]);
+	}
+	return ERR_NONE;
+}
+
+static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m)
+{
+	int err = newest_cert(r, &rec->final_cert);
+	if (err && err != ERR_NOT_FOUND)
+		return err_set(m, err, "reading the newest certificate: %s", err_text(err));
+	rec->has_final_cert = err == ERR_NONE;
+	if (rec->has_final_cert) {
+		err = replay(r, &rec->final_cert, m);
+		if (err)
+			return err;
+		rec->engine.final_cert = &rec->final_cert;
+	}
+	err = replica_block(r, ledger_height(r->ledger), &rec->engine.final);
+	return err ? err_set(m, err, "reading the newest final block: %s", err_text(err))
+		   : ERR_NONE;
+}
+
+static void recovered_free(struct recovered *rec)
+{
+	for (uint32_t i = 0; i < rec->engine.block_count; i++)
+		block_drop(rec->engine.blocks[i]);
+	mem_free(rec->engine.blocks);
+	mem_free(rec->engine.headers);
+	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++)
+		writer_free(&rec->votes[slot]);
+	block_drop(rec->engine.final);
+	mem_free(rec);
+}
+
+int replica_recover(struct replica *r, struct errmsg *m)
+{
+	struct recovered *rec = mem_zalloc(sizeof *rec);
+	struct engine *engine = NULL;
+	int err = load_final(r, rec, m);
+	if (!err) {
+		load_headers(r, &rec->engine);
+		load_unfinal(r, &rec->engine);
+		for (uint32_t i = 0; i < rec->engine.block_count; i++) {
+			struct write w = {.kind = WRITE_BLOCK, .block = rec->engine.blocks[i]};
+			store_batch_clear(r->batch);
+			records_put_write(r, &w); /* only to note it; nothing is written */
+		}
+		store_batch_clear(r->batch);
+		err = load_votes(r, rec);
+	}
+	if (!err) {
+		struct engine_config config = {.ctx = &r->ctx,
+					       .genesis = r->config.genesis,
+					       .genesis_block = r->genesis_block,
+					       .self = r->config.self,
+					       .key = r->config.key,
+					       .timing = r->config.timing,
+					       .pipeline = r->config.pipeline,
+					       .seed = r->config.seed,
+					       .now = r->config.now};
+		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
+	}
+	if (!err) {
+		struct driver_host host = replica_driver_host;
+		host.ctx = r;
+		r->driver = driver_new(engine, &host);
+	}
+	recovered_free(rec);
+	return err;
+}

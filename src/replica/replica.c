@@ -1,0 +1,296 @@
+/* One replica: the driver's host is the ledger and the store. */
+#include "replica/private.h"
+
+void replica_halt(struct replica *r, const char *why)
+{
+	if (r->halted)
+		return;
+	r->halted = true;
+	r->config.host.halted(r->config.host.ctx, why);
+}
+
+static uint64_t wall(struct replica *r)
+{
+	return r->config.host.wall_ms(r->config.host.ctx);
+}
+
+/* ---- the driver's host ------------------------------------------------------------------- */
+
+static bool host_persist(void *ctx, const struct write *writes, uint32_t count, uint64_t seq,
+			 bool sync)
+{
+	struct replica *r = ctx;
+	store_batch_clear(r->batch);
+	for (uint32_t i = 0; i < count; i++)
+		records_put_write(r, &writes[i]);
+	if (store_write(r->store, r->batch, false)) {
+		replica_halt(r, "writing to the data directory failed; this replica cannot vote. "
+				"Check the disk (full? read-only?) and start it again");
+		return false;
+	}
+	return sync ? r->config.host.sync(r->config.host.ctx, seq) : true;
+}
+
+static void host_send(void *ctx, const struct message *m)
+{
+	struct replica *r = ctx;
+	if (!r->halted)
+		r->config.host.send(r->config.host.ctx, m);
+}
+
+static void host_final(void *ctx, const struct final_block *f)
+{
+	struct replica *r = ctx;
+	store_batch_clear(r->batch);
+	ledger_finalize(r->ledger, f->block, r->batch);
+	records_settle(r, f->block);
+	if (store_write(r->store, r->batch, false)) {
+		replica_halt(r, "writing a final block to the data directory failed. Check the "
+				"disk (full? read-only?) and start this node again");
+		return;
+	}
+	for (uint32_t i = 0; i < f->block->tx_count; i++)
+		map_remove(&r->pending, f->block->tx[i].id.b);
+	r->config.host.final(r->config.host.ctx, f->block, f->cert);
+}
+
+static void host_rejected(void *ctx, const struct rejected_tx *x)
+{
+	struct replica *r = ctx;
+	map_remove(&r->pending, x->id.b);
+	r->config.host.rejected(r->config.host.ctx, &x->id, x->err);
+}
+
+static void host_halted(void *ctx, const char *why)
+{
+	replica_halt(ctx, why);
+}
+
+static void work_build(struct replica *r, const struct work *w)
+{
+	for (uint32_t i = 0; i < w->tx_count; i++)
+		r->candidates[i] = (struct ledger_candidate){.tx = w->txs[i].bytes,
+							     .id = w->txs[i].id};
+	struct ledger_built built = {0};
+	struct input in = {.kind = INPUT_BUILT, .now = r->now, .wall_ms = wall(r)};
+	in.built.id = w->id;
+	in.built.err = ledger_build(r->ledger, &w->block->hash, w->block->sh.h.height + 1,
+				    w->time_ms, r->candidates, w->tx_count, &built);
+	in.built.body = slice_of(built.body, built.body_size);
+	in.built.tx_count = built.tx_count;
+	in.built.tx_root = built.tx_root;
+	in.built.state_root = built.state_root;
+	in.built.refused = r->refused;
+	in.built.refused_err = r->refused_err;
+	for (uint32_t i = 0; i < w->tx_count && !in.built.err; i++) {
+		if (r->candidates[i].fate != CANDIDATE_REFUSED)
+			continue;
+		r->refused[in.built.refused_count] = r->candidates[i].id;
+		r->refused_err[in.built.refused_count++] = r->candidates[i].err;
+	}
+	driver_input(r->driver, &in);
+	mem_free(built.body);
+}
+
+static void work_execute(struct replica *r, const struct work *w)
+{
+	struct input in = {.kind = INPUT_EXECUTED, .now = r->now, .wall_ms = wall(r)};
+	in.executed.block = w->block->hash;
+	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
+	in.executed.by_bytes = ledger_error_is_by_bytes(in.executed.err);
+	driver_input(r->driver, &in);
+}
+
+static int check_tx(struct replica *r, struct slice bytes, const struct hash *id, bool verified)
+{
+	struct tx tx;
+	int err = tx_decode(&tx, bytes, &r->ctx, &r->config.genesis->limits);
+	if (!err)
+		err = ledger_admit(r->ledger, &tx, id);
+	if (!err && !verified && r->config.verify_txs)
+		err = tx_check_signature(&tx, &r->ctx);
+	if (!err)
+		ledger_mark_verified(r->ledger, id);
+	return err;
+}
+
+static void work_check(struct replica *r, const struct work *w)
+{
+	int *errs = mem_array(w->tx_count, sizeof *errs);
+	for (uint32_t i = 0; i < w->tx_count; i++) {
+		bool waiting = map_get(&r->pending, w->txs[i].id.b) != NULL;
+		errs[i] = check_tx(r, w->txs[i].bytes, &w->txs[i].id, waiting);
+	}
+	struct input in = {.kind = INPUT_TXS_CHECKED, .now = r->now, .wall_ms = wall(r)};
+	in.txs_checked.id = w->id;
+	in.txs_checked.err = errs;
+	in.txs_checked.count = w->tx_count;
+	driver_input(r->driver, &in);
+	mem_free(errs);
+}
+
+static void host_work(void *ctx, const struct work *w)
+{
+	struct replica *r = ctx;
+	switch (w->kind) {
+	case WORK_BUILD:
+		work_build(r, w);
+		break;
+	case WORK_EXECUTE:
+		work_execute(r, w);
+		break;
+	case WORK_CHECK_TXS:
+		work_check(r, w);
+		break;
+	case WORK_READ:
+		records_read(r, w);
+		break;
+	}
+}
+
+const struct driver_host replica_driver_host = {
+	.persist = host_persist,
+	.send = host_send,
+	.final = host_final,
+	.work = host_work,
+	.rejected = host_rejected,
+	.halted = host_halted,
+};
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m)
+{
+	struct replica *r = mem_zalloc(sizeof *r);
+	r->config = *config;
+	r->now = config->now;
+	r->store = config->store;
+	genesis_ctx(&r->ctx, config->genesis);
+	r->genesis_block = genesis_block(config->genesis, &r->ctx);
+	r->batch = store_batch_new();
+	uint32_t max = config->genesis->limits.block_txs_max;
+	r->candidates = mem_array(max, sizeof *r->candidates);
+	r->refused = mem_array(max, sizeof *r->refused);
+	r->refused_err = mem_array(max, sizeof *r->refused_err);
+	map_init(&r->pending, config->seed);
+	int err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx, r->genesis_block, m);
+	if (!err)
+		err = replica_recover(r, m);
+	if (err) {
+		replica_close(r);
+		return err;
+	}
+	*out = r;
+	return ERR_NONE;
+}
+
+void replica_close(struct replica *r)
+{
+	if (!r)
+		return;
+	driver_free(r->driver);
+	if (r->ledger)
+		ledger_close(r->ledger);
+	block_drop(r->genesis_block);
+	store_batch_free(r->batch);
+	writer_free(&r->scratch);
+	map_free(&r->pending);
+	mem_free(r->unfinal);
+	mem_free(r->candidates);
+	mem_free(r->refused);
+	mem_free(r->refused_err);
+	crypto_wipe(&r->config.key, sizeof r->config.key);
+	mem_free(r);
+}
+
+static void feed(struct replica *r, uint64_t now, struct input *in)
+{
+	if (r->halted)
+		return;
+	r->now = now;
+	in->now = now;
+	in->wall_ms = wall(r);
+	driver_input(r->driver, in);
+}
+
+void replica_tick(struct replica *r, uint64_t now)
+{
+	struct input in = {.kind = INPUT_TICK};
+	feed(r, now, &in);
+}
+
+uint64_t replica_wake_at(const struct replica *r)
+{
+	return r->halted ? UINT64_MAX : driver_wake_at(r->driver);
+}
+
+void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)
+{
+	struct input in = {.kind = INPUT_MESSAGE};
+	in.message.from = from;
+	in.message.bytes = bytes;
+	feed(r, now, &in);
+}
+
+void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
+{
+	if (r->halted)
+		return;
+	r->now = now;
+	driver_durable(r->driver, seq, now, wall(r));
+}
+
+int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
+		   struct hash *id)
+{
+	if (r->halted)
+		return ERR_CLOSED;
+	tx_id(id, tx);
+	if (map_get(&r->pending, id->b))
+		return ERR_NONE;
+	struct engine_status status;
+	int err = check_tx(r, tx, id, verified);
+	engine_status(driver_engine(r->driver), &status);
+	if ((err == ERR_TX_NONCE_WINDOW || err == ERR_TX_HORIZON) && status.catching_up)
+		return ERR_BUSY; /* ahead of our old state, perhaps not of the newest */
+	if (err)
+		return err;
+	if (status.pool_count >= POOL_TXS_MAX || status.pool_bytes + tx.len > POOL_BYTES_MAX)
+		return ERR_BUSY;
+	map_put(&r->pending, id->b, r);
+	struct input in = {.kind = INPUT_SUBMIT};
+	in.submit.id = *id;
+	in.submit.bytes = tx;
+	feed(r, now, &in);
+	return ERR_NONE;
+}
+
+const struct chain_ctx *replica_ctx(const struct replica *r)
+{
+	return &r->ctx;
+}
+
+struct ledger *replica_ledger(struct replica *r)
+{
+	return r->ledger;
+}
+
+void replica_status(const struct replica *r, struct engine_status *out)
+{
+	engine_status(driver_engine(r->driver), out);
+}
+
+struct engine *replica_engine(struct replica *r)
+{
+	return driver_engine(r->driver);
+}
+
+bool replica_halted(const struct replica *r)
+{
+	return r->halted;
+}
+
+bool replica_tx_pending(const struct replica *r, const struct hash *id)
+{
+	return map_get(&r->pending, id->b) != NULL;
+}

@@ -1,0 +1,97 @@
+/* Closed-loop clients: one transaction outstanding each, sent again, the same bytes, to another
+ * replica when no answer comes. */
+#include <stdio.h>
+
+#include "sim/world.h"
+
+#define CLIENT_RETRY_US UINT64_C(1000000)
+
+static void schedule(struct sim *s, unsigned i, uint64_t in)
+{
+	sim_push(s, (struct event){.at = s->now + in, .kind = EVENT_CLIENT, .number = i});
+}
+
+void clients_begin(struct sim *s)
+{
+	s->clients = mem_array(s->options.clients + 1, sizeof *s->clients);
+	for (uint32_t i = 0; i < s->options.clients; i++) {
+		uint8_t seed[32] = {2, (uint8_t)i, (uint8_t)(i >> 8)};
+		keypair_from_seed(&s->clients[i].key, seed);
+		schedule(s, i, 1000 * (i + 1));
+	}
+}
+
+void clients_free(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->options.clients; i++)
+		writer_free(&s->clients[i].tx);
+	mem_free(s->clients);
+}
+
+static void new_transaction(struct sim *s, struct sim_client *c)
+{
+	char key[32];
+	uint64_t value = random_u64(&s->random);
+	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, 200));
+	struct op op = {.kind = OP_PUT,
+			.key = slice_str(key),
+			.value = slice_of(&value, sizeof value)};
+	writer_reset(&c->tx);
+	tx_build(&c->tx, &s->ctx, &c->key, ++c->nonce, s->log_len + 50000, &op, 1);
+	tx_id(&c->id, writer_slice(&c->tx));
+	c->waiting = true;
+}
+
+static void done(struct sim *s, unsigned i)
+{
+	struct sim_client *c = &s->clients[i];
+	c->waiting = false;
+	s->result->acknowledged++;
+	check_acknowledged(s, &c->id);
+	if (!s->draining)
+		schedule(s, i, s->options.calm ? 1 : random_between(&s->random, 1, 80000));
+}
+
+void client_act(struct sim *s, unsigned i)
+{
+	struct sim_client *c = &s->clients[i];
+	if (c->waiting && s->now < c->retry_at)
+		return;
+	if (!c->waiting) {
+		if (s->draining)
+			return;
+		new_transaction(s, c);
+	}
+	c->retry_at = s->now + CLIENT_RETRY_US;
+	schedule(s, i, CLIENT_RETRY_US);
+	c->node = (unsigned)random_below(&s->random, s->n);
+	struct sim_node *node = &s->node[c->node];
+	if (!node->replica)
+		return;
+	struct hash id;
+	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
+	if (err == ERR_EXISTS)
+		done(s, i); /* final already */
+	else if (err && err != ERR_BUSY)
+		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
+			      c->node, err_text(err));
+	/* the submission may have moved the replica's timers */
+	if (node->replica)
+		sim_push(s, (struct event){.at = s->now, .kind = EVENT_WAKE, .node = c->node,
+					   .life = node->life});
+}
+
+void clients_on_final(struct sim *s, unsigned node, const struct block *b)
+{
+	for (uint32_t t = 0; t < b->tx_count; t++)
+		for (uint32_t i = 0; i < s->options.clients; i++)
+			if (s->clients[i].waiting && s->clients[i].node == node &&
+			    hash_equal(&s->clients[i].id, &b->tx[t].id))
+				done(s, i);
+}
+
+void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err)
+{
+	/* A replica drops a transaction that became final elsewhere: the retry learns it. */
+	(void)s, (void)node, (void)id, (void)err;
+}

@@ -1,0 +1,167 @@
+/* Random faults: crashes, partitions, one-way cuts, loss, slow networks and disks. What begins
+ * ends by itself after a random while; faults_end() ends everything at once. */
+#include <stdio.h>
+
+#include "sim/world.h"
+
+enum fault { FAULT_CRASH, FAULT_CRASH_LEADER, FAULT_PARTITION, FAULT_ISOLATE, FAULT_ONE_WAY,
+	     FAULT_LOSS, FAULT_SLOW_NET, FAULT_SLOW_DISK, FAULT_MANY_CRASH, FAULTS };
+
+#define SECOND UINT64_C(1000000)
+
+static void heal_later(struct sim *s, enum fault fault, uint64_t max)
+{
+	sim_push(s, (struct event){.at = s->now + random_between(&s->random, max / 10, max),
+				   .kind = EVENT_HEAL, .number = fault});
+}
+
+static void crash(struct sim *s, unsigned i)
+{
+	if (!s->node[i].replica)
+		return;
+	sim_crash_node(s, i);
+	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 1000, 3 * SECOND),
+				   .kind = EVENT_RESTART, .node = i});
+}
+
+static unsigned leader_of(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		struct engine_status status;
+		if (!s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &status);
+		if (status.role == ROLE_LEADER)
+			return i;
+	}
+	return (unsigned)random_below(&s->random, s->n);
+}
+
+static void partition(struct sim *s)
+{
+	bool side[VALIDATORS_MAX];
+	for (unsigned i = 0; i < s->n; i++)
+		side[i] = random_chance(&s->random, 1, 2);
+	for (unsigned a = 0; a < s->n; a++)
+		for (unsigned b = 0; b < s->n; b++)
+			s->cut[a][b] = side[a] != side[b];
+	s->result->partitions++;
+}
+
+static void isolate(struct sim *s, unsigned victim, bool one_way)
+{
+	bool in = random_chance(&s->random, 1, 2);
+	for (unsigned i = 0; i < s->n; i++) {
+		if (i == victim)
+			continue;
+		if (!one_way || in)
+			s->cut[i][victim] = true;
+		if (!one_way || !in)
+			s->cut[victim][i] = true;
+	}
+	s->result->partitions++;
+}
+
+void faults_next(struct sim *s)
+{
+	if (!s->faults_on)
+		return;
+	unsigned victim = (unsigned)random_below(&s->random, s->n);
+	enum fault fault = (enum fault)random_below(&s->random, FAULTS);
+	if (s->options.trace)
+		printf("%10.6f fault %u, node %u\n", (double)s->now / 1e6, fault, victim);
+	switch (fault) {
+	case FAULT_CRASH:
+		crash(s, victim);
+		break;
+	case FAULT_CRASH_LEADER:
+		crash(s, leader_of(s));
+		break;
+	case FAULT_MANY_CRASH: /* more than f at once: safe, and live again afterwards */
+		for (unsigned i = 0; i < s->n; i++)
+			if (random_chance(&s->random, 1, 2))
+				crash(s, i);
+		break;
+	case FAULT_PARTITION:
+		partition(s);
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULT_ISOLATE:
+		isolate(s, random_chance(&s->random, 1, 2) ? leader_of(s) : victim, false);
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULT_ONE_WAY:
+		isolate(s, random_chance(&s->random, 1, 2) ? leader_of(s) : victim, true);
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULT_LOSS:
+		s->loss_per_mille = (uint32_t)random_between(&s->random, 10, 400);
+		s->reorder = true;
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULT_SLOW_NET:
+		s->delay_max = random_between(&s->random, 2000, 200000);
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULT_SLOW_DISK:
+		s->node[victim].sync_us = random_between(&s->random, 1000, 300000);
+		heal_later(s, fault, 2 * SECOND);
+		break;
+	case FAULTS:
+		break;
+	}
+	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 5000, 300000),
+				   .kind = EVENT_FAULT});
+}
+
+void faults_heal_event(struct sim *s, const struct event *e)
+{
+	switch ((enum fault)e->number) {
+	case FAULT_PARTITION:
+	case FAULT_ISOLATE:
+	case FAULT_ONE_WAY:
+		memset(s->cut, 0, sizeof s->cut);
+		break;
+	case FAULT_LOSS:
+		s->loss_per_mille = 2;
+		s->reorder = false;
+		break;
+	case FAULT_SLOW_NET:
+		s->delay_max = 1000;
+		break;
+	case FAULT_SLOW_DISK:
+		for (unsigned i = 0; i < s->n; i++)
+			s->node[i].sync_us = 200;
+		break;
+	case FAULT_CRASH:
+	case FAULT_CRASH_LEADER:
+	case FAULT_MANY_CRASH:
+	case FAULTS:
+		break;
+	}
+	if (!s->faults_on)
+		s->loss_per_mille = 0;
+}
+
+void faults_begin(struct sim *s)
+{
+	s->faults_on = true;
+	s->loss_per_mille = 2;
+	sim_push(s, (struct event){.at = s->now + SECOND / 20, .kind = EVENT_FAULT});
+}
+
+void faults_end(struct sim *s)
+{
+	s->faults_on = false;
+	s->loss_per_mille = 0;
+	s->reorder = false;
+	s->delay_max = 1000;
+	memset(s->cut, 0, sizeof s->cut);
+	for (unsigned i = s->options.dead; i < s->n; i++) {
+		s->node[i].sync_us = 200;
+		if (!s->node[i].replica) {
+			s->result->restarts++;
+			sim_start_node(s, i);
+		}
+	}
+}

@@ -1,0 +1,42 @@
+/* The deterministic world: n replicas (engine, driver, ledger, memory store: what ships), a
+ * virtual clock, a network and disks that fail, clients, and checkers. One seed decides
+ * everything. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "consensus/engine.h"
+
+#define SIM_TEXT_MAX 512
+
+struct sim_options {
+	unsigned nodes;
+	uint64_t seed;
+	uint32_t decisions;	/* blocks to make final while faults go on */
+	uint32_t clients;	/* closed loop, one transaction each at a time */
+	enum sig_scheme scheme; /* symbolic by default */
+	bool calm;		/* no faults, no loss */
+	unsigned dead;		/* calm: so many replicas never start */
+	uint32_t pipeline;	/* 0: default */
+	bool trace;		/* every message and fault to stdout */
+	unsigned inject;	/* calm: so many needless messages, for the counter's own test */
+};
+
+enum sim_verdict { SIM_OK, SIM_SAFETY, SIM_LIVENESS };
+
+struct sim_result {
+	enum sim_verdict verdict;
+	char text[SIM_TEXT_MAX]; /* what was violated, at what virtual time */
+	uint64_t decisions, transactions, acknowledged;
+	uint64_t virtual_us;
+	uint64_t counters[COUNTERS];
+	uint64_t messages[32]; /* at the transport, by type, one a receiver */
+	uint64_t bytes;
+	uint64_t lone_certificates; /* of these, APPENDs without a block */
+	uint64_t crashes, partitions, restarts;
+	struct hash log_hash; /* of the commit log: terms, senders, nonces, results, roots */
+	struct hash trace_hash; /* of every delivery */
+};
+/* Runs to the end or to the first violation. */
+void sim_run(const struct sim_options *options, struct sim_result *result);
+
+#endif

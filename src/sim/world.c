@@ -1,0 +1,421 @@
+/* Event loop, network, disks and nodes of the simulated world. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "consensus/hybrid/message.h"
+#include "sim/world.h"
+
+/* ---- events: a binary heap --------------------------------------------------------------- */
+
+static bool earlier(const struct event *a, const struct event *b)
+{
+	return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+void sim_push(struct sim *s, struct event e)
+{
+	e.order = ++s->order;
+	if (s->heap_len == s->heap_cap) {
+		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 256;
+		s->heap = mem_realloc(s->heap, s->heap_cap * sizeof *s->heap);
+	}
+	size_t i = s->heap_len++;
+	while (i > 0 && earlier(&e, &s->heap[(i - 1) / 2])) {
+		s->heap[i] = s->heap[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
+	s->heap[i] = e;
+}
+
+static struct event pop(struct sim *s)
+{
+	struct event top = s->heap[0], last = s->heap[--s->heap_len];
+	size_t i = 0;
+	for (;;) {
+		size_t child = 2 * i + 1;
+		if (child >= s->heap_len)
+			break;
+		if (child + 1 < s->heap_len && earlier(&s->heap[child + 1], &s->heap[child]))
+			child++;
+		if (!earlier(&s->heap[child], &last))
+			break;
+		s->heap[i] = s->heap[child];
+		i = child;
+	}
+	s->heap[i] = last;
+	return top;
+}
+
+void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
+{
+	if (s->result->verdict != SIM_OK)
+		return;
+	s->result->verdict = verdict;
+	s->stopped = true;
+	int at = snprintf(s->result->text, SIM_TEXT_MAX, "at %.3f s: ", (double)s->now / 1e6);
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(s->result->text + at, SIM_TEXT_MAX - (size_t)at, fmt, args);
+	va_end(args);
+}
+
+/* ---- network ----------------------------------------------------------------------------- */
+
+static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p)
+{
+	s->result->messages[p->type < 32 ? p->type : 31]++;
+	s->result->bytes += p->len;
+	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
+		return;
+	uint32_t copies = s->faults_on && random_chance(&s->random, 1, 100) ? 2 : 1;
+	while (copies-- > 0) {
+		uint64_t at = s->now + random_between(&s->random, s->delay_min, s->delay_max);
+		if (!s->reorder && at < s->delivering_at[from][to])
+			at = s->delivering_at[from][to];
+		s->delivering_at[from][to] = at;
+		p->refs++;
+		sim_push(s, (struct event){.at = at, .kind = EVENT_DELIVER, .node = to,
+					   .from = from, .packet = p});
+	}
+}
+
+static void packet_drop(struct packet *p)
+{
+	if (p && --p->refs == 0)
+		mem_free(p);
+}
+
+void sim_send(struct sim *s, unsigned from, const struct message *m)
+{
+	check_note_blocks(s, m);
+	struct packet *p = mem_alloc(sizeof *p + m->bytes.len);
+	p->refs = 1;
+	p->type = m->type;
+	p->len = m->bytes.len;
+	memcpy(p->bytes, m->bytes.ptr, m->bytes.len);
+	for (unsigned to = 0; to < s->n; to++)
+		if (m->to >> to & 1) {
+			send_one(s, from, to, p);
+			if (s->options.inject && s->log_len > 100 && m->type == MSG_APPEND) {
+				s->options.inject--;
+				send_one(s, from, to, p);
+			}
+		}
+	packet_drop(p);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------- */
+
+static void host_send(void *ctx, const struct message *m)
+{
+	struct sim_node *node = ctx;
+	sim_send(node->sim, node->index, m);
+}
+
+static bool host_sync(void *ctx, uint64_t seq)
+{
+	struct sim_node *node = ctx;
+	struct sim *s = node->sim;
+	uint64_t at = s->now + node->sync_us + random_below(&s->random, node->sync_us + 1);
+	sim_push(s, (struct event){.at = at, .kind = EVENT_SYNCED, .node = node->index,
+				   .number = seq, .life = node->life});
+	return false;
+}
+
+static void host_final(void *ctx, struct block *b, const struct cert *c)
+{
+	struct sim_node *node = ctx;
+	node->final = b->sh.h.height;
+	check_final(node->sim, node->index, b, c);
+	clients_on_final(node->sim, node->index, b);
+}
+
+static void host_rejected(void *ctx, const struct hash *id, int err)
+{
+	struct sim_node *node = ctx;
+	clients_on_rejected(node->sim, node->index, id, err);
+}
+
+static void host_halted(void *ctx, const char *why)
+{
+	struct sim_node *node = ctx;
+	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
+}
+
+static uint64_t host_wall_ms(void *ctx)
+{
+	struct sim_node *node = ctx;
+	return node->sim->genesis.time_ms + node->sim->now / 1000;
+}
+
+static void after_step(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (!node->replica)
+		return;
+	check_term_cert(s, i);
+	uint64_t at = replica_wake_at(node->replica);
+	if (at == UINT64_MAX)
+		return;
+	if (at <= s->now)
+		at = s->now + 1;
+	if (node->wake_at && node->wake_at <= at)
+		return;
+	node->wake_at = at;
+	sim_push(s, (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
+}
+
+void sim_start_node(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	struct errmsg m;
+	struct replica_config config = {.genesis = &s->genesis,
+					.store = node->store,
+					.self = i,
+					.key = node->key,
+					.pipeline = s->options.pipeline,
+					.seed = node->seed + node->life,
+					.now = s->now,
+					.verify_txs = s->options.scheme == SIG_ED25519,
+					.host = {.ctx = node,
+						 .send = host_send,
+						 .sync = host_sync,
+						 .final = host_final,
+						 .rejected = host_rejected,
+						 .halted = host_halted,
+						 .wall_ms = host_wall_ms}};
+	node->life++;
+	node->wake_at = 0;
+	node->tc_term = 0;
+	if (replica_open(&node->replica, &config, &m)) {
+		node->replica = NULL;
+		sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i, m.text);
+		return;
+	}
+	node->final = ledger_height(replica_ledger(node->replica));
+	check_recovered(s, i);
+	replica_tick(node->replica, s->now);
+	after_step(s, i);
+}
+
+static void collect_counters(struct sim *s, unsigned i)
+{
+	struct engine_status status;
+	replica_status(s->node[i].replica, &status);
+	for (unsigned c = 0; c < COUNTERS; c++)
+		s->result->counters[c] += status.counters[c];
+}
+
+void sim_crash_node(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	collect_counters(s, i);
+	replica_close(node->replica);
+	node->replica = NULL;
+	store_memory_crash(node->store, &s->random);
+	s->result->crashes++;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+static void trace(struct sim *s, const struct event *e)
+{
+	uint8_t line[8 + 4 + 1];
+	store_be64(line, s->now);
+	line[8] = (uint8_t)e->node;
+	line[9] = (uint8_t)e->from;
+	line[10] = (uint8_t)e->kind;
+	line[11] = e->packet ? e->packet->type : 0;
+	line[12] = 0;
+	hash_tagged2(&s->result->trace_hash, HASH_SESSION, hash_slice(&s->result->trace_hash),
+		     slice_of(line, sizeof line));
+	if (s->options.trace && e->kind == EVENT_DELIVER)
+		printf("%10.6f %u -> %u %s (%zu bytes)\n", (double)s->now / 1e6, e->from, e->node,
+		       message_type_name(e->packet->type), e->packet->len);
+}
+
+static void handle(struct sim *s, struct event *e)
+{
+	struct sim_node *node = &s->node[e->node];
+	switch (e->kind) {
+	case EVENT_DELIVER:
+		if (node->replica) {
+			trace(s, e);
+			replica_message(node->replica, s->now, e->from,
+					slice_of(e->packet->bytes, e->packet->len));
+		}
+		packet_drop(e->packet);
+		e->packet = NULL;
+		break;
+	case EVENT_WAKE:
+		if (!node->replica || e->life != node->life)
+			return;
+		if (node->wake_at == e->at)
+			node->wake_at = 0;
+		replica_tick(node->replica, s->now);
+		break;
+	case EVENT_SYNCED:
+		if (!node->replica || e->life != node->life)
+			return;
+		store_sync(node->store);
+		replica_durable(node->replica, s->now, e->number);
+		break;
+	case EVENT_CLIENT:
+		client_act(s, (unsigned)e->number);
+		return;
+	case EVENT_FAULT:
+		faults_next(s);
+		return;
+	case EVENT_RESTART:
+		if (!node->replica) {
+			s->result->restarts++;
+			sim_start_node(s, e->node);
+		}
+		return;
+	case EVENT_HEAL:
+		faults_heal_event(s, e);
+		return;
+	}
+	after_step(s, e->node);
+}
+
+/* With --trace: where everybody stands when a run fails. */
+static void trace_status(struct sim *s)
+{
+	printf("final terms:");
+	for (size_t i = s->log_len > 16 ? s->log_len - 16 : 0; i < s->log_len; i++)
+		printf(" %zu:%llu", i, (unsigned long long)s->log[i].final_term);
+	printf("\n");
+	for (unsigned i = 0; i < s->n; i++) {
+		struct engine_status e;
+		if (!s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &e);
+		printf("node %u: %s, term %llu, certificate of term %llu by %u, tip (%llu, %llu), "
+		       "final %llu, pool %u\n",
+		       i, engine_role_name(e.role), (unsigned long long)e.term,
+		       (unsigned long long)e.tc_term,
+		       engine_term_cert(replica_engine(s->node[i].replica))->leader,
+		       (unsigned long long)e.tip.term, (unsigned long long)e.tip.height,
+		       (unsigned long long)e.final.height, e.pool_count);
+	}
+}
+
+static bool level(const struct sim *s)
+{
+	for (unsigned i = s->options.dead; i < s->n; i++)
+		if (!s->node[i].replica || s->node[i].final + 1 < s->log_len)
+			return false;
+	for (uint32_t c = 0; c < s->options.clients; c++)
+		if (s->clients[c].waiting)
+			return false;
+	return true;
+}
+
+#define HEALED_DECISIONS 20
+#define HEALED_LIMIT_US	 (120 * UINT64_C(1000000))
+#define RUN_LIMIT_US	 (3600 * UINT64_C(1000000))
+
+static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
+{
+	uint64_t decided = s->log_len - 1;
+	if (!*goal) {
+		if (decided < s->options.decisions && s->now < RUN_LIMIT_US)
+			return false;
+		faults_end(s);
+		*goal = decided + HEALED_DECISIONS;
+		*deadline = s->now + HEALED_LIMIT_US;
+		return false;
+	}
+	if (decided >= *goal)
+		s->draining = true; /* clients finish what they have and stop */
+	if (s->draining && level(s))
+		return true;
+	if (s->now > *deadline)
+		sim_violation(s, SIM_LIVENESS,
+			      "no progress after healing: %llu of %llu blocks, %s",
+			      (unsigned long long)decided, (unsigned long long)*goal,
+			      s->draining ? "replicas or clients not level" : "still waiting");
+	return false;
+}
+
+static void loop(struct sim *s)
+{
+	uint64_t goal = 0, deadline = 0;
+	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
+		struct event e = pop(s);
+		s->now = e.at;
+		handle(s, &e);
+	}
+}
+
+static void make_genesis(struct sim *s)
+{
+	struct genesis *g = &s->genesis;
+	genesis_defaults(g);
+	snprintf(g->name, sizeof g->name, "sim");
+	g->time_ms = 1700000000000;
+	g->protocol = PROTOCOL_HYBRID;
+	g->scheme = s->options.scheme;
+	g->n = s->n;
+	g->open = true;
+	g->checkpoint_interval = 32;
+	for (unsigned i = 0; i < s->n; i++) {
+		uint8_t seed[32] = {1, (uint8_t)i};
+		keypair_from_seed(&s->node[i].key, seed);
+		g->validator[i].key = s->node[i].key.pub;
+		snprintf(g->validator[i].name, sizeof g->validator[i].name, "node%u", i + 1);
+	}
+	ledger_genesis_root(g, &g->state_root);
+	genesis_ctx(&s->ctx, g);
+}
+
+void sim_run(const struct sim_options *options, struct sim_result *result)
+{
+	invariant(options->nodes >= 1 && options->nodes <= VALIDATORS_MAX);
+	struct sim *s = mem_zalloc(sizeof *s);
+	*result = (struct sim_result){0};
+	s->options = *options;
+	s->result = result;
+	s->n = options->nodes;
+	random_seed(&s->random, options->seed * 1000003 + options->nodes);
+	make_genesis(s);
+	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
+	check_begin(s, genesis);
+	block_drop(genesis);
+	s->delay_min = 200;
+	s->delay_max = 1000;
+	for (unsigned i = 0; i < s->n; i++) {
+		s->node[i].sim = s;
+		s->node[i].index = i;
+		s->node[i].store = store_open_memory();
+		s->node[i].sync_us = 200;
+		s->node[i].seed = random_u64(&s->random);
+	}
+	for (unsigned i = options->dead; i < s->n; i++)
+		sim_start_node(s, i);
+	clients_begin(s);
+	if (!options->calm)
+		faults_begin(s);
+	loop(s);
+	if (!s->stopped)
+		check_end(s);
+	if (s->options.trace)
+		trace_status(s);
+	result->virtual_us = s->now;
+	result->decisions = s->log_len - 1;
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->node[i].replica) {
+			collect_counters(s, i);
+			replica_close(s->node[i].replica);
+		}
+	for (unsigned i = 0; i < s->n; i++)
+		store_close(s->node[i].store);
+	while (s->heap_len)
+		packet_drop(pop(s).packet);
+	clients_free(s);
+	check_free(s);
+	genesis_free(&s->genesis);
+	mem_free(s->heap);
+	mem_free(s);
+}

@@ -1,0 +1,113 @@
+/* Private to the simulator. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "replica/replica.h"
+#include "sim/sim.h"
+
+enum event_kind { EVENT_DELIVER, EVENT_WAKE, EVENT_SYNCED, EVENT_CLIENT, EVENT_FAULT, EVENT_RESTART,
+		  EVENT_HEAL };
+struct packet {
+	uint32_t refs;
+	uint8_t type;
+	size_t len;
+	uint8_t bytes[];
+};
+struct event {
+	uint64_t at, order; /* order breaks ties */
+	enum event_kind kind;
+	unsigned node, from;
+	uint64_t number; /* write seq, client, or kind of fault */
+	uint32_t life;	 /* of the node when it was made */
+	struct packet *packet;
+};
+struct sim_node {
+	struct sim *sim;
+	unsigned index;
+	struct keypair key;
+	struct store *store;
+	struct replica *replica; /* NULL: down */
+	uint32_t life;
+	uint64_t wake_at; /* of the pending wake event; 0: none */
+	uint64_t final;	  /* newest final height seen */
+	uint64_t tc_term; /* newest checked by [S3] */
+	uint64_t sync_us; /* disk latency now */
+	uint64_t seed;
+};
+struct sim_client {
+	struct keypair key;
+	uint64_t nonce;
+	struct writer tx; /* the one outstanding */
+	struct hash id;
+	bool waiting;
+	unsigned node; /* asked */
+	uint64_t retry_at;
+};
+struct log_record {
+	struct hash hash, state_root;
+	uint64_t final_term;
+};
+struct known_header {
+	struct hash prev;
+	uint64_t height;
+};
+struct sim {
+	struct sim_options options;
+	struct sim_result *result;
+	struct random random;
+	uint64_t now, order;
+	struct event *heap;
+	size_t heap_len, heap_cap;
+	struct genesis genesis;
+	struct chain_ctx ctx;
+	unsigned n;
+	struct sim_node node[VALIDATORS_MAX];
+	bool cut[VALIDATORS_MAX][VALIDATORS_MAX]; /* from, to */
+	uint32_t loss_per_mille;
+	uint64_t delay_min, delay_max;
+	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
+	bool reorder;
+	bool faults_on, draining, stopped;
+	struct sim_client *clients;
+	/* checkers */
+	struct log_record *log; /* by height; [0] genesis */
+	size_t log_len, log_cap;
+	struct map headers; /* every block sent: struct known_header */
+	struct map used;    /* hash of (sender, nonce): at most once */
+	struct map acked;   /* ids acknowledged to clients, not yet seen in the log */
+	struct map final_ids;
+	struct writer log_bytes;
+};
+
+/* world.c */
+void sim_push(struct sim *s, struct event e);
+void sim_send(struct sim *s, unsigned from, const struct message *m);
+void sim_start_node(struct sim *s, unsigned i);
+void sim_crash_node(struct sim *s, unsigned i);
+void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* faults.c */
+void faults_begin(struct sim *s);
+void faults_next(struct sim *s);
+void faults_end(struct sim *s);
+void faults_heal_event(struct sim *s, const struct event *e);
+/* clients.c */
+void clients_begin(struct sim *s);
+void clients_free(struct sim *s);
+void client_act(struct sim *s, unsigned i);
+void clients_on_final(struct sim *s, unsigned node, const struct block *b);
+void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err);
+/* check.c */
+void check_begin(struct sim *s, const struct block *genesis);
+void check_free(struct sim *s);
+void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
+void check_recovered(struct sim *s, unsigned node);
+void check_term_cert(struct sim *s, unsigned node);
+void check_note_blocks(struct sim *s, const struct message *m);
+void check_acknowledged(struct sim *s, const struct hash *id);
+void check_end(struct sim *s);
+
+#endif

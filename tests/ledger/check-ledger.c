@@ -1,0 +1,17 @@
+#include "tests/ledger/check-ledger.h"
+
+int main(void)
+{
+	SRunner *r = srunner_create(tx_suite());
+	srunner_add_suite(r, tree_suite());
+	srunner_add_suite(r, nonce_suite());
+	srunner_add_suite(r, state_suite());
+	srunner_add_suite(r, block_suite());
+	srunner_add_suite(r, recovery_suite());
+	srunner_add_suite(r, proof_suite());
+	srunner_add_suite(r, document_suite());
+	srunner_run_all(r, CK_NORMAL);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,20 @@
+#ifndef TESTS_LEDGER_CHECK_LEDGER_H
+#define TESTS_LEDGER_CHECK_LEDGER_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/ledger/world.h"
+
+Suite *tx_suite(void);
+Suite *tree_suite(void);
+Suite *nonce_suite(void);
+Suite *state_suite(void);
+Suite *block_suite(void);
+Suite *recovery_suite(void);
+Suite *proof_suite(void);
+Suite *document_suite(void);
+
+#endif

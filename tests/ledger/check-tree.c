@@ -1,0 +1,521 @@
+/* The state tree against a plain list of keys and a root computed from nothing but that list. */
+#include "ledger/tree.h"
+#include "tests/ledger/check-ledger.h"
+
+#define KEYS 600
+
+struct model {
+	struct item {
+		struct hash key;
+		bool present;
+		uint32_t value;
+	} items[KEYS]; /* ascending by key */
+	size_t count;
+};
+
+static int compare_items(const void *a, const void *b)
+{
+	return memcmp(((const struct item *)a)->key.b, ((const struct item *)b)->key.b, 32);
+}
+
+static void model_init(struct model *m, size_t count, struct random *r)
+{
+	*m = (struct model){.count = count};
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < HASH_SIZE; j++)
+			m->items[i].key.b[j] = (uint8_t)random_u64(r);
+	qsort(m->items, count, sizeof(*m->items), compare_items);
+}
+
+/* As docs/ledger-format.md says, and nothing from the code under test. */
+static void naive_leaf(struct hash *out, const struct item *i)
+{
+	uint8_t leaf[64];
+	struct hash value_hash;
+	hash_tagged(&value_hash, HASH_TREE_VALUE, slice_of(&i->value, sizeof(i->value)));
+	memcpy(leaf, i->key.b, 32);
+	memcpy(leaf + 32, value_hash.b, 32);
+	hash_tagged(out, HASH_TREE_LEAF, slice_of(leaf, 64));
+}
+
+static unsigned nibble_of(const struct hash *key, unsigned depth)
+{
+	return depth % 2 ? key->b[depth / 2] % 16 : key->b[depth / 2] / 16;
+}
+
+static void naive_root(struct hash *out, const struct item *items, size_t count, unsigned depth)
+{
+	size_t present = 0, last = 0;
+	for (size_t i = 0; i < count; i++) {
+		present += items[i].present;
+		last = items[i].present ? i : last;
+	}
+	if (depth > 0 && present == 1) {
+		naive_leaf(out, &items[last]);
+		return;
+	}
+	uint8_t node[2 + 16 * 32] = {0};
+	size_t len = 2;
+	for (unsigned n = 0; n < 16; n++) {
+		size_t from = 0, to;
+		while (from < count && nibble_of(&items[from].key, depth) != n)
+			from++;
+		bool any = false;
+		for (to = from; to < count && nibble_of(&items[to].key, depth) == n; to++)
+			any |= items[to].present;
+		if (!any)
+			continue;
+		node[n < 8] |= (uint8_t)(1u << n % 8);
+		naive_root((struct hash *)(node + len), items + from, to - from, depth + 1);
+		len += 32;
+	}
+	hash_tagged(out, HASH_TREE_NODE, slice_of(node, len));
+}
+
+struct fixture {
+	struct store *store;
+	struct tree tree;
+	struct tree_node *root;
+	struct hash hash;
+	uint64_t version;
+	int64_t leaves;
+};
+
+static void fixture_init(struct fixture *f, size_t limit)
+{
+	*f = (struct fixture){.store = store_open_memory()};
+	tree_init(&f->tree, f->store, limit);
+	f->root = tree_empty(&f->tree);
+	tree_hash(&f->hash, f->root);
+}
+
+static void fixture_free(struct fixture *f)
+{
+	tree_drop(&f->tree, f->root);
+	ck_assert_uint_eq(f->tree.bytes, 0);
+	tree_close(&f->tree);
+	store_close(f->store);
+}
+
+/* Makes the changes that turn the tree into the model for the items marked. Values are written
+ * under the key hash as state key. */
+static void apply(struct fixture *f, struct model *m, const bool *touched, bool write)
+{
+	struct tree_change changes[KEYS];
+	struct tree_node *next;
+	size_t count = 0;
+	int64_t added;
+
+	f->version++;
+	for (size_t i = 0; i < m->count; i++) {
+		struct item *item = &m->items[i];
+		if (!touched[i])
+			continue;
+		struct slice value = slice_of(&item->value, sizeof(item->value));
+		changes[count++] = (struct tree_change){
+			.key = item->key,
+			.leaf = item->present ? tree_leaf_new(&f->tree, &item->key, value)
+					      : NULL};
+	}
+	int err = tree_update(&f->tree, f->root, f->version, changes, count, &next, &f->hash,
+			      &added, NULL);
+	ck_assert_int_eq(err, ERR_NONE);
+	struct store_batch *batch = store_batch_new();
+	for (size_t i = 0; i < count; i++) {
+		struct tree_leaf *l = changes[i].leaf;
+		if (l && changes[i].effective && write)
+			tree_write_value(&f->tree, hash_slice(&l->key), f->version,
+					 slice_of(l->value, l->value_len), batch);
+		if (l)
+			tree_leaf_drop(&f->tree, l);
+	}
+	if (write) {
+		tree_write(&f->tree, next, f->version, batch);
+		ck_assert_int_eq(store_write(f->store, batch, false), ERR_NONE);
+	}
+	store_batch_free(batch);
+	tree_drop(&f->tree, f->root);
+	f->root = next;
+	f->leaves += added;
+}
+
+static void assert_equal(struct fixture *f, struct tree_node *root, const struct model *m)
+{
+	int64_t present = 0;
+	for (size_t i = 0; i < m->count; i++) {
+		const struct item *item = &m->items[i];
+		struct tree_leaf *leaf;
+		struct slice value;
+		uint64_t version;
+		ck_assert_int_eq(tree_find(&f->tree, root, &item->key, &leaf, &version),
+				 ERR_NONE);
+		ck_assert_int_eq(leaf != NULL, item->present);
+		if (!leaf)
+			continue;
+		present++;
+		ck_assert_int_eq(tree_value(&f->tree, leaf, version, hash_slice(&item->key),
+					    &value),
+				 ERR_NONE);
+		ck_assert(slice_equal(value, slice_of(&item->value, sizeof(item->value))));
+	}
+	if (root == f->root)
+		ck_assert_int_eq(present, f->leaves);
+}
+
+static void assert_root(const struct fixture *f, const struct model *m)
+{
+	struct hash want;
+	naive_root(&want, m->items, m->count, 0);
+	ck_assert(hash_equal(&want, &f->hash));
+}
+
+static void mutate(struct model *m, struct random *r, bool *touched, uint64_t most)
+{
+	memset(touched, 0, KEYS);
+	for (uint64_t n = random_below(r, most + 1); n > 0; n--) {
+		size_t i = random_below(r, m->count);
+		m->items[i].present = random_chance(r, 2, 3);
+		m->items[i].value = (uint32_t)random_below(r, 4);
+		touched[i] = true;
+	}
+}
+
+START_TEST(empty)
+{
+	static const uint8_t preimage[] = {HASH_TREE_NODE, 0, 0};
+	struct fixture f;
+	struct hash want;
+	fixture_init(&f, SIZE_MAX);
+	sha256(&want, preimage, sizeof(preimage));
+	ck_assert(hash_equal(&want, &f.hash));
+	fixture_free(&f);
+}
+END_TEST
+
+/* The limit of 0 throws away everything cached after every block, so all is read back. */
+START_TEST(random_histories)
+{
+	static const size_t counts[] = {1, 2, 3, 17, 100, KEYS};
+	bool touched[KEYS];
+	for (size_t c = 0; c < MEM_COUNT(counts); c++) {
+		for (unsigned trimming = 0; trimming < 2; trimming++) {
+			struct model m;
+			struct fixture f;
+			struct random r;
+			random_seed(&r, counts[c] * 2 + trimming);
+			model_init(&m, counts[c], &r);
+			fixture_init(&f, trimming ? 0 : SIZE_MAX);
+			for (unsigned round = 0; round < 60; round++) {
+				mutate(&m, &r, touched, round % 5 ? 8 : counts[c]);
+				apply(&f, &m, touched, true);
+				assert_root(&f, &m);
+				tree_trim(&f.tree, f.root, f.version);
+				assert_equal(&f, f.root, &m);
+			}
+			fixture_free(&f);
+		}
+	}
+}
+END_TEST
+
+/* The same set of keys and values, by three histories. */
+START_TEST(independent_of_history)
+{
+	struct random r;
+	for (uint64_t seed = 0; seed < 30; seed++) {
+		struct model m, part;
+		struct fixture f[3];
+		bool touched[KEYS];
+		random_seed(&r, seed);
+		model_init(&m, 1 + random_below(&r, 120), &r);
+		mutate(&m, &r, touched, 300);
+		for (unsigned h = 0; h < 3; h++)
+			fixture_init(&f[h], SIZE_MAX);
+		memset(touched, 1, sizeof(touched));
+		apply(&f[0], &m, touched, false);
+		/* one by one, from the end */
+		for (size_t i = m.count; i-- > 0;) {
+			memset(touched, 0, sizeof(touched));
+			touched[i] = true;
+			apply(&f[1], &m, touched, false);
+		}
+		/* everything present first, then the rest taken away in two halves */
+		memset(touched, 1, sizeof(touched));
+		part = m;
+		for (size_t i = 0; i < m.count; i++)
+			part.items[i].present = true;
+		apply(&f[2], &part, touched, false);
+		for (unsigned half = 0; half < 2; half++) {
+			for (size_t i = 0; i < m.count; i++)
+				touched[i] = i % 2 == half && !m.items[i].present;
+			apply(&f[2], &m, touched, false);
+		}
+		assert_root(&f[0], &m);
+		ck_assert(hash_equal(&f[0].hash, &f[1].hash));
+		ck_assert(hash_equal(&f[0].hash, &f[2].hash));
+		for (unsigned h = 0; h < 3; h++) {
+			assert_equal(&f[h], f[h].root, &m);
+			fixture_free(&f[h]);
+		}
+	}
+}
+END_TEST
+
+START_TEST(changes_without_effect)
+{
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+	random_seed(&r, 3);
+	model_init(&m, 100, &r);
+	fixture_init(&f, SIZE_MAX);
+	mutate(&m, &r, touched, 100);
+	apply(&f, &m, touched, true);
+
+	struct tree_node *before = tree_hold(f.root);
+	memset(touched, 1, sizeof(touched)); /* what is there again, what is absent deleted */
+	apply(&f, &m, touched, true);
+	ck_assert_ptr_eq(before, f.root);
+	tree_drop(&f.tree, before);
+	assert_root(&f, &m);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Keys that differ only in one late nibble: chains of nodes with one child, and their end. */
+START_TEST(deep)
+{
+	struct model m = {.count = 4};
+	struct fixture f;
+	struct hash nothing;
+	bool touched[KEYS] = {false};
+	for (unsigned depth = 1; depth < TREE_DEPTH_MAX; depth++) {
+		fixture_init(&f, 0);
+		nothing = f.hash;
+		for (unsigned i = 0; i < 4; i++) {
+			unsigned nibble = i + 3;
+			m.items[i] = (struct item){.present = true, .value = i};
+			memset(m.items[i].key.b, 0x5a, HASH_SIZE);
+			uint8_t *b = &m.items[i].key.b[depth / 2];
+			*b = (uint8_t)(depth % 2 ? (*b & 0xf0) | nibble : nibble << 4 | 0xa);
+		}
+		memset(touched, 1, 4);
+		apply(&f, &m, touched, true);
+		for (unsigned i = 0; i < 5; i++) {
+			tree_trim(&f.tree, f.root, f.version);
+			assert_root(&f, &m);
+			assert_equal(&f, f.root, &m);
+			if (i == 4)
+				break;
+			memset(touched, 0, sizeof(touched));
+			m.items[i].present = false;
+			touched[i] = true;
+			apply(&f, &m, touched, true);
+		}
+		ck_assert(hash_equal(&f.hash, &nothing));
+		fixture_free(&f);
+	}
+}
+END_TEST
+
+START_TEST(old_versions)
+{
+	enum { VERSIONS = 40 };
+	static struct model past[VERSIONS + 1];
+	struct hash hashes[VERSIONS + 1], hash;
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+
+	random_seed(&r, 11);
+	model_init(&m, 200, &r);
+	fixture_init(&f, 0);
+	for (unsigned v = 1; v <= VERSIONS; v++) {
+		mutate(&m, &r, touched, 30);
+		apply(&f, &m, touched, true);
+		past[v] = m;
+		hashes[v] = f.hash;
+		tree_trim(&f.tree, f.root, f.version);
+	}
+	for (unsigned v = 1; v <= VERSIONS; v++) {
+		struct tree_node *root;
+		ck_assert_int_eq(tree_load_root(&f.tree, v, &root, &hash), ERR_NONE);
+		ck_assert(hash_equal(&hash, &hashes[v]));
+		assert_equal(&f, root, &past[v]);
+		tree_drop(&f.tree, root);
+	}
+	struct tree_node *root;
+	ck_assert_int_eq(tree_load_root(&f.tree, VERSIONS + 1, &root, &hash), ERR_NOT_FOUND);
+	fixture_free(&f);
+}
+END_TEST
+
+/* States that branch: nothing of one shows in the other, nor in their parent. */
+START_TEST(forks)
+{
+	struct model base, left, right;
+	struct fixture f, g;
+	struct random r;
+	bool touched[KEYS];
+
+	random_seed(&r, 12);
+	model_init(&base, 150, &r);
+	fixture_init(&f, SIZE_MAX);
+	mutate(&base, &r, touched, 200);
+	apply(&f, &base, touched, true);
+	for (unsigned round = 0; round < 50; round++) {
+		struct tree_node *parent = tree_hold(f.root);
+		uint64_t version = f.version;
+		int64_t leaves = f.leaves;
+		struct hash hash = f.hash;
+		left = right = base;
+		mutate(&left, &r, touched, 20);
+		apply(&f, &left, touched, false);
+		assert_root(&f, &left);
+		g = f; /* the left state, put aside */
+		f.root = tree_hold(parent);
+		f.version = version;
+		f.leaves = leaves;
+		f.hash = hash;
+		mutate(&right, &r, touched, 20);
+		apply(&f, &right, touched, true);
+		assert_root(&f, &right);
+		assert_equal(&f, parent, &base);
+		assert_equal(&f, g.root, &left);
+		assert_equal(&f, f.root, &right);
+		tree_drop(&f.tree, g.root);
+		tree_drop(&f.tree, parent);
+		base = right;
+	}
+	fixture_free(&f);
+}
+END_TEST
+
+/* Every bit of every record: damage is reported, or does not matter; never a wrong answer. */
+START_TEST(damaged_records)
+{
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+	unsigned reported = 0;
+
+	random_seed(&r, 13);
+	model_init(&m, 20, &r);
+	fixture_init(&f, SIZE_MAX);
+	memset(touched, 1, sizeof(touched));
+	for (size_t i = 0; i < m.count; i++)
+		m.items[i] = (struct item){
+			.key = m.items[i].key, .present = true, .value = (uint32_t)i};
+	apply(&f, &m, touched, true);
+
+	struct writer key = {0}, value = {0};
+	struct slice k, v;
+	struct store_batch *batch = store_batch_new();
+	struct store_iter *it = store_iter_new(f.store, STORE_TREE, slice_of(NULL, 0),
+					       slice_of(NULL, 0), false);
+	while (store_iter_next(it, &k, &v)) {
+		writer_reset(&key);
+		writer_reset(&value);
+		writer_raw(&key, k.ptr, k.len);
+		writer_raw(&value, v.ptr, v.len);
+		for (size_t bit = 0; bit < 8 * value.len; bit++) {
+			struct tree_node *root;
+			struct hash hash;
+			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			store_batch_clear(batch);
+			store_batch_put(batch, STORE_TREE, writer_slice(&key),
+					writer_slice(&value));
+			ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
+			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			int err = tree_load_root(&f.tree, f.version, &root, &hash);
+			if (err || !hash_equal(&hash, &f.hash)) {
+				if (!err)
+					tree_drop(&f.tree, root);
+				reported++;
+				continue;
+			}
+			bool any = false;
+			for (size_t i = 0; i < m.count; i++) {
+				struct tree_leaf *leaf;
+				struct slice got;
+				uint64_t version;
+				err = tree_find(&f.tree, root, &m.items[i].key, &leaf, &version);
+				if (!err)
+					ck_assert_ptr_nonnull(leaf);
+				if (!err)
+					err = tree_value(&f.tree, leaf, version,
+							 hash_slice(&m.items[i].key), &got);
+				if (!err)
+					ck_assert(slice_equal(
+						got, slice_of(&m.items[i].value, 4)));
+				else
+					ck_assert_int_eq(err, ERR_CORRUPT);
+				any |= err != ERR_NONE;
+			}
+			reported += any;
+			ck_assert(any); /* every bit of these records is needed */
+			tree_drop(&f.tree, root);
+		}
+		store_batch_clear(batch);
+		store_batch_put(batch, STORE_TREE, writer_slice(&key), writer_slice(&value));
+		ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
+	}
+	store_iter_free(it);
+	ck_assert_uint_gt(reported, 5000);
+	writer_free(&key);
+	writer_free(&value);
+	store_batch_free(batch);
+	fixture_free(&f);
+}
+END_TEST
+
+START_TEST(trimming_bounds_memory)
+{
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+	size_t most = 0;
+
+	random_seed(&r, 14);
+	model_init(&m, KEYS, &r);
+	fixture_init(&f, 45 * 1024);
+	for (unsigned round = 0; round < 100; round++) {
+		mutate(&m, &r, touched, 20);
+		apply(&f, &m, touched, true);
+		assert_equal(&f, f.root, &m); /* loads everything */
+		most = f.tree.bytes > most ? f.tree.bytes : most;
+		tree_trim(&f.tree, f.root, f.version);
+		ck_assert_uint_le(f.tree.bytes, f.tree.limit);
+	}
+	ck_assert_uint_gt(most, 45 * 1024);
+	/* What the store does not have yet stays, whatever the limit. */
+	f.tree.limit = 0;
+	mutate(&m, &r, touched, KEYS);
+	apply(&f, &m, touched, false);
+	tree_trim(&f.tree, f.root, f.version - 1);
+	assert_equal(&f, f.root, &m);
+	fixture_free(&f);
+}
+END_TEST
+
+Suite *tree_suite(void)
+{
+	Suite *s = suite_create("tree");
+	TCase *t = tcase_create("tree");
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, empty);
+	tcase_add_test(t, random_histories);
+	tcase_add_test(t, independent_of_history);
+	tcase_add_test(t, changes_without_effect);
+	tcase_add_test(t, deep);
+	tcase_add_test(t, old_versions);
+	tcase_add_test(t, forks);
+	tcase_add_test(t, damaged_records);
+	tcase_add_test(t, trimming_bounds_memory);
+	suite_add_tcase(s, t);
+	return s;
+}

@@ -1,0 +1,13 @@
+/* Home directories for tests: a genesis with n validators and their configurations. */
+#ifndef TESTS_NODE_HOMES_H
+#define TESTS_NODE_HOMES_H
+
+#include "chain/genesis.h"
+
+/* DIR/node1.. with genesis.json, validator.key, ostrakond.conf. Peers listen on
+ * 127.0.0.1:port, port+1, ...; the API on any free port. g (contents freed by the caller) and
+ * client are out. Everybody may submit; the client owns a million. */
+void homes_make(const char *dir, unsigned n, unsigned port, const char *limits,
+		struct genesis *g, struct keypair *client);
+
+#endif

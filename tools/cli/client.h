@@ -1,0 +1,124 @@
+/* A client of a network's API: which nodes to ask, what to trust, submitting until the outcome
+ * is certain.
+ *
+ * Nothing that a node says is believed without a proof against the genesis file where a proof
+ * exists: a commitment, a value. Sending the same signed bytes again, to any node, is harmless,
+ * and this is how every doubt about an outcome is settled. */
+#ifndef TOOLS_CLI_CLIENT_H
+#define TOOLS_CLI_CLIENT_H
+
+#include <pthread.h>
+
+#include "base/map.h"
+#include "ledger/proof.h"
+#include "ledger/tx.h"
+#include "tools/cli/http.h"
+#include "tools/cli/network.h"
+
+/* The nodes and the chain. Shared by threads once opened. */
+struct target {
+	struct cli *c;
+	bool has_genesis;
+	struct genesis genesis;
+	struct chain_ctx ctx;
+	struct hash genesis_hash; /* of block 0 */
+	unsigned count;		  /* of nodes to ask, >= 1 */
+	char url[VALIDATORS_MAX][CONFIG_TEXT_MAX + 32];
+	pthread_mutex_t lock;
+	struct map verified; /* header hash -> certificate, of headers found final */
+};
+
+/* From --home, --node and --genesis. Prints errors; exit code. target_close() in any case. */
+int target_open(struct cli *c, struct target *t, bool needs_genesis);
+/* The same from a node's URL alone, without a genesis. */
+int target_of_url(struct cli *c, struct target *t, const char *url);
+void target_close(struct target *t);
+
+/* One thread's connection to the nodes. */
+struct link {
+	struct target *t;
+	struct http *http;
+	struct http_reply reply;
+	unsigned node;	   /* the one asked first: the last that answered */
+	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
+	struct json *answer; /* to the last request: NULL if it was not JSON */
+	char error_code[64]; /* of a problem document */
+	char error_hint[256];
+	struct errmsg m; /* why the last request failed, or a problem's detail */
+};
+void link_open(struct link *l, struct target *t, unsigned first_node);
+void link_close(struct link *l);
+
+/* GET path, from the first node that answers with anything but 503. Returns ERR_NONE with
+ * l->reply.status and l->answer set, or an error (l->m) if no node could be asked. */
+int link_get(struct link *l, const char *path);
+/* As link_get(), printing what went wrong; EXIT_DONE only for a status of 200. */
+int link_get_or_fail(struct link *l, const char *path);
+/* Prints why no node could be asked, link_get()'s error; exit code. */
+int link_unreachable(struct link *l, int err);
+/* Prints the problem document of the last answer; exit code. */
+int link_fail(struct link *l);
+/* One request to node i only. */
+int link_call(struct link *l, unsigned i, const char *method, const char *path,
+	      const char *content_type, struct slice body, uint64_t timeout_ms);
+
+/* Checks a transaction's proof document; a header's finality only once for all threads. The
+ * caller compares doc->tx and frees doc in any case. */
+int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,
+		     struct errmsg *m);
+/* The same for a proof of a value, or of absence, in the state. */
+int target_proven_state(struct target *t, const struct json *proof, struct slice state_key,
+			struct proof_document *doc, struct errmsg *m);
+
+/* Calls each(arg, link, i) for all i < count from several threads, each with a link of its own,
+ * until one returns false. */
+void each_in_parallel(struct target *t, size_t count, unsigned threads,
+		      bool (*each)(void *arg, struct link *l, size_t i), void *arg);
+
+/* ---- submitting ------------------------------------------------------------------------ */
+
+enum fate {
+	FATE_COMMITTED,	 /* proven; its result may still not be TX_OK */
+	FATE_ACCEPTED,	 /* by a node's word, with wait=accepted */
+	FATE_REFUSED,	 /* for good, by a node's word */
+	FATE_UNSENT,	 /* no node was reached */
+	FATE_UNKNOWN,	 /* time ran out */
+	FATE_UNVERIFIED, /* a node claims a commitment that it cannot prove */
+	FATE_INTERRUPTED,
+};
+struct receipt {
+	enum fate fate;
+	uint64_t height, term, time_ms;
+	uint64_t index;
+	enum tx_result result;
+	enum cert_kind grade;
+	uint64_t signers;
+	uint64_t latency_us;
+	char code[64]; /* REFUSED, UNVERIFIED: why */
+	char hint[256];
+	struct errmsg m;
+	struct json *proof; /* if kept: owned */
+};
+struct submission {
+	struct slice tx;	  /* signed; lent */
+	struct receipt r;	  /* zeroed at first */
+	bool decided, maybe_sent; /* false at first */
+};
+/* Sends those undecided, in one request, until the fate of each is known or the deadline comes;
+ * asks other nodes when one does not answer. keep_proof: r.proof is the document (json_free).
+ */
+void submit(struct link *l, struct submission *s, size_t count, uint64_t deadline,
+	    bool wait_committed, bool keep_proof);
+/* Is the outcome of an attempt with this nonce certain, and would another nonce do? */
+bool receipt_wants_new_nonce(const struct receipt *r);
+
+/* Nonces and expiry from a node: highest may be NULL. ERR_*, with l->m. */
+int account_state(struct link *l, const struct pubkey *account, uint64_t *suggested,
+		  uint64_t *expiry_max);
+/* Reads results of a receipt into JSON: tx, height, index, ... */
+struct json *receipt_json(const struct target *t, const struct hash *id,
+			  const struct receipt *r);
+/* Prints the failure of a receipt that is not committed with TX_OK; exit code. */
+int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id);
+
+#endif

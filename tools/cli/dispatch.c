@@ -1,0 +1,107 @@
+/* The dispatch table: every verb with its arguments, options and help. */
+#include "base/mem.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/verbs.h"
+
+#define B(name)	   OPT_BIT(OPT_##name)
+#define WHERE	   (B(HOME) | B(NODE) | B(GENESIS) | B(TIMEOUT))
+#define PASSPHRASE (B(PASSPHRASE_FILE) | B(PASSPHRASE_FD))
+#define SIGNING                                                                                \
+	(WHERE | PASSPHRASE | B(KEY) | B(WAIT) | B(NONCE) | B(EXPIRY) | B(SAVE) | B(NO_SEND))
+#define NET	(B(HOME) | B(TIMEOUT))
+#define READING (WHERE | B(HEIGHT) | B(PROVE) | B(PROOF_FILE))
+
+static const char write_text[] =
+	"Signs a transaction, sends it, and waits until a certificate proves that it is\n"
+	"committed. The id goes to standard error as `tx ID` before the waiting begins.\n"
+	"If a node does not answer, the same bytes go to another; they take effect once.";
+static const char where_text[] =
+	"--home may be a network directory: its first reachable node is asked.";
+
+const struct verb verbs[] = {
+	{"key new", "[NAME|FILE]", "Make a key; it is encrypted with a passphrase.",
+	 "NAME is kept as NAME.key in the network directory, or else in\n"
+	 "~/.config/ostrakon. An existing file is never overwritten.",
+	 B(HOME) | B(KEY) | PASSPHRASE | B(UNENCRYPTED) | B(LABEL), 0, 1, verb_key_new},
+	{"key show", "[NAME|FILE]", "Show a key's public part; needs no passphrase.", NULL,
+	 B(HOME) | B(KEY), 0, 1, verb_key_show},
+	{"key list", "", "List the keys.", NULL, B(HOME), 0, 0, verb_key_list},
+	{"key passwd", "[NAME|FILE]", "Change a key's passphrase, or take it off.", NULL,
+	 B(HOME) | B(KEY) | PASSPHRASE | B(NEW_PASSPHRASE_FILE) | B(NEW_PASSPHRASE_FD) |
+		 B(UNENCRYPTED),
+	 0, 1, verb_key_passwd},
+
+	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
+	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
+	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT), 0, 1, verb_net_init},
+	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
+	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
+	 "another is chosen. Nodes that run already are left alone.",
+	 NET | B(NODES), 0, 2, verb_net_up},
+	{"net down", "[DIR [NODE|leader|all]]", "Stop nodes: SIGTERM, later SIGKILL.", NULL,
+	 NET, 0, 2, verb_net_down},
+	{"net status", "[DIR]", "Show every node: process, role, height, state root.", NULL,
+	 NET, 0, 1, verb_net_status},
+	{"net kill", "[DIR] NODE|leader|all", "Kill nodes with SIGKILL, as a crash would.",
+	 NULL, NET, 0, 2, verb_net_kill},
+	{"net restart", "[DIR [NODE|leader|all]]", "Stop nodes and start them again.", NULL,
+	 NET, 0, 2, verb_net_restart},
+	{"net pause", "[DIR] NODE|leader|all", "Freeze nodes with SIGSTOP.", NULL, NET, 0, 2,
+	 verb_net_pause},
+	{"net resume", "[DIR [NODE|leader|all]]", "Let frozen nodes go on.", NULL, NET, 0, 2,
+	 verb_net_resume},
+	{"net logs", "[DIR [NODE|leader|all]]", "Show the last lines of the nodes' logs.", NULL,
+	 NET | B(LINES), 0, 2, verb_net_logs},
+	{"net clean", "[DIR]", "Remove all data; keep genesis, keys and configurations.",
+	 "The nodes must be down. The network then starts from its genesis again.", NET, 0, 1,
+	 verb_net_clean},
+
+	{"put", "KEY VALUE | --from FILE", "Set a key to a value.", write_text,
+	 SIGNING | B(FROM) | B(CLIENTS) | B(BATCH), 0, 2, verb_put},
+	{"get", "KEY | --from FILE", "Print the value of a key, after checking its proof.",
+	 "With --prove the proof document is printed instead, or beside it with -o json;\n"
+	 "`ostrakon verify` checks it anywhere, offline. With --from, each line of FILE is a\n"
+	 "key, or a key and the value that it must have.",
+	 READING | B(FROM) | B(CLIENTS), 0, 1, verb_get},
+	{"del", "KEY", "Delete a key.", write_text, SIGNING, 1, 1, verb_del},
+	{"cas", "KEY OLD NEW", "Set a key to NEW if its value is OLD (or --absent).",
+	 write_text, SIGNING | B(ABSENT), 2, 3, verb_cas},
+	{"transfer", "FROM TO AMOUNT", "Move an amount between accounts.",
+	 "An account is 64 hex digits, or the name or file of a key. FROM's key signs.",
+	 SIGNING, 3, 3, verb_transfer},
+	{"balance", "[ACCOUNT]", "Print an account's balance, after checking its proof.",
+	 "Without ACCOUNT: that of the network's client key.", READING, 0, 1, verb_balance},
+
+	{"tx submit", "FILE", "Send a signed transaction (- is standard input).",
+	 "FILE holds its bytes, or hex digits. Sending it again is safe.", WHERE | B(WAIT), 1,
+	 1, verb_tx_submit},
+	{"tx status", "ID | --from FILE", "Say where a transaction is, with proof.", NULL,
+	 WHERE | B(PROVE) | B(FROM) | B(CLIENTS), 0, 1, verb_tx_status},
+	{"tx wait", "ID", "Wait until a transaction is committed.", NULL, WHERE | B(PROVE), 1,
+	 1, verb_tx_wait},
+	{"tx decode", "FILE", "Show what a signed transaction says; offline.", NULL,
+	 B(HOME) | B(GENESIS), 1, 1, verb_tx_decode},
+
+	{"verify", "PROOF.json", "Check a proof document offline, against a genesis file.",
+	 "Exit code 5 if it is malformed or false.", B(GENESIS) | B(HOME), 1, 1, verb_verify},
+	{"status", "", "Show what a node says about itself.", where_text, WHERE, 0, 0,
+	 verb_status},
+	{"health", "", "Ask every node whether it lives and can serve.", NULL, WHERE, 0, 0,
+	 verb_health},
+	{"blocks", "", "List the newest blocks.", NULL, WHERE | B(HEIGHT) | B(LIMIT), 0, 0,
+	 verb_blocks},
+	{"block", "HEIGHT|latest", "Show a block and its transactions.", NULL, WHERE, 1, 1,
+	 verb_block},
+	{"validators", "", "List the validators and quorums.", NULL, WHERE, 0, 0,
+	 verb_validators},
+	{"peers", "", "List a node's links to its peers.", NULL, WHERE, 0, 0, verb_peers},
+	{"evidence", "", "List the proofs of misbehaviour that a node holds.", NULL, WHERE, 0,
+	 0, verb_evidence},
+	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
+	 "Signs ahead; a transaction counts when its commitment has been verified.",
+	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
+		 B(BATCH),
+	 0, 0, verb_bench_run},
+	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
+};
+const size_t verb_count = MEM_COUNT(verbs);

@@ -1,0 +1,433 @@
+#include "tools/cli/options.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum value_type { TYPE_FLAG, TYPE_TEXT, TYPE_U64, TYPE_DURATION, TYPE_CHOICE };
+
+struct option_def {
+	const char *name;
+	char letter; /* 0: none */
+	enum value_type type;
+	bool environment;
+	const char *arg; /* name of the value; choices separated by | */
+	uint64_t min, max;
+	const char *help;
+};
+
+static const struct option_def defs[OPTIONS] = {
+	[OPT_HELP] = {"help", 'h', TYPE_FLAG, .help = "show this help"},
+	[OPT_VERSION] = {"version", 'V', TYPE_FLAG, .help = "show the version"},
+	[OPT_OUTPUT] = {"output", 'o', TYPE_CHOICE, true, "table|json|jsonl",
+			.help = "form of the output (default table)"},
+	[OPT_COLOR] = {"color", 0, TYPE_CHOICE, true, "auto|always|never",
+		       .help = "color in tables (default auto; NO_COLOR turns it off)"},
+	[OPT_TIMEOUT] = {"timeout", 't', TYPE_DURATION, true, "TIME",
+			 .help = "give up after TIME, such as 500ms, 30s, 2m (default 30s)"},
+	[OPT_HOME] =
+		{"home", 0, TYPE_TEXT, true, "DIR",
+		 .help = "network directory or a node's home (default ./ostrakon-network)"},
+	[OPT_NODE] = {"node", 'n', TYPE_TEXT, true, "URL",
+		      .help = "ask this node only: its API's URL, or its name in the network"},
+	[OPT_GENESIS] = {"genesis", 'g', TYPE_TEXT, true, "FILE",
+			 .help = "genesis file to verify against (default: the home's)"},
+	[OPT_KEY] = {"key", 'k', TYPE_TEXT, true, "FILE",
+		     .help = "key that signs: a file, or a name from `key list`"},
+	[OPT_PASSPHRASE_FILE] = {"passphrase-file", 0, TYPE_TEXT, true, "FILE",
+				 .help = "read the passphrase from FILE's first line"},
+	[OPT_PASSPHRASE_FD] = {"passphrase-fd", 0, TYPE_U64, false, "N", 0, 1023,
+			       "read the passphrase from file descriptor N"},
+	[OPT_NEW_PASSPHRASE_FILE] = {"new-passphrase-file", 0, TYPE_TEXT, false, "FILE",
+				     .help = "read the new passphrase from FILE"},
+	[OPT_NEW_PASSPHRASE_FD] = {"new-passphrase-fd", 0, TYPE_U64, false, "N", 0, 1023,
+				   "read the new passphrase from file descriptor N"},
+	[OPT_UNENCRYPTED] =
+		{"unencrypted", 0, TYPE_FLAG,
+		 .help = "store the key in plain; anyone who reads the file has it"},
+	[OPT_LABEL] = {"label", 0, TYPE_TEXT, false, "TEXT",
+		       .help = "label inside the key file (default: its name)"},
+	[OPT_WAIT] = {"wait", 'w', TYPE_CHOICE, true, "accepted|committed",
+		      .help = "return when a node has it, or when its certificate has been\n"
+			      "verified (default committed)"},
+	[OPT_PROVE] = {"prove", 0, TYPE_FLAG,
+		       .help = "print the proof document, once it has been verified"},
+	[OPT_PROOF_FILE] = {"proof-file", 0, TYPE_TEXT, false, "FILE",
+			    .help = "also write the proof document to FILE"},
+	[OPT_HEIGHT] = {"height", 0, TYPE_U64, false, "H", 0, UINT64_MAX,
+			"at this height (default: the newest)"},
+	[OPT_FROM] = {"from", 0, TYPE_TEXT, false, "FILE",
+		      .help = "read many from FILE, one a line (- is standard input)"},
+	[OPT_ABSENT] = {"absent", 0, TYPE_FLAG,
+			.help = "the key must be absent (instead of OLD)"},
+	[OPT_NONCE] = {"nonce", 0, TYPE_U64, false, "N", 1, UINT64_MAX,
+		       "nonce (default: a free one, asked from a node)"},
+	[OPT_EXPIRY] = {"expiry", 0, TYPE_U64, false, "H", 1, UINT64_MAX,
+			"last height at which it may take effect (default: asked)"},
+	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
+		      .help = "write the signed transaction to FILE before it is sent"},
+	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
+	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
+	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
+			 "the client key's initial balance (default 1000000000)"},
+	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
+		      "first port to try (default: chosen at random)"},
+	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,
+		       "how many last lines (default 20)"},
+	[OPT_LIMIT] = {"limit", 0, TYPE_U64, false, "N", 1, 1000, "how many (default 20)"},
+	[OPT_CLIENTS] = {"clients", 'c', TYPE_U64, false, "N", 1, 512,
+			 "how many clients work side by side (default 16)"},
+	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
+			 "run that long (default 10)"},
+	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
+		       "stop after so many transactions"},
+	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
+			    "size of the values (default 64)"},
+	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
+		       "transactions in one request (default 1)"},
+};
+
+const char *option_name(enum option_id id)
+{
+	return defs[id].name;
+}
+
+/* Levenshtein distance, for words of up to 31 letters. */
+static unsigned edit_distance(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b);
+	unsigned row[32];
+
+	if (la > 31 || lb > 31)
+		return 99;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned diagonal = row[0];
+		row[0] = (unsigned)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+const char *nearest_word(const char *text, const char *const *words, size_t count)
+{
+	const char *best = NULL;
+	unsigned best_distance =
+		strlen(text) < 5 ? 2 : 3; /* fewer than so many typing errors */
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned d = edit_distance(text, words[i]);
+		if (d < best_distance) {
+			best_distance = d;
+			best = words[i];
+		}
+	}
+	return best;
+}
+
+int parse_u64(uint64_t *out, const char *text, uint64_t min, uint64_t max)
+{
+	uint64_t v = 0;
+
+	if (*text == '\0')
+		return ERR_SYNTAX;
+	for (const char *p = text; *p; p++) {
+		if (*p < '0' || *p > '9')
+			return ERR_SYNTAX;
+		if (__builtin_mul_overflow(v, (uint64_t)10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+			return ERR_RANGE;
+	}
+	if (v < min || v > max)
+		return ERR_RANGE;
+	*out = v;
+	return ERR_NONE;
+}
+
+int parse_duration_ms(uint64_t *out, const char *text)
+{
+	static const struct {
+		const char *unit;
+		double ms;
+	} units[] = {{"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}};
+	char *end;
+	double v;
+
+	if (!isdigit((unsigned char)text[0]))
+		return ERR_SYNTAX;
+	if (strspn(text, "0123456789.") > 15)
+		return ERR_SYNTAX;
+	if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+		return ERR_SYNTAX;
+	v = strtod(text, &end);
+	for (size_t i = 0; i < MEM_COUNT(units); i++) {
+		if (strcmp(end, units[i].unit) != 0)
+			continue;
+		v = v * units[i].ms + 0.5;
+		if (v < 1 || v > 1000 * 3600e3)
+			return ERR_SYNTAX;
+		*out = (uint64_t)v;
+		return ERR_NONE;
+	}
+	return ERR_SYNTAX;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+	size_t len = strlen(value);
+
+	for (const char *p = choices; *p;) {
+		size_t n = strcspn(p, "|");
+		if (n == len && memcmp(p, value, n) == 0)
+			return true;
+		p += n + (p[n] == '|');
+	}
+	return false;
+}
+
+/* where: "--timeout" or "OSTRAKON_TIMEOUT". */
+static int check_value(enum option_id id, const char *where, const char *value,
+		       struct errmsg *m)
+{
+	const struct option_def *d = &defs[id];
+	uint64_t v;
+	int err;
+
+	switch (d->type) {
+	case TYPE_FLAG:
+		break;
+	case TYPE_TEXT:
+		if (*value == '\0')
+			return err_set(m, ERR_SYNTAX, "%s is empty; it takes %s", where,
+				       d->arg);
+		break;
+	case TYPE_U64:
+		err = parse_u64(&v, value, d->min, d->max);
+		if (err == ERR_RANGE && d->max != UINT64_MAX)
+			return err_set(m, ERR_SYNTAX, "%s %s is out of range: %llu to %llu",
+				       where, value, (unsigned long long)d->min,
+				       (unsigned long long)d->max);
+		if (err != ERR_NONE)
+			return err_set(m, ERR_SYNTAX, "%s takes a whole number, not \"%s\"",
+				       where, value);
+		break;
+	case TYPE_DURATION:
+		if (parse_duration_ms(&v, value) != ERR_NONE)
+			return err_set(m, ERR_SYNTAX,
+				       "%s takes a time such as 500ms, 30s or 2m, not \"%s\"",
+				       where, value);
+		break;
+	case TYPE_CHOICE:
+		if (!is_choice(d->arg, value))
+			return err_set(m, ERR_SYNTAX, "%s takes %s, not \"%s\"", where, d->arg,
+				       value);
+		break;
+	}
+	return ERR_NONE;
+}
+
+static int unknown_option(const char *text, struct errmsg *m)
+{
+	const char *words[OPTIONS], *near;
+	char name[64];
+
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "="), text);
+	for (int i = 0; i < OPTIONS; i++)
+		words[i] = defs[i].name;
+	near = nearest_word(name + 2, words, OPTIONS);
+	if (strncmp(name, "--", 2) == 0 && near != NULL)
+		return err_set(m, ERR_SYNTAX, "unknown option %s; did you mean --%s?", name,
+			       near);
+	return err_set(
+		m, ERR_SYNTAX,
+		"unknown option %s; an argument that begins with a dash goes after \"--\"",
+		name);
+}
+
+static int set_option(struct options *o, enum option_id id, const char *value, struct errmsg *m)
+{
+	char where[64];
+	int err;
+
+	snprintf(where, sizeof where, "--%s", defs[id].name);
+	err = check_value(id, where, value, m);
+	if (err == ERR_NONE)
+		o->value[id] = value;
+	return err;
+}
+
+static int find_long(const char *name, size_t len)
+{
+	for (int i = 0; i < OPTIONS; i++)
+		if (strlen(defs[i].name) == len && memcmp(defs[i].name, name, len) == 0)
+			return i;
+	return -1;
+}
+
+static int find_letter(char letter)
+{
+	for (int i = 0; i < OPTIONS; i++)
+		if (defs[i].letter == letter)
+			return i;
+	return -1;
+}
+
+int options_parse(struct options *o, int argc, char **argv, struct errmsg *m)
+{
+	bool only_args = false;
+	int err;
+
+	memset(o, 0, sizeof *o);
+	for (int i = 0; i < argc; i++) {
+		char *text = argv[i];
+		const char *value = NULL;
+		int id;
+
+		if (only_args || text[0] != '-' || text[1] == '\0') {
+			if (o->arg_count == ARGS_MAX)
+				return err_set(m, ERR_SYNTAX, "more than %d arguments",
+					       ARGS_MAX);
+			o->arg[o->arg_count++] = text;
+			continue;
+		}
+		if (strcmp(text, "--") == 0) {
+			only_args = true;
+			continue;
+		}
+		if (text[1] == '-') {
+			size_t len = strcspn(text + 2, "=");
+			id = find_long(text + 2, len);
+			if (text[2 + len] == '=')
+				value = text + 3 + len;
+		} else {
+			id = find_letter(text[1]);
+			if (text[2] != '\0')
+				value = text + 2;
+		}
+		if (id < 0)
+			return unknown_option(text, m);
+		if (defs[id].type == TYPE_FLAG) {
+			if (value != NULL)
+				return err_set(m, ERR_SYNTAX, "--%s takes no value",
+					       defs[id].name);
+			value = "";
+		} else if (value == NULL) {
+			if (++i == argc)
+				return err_set(m, ERR_SYNTAX, "--%s needs a value: %s",
+					       defs[id].name, defs[id].arg);
+			value = argv[i];
+		}
+		err = set_option(o, (enum option_id)id, value, m);
+		if (err != ERR_NONE)
+			return err;
+	}
+	return ERR_NONE;
+}
+
+static void environment_name(char *out, size_t size, const char *option)
+{
+	size_t n = (size_t)snprintf(out, size, "OSTRAKON_%s", option);
+
+	for (size_t i = 9; i < n && i < size; i++)
+		out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+}
+
+int options_environment(struct options *o, struct errmsg *m)
+{
+	for (int i = 0; i < OPTIONS; i++) {
+		char name[64];
+		const char *value;
+		int err;
+
+		if (!defs[i].environment || o->value[i] != NULL)
+			continue;
+		environment_name(name, sizeof name, defs[i].name);
+		value = getenv(name);
+		if (value == NULL || *value == '\0')
+			continue;
+		err = check_value((enum option_id)i, name, value, m);
+		if (err != ERR_NONE)
+			return err;
+		o->value[i] = value;
+		o->from_environment[i] = true;
+	}
+	return ERR_NONE;
+}
+
+int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
+		    struct errmsg *m)
+{
+	for (int i = 0; i < OPTIONS; i++) {
+		if (o->value[i] != NULL && !o->from_environment[i] && !(allowed & OPT_BIT(i)))
+			return err_set(m, ERR_SYNTAX, "`%s` has no option --%s", verb,
+				       defs[i].name);
+	}
+	return ERR_NONE;
+}
+
+void options_help(FILE *out, uint64_t allowed)
+{
+	for (int i = 0; i < OPTIONS; i++) {
+		const struct option_def *d = &defs[i];
+		const char *line = d->help;
+		char left[64];
+
+		if (!(allowed & OPT_BIT(i)))
+			continue;
+		if (d->letter != 0)
+			snprintf(left, sizeof left, "-%c, --%s%s%s", d->letter, d->name,
+				 d->arg ? " " : "", d->arg ? d->arg : "");
+		else
+			snprintf(left, sizeof left, "    --%s%s%s", d->name, d->arg ? " " : "",
+				 d->arg ? d->arg : "");
+		if (strlen(left) > 30)
+			fprintf(out, "  %s\n  %-30s", left, "");
+		else
+			fprintf(out, "  %-30s", left);
+		for (;;) {
+			size_t n = strcspn(line, "\n");
+			fprintf(out, "  %.*s\n", (int)n, line);
+			if (line[n] == '\0')
+				break;
+			line += n + 1;
+			fprintf(out, "  %-30s", "");
+		}
+	}
+}
+
+uint64_t opt_u64(const struct options *o, enum option_id id, uint64_t fallback)
+{
+	uint64_t v = fallback;
+	int err;
+
+	invariant(defs[id].type == TYPE_U64);
+	if (o->value[id] != NULL) {
+		err = parse_u64(&v, o->value[id], defs[id].min, defs[id].max);
+		invariant(err == ERR_NONE); /* options_parse() checked it */
+	}
+	return v;
+}
+
+uint64_t opt_ms(const struct options *o, enum option_id id, uint64_t fallback)
+{
+	uint64_t v = fallback;
+	int err;
+
+	invariant(defs[id].type == TYPE_DURATION);
+	if (o->value[id] != NULL) {
+		err = parse_duration_ms(&v, o->value[id]);
+		invariant(err == ERR_NONE);
+	}
+	return v;
+}

@@ -1,0 +1,89 @@
+/* Options of the ostrakon program: one table for all verbs, so that an option has the same
+ * name, type and help everywhere. A flag wins over OSTRAKON_* in the environment, which wins
+ * over the default. */
+#ifndef TOOLS_CLI_OPTIONS_H
+#define TOOLS_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+enum option_id {
+	OPT_HELP,
+	OPT_VERSION,
+	OPT_OUTPUT,
+	OPT_COLOR,
+	OPT_TIMEOUT,
+	OPT_HOME,
+	OPT_NODE,
+	OPT_GENESIS,
+	OPT_KEY,
+	OPT_PASSPHRASE_FILE,
+	OPT_PASSPHRASE_FD,
+	OPT_NEW_PASSPHRASE_FILE,
+	OPT_NEW_PASSPHRASE_FD,
+	OPT_UNENCRYPTED,
+	OPT_LABEL,
+	OPT_WAIT,
+	OPT_PROVE,
+	OPT_PROOF_FILE,
+	OPT_HEIGHT,
+	OPT_FROM,
+	OPT_ABSENT,
+	OPT_NONCE,
+	OPT_EXPIRY,
+	OPT_SAVE,
+	OPT_NO_SEND,
+	OPT_NODES,
+	OPT_BALANCE,
+	OPT_PORT,
+	OPT_LINES,
+	OPT_LIMIT,
+	OPT_CLIENTS,
+	OPT_SECONDS,
+	OPT_COUNT,
+	OPT_VALUE_SIZE,
+	OPT_BATCH,
+	OPTIONS
+};
+#define OPT_BIT(id) (UINT64_C(1) << (id))
+
+#define ARGS_MAX 64
+
+struct options {
+	const char *value[OPTIONS]; /* NULL: not given; "" for a flag that is set */
+	bool from_environment[OPTIONS];
+	char *arg[ARGS_MAX + 1]; /* what is not an option; NULL at the end */
+	int arg_count;
+};
+
+/* Sorts argv (without argv[0]) into options and arguments; borrows the strings. Options may
+ * stand anywhere, as --name VALUE, --name=VALUE, -o VALUE or -oVALUE; "--" ends them. Values
+ * are checked by type here. ERR_SYNTAX: m says which, why and what is near. */
+int options_parse(struct options *o, int argc, char **argv, struct errmsg *m);
+/* Fills in what flags left open from OSTRAKON_* (OSTRAKON_PROOF_FILE for --proof-file). */
+int options_environment(struct options *o, struct errmsg *m);
+/* ERR_SYNTAX for an option given by flag that is not in allowed. */
+int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
+		    struct errmsg *m);
+void options_help(FILE *out, uint64_t allowed);
+const char *option_name(enum option_id id); /* without the dashes */
+
+static inline bool opt_given(const struct options *o, enum option_id id)
+{
+	return o->value[id] != NULL;
+}
+/* Values of checked types; fallback when not given. */
+uint64_t opt_u64(const struct options *o, enum option_id id, uint64_t fallback);
+uint64_t opt_ms(const struct options *o, enum option_id id, uint64_t fallback);
+
+/* "250ms", "2.5s", "3m", "1h", or seconds without a unit; 1 ms to 1,000 hours. ERR_SYNTAX. */
+int parse_duration_ms(uint64_t *out, const char *text);
+/* Decimal digits only. ERR_SYNTAX, ERR_RANGE. */
+int parse_u64(uint64_t *out, const char *text, uint64_t min, uint64_t max);
+/* Of count words the one nearest to text by edit distance, or NULL if none is near. */
+const char *nearest_word(const char *text, const char *const *words, size_t count);
+
+#endif
