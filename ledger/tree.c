@@ -256,7 +256,8 @@ static struct tree_node *loaded_child(struct tree_node *n, unsigned nibble)
 	return n->slot[tree_index(n->present, nibble)].node;
 }
 
-/* Takes the subtrees at depth 2 in turn: each step is short, and what is hot is soon back. */
+/* Takes the subtrees at depth 2 in turn: each step is short, and what is hot is soon back. Only
+ * if that is not enough the nodes at depth 2 go as well. */
 void tree_trim(struct tree *t, struct tree_node *root, uint64_t written)
 {
 	size_t target = t->limit / TRIM_DEN * TRIM_NUM;
@@ -271,6 +272,11 @@ void tree_trim(struct tree *t, struct tree_node *root, uint64_t written)
 		if ((prefix & 15) == 0)
 			forget_children(t, n, written, true);
 		n = loaded_child(n, prefix & 15);
+		if (n)
+			forget_children(t, n, written, false);
+	}
+	for (unsigned i = 0; i < 16 && tree_over_limit(t); i++) {
+		struct tree_node *n = loaded_child(root, i);
 		if (n)
 			forget_children(t, n, written, false);
 	}

@@ -69,7 +69,8 @@ START_TEST(not_includable)
 	uint64_t window = w.genesis.limits.nonce_window;
 	expect_refused(put(0, 5 + window + 1), ERR_TX_NONCE_WINDOW);
 	expect_refused(put_expiring(6, 1), ERR_TX_EXPIRED);
-	expect_refused(put_expiring(6, 2 + w.genesis.limits.expiry_horizon + 1), ERR_TX_HORIZON);
+	expect_refused(put_expiring(6, 2 + w.genesis.limits.expiry_horizon + 1),
+		       ERR_TX_HORIZON);
 
 	tx = put(0, 5 + window);
 	ck_assert_int_eq(admit(tx), ERR_NONE);
@@ -193,8 +194,8 @@ START_TEST(false_results_and_roots)
 	struct hash wrong = *ledger_root(w.ledger);
 	struct block *good = world_build(&w, w.tip, 1, &tx, 1, NULL);
 	for (unsigned i = 0; i < 2; i++) {
-		struct block *b = world_raw_block(&w, w.tip, &tx, &claims[i], 1,
-						  &good->sh.h.state_root);
+		struct block *b =
+			world_raw_block(&w, w.tip, &tx, &claims[i], 1, &good->sh.h.state_root);
 		ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_BAD_STATE_ROOT);
 		block_drop(b);
 	}
@@ -213,7 +214,8 @@ END_TEST
 /* What shows from the bytes is said first, wherever in the block it is. */
 START_TEST(bytes_before_state)
 {
-	struct slice expired = put_expiring(1, 0x7fffffff), forged = put(1, 1), fine = put(2, 1);
+	struct slice expired = put_expiring(1, 0x7fffffff), forged = put(1, 1),
+		     fine = put(2, 1);
 	((uint8_t *)forged.ptr)[forged.len - 1] ^= 1;
 	struct slice txs[] = {fine, expired, forged};
 	ck_assert_int_eq(execute_raw(txs, 3, true), ERR_BAD_SIGNATURE);
@@ -279,7 +281,8 @@ START_TEST(links)
 	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_BAD_LINK);
 	block_drop(b);
 	struct ledger_built built;
-	ck_assert_int_eq(ledger_build(w.ledger, &nowhere, 1, 0, NULL, 0, &built), ERR_NOT_FOUND);
+	ck_assert_int_eq(ledger_build(w.ledger, &nowhere, 1, 0, NULL, 0, &built),
+			 ERR_NOT_FOUND);
 	ck_assert_int_eq(ledger_execute(w.ledger, w.tip, false), ERR_NONE);
 }
 END_TEST
@@ -440,7 +443,8 @@ START_TEST(forks)
 			struct slice tx = world_tx(&w, &w.client[0], d + 1, 50, ops, 2);
 			level[d][i] = world_build(&w, parent[i], 1, &tx, 1, NULL);
 			ck_assert_uint_eq(level[d][i]->tx_count, 1);
-			ck_assert_int_eq(ledger_execute(w.ledger, level[d][i], false), ERR_NONE);
+			ck_assert_int_eq(ledger_execute(w.ledger, level[d][i], false),
+					 ERR_NONE);
 			mem_free((void *)tx.ptr);
 		}
 		/* cross over: children of the first one's siblings as well */

@@ -60,7 +60,8 @@ START_TEST(foreign_stores)
 	ck_assert_ptr_nonnull(strstr(m.text, "chain"));
 	ck_assert_ptr_null(l);
 
-	ck_assert_int_eq(store_get(w.store, STORE_META, slice_str("ledger"), &record), ERR_NONE);
+	ck_assert_int_eq(store_get(w.store, STORE_META, slice_str("ledger"), &record),
+			 ERR_NONE);
 	record.buf[9]++; /* the version */
 	put_meta(w.store, writer_slice(&record));
 	ck_assert_int_eq(open_on(&w, w.store, &l, &m), ERR_VERSION);
@@ -77,8 +78,8 @@ START_TEST(foreign_stores)
 		put_meta(w.store, writer_slice(&record));
 		int err = open_on(&w, w.store, &l, &m);
 		record.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		bool telling = bit / 8 < 8 + 2 + 32 + 8 ||
-			       (bit / 8 >= 8 + 2 + 32 + 8 + 32 && bit / 8 < 8 + 2 + 32 + 8 + 64);
+		bool telling = bit / 8 < 8 + 2 + 32 + 8 || (bit / 8 >= 8 + 2 + 32 + 8 + 32 &&
+							    bit / 8 < 8 + 2 + 32 + 8 + 64);
 		if (telling)
 			ck_assert_int_ne(err, ERR_NONE);
 		if (!err)
@@ -169,7 +170,8 @@ START_TEST(lost_records)
 	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_CORRUPT);
 	struct ledger_candidate c = {.tx = txs[0]};
 	struct ledger_built built;
-	ck_assert_int_eq(ledger_build(w.ledger, &w.tip->hash, 2, 0, &c, 1, &built), ERR_CORRUPT);
+	ck_assert_int_eq(ledger_build(w.ledger, &w.tip->hash, 2, 0, &c, 1, &built),
+			 ERR_CORRUPT);
 	block_drop(b);
 	writer_free(&out);
 	world_free_txs(txs, 1);
@@ -182,7 +184,8 @@ END_TEST
 #define BLOCKS 40
 
 /* Blocks of a busy chain, made once in a ledger that never crashes. */
-static void make_chain(struct block *blocks[BLOCKS], struct hash roots[BLOCKS + 1], uint64_t seed)
+static void make_chain(struct block *blocks[BLOCKS], struct hash roots[BLOCKS + 1],
+		       uint64_t seed)
 {
 	struct world w;
 	struct random r;
@@ -255,7 +258,8 @@ static void crash_run(struct block *blocks[BLOCKS], const struct hash roots[BLOC
 		replay_one(&fresh, blocks[b]);
 	for (unsigned i = 0; i < 60; i++) {
 		snprintf(key, sizeof(key), "k%u", i);
-		char *a = world_get(&w, key, UINT64_MAX), *b = world_get(&fresh, key, UINT64_MAX);
+		char *a = world_get(&w, key, UINT64_MAX),
+		     *b = world_get(&fresh, key, UINT64_MAX);
 		ck_assert(!a == !b);
 		if (a)
 			ck_assert_str_eq(a, b);
@@ -303,7 +307,8 @@ static size_t count_nodes(const struct tree_node *n)
 		if (!(n->present >> i & 1))
 			continue;
 		if (!(n->leaves >> i & 1)) {
-			ck_assert_ptr_nonnull(s->node); /* all in the cache: nothing was trimmed */
+			ck_assert_ptr_nonnull(
+				s->node); /* all in the cache: nothing was trimmed */
 			count += count_nodes(s->node);
 		}
 		s++;
@@ -344,7 +349,8 @@ START_TEST(no_history)
 	uint64_t height = ledger_height(w.ledger);
 	ck_assert_int_eq(ledger_get(w.ledger, writer_slice(&key), height - 1, &out, NULL),
 			 ERR_STALE);
-	ck_assert_int_ne(ledger_get(w.ledger, writer_slice(&key), height, &out, NULL), ERR_STALE);
+	ck_assert_int_ne(ledger_get(w.ledger, writer_slice(&key), height, &out, NULL),
+			 ERR_STALE);
 	writer_free(&key);
 	writer_free(&out);
 	world_free(&w);
@@ -383,7 +389,8 @@ START_TEST(some_history)
 		ck_assert_int_eq(err, ERR_NONE);
 		ck_assert(slice_equal(writer_slice(&out), slice_str(value_of(h, buf))));
 	}
-	/* No list is left behind, and of the old states only what was kept before height 100. */
+	/* No list is left behind, and of the old states only what was kept before height 100.
+	 */
 	size_t records = count_records(w.store, STORE_STATE);
 	ck_assert_uint_le(records, 3 * (LEDGER_HISTORY_MIN + 100) + 20);
 	writer_free(&key);

@@ -118,9 +118,9 @@ END_TEST
 /* Operations see those before them; a failure takes all of them back and keeps the nonce. */
 START_TEST(all_or_nothing)
 {
-	struct op good[] = {op_put("x", "1"),	  op_cas("x", "1", "2"),
-			    op_delete("x"),	  op_cas("x", NULL, "3"),
-			    op_put("y", "4"),	  op_transfer(&w.client[1].pub, 10),
+	struct op good[] = {op_put("x", "1"), op_cas("x", "1", "2"),
+			    op_delete("x"),   op_cas("x", NULL, "3"),
+			    op_put("y", "4"), op_transfer(&w.client[1].pub, 10),
 			    op_put("x", "5")};
 	struct op bad[] = {op_put("x", "6"), op_delete("y"), op_put("z", "7"),
 			   op_transfer(&w.client[1].pub, 10), op_cas("x", "5", "8")};

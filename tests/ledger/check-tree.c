@@ -1,4 +1,5 @@
-/* The state tree against a plain list of keys and a root computed from nothing but that list. */
+/* The state tree against a plain list of keys and a root computed from nothing but that list.
+ */
 #include "ledger/tree.h"
 #include "tests/ledger/check-ledger.h"
 
@@ -153,9 +154,9 @@ static void assert_equal(struct fixture *f, struct tree_node *root, const struct
 		if (!leaf)
 			continue;
 		present++;
-		ck_assert_int_eq(tree_value(&f->tree, leaf, version, hash_slice(&item->key),
-					    &value),
-				 ERR_NONE);
+		ck_assert_int_eq(
+			tree_value(&f->tree, leaf, version, hash_slice(&item->key), &value),
+			ERR_NONE);
 		ck_assert(slice_equal(value, slice_of(&item->value, sizeof(item->value))));
 	}
 	if (root == f->root)
@@ -442,15 +443,16 @@ START_TEST(damaged_records)
 				struct tree_leaf *leaf;
 				struct slice got;
 				uint64_t version;
-				err = tree_find(&f.tree, root, &m.items[i].key, &leaf, &version);
+				err = tree_find(&f.tree, root, &m.items[i].key, &leaf,
+						&version);
 				if (!err)
 					ck_assert_ptr_nonnull(leaf);
 				if (!err)
 					err = tree_value(&f.tree, leaf, version,
 							 hash_slice(&m.items[i].key), &got);
 				if (!err)
-					ck_assert(slice_equal(
-						got, slice_of(&m.items[i].value, 4)));
+					ck_assert(slice_equal(got,
+							      slice_of(&m.items[i].value, 4)));
 				else
 					ck_assert_int_eq(err, ERR_CORRUPT);
 				any |= err != ERR_NONE;
@@ -482,7 +484,7 @@ START_TEST(trimming_bounds_memory)
 
 	random_seed(&r, 14);
 	model_init(&m, KEYS, &r);
-	fixture_init(&f, 45 * 1024);
+	fixture_init(&f, 30 * 1024);
 	for (unsigned round = 0; round < 100; round++) {
 		mutate(&m, &r, touched, 20);
 		apply(&f, &m, touched, true);
@@ -491,7 +493,7 @@ START_TEST(trimming_bounds_memory)
 		tree_trim(&f.tree, f.root, f.version);
 		ck_assert_uint_le(f.tree.bytes, f.tree.limit);
 	}
-	ck_assert_uint_gt(most, 45 * 1024);
+	ck_assert_uint_gt(most, 30 * 1024);
 	/* What the store does not have yet stays, whatever the limit. */
 	f.tree.limit = 0;
 	mutate(&m, &r, touched, KEYS);

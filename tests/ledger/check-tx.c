@@ -148,9 +148,8 @@ START_TEST(random_mutations)
 			size_t at = random_chance(&rnd, 1, 2)
 					    ? random_below(&rnd, len)
 					    : 82 + random_below(&rnd, len - 82 - 64);
-			copy[at] = random_chance(&rnd, 1, 2)
-					   ? (uint8_t)random_below(&rnd, 8)
-					   : (uint8_t)random_u64(&rnd);
+			copy[at] = random_chance(&rnd, 1, 2) ? (uint8_t)random_below(&rnd, 8)
+							     : (uint8_t)random_u64(&rnd);
 		}
 		if (!decode(&tx, slice_of(copy, len))) {
 			decoded++;
