@@ -4,6 +4,7 @@
 
 #define ARENA_CHUNK (16u << 10)
 #define BUCKETS_MIN 256
+#define FEW_CHANGES 16
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -64,7 +65,7 @@ void overlay_free(struct tree *t, struct overlay *o)
 		tree_leaf_drop(t, o->changes[i].leaf);
 	mem_free(o->changes);
 	mem_free(o->key_bytes);
-	writer_free(&o->stale);
+	mem_free(o->stale);
 	tree_drop(t, o->root);
 	mem_free(o);
 }
@@ -83,11 +84,14 @@ void execution_free(struct execution *x)
 	mem_free(x->buckets);
 	arena_free(&x->arena);
 	mem_free(x->undo);
+	writer_free(&x->stale);
 }
 
 static struct entry **bucket_of(struct execution *x, const struct hash *key)
 {
-	uint64_t k = (load_be64(key->b) ^ x->seed) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t k;
+	memcpy(&k, key->b, sizeof(k)); /* whatever the byte order: it stays in here */
+	k = (k ^ x->seed) * UINT64_C(0x9e3779b97f4a7c15);
 	return &x->buckets[(k ^ k >> 32) & (x->bucket_count - 1)];
 }
 
@@ -403,6 +407,22 @@ static int compare_changes(const void *a, const void *b)
 	return memcmp(x->key.b, y->key.b, HASH_SIZE);
 }
 
+/* Most blocks of an idle chain change a handful of keys, for which qsort() is slow. */
+static void sort(struct tree_change *changes, size_t count)
+{
+	if (count > FEW_CHANGES) {
+		qsort(changes, count, sizeof(*changes), compare_changes);
+		return;
+	}
+	for (size_t i = 1; i < count; i++) {
+		struct tree_change c = changes[i];
+		size_t j = i;
+		for (; j > 0 && compare_changes(&c, &changes[j - 1]) < 0; j--)
+			changes[j] = changes[j - 1];
+		changes[j] = c;
+	}
+}
+
 /* Changes of all entries written, ascending; the caller drops their leaves. */
 static size_t collect(struct execution *x, struct tree_change *changes)
 {
@@ -416,18 +436,21 @@ static size_t collect(struct execution *x, struct tree_change *changes)
 		c->effective = false;
 		c->tag = e;
 	}
-	qsort(changes, count, sizeof(*changes), compare_changes);
+	sort(changes, count);
 	return count;
 }
 
 /* Values that the block replaces or deletes. */
-static void keep_stale(struct overlay *o, const struct tree_change *changes, size_t count)
+static void keep_stale(struct execution *x, struct overlay *o,
+		       const struct tree_change *changes, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = changes[i].tag;
 		if (changes[i].effective && changes[i].replaces)
-			tree_stale_value(&o->stale, e->state_key, changes[i].old_version);
+			tree_stale_value(&x->stale, e->state_key, changes[i].old_version);
 	}
+	o->stale = mem_dup(x->stale.buf, x->stale.len);
+	o->stale_len = x->stale.len;
 }
 
 /* Keeps what finalising writes: leaves and state keys of the values that changed. */
@@ -464,7 +487,7 @@ static void keep_changes(struct overlay *o, const struct tree_change *changes, s
 int execution_end(struct execution *x, struct overlay **out)
 {
 	const struct overlay *parent = x->parent;
-	struct tree_change few[16], *changes = few;
+	struct tree_change few[FEW_CHANGES], *changes = few;
 	struct overlay *o = mem_zalloc(sizeof(*o));
 	int64_t added = 0;
 
@@ -474,13 +497,14 @@ int execution_end(struct execution *x, struct overlay **out)
 	o->height = x->height;
 	o->senders = x->senders;
 	o->root_hash = parent->root_hash;
+	writer_reset(&x->stale);
 	int err = tree_update(x->tree, parent->root, x->height, changes, count, &o->root,
-			      &o->root_hash, &added, x->prune ? &o->stale : NULL);
+			      &o->root_hash, &added, x->prune ? &x->stale : NULL);
 	if (!err) {
 		o->keys = parent->keys + (uint64_t)added;
 		keep_changes(o, changes, count);
 		if (x->prune)
-			keep_stale(o, changes, count);
+			keep_stale(x, o, changes, count);
 	}
 	for (size_t i = 0; i < count; i++)
 		if (changes[i].leaf)
@@ -488,7 +512,6 @@ int execution_end(struct execution *x, struct overlay **out)
 	if (changes != few)
 		mem_free(changes);
 	if (err) {
-		writer_free(&o->stale);
 		mem_free(o);
 		o = NULL;
 	}

@@ -7,7 +7,9 @@
 
 static size_t bucket_of(const struct hash *block)
 {
-	return load_be64(block->b) % LEDGER_BUCKETS;
+	uint64_t k;
+	memcpy(&k, block->b, sizeof(k));
+	return k % LEDGER_BUCKETS;
 }
 
 static struct overlay *overlay_of(const struct ledger *l, const struct hash *block)

@@ -23,7 +23,8 @@ struct overlay {
 	} * changes;
 	uint32_t change_count;
 	uint8_t *key_bytes;
-	struct writer stale; /* records that the state after this block has no use for */
+	uint8_t *stale; /* list of the records that the state after this block has no use for */
+	size_t stale_len;
 };
 void overlay_free(struct tree *t, struct overlay *o);
 
@@ -65,9 +66,10 @@ struct execution {
 	const struct genesis *genesis;
 	const struct overlay *parent;
 	uint64_t height;
-	uint64_t ops;		/* of transactions included so far */
-	uint64_t senders;	/* that have a nonce window */
-	bool prune;		/* keep lists of stale records */
+	uint64_t ops;	  /* of transactions included so far */
+	uint64_t senders; /* that have a nonce window */
+	bool prune;	  /* keep lists of stale records */
+	struct writer stale;
 	struct entry **buckets; /* by tree key; a power of two */
 	size_t bucket_count;
 	uint64_t seed;

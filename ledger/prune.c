@@ -47,17 +47,21 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	uint8_t buf[LIST_KEY_SIZE];
 	if (l->history == LEDGER_HISTORY_ALL)
 		return;
-	tree_stale_root(&o->stale, before->height);
+	writer_reset(&l->scratch);
+	writer_raw(&l->scratch, o->stale, o->stale_len);
+	tree_stale_root(&l->scratch, before->height);
 	if (l->history == 0 && l->oldest == before->height) {
-		carry_out(writer_slice(&o->stale), batch);
+		carry_out(writer_slice(&l->scratch), batch);
 		l->oldest = o->height;
 	} else {
 		store_batch_put(batch, STORE_TREE, list_key(buf, o->height),
-				writer_slice(&o->stale));
+				writer_slice(&l->scratch));
 	}
 	/* The list of height h is of records that states below h need. */
 	uint64_t keep = l->history ? l->history : 1;
 	for (unsigned i = 0; i < LISTS_PER_BLOCK && o->height - l->oldest > keep; i++)
 		carry_out_stored(l, ++l->oldest, batch);
-	writer_free(&o->stale);
+	mem_free(o->stale);
+	o->stale = NULL;
+	o->stale_len = 0;
 }

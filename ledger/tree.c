@@ -4,9 +4,10 @@
 #include "ledger/tree_private.h"
 
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
-#define TRIM_NUM      7
-#define TRIM_DEN      8
-#define TRIM_PREFIXES 256 /* subtrees at depth 2 */
+#define TRIM_NUM	7
+#define TRIM_DEN	8
+#define LEAF_INLINE_MAX 256 /* longer values are allocated apart, and can be forgotten */
+#define TRIM_PREFIXES	256 /* subtrees at depth 2 */
 
 void tree_init(struct tree *t, struct store *s, size_t limit)
 {
@@ -36,21 +37,33 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 	hash_tagged2(out, HASH_TREE_LEAF, hash_slice(key), hash_slice(value_hash));
 }
 
+#define NODE_PREIMAGE_HEAD 3
+
+/* In one piece: every call into libcrypto costs as much as hashing 64 bytes. */
+static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
+{
+	buf[0] = HASH_TREE_NODE;
+	buf[1] = (uint8_t)(bitmap >> 8);
+	buf[2] = (uint8_t)bitmap;
+	return buf + NODE_PREIMAGE_HEAD;
+}
+
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
-	uint8_t head[2] = {(uint8_t)(bitmap >> 8), (uint8_t)bitmap};
-	size_t count = tree_bits(bitmap);
-	hash_tagged2(out, HASH_TREE_NODE, slice_of(head, 2),
-		     slice_of(children, count * sizeof(*children)));
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE];
+	size_t size = tree_bits(bitmap) * sizeof(*children);
+	memcpy(preimage_head(buf, bitmap), children, size);
+	sha256(out, buf, NODE_PREIMAGE_HEAD + size);
 }
 
 void tree_hash(struct hash *out, const struct tree_node *n)
 {
-	struct hash children[16];
-	unsigned count = tree_bits(n->present);
-	for (unsigned i = 0; i < count; i++)
-		children[i] = n->slot[i].hash;
-	tree_node_hash(out, n->present, children);
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE];
+	uint8_t *p = preimage_head(buf, n->present);
+	const struct tree_slot *s = n->slot, *end = s + tree_bits(n->present);
+	for (; s < end; s++, p += HASH_SIZE)
+		memcpy(p, s->hash.b, HASH_SIZE);
+	sha256(out, buf, (size_t)(p - buf));
 }
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
@@ -111,13 +124,20 @@ void tree_drop(struct tree *t, struct tree_node *n)
 	mem_free(n);
 }
 
+static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
+				    const struct hash *value_hash, size_t inline_len)
+{
+	struct tree_leaf *l = mem_alloc(sizeof(*l) + inline_len);
+	*l = (struct tree_leaf){
+		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
+	t->bytes += sizeof(*l) + inline_len;
+	return l;
+}
+
 struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 			   const struct hash *value_hash)
 {
-	struct tree_leaf *l = mem_alloc(sizeof(*l));
-	*l = (struct tree_leaf){.refs = 1, .key = *key, .value_hash = *value_hash};
-	t->bytes += sizeof(*l);
-	return l;
+	return leaf_alloc(t, key, value_hash, 0);
 }
 
 static void leaf_load(struct tree *t, struct tree_leaf *l, struct slice value)
@@ -130,7 +150,7 @@ static void leaf_load(struct tree *t, struct tree_leaf *l, struct slice value)
 
 static void leaf_unload(struct tree *t, struct tree_leaf *l)
 {
-	if (!l->loaded)
+	if (!l->loaded || l->value == l->inline_value)
 		return;
 	t->bytes -= l->value_len;
 	mem_free(l->value);
@@ -142,8 +162,17 @@ struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct s
 {
 	struct hash value_hash;
 	tree_value_hash(&value_hash, value);
-	struct tree_leaf *l = leaf_new(t, key, &value_hash);
-	leaf_load(t, l, value);
+	if (value.len > LEAF_INLINE_MAX) {
+		struct tree_leaf *l = leaf_new(t, key, &value_hash);
+		leaf_load(t, l, value);
+		return l;
+	}
+	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, value.len);
+	l->value = l->inline_value;
+	l->value_len = value.len;
+	l->loaded = true;
+	if (value.len)
+		memcpy(l->inline_value, value.ptr, value.len);
 	return l;
 }
 
@@ -153,7 +182,7 @@ void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
 	if (--l->refs)
 		return;
 	leaf_unload(t, l);
-	t->bytes -= sizeof(*l);
+	t->bytes -= sizeof(*l) + l->inline_len;
 	mem_free(l);
 }
 

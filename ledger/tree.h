@@ -25,8 +25,10 @@ struct tree_leaf {
 	uint32_t refs;
 	bool loaded; /* value is here */
 	struct hash key, value_hash;
-	uint8_t *value; /* owned */
+	uint8_t *value; /* inline_value, or owned */
 	size_t value_len;
+	size_t inline_len;
+	uint8_t inline_value[];
 };
 
 struct tree_slot {
