@@ -3,7 +3,8 @@
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
-static void note_header(struct sim *s, const struct header *h, const struct hash *hash)
+/* Nobody is Byzantine here: an honest leader signs one block at a place. */
+void check_header(struct sim *s, const struct header *h, const struct hash *hash)
 {
 	if (map_get(&s->headers, hash->b))
 		return;
@@ -11,6 +12,24 @@ static void note_header(struct sim *s, const struct header *h, const struct hash
 	k->prev = h->prev;
 	k->height = h->height;
 	map_put(&s->headers, hash->b, k);
+	uint8_t place[32] = {0};
+	store_be64(place, h->term);
+	store_be64(place + 8, h->height);
+	store_be64(place + 16, h->leader);
+	if (map_put(&s->places, place, k))
+		sim_violation(s, SIM_SAFETY, "leader %u equivocates at term %llu, height %llu",
+			      h->leader, (unsigned long long)h->term,
+			      (unsigned long long)h->height);
+}
+
+/* Walks from (hash) down to the height: its ancestor there, or NULL if blocks are unknown. */
+static const struct known_header *ancestor(const struct sim *s, struct hash *at,
+					   uint64_t height)
+{
+	const struct known_header *k;
+	while ((k = map_get(&s->headers, at->b)) != NULL && k->height > height)
+		*at = k->prev;
+	return k && k->height == height ? k : NULL;
 }
 
 /* final_term: of the certificate that made b final, itself or through a descendant. */
@@ -28,11 +47,14 @@ static void append_record(struct sim *s, const struct block *b, uint64_t final_t
 void check_begin(struct sim *s, const struct block *genesis)
 {
 	map_init(&s->headers, 1);
+	map_init(&s->places, 5);
+	map_init(&s->bases, 6);
+	s->decoded = mem_zalloc(sizeof *s->decoded);
 	map_init(&s->used, 2);
 	map_init(&s->acked, 3);
 	map_init(&s->final_ids, 4);
 	append_record(s, genesis, 0);
-	note_header(s, &genesis->sh.h, &genesis->hash);
+	check_header(s, &genesis->sh.h, &genesis->hash);
 }
 
 void check_free(struct sim *s)
@@ -41,12 +63,20 @@ void check_free(struct sim *s)
 	for (size_t i = 0; (k = map_next(&s->headers, &i, NULL)) != NULL;)
 		mem_free(k);
 	map_free(&s->headers);
+	struct known_base *base;
+	for (size_t i = 0; (base = map_next(&s->bases, &i, NULL)) != NULL;)
+		mem_free(base);
+	map_free(&s->bases);
+	map_free(&s->places);
+	mem_free(s->decoded);
 	map_free(&s->used);
 	map_free(&s->acked);
 	map_free(&s->final_ids);
 	writer_free(&s->log_bytes);
 	mem_free(s->log);
 }
+
+static void check_bases_contain(struct sim *s, size_t height);
 
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
@@ -81,9 +111,16 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 			      (unsigned long long)height);
 		return;
 	}
-	note_header(s, &b->sh.h, &b->hash);
+	check_header(s, &b->sh.h, &b->hash);
+	if (height != s->node[node].final + 1) {
+		sim_violation(s, SIM_SAFETY, "replica %u reports block %llu final after %llu",
+			      node, (unsigned long long)height,
+			      (unsigned long long)s->node[node].final);
+		return;
+	}
 	if (height == s->log_len) {
 		new_final_block(s, b, c->ref.term);
+		check_bases_contain(s, height);
 		return;
 	}
 	if (height > s->log_len || !hash_equal(&s->log[height].hash, &b->hash)) {
@@ -93,8 +130,9 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 		sim_violation(s, SIM_SAFETY,
 			      "[S4] fork: replica %u finalises %s (term %llu) at height %llu, "
 			      "others %s",
-			      node, hash_short(mine, &b->hash), (unsigned long long)b->sh.h.term,
-			      (unsigned long long)height, other);
+			      node, hash_short(mine, &b->hash),
+			      (unsigned long long)b->sh.h.term, (unsigned long long)height,
+			      other);
 	}
 }
 
@@ -104,9 +142,11 @@ void check_recovered(struct sim *s, unsigned node)
 {
 	struct replica *r = s->node[node].replica;
 	uint64_t height = ledger_height(replica_ledger(r));
-	if (height < s->log_len && !hash_equal(&s->log[height].hash, ledger_hash(replica_ledger(r))))
-		sim_violation(s, SIM_SAFETY, "[S4] fork: replica %u restarts with another block "
-					     "at height %llu",
+	if (height < s->log_len &&
+	    !hash_equal(&s->log[height].hash, ledger_hash(replica_ledger(r))))
+		sim_violation(s, SIM_SAFETY,
+			      "[S4] fork: replica %u restarts with another block "
+			      "at height %llu",
 			      node, (unsigned long long)height);
 	while (s->log_len <= height && !s->stopped) {
 		struct block *b;
@@ -115,28 +155,34 @@ void check_recovered(struct sim *s, unsigned node)
 				      s->log_len);
 			return;
 		}
-		note_header(s, &b->sh.h, &b->hash);
+		check_header(s, &b->sh.h, &b->hash);
 		new_final_block(s, b, UINT64_MAX); /* in which term is not known here */
 		block_drop(b);
 	}
 }
 
-/* [S3] The base of a term certificate contains every block that became final in a lower term.
- * A block of an older term that became final through a descendant counts from that term on. */
-void check_term_cert(struct sim *s, unsigned node)
+/* [S2] A fast term has one certificate. [S3] Its base contains every block that became final in
+ * a lower term. A block of an older term that became final through a descendant counts from
+ * that term on. */
+void check_base(struct sim *s, const struct term_cert *tc)
 {
-	const struct term_cert *tc = engine_term_cert(replica_engine(s->node[node].replica));
-	if (tc->term <= s->node[node].tc_term)
+	uint8_t key[32] = {0};
+	store_be64(key, tc->term);
+	struct known_base *known = map_get(&s->bases, key);
+	if (!known) {
+		known = mem_alloc(sizeof *known);
+		*known = (struct known_base){tc->base, tc->leader};
+		map_put(&s->bases, key, known);
+	} else if (known->leader != tc->leader || !block_ref_equal(&known->base, &tc->base)) {
+		sim_violation(s, SIM_SAFETY, "[S2] term %llu has two certificates",
+			      (unsigned long long)tc->term);
 		return;
-	s->node[node].tc_term = tc->term;
+	}
 	size_t top = s->log_len - 1;
 	while (top > 0 && s->log[top].final_term >= tc->term)
 		top--;
 	struct hash at = tc->base.hash;
-	const struct known_header *k;
-	while ((k = map_get(&s->headers, at.b)) != NULL && k->height > top)
-		at = k->prev;
-	if (!k || k->height < top || !hash_equal(&at, &s->log[top].hash))
+	if (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash))
 		sim_violation(s, SIM_SAFETY,
 			      "[S3] the base of term %llu (height %llu) does not contain the "
 			      "final block at height %zu",
@@ -144,25 +190,116 @@ void check_term_cert(struct sim *s, unsigned node)
 			      top);
 }
 
-void check_note_blocks(struct sim *s, const struct message *m)
+void check_term_cert(struct sim *s, unsigned node)
 {
-	if (m->type != MSG_APPEND)
+	const struct term_cert *tc = engine_term_cert(replica_engine(s->node[node].replica));
+	if (tc->term <= s->node[node].tc_term)
 		return;
-	struct message_in *in = mem_alloc(sizeof *in);
-	if (message_decode(in, m->bytes) == ERR_NONE) {
+	s->node[node].tc_term = tc->term;
+	check_base(s, tc);
+}
+
+/* The other direction: a block that becomes final now is in the base of every higher term. */
+static void check_bases_contain(struct sim *s, size_t height)
+{
+	const struct log_record *r = &s->log[height];
+	const struct known_base *b;
+	const uint8_t *key;
+	for (size_t i = 0; (b = map_next(&s->bases, &i, &key)) != NULL;) {
+		struct hash at = b->base.hash;
+		if (load_be64(key) <= r->final_term)
+			continue;
+		if (!ancestor(s, &at, height) || !hash_equal(&at, &r->hash))
+			sim_violation(
+				s, SIM_SAFETY,
+				"[S3] block %zu becomes final in term %llu, but is not in the "
+				"base of term %llu",
+				height, (unsigned long long)r->final_term,
+				(unsigned long long)load_be64(key));
+	}
+}
+
+/* [S1], and durable before sent: what a replica voted in one life binds the next. */
+void check_vote(struct sim *s, unsigned from, const struct vote *v)
+{
+	struct block_ref *last = &s->node[from].vote;
+	if (v->ref.term < last->term)
+		return; /* on its way to a leader of old; it was checked when it was new */
+	if (v->ref.term == last->term) {
+		const struct block_ref *low = v->ref.height < last->height ? &v->ref : last;
+		struct hash at = low == last ? v->ref.hash : last->hash;
+		if (!ancestor(s, &at, low->height) || !hash_equal(&at, &low->hash)) {
+			sim_violation(
+				s, SIM_SAFETY,
+				"[S1] replica %u votes in term %llu for blocks at heights "
+				"%llu and %llu that are not on one chain",
+				from, (unsigned long long)v->ref.term,
+				(unsigned long long)last->height,
+				(unsigned long long)v->ref.height);
+			return;
+		}
+	}
+	if (position_compare(&v->ref, last) > 0)
+		*last = v->ref;
+}
+
+void check_sent(struct sim *s, unsigned from, const struct message *m)
+{
+	struct message_in *in = s->decoded;
+	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK)
+		return;
+	if (message_decode(in, m->bytes)) {
+		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);
+		return;
+	}
+	if (m->type == MSG_APPENDED && in->appended.has_prepare)
+		check_vote(s, from, &in->appended.prepare);
+	if (m->type == MSG_HEARTBEAT_ACK && in->heartbeat_ack.has_prepare)
+		check_vote(s, from, &in->heartbeat_ack.prepare);
+	if (m->type == MSG_APPEND) {
 		for (uint32_t i = 0; i < in->append.count; i++)
-			note_header(s, &in->append.blocks[i]->sh.h, &in->append.blocks[i]->hash);
+			check_header(s, &in->append.blocks[i]->sh.h,
+				     &in->append.blocks[i]->hash);
 		if (!in->append.count)
 			s->result->lone_certificates += (uint64_t)__builtin_popcountll(m->to);
-		message_free(in);
 	}
-	mem_free(in);
+	message_free(in);
+}
+
+/* Among honest replicas nobody is accused and nothing is malformed. */
+void check_counters(struct sim *s, unsigned node, const struct engine_status *status)
+{
+	static const enum engine_counter none[] = {COUNT_EQUIVOCATIONS, COUNT_BAD_MESSAGES,
+						   COUNT_BAD_SIGNATURES, COUNT_BLOCKS_REFUSED,
+						   COUNT_POSITION_INVALID};
+	for (unsigned i = 0; i < MEM_COUNT(none); i++)
+		if (status->counters[none[i]])
+			sim_violation(s, SIM_SAFETY,
+				      "replica %u counts %llu %s among honest ones", node,
+				      (unsigned long long)status->counters[none[i]],
+				      engine_counter_name(none[i]));
 }
 
 void check_acknowledged(struct sim *s, const struct hash *id)
 {
 	if (!map_get(&s->final_ids, id->b))
 		map_put(&s->acked, id->b, s);
+}
+
+/* What was acknowledged anywhere is in every replica's own index, once all are level. */
+static void check_acked_everywhere(struct sim *s, unsigned node)
+{
+	struct ledger *l = replica_ledger(s->node[node].replica);
+	const uint8_t *id;
+	for (size_t i = 0; map_next(&s->final_ids, &i, &id) != NULL && !s->stopped;) {
+		uint64_t height;
+		uint32_t index;
+		struct hash h;
+		memcpy(h.b, id, sizeof h.b);
+		if (ledger_find_tx(l, &h, &height, &index))
+			sim_violation(s, SIM_SAFETY, "replica %u lost a final transaction",
+				      node);
+	}
 }
 
 void check_end(struct sim *s)
@@ -174,8 +311,9 @@ void check_end(struct sim *s)
 		struct ledger *l = replica_ledger(s->node[i].replica);
 		uint64_t height = ledger_height(l);
 		if (!hash_equal(ledger_root(l), &s->log[height].state_root))
-			sim_violation(s, SIM_SAFETY, "replica %u: state root differs at %llu", i,
-				      (unsigned long long)height);
+			sim_violation(s, SIM_SAFETY, "replica %u: state root differs at %llu",
+				      i, (unsigned long long)height);
+		check_acked_everywhere(s, i);
 	}
 	sha256(&s->result->log_hash, s->log_bytes.buf, s->log_bytes.len);
 }

@@ -33,9 +33,8 @@ static void new_transaction(struct sim *s, struct sim_client *c)
 	char key[32];
 	uint64_t value = random_u64(&s->random);
 	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, 200));
-	struct op op = {.kind = OP_PUT,
-			.key = slice_str(key),
-			.value = slice_of(&value, sizeof value)};
+	struct op op = {
+		.kind = OP_PUT, .key = slice_str(key), .value = slice_of(&value, sizeof value)};
 	writer_reset(&c->tx);
 	tx_build(&c->tx, &s->ctx, &c->key, ++c->nonce, s->log_len + 50000, &op, 1);
 	tx_id(&c->id, writer_slice(&c->tx));
@@ -49,7 +48,8 @@ static void done(struct sim *s, unsigned i)
 	s->result->acknowledged++;
 	check_acknowledged(s, &c->id);
 	if (!s->draining)
-		schedule(s, i, s->options.calm ? 1 : random_between(&s->random, 1, 80000));
+		schedule(s, i,
+			 s->options.calm ? 1 : random_between(&s->random, 1, s->profile.think));
 }
 
 void client_act(struct sim *s, unsigned i)
@@ -77,7 +77,9 @@ void client_act(struct sim *s, unsigned i)
 			      c->node, err_text(err));
 	/* the submission may have moved the replica's timers */
 	if (node->replica)
-		sim_push(s, (struct event){.at = s->now, .kind = EVENT_WAKE, .node = c->node,
+		sim_push(s, (struct event){.at = s->now,
+					   .kind = EVENT_WAKE,
+					   .node = c->node,
 					   .life = node->life});
 }
 

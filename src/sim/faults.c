@@ -4,24 +4,42 @@
 
 #include "sim/world.h"
 
-enum fault { FAULT_CRASH, FAULT_CRASH_LEADER, FAULT_PARTITION, FAULT_ISOLATE, FAULT_ONE_WAY,
-	     FAULT_LOSS, FAULT_SLOW_NET, FAULT_SLOW_DISK, FAULT_MANY_CRASH, FAULTS };
+enum fault {
+	FAULT_CRASH,
+	FAULT_CRASH_LEADER,
+	FAULT_PARTITION,
+	FAULT_ISOLATE,
+	FAULT_ONE_WAY,
+	FAULT_LOSS,
+	FAULT_SLOW_NET,
+	FAULT_SLOW_DISK,
+	FAULT_MANY_CRASH,
+	FAULT_SLOW_DISKS,
+	FAULT_CRASH_AT_SYNC,
+	FAULT_PAUSE,
+	FAULTS
+};
 
 #define SECOND UINT64_C(1000000)
 
 static void heal_later(struct sim *s, enum fault fault, uint64_t max)
 {
 	sim_push(s, (struct event){.at = s->now + random_between(&s->random, max / 10, max),
-				   .kind = EVENT_HEAL, .number = fault});
+				   .kind = EVENT_HEAL,
+				   .number = fault});
 }
 
-static void crash(struct sim *s, unsigned i)
+void faults_crash(struct sim *s, unsigned i)
 {
-	if (!s->node[i].replica)
+	unsigned down = 0;
+	for (unsigned k = 0; k < s->n; k++)
+		down += !s->node[k].replica;
+	if (!s->node[i].replica || down >= s->profile.down_max)
 		return;
 	sim_crash_node(s, i);
 	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 1000, 3 * SECOND),
-				   .kind = EVENT_RESTART, .node = i});
+				   .kind = EVENT_RESTART,
+				   .node = i});
 }
 
 static unsigned leader_of(struct sim *s)
@@ -72,15 +90,15 @@ void faults_next(struct sim *s)
 		printf("%10.6f fault %u, node %u\n", (double)s->now / 1e6, fault, victim);
 	switch (fault) {
 	case FAULT_CRASH:
-		crash(s, victim);
+		faults_crash(s, victim);
 		break;
 	case FAULT_CRASH_LEADER:
-		crash(s, leader_of(s));
+		faults_crash(s, leader_of(s));
 		break;
 	case FAULT_MANY_CRASH: /* more than f at once: safe, and live again afterwards */
 		for (unsigned i = 0; i < s->n; i++)
 			if (random_chance(&s->random, 1, 2))
-				crash(s, i);
+				faults_crash(s, i);
 		break;
 	case FAULT_PARTITION:
 		partition(s);
@@ -107,10 +125,27 @@ void faults_next(struct sim *s)
 		s->node[victim].sync_us = random_between(&s->random, 1000, 300000);
 		heal_later(s, fault, 2 * SECOND);
 		break;
+	case FAULT_SLOW_DISKS:
+		for (unsigned i = 0; i < s->n; i++)
+			s->node[i].sync_us = random_between(&s->random, 10000, 300000);
+		heal_later(s, FAULT_SLOW_DISK, 2 * SECOND);
+		break;
+	case FAULT_CRASH_AT_SYNC: /* one or several, each in the middle of its next sync */
+		for (unsigned i = 0; i < s->n; i++)
+			if (i == victim || random_chance(&s->random, 1, 2))
+				s->node[i].crash_at_sync = true;
+		break;
+	case FAULT_PAUSE:
+		if (random_chance(&s->random, 1, 2))
+			victim = leader_of(s);
+		s->node[victim].paused_until =
+			s->now + random_between(&s->random, 1000, 2 * SECOND);
+		break;
 	case FAULTS:
 		break;
 	}
-	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 5000, 300000),
+	sim_push(s, (struct event){.at = s->now +
+					 random_between(&s->random, 5000, s->profile.fault_gap),
 				   .kind = EVENT_FAULT});
 }
 
@@ -127,15 +162,18 @@ void faults_heal_event(struct sim *s, const struct event *e)
 		s->reorder = false;
 		break;
 	case FAULT_SLOW_NET:
-		s->delay_max = 1000;
+		s->delay_max = s->profile.delay_max;
 		break;
 	case FAULT_SLOW_DISK:
 		for (unsigned i = 0; i < s->n; i++)
-			s->node[i].sync_us = 200;
+			s->node[i].sync_us = s->profile.sync_us;
 		break;
 	case FAULT_CRASH:
 	case FAULT_CRASH_LEADER:
 	case FAULT_MANY_CRASH:
+	case FAULT_SLOW_DISKS:
+	case FAULT_CRASH_AT_SYNC:
+	case FAULT_PAUSE:
 	case FAULTS:
 		break;
 	}
@@ -155,10 +193,12 @@ void faults_end(struct sim *s)
 	s->faults_on = false;
 	s->loss_per_mille = 0;
 	s->reorder = false;
-	s->delay_max = 1000;
+	s->delay_max = s->profile.delay_max;
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
-		s->node[i].sync_us = 200;
+		s->node[i].crash_at_sync = false;
+		s->node[i].paused_until = 0;
+		s->node[i].sync_us = s->profile.sync_us;
 		if (!s->node[i].replica) {
 			s->result->restarts++;
 			sim_start_node(s, i);

@@ -6,6 +6,8 @@
 
 #include "consensus/engine.h"
 
+struct sim;
+
 #define SIM_TEXT_MAX 512
 
 struct sim_options {
@@ -18,7 +20,11 @@ struct sim_options {
 	unsigned dead;		/* calm: so many replicas never start */
 	uint32_t pipeline;	/* 0: default */
 	bool trace;		/* every message and fault to stdout */
-	unsigned inject;	/* calm: so many needless messages, for the counter's own test */
+	unsigned inject; /* calm: so many needless messages, for the counter's own test */
+	/* Sees every message that replica `from` sends before the network does; true: it is not
+	 * sent. May call sim_send_as() instead. NULL: nobody looks. */
+	bool (*intercept)(void *ctx, struct sim *s, unsigned from, const struct message *m);
+	void *intercept_ctx;
 };
 
 enum sim_verdict { SIM_OK, SIM_SAFETY, SIM_LIVENESS };
@@ -33,10 +39,14 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts;
-	struct hash log_hash; /* of the commit log: terms, senders, nonces, results, roots */
+	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };
 /* Runs to the end or to the first violation. */
 void sim_run(const struct sim_options *options, struct sim_result *result);
+/* For interceptors: m travels as if replica `from` had sent it; checkers and the interceptor do
+ * not see it. */
+void sim_send_as(struct sim *s, unsigned from, const struct message *m);
+uint64_t sim_now(const struct sim *s);
 
 #endif

@@ -74,8 +74,11 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 			at = s->delivering_at[from][to];
 		s->delivering_at[from][to] = at;
 		p->refs++;
-		sim_push(s, (struct event){.at = at, .kind = EVENT_DELIVER, .node = to,
-					   .from = from, .packet = p});
+		sim_push(s, (struct event){.at = at,
+					   .kind = EVENT_DELIVER,
+					   .node = to,
+					   .from = from,
+					   .packet = p});
 	}
 }
 
@@ -87,7 +90,20 @@ static void packet_drop(struct packet *p)
 
 void sim_send(struct sim *s, unsigned from, const struct message *m)
 {
-	check_note_blocks(s, m);
+	const struct sim_options *o = &s->options;
+	if (o->intercept && o->intercept(o->intercept_ctx, s, from, m))
+		return;
+	check_sent(s, from, m);
+	sim_send_as(s, from, m);
+}
+
+uint64_t sim_now(const struct sim *s)
+{
+	return s->now;
+}
+
+void sim_send_as(struct sim *s, unsigned from, const struct message *m)
+{
 	struct packet *p = mem_alloc(sizeof *p + m->bytes.len);
 	p->refs = 1;
 	p->type = m->type;
@@ -116,17 +132,28 @@ static bool host_sync(void *ctx, uint64_t seq)
 {
 	struct sim_node *node = ctx;
 	struct sim *s = node->sim;
+	if (node->crash_at_sync) { /* it dies while the disk is at work */
+		node->crash_at_sync = false;
+		sim_push(s, (struct event){.at = s->now + 1 +
+						 random_below(&s->random, node->sync_us),
+					   .kind = EVENT_CRASH,
+					   .node = node->index,
+					   .life = node->life});
+	}
 	uint64_t at = s->now + node->sync_us + random_below(&s->random, node->sync_us + 1);
-	sim_push(s, (struct event){.at = at, .kind = EVENT_SYNCED, .node = node->index,
-				   .number = seq, .life = node->life});
+	sim_push(s, (struct event){.at = at,
+				   .kind = EVENT_SYNCED,
+				   .node = node->index,
+				   .number = seq,
+				   .life = node->life});
 	return false;
 }
 
 static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
-	node->final = b->sh.h.height;
 	check_final(node->sim, node->index, b, c);
+	node->final = b->sh.h.height;
 	clients_on_final(node->sim, node->index, b);
 }
 
@@ -162,7 +189,8 @@ static void after_step(struct sim *s, unsigned i)
 	if (node->wake_at && node->wake_at <= at)
 		return;
 	node->wake_at = at;
-	sim_push(s, (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
+	sim_push(s,
+		 (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
 }
 
 void sim_start_node(struct sim *s, unsigned i)
@@ -202,6 +230,8 @@ static void collect_counters(struct sim *s, unsigned i)
 {
 	struct engine_status status;
 	replica_status(s->node[i].replica, &status);
+	if (!s->options.intercept)
+		check_counters(s, i, &status);
 	for (unsigned c = 0; c < COUNTERS; c++)
 		s->result->counters[c] += status.counters[c];
 }
@@ -230,14 +260,26 @@ static void trace(struct sim *s, const struct event *e)
 	hash_tagged2(&s->result->trace_hash, HASH_SESSION, hash_slice(&s->result->trace_hash),
 		     slice_of(line, sizeof line));
 	if (s->options.trace && e->kind == EVENT_DELIVER)
-		printf("%10.6f %u -> %u %s (%zu bytes)\n", (double)s->now / 1e6, e->from, e->node,
-		       message_type_name(e->packet->type), e->packet->len);
+		printf("%10.6f %u -> %u %s (%zu bytes)\n", (double)s->now / 1e6, e->from,
+		       e->node, message_type_name(e->packet->type), e->packet->len);
 }
 
 static void handle(struct sim *s, struct event *e)
 {
 	struct sim_node *node = &s->node[e->node];
+	if (node->replica && s->now < node->paused_until &&
+	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED)) {
+		e->at = node->paused_until; /* the process stands still, the world does not */
+		if (e->kind == EVENT_WAKE && e->life == node->life)
+			node->wake_at = e->at;
+		sim_push(s, *e);
+		return;
+	}
 	switch (e->kind) {
+	case EVENT_CRASH:
+		if (node->replica && e->life == node->life && s->faults_on)
+			faults_crash(s, e->node);
+		return;
 	case EVENT_DELIVER:
 		if (node->replica) {
 			trace(s, e);
@@ -291,7 +333,8 @@ static void trace_status(struct sim *s)
 		if (!s->node[i].replica)
 			continue;
 		replica_status(s->node[i].replica, &e);
-		printf("node %u: %s, term %llu, certificate of term %llu by %u, tip (%llu, %llu), "
+		printf("node %u: %s, term %llu, certificate of term %llu by %u, tip (%llu, "
+		       "%llu), "
 		       "final %llu, pool %u\n",
 		       i, engine_role_name(e.role), (unsigned long long)e.term,
 		       (unsigned long long)e.tc_term,
@@ -314,7 +357,7 @@ static bool level(const struct sim *s)
 
 #define HEALED_DECISIONS 20
 #define HEALED_LIMIT_US	 (120 * UINT64_C(1000000))
-#define RUN_LIMIT_US	 (3600 * UINT64_C(1000000))
+#define RUN_LIMIT_US	 (300 * UINT64_C(1000000)) /* of faults */
 
 static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 {
@@ -372,28 +415,70 @@ static void make_genesis(struct sim *s)
 	genesis_ctx(&s->ctx, g);
 }
 
-void sim_run(const struct sim_options *options, struct sim_result *result)
+static const uint64_t fault_gaps[] = {300000, 800000, 2000000};
+static const uint64_t thinks[] = {80000, 20000, 4000};
+static const uint64_t delays[] = {1000, 5000, 20000};
+static const uint64_t syncs[] = {200, 2000, 20000};
+
+static void draw_profile(struct sim *s)
+{
+	struct sim_profile *p = &s->profile;
+	*p = (struct sim_profile){fault_gaps[0], thinks[0], delays[0], syncs[0], s->n};
+	if (s->options.calm)
+		return;
+	p->fault_gap = fault_gaps[random_below(&s->random, MEM_COUNT(fault_gaps))];
+	p->think = thinks[random_below(&s->random, MEM_COUNT(thinks))];
+	p->delay_max = delays[random_below(&s->random, MEM_COUNT(delays))];
+	p->sync_us = syncs[random_below(&s->random, MEM_COUNT(syncs))];
+	if (random_chance(&s->random, 3, 4))
+		p->down_max = quorum_faults_tolerated(s->n);
+}
+
+void sim_world_begin(struct sim *s, const struct sim_options *options,
+		     struct sim_result *result)
 {
 	invariant(options->nodes >= 1 && options->nodes <= VALIDATORS_MAX);
-	struct sim *s = mem_zalloc(sizeof *s);
 	*result = (struct sim_result){0};
 	s->options = *options;
 	s->result = result;
 	s->n = options->nodes;
 	random_seed(&s->random, options->seed * 1000003 + options->nodes);
+	draw_profile(s);
 	make_genesis(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
 	check_begin(s, genesis);
 	block_drop(genesis);
 	s->delay_min = 200;
-	s->delay_max = 1000;
+	s->delay_max = s->profile.delay_max;
 	for (unsigned i = 0; i < s->n; i++) {
 		s->node[i].sim = s;
 		s->node[i].index = i;
 		s->node[i].store = store_open_memory();
-		s->node[i].sync_us = 200;
+		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
 	}
+}
+
+void sim_world_end(struct sim *s)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->node[i].replica)
+			replica_close(s->node[i].replica);
+	for (unsigned i = 0; i < s->n; i++)
+		store_close(s->node[i].store);
+	while (s->heap_len)
+		packet_drop(pop(s).packet);
+	clients_free(s);
+	check_free(s);
+	genesis_free(&s->genesis);
+	mem_free(s->heap);
+	mem_free(s);
+}
+
+void sim_run(const struct sim_options *options, struct sim_result *result)
+{
+	struct sim *s = mem_zalloc(sizeof *s);
+	sim_world_begin(s, options, result);
 	for (unsigned i = options->dead; i < s->n; i++)
 		sim_start_node(s, i);
 	clients_begin(s);
@@ -407,17 +492,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	result->virtual_us = s->now;
 	result->decisions = s->log_len - 1;
 	for (unsigned i = 0; i < s->n; i++)
-		if (s->node[i].replica) {
+		if (s->node[i].replica)
 			collect_counters(s, i);
-			replica_close(s->node[i].replica);
-		}
-	for (unsigned i = 0; i < s->n; i++)
-		store_close(s->node[i].store);
-	while (s->heap_len)
-		packet_drop(pop(s).packet);
-	clients_free(s);
-	check_free(s);
-	genesis_free(&s->genesis);
-	mem_free(s->heap);
-	mem_free(s);
+	sim_world_end(s);
 }

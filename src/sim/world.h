@@ -8,8 +8,16 @@
 #include "replica/replica.h"
 #include "sim/sim.h"
 
-enum event_kind { EVENT_DELIVER, EVENT_WAKE, EVENT_SYNCED, EVENT_CLIENT, EVENT_FAULT, EVENT_RESTART,
-		  EVENT_HEAL };
+enum event_kind {
+	EVENT_DELIVER,
+	EVENT_WAKE,
+	EVENT_SYNCED,
+	EVENT_CLIENT,
+	EVENT_FAULT,
+	EVENT_RESTART,
+	EVENT_CRASH,
+	EVENT_HEAL
+};
 struct packet {
 	uint32_t refs;
 	uint8_t type;
@@ -36,6 +44,18 @@ struct sim_node {
 	uint64_t tc_term; /* newest checked by [S3] */
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
+	uint64_t paused_until;
+	bool crash_at_sync;    /* the next sync does not end */
+	struct block_ref vote; /* newest PREPARE seen to leave, of any life */
+};
+/* The weather of one run, drawn from its seed: some are calm seas with many blocks in flight
+ * and rare storms, others never settle. */
+struct sim_profile {
+	uint64_t fault_gap; /* at most so long between two faults */
+	uint64_t think;	    /* a client's pause, at most */
+	uint64_t delay_max; /* of the healthy network */
+	uint64_t sync_us;   /* of a healthy disk */
+	unsigned down_max;  /* replicas that crashes keep down at once: f, or all */
 };
 struct sim_client {
 	struct keypair key;
@@ -54,6 +74,10 @@ struct known_header {
 	struct hash prev;
 	uint64_t height;
 };
+struct known_base { /* of the one certificate of a term */
+	struct block_ref base;
+	uint16_t leader;
+};
 struct sim {
 	struct sim_options options;
 	struct sim_result *result;
@@ -65,6 +89,7 @@ struct sim {
 	struct chain_ctx ctx;
 	unsigned n;
 	struct sim_node node[VALIDATORS_MAX];
+	struct sim_profile profile;
 	bool cut[VALIDATORS_MAX][VALIDATORS_MAX]; /* from, to */
 	uint32_t loss_per_mille;
 	uint64_t delay_min, delay_max;
@@ -76,13 +101,19 @@ struct sim {
 	struct log_record *log; /* by height; [0] genesis */
 	size_t log_len, log_cap;
 	struct map headers; /* every block sent: struct known_header */
-	struct map used;    /* hash of (sender, nonce): at most once */
-	struct map acked;   /* ids acknowledged to clients, not yet seen in the log */
+	struct map places;  /* (term, height, leader) of every block sent: its known_header */
+	struct map bases;   /* by term: struct known_base */
+	struct message_in *decoded; /* scratch */
+	struct map used;	    /* hash of (sender, nonce): at most once */
+	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
 	struct map final_ids;
 	struct writer log_bytes;
 };
 
 /* world.c */
+void sim_world_begin(struct sim *s, const struct sim_options *options,
+		     struct sim_result *result);
+void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
 void sim_send(struct sim *s, unsigned from, const struct message *m);
 void sim_start_node(struct sim *s, unsigned i);
@@ -90,6 +121,7 @@ void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* faults.c */
+void faults_crash(struct sim *s, unsigned i); /* and restart later */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
@@ -106,7 +138,14 @@ void check_free(struct sim *s);
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
 void check_recovered(struct sim *s, unsigned node);
 void check_term_cert(struct sim *s, unsigned node);
-void check_note_blocks(struct sim *s, const struct message *m);
+/* What the base of tc must be: [S2], [S3]. */
+void check_base(struct sim *s, const struct term_cert *tc);
+/* Of an honest replica: its blocks do not equivocate, its votes of one term form a chain [S1].
+ */
+void check_sent(struct sim *s, unsigned from, const struct message *m);
+void check_vote(struct sim *s, unsigned from, const struct vote *v);
+void check_header(struct sim *s, const struct header *h, const struct hash *hash);
+void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 void check_end(struct sim *s);
 

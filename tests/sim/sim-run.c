@@ -1,5 +1,6 @@
 /* Repeats simulator runs: by hand for one seed, by `make check` for thousands.
- *	sim-run --nodes 5 --seed 123 [--runs 100] [--decisions 200] [--jobs 4] [--trace] [--real] */
+ *	sim-run --nodes 5 --seed 123 [--runs 100] [--decisions 200] [--jobs 4] [--trace]
+ *[--real] */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,10 @@
 #include <unistd.h>
 
 #include "sim/sim.h"
+
+#ifdef ENABLE_MUTANTS
+extern int mutant_selected; /* src/consensus/hybrid/hybrid.h */
+#endif
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;
@@ -29,8 +34,8 @@ static void add(struct totals *t, const struct sim_result *r)
 		t->counters[c] += r->counters[c];
 }
 
-static void run_share(const struct sim_options *base, uint64_t runs, unsigned job, unsigned jobs,
-		      struct totals *t)
+static void run_share(const struct sim_options *base, uint64_t runs, unsigned job,
+		      unsigned jobs, struct totals *t)
 {
 	for (uint64_t i = job; i < runs; i += jobs) {
 		struct sim_options o = *base;
@@ -39,7 +44,8 @@ static void run_share(const struct sim_options *base, uint64_t runs, unsigned jo
 		sim_run(&o, &r);
 		add(t, &r);
 		if (r.verdict != SIM_OK) {
-			printf("%s: nodes %u, seed %llu: %s\n  again: tests/sim/sim-run --nodes %u "
+			printf("%s: nodes %u, seed %llu: %s\n  again: tests/sim/sim-run "
+			       "--nodes %u "
 			       "--seed %llu --decisions %u%s\n",
 			       r.verdict == SIM_SAFETY ? "SAFETY" : "LIVENESS", o.nodes,
 			       (unsigned long long)o.seed, r.text, o.nodes,
@@ -109,8 +115,8 @@ static void print_totals(unsigned nodes, const struct totals *t)
 static int print_coverage(const struct totals *t, uint64_t least)
 {
 	static const enum engine_counter needed[] = {
-		COUNT_RULE_1,	  COUNT_RULE_2,	   COUNT_RULE_3,	   COUNT_QC_ADOPTED,
-		COUNT_ONE_ROUND,  COUNT_TWO_ROUND, COUNT_LOG_REPAIR, COUNT_PRE_VOTE_REFUSED,
+		COUNT_RULE_1,	 COUNT_RULE_2,	  COUNT_RULE_3,	    COUNT_QC_ADOPTED,
+		COUNT_ONE_ROUND, COUNT_TWO_ROUND, COUNT_LOG_REPAIR, COUNT_PRE_VOTE_REFUSED,
 	};
 	int missing = 0;
 	for (unsigned c = 0; c < COUNTERS; c++) {
@@ -127,24 +133,36 @@ static int print_coverage(const struct totals *t, uint64_t least)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim-run [--nodes N[,N...]] [--seed S] [--runs M] [--decisions D]\n"
-			"               [--clients C] [--jobs J] [--coverage LEAST] [--trace] [--real]\n"
-			"               [--calm] [--dead K]\n");
+	fprintf(stderr,
+		"usage: sim-run [--nodes N[,N...]] [--seed S] [--runs M] [--decisions D]\n"
+		"               [--clients C] [--jobs J] [--coverage LEAST] [--trace] "
+		"[--real]\n"
+		"               [--calm] [--dead K]\n");
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	struct sim_options o = {.seed = 1, .decisions = 200, .clients = 4, .scheme = SIG_SYMBOLIC};
+	struct sim_options o = {
+		.seed = 1, .decisions = 200, .clients = 4, .scheme = SIG_SYMBOLIC};
 	const char *nodes = "4";
 	uint64_t runs = 1, coverage = 0;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned jobs = 1;
 	static const struct option options[] = {
-		{"nodes", 1, 0, 'n'},	{"seed", 1, 0, 's'},  {"runs", 1, 0, 'r'},
-		{"decisions", 1, 0, 'd'}, {"clients", 1, 0, 'c'}, {"jobs", 1, 0, 'j'},
-		{"coverage", 1, 0, 'v'}, {"trace", 0, 0, 't'}, {"real", 0, 0, 'R'},
-		{"calm", 0, 0, 'C'},	{"dead", 1, 0, 'D'},  {0, 0, 0, 0},
+		{"nodes", 1, 0, 'n'},
+		{"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},
+		{"decisions", 1, 0, 'd'},
+		{"clients", 1, 0, 'c'},
+		{"jobs", 1, 0, 'j'},
+		{"coverage", 1, 0, 'v'},
+		{"trace", 0, 0, 't'},
+		{"real", 0, 0, 'R'},
+		{"calm", 0, 0, 'C'},
+		{"dead", 1, 0, 'D'},
+		{"mutant", 1, 0, 'M'},
+		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
@@ -164,7 +182,8 @@ int main(int argc, char **argv)
 			o.clients = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'j':
-			jobs = optarg[0] == 'n' ? (unsigned)cores : (unsigned)strtoul(optarg, NULL, 10);
+			jobs = optarg[0] == 'n' ? (unsigned)cores
+						: (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'v':
 			coverage = strtoull(optarg, NULL, 10);
@@ -181,6 +200,11 @@ int main(int argc, char **argv)
 		case 'D':
 			o.dead = (unsigned)strtoul(optarg, NULL, 10);
 			break;
+#ifdef ENABLE_MUTANTS
+		case 'M':
+			mutant_selected = atoi(optarg);
+			break;
+#endif
 		default:
 			return usage();
 		}
