@@ -106,8 +106,13 @@ static int rocksdb_store_write(struct store *s, const struct store_batch *b, boo
 						  (const char *)op.key.ptr, op.key.len,
 						  (const char *)op.value.ptr, op.value.len);
 	}
-	rocksdb_write(r->db, sync ? r->write_synced : r->write_unsynced, wb, &error);
+	/* A synced write holds RocksDB's writer queue while the disk works, so that a sync on
+	 * another thread would stop every write; syncing the log alone holds nothing. */
+	bool alone = sync && b->count == 0;
+	rocksdb_write(r->db, sync && !alone ? r->write_synced : r->write_unsynced, wb, &error);
 	rocksdb_writebatch_destroy(wb);
+	if (alone && error == NULL)
+		rocksdb_flush_wal(r->db, 1, &error);
 	if (error == NULL)
 		return ERR_NONE;
 	take_error(error, "write");

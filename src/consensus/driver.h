@@ -12,9 +12,9 @@ struct driver; /* opaque */
 
 struct driver_host {
 	void *ctx;
-	/* Hands writes over in order. True: they are durable already. False: the host calls
-	 * driver_durable(seq) later. sync false: no hurry, a later sync covers them; the host
-	 * returns true at once and no call is due. */
+	/* Hands writes over in order; seq counts from 1. True: they are durable already. False:
+	 * the host calls driver_durable(seq) later. sync false: no hurry, a later sync covers
+	 * them; the host returns true at once and no call is due. */
 	bool (*persist)(void *ctx, const struct write *writes, uint32_t count, uint64_t seq,
 			bool sync);
 	void (*send)(void *ctx, const struct message *m); /* m is lent */
@@ -34,6 +34,10 @@ void driver_free(struct driver *d);
  * queues a deep copy and returns. After a halt inputs are ignored. */
 void driver_input(struct driver *d, const struct input *in);
 void driver_durable(struct driver *d, uint64_t seq, uint64_t now, uint64_t wall_ms);
+/* Stops for the host's own reasons, such as a store that fails: nothing leaves any more. The
+ * text goes to halted(). What an output that halts wants written is still handed over, nothing
+ * of it is sent. */
+void driver_halt(struct driver *d, const char *why);
 uint64_t driver_wake_at(const struct driver *d);
 bool driver_halted(const struct driver *d);
 struct engine *driver_engine(struct driver *d);

@@ -245,6 +245,9 @@ struct engine_status {
 	uint64_t pool_bytes;
 	uint64_t heard[VALIDATORS_MAX]; /* when each peer was last heard, 0 never */
 	uint64_t match[VALIDATORS_MAX]; /* leader: newest height each is known to have voted */
+	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with
+	 * a transaction may be its own fault. */
+	bool catching_up;
 	uint64_t counters[COUNTERS];
 };
 void engine_status(const struct engine *e, struct engine_status *out);

@@ -49,35 +49,6 @@ static size_t add_names(char *out, size_t size, size_t at, const struct node *n,
 	return *separator ? at : add(out, size, at, "nobody");
 }
 
-void health_not_ready(const struct node *n, const struct engine_status *s, uint64_t now,
-		      char *out, size_t size)
-{
-	unsigned q = replica_ctx(n->replica)->quorum.q;
-	out[0] = 0;
-	if (n->halted) {
-		add(out, size, 0, "halted: %s", n->halted_why);
-	} else if (s->leader == NO_VALIDATOR) {
-		size_t at =
-			add(out, size, 0,
-			    "no leader in term %llu; silent: ", (unsigned long long)s->term);
-		add_names(out, size, at, n, s, now, true, false);
-	} else if (s->leader == n->self) {
-		unsigned count = heard_count(n, s, now);
-		if (count < q) {
-			size_t at = add(
-				out, size, 0,
-				"leads, but hears only %u of the %u validators that a commit "
-				"needs, itself included; silent: ",
-				count, q);
-			add_names(out, size, at, n, s, now, true, false);
-		}
-	} else if (!heard(s, s->leader, now, patience_us(n))) {
-		add(out, size, 0, "the leader %s has been silent for over %llu ms",
-		    node_validator_name(n, s->leader),
-		    (unsigned long long)(patience_us(n) / 1000));
-	}
-}
-
 void health_stall(const struct node *n, const struct engine_status *s, uint64_t now, char *out,
 		  size_t size)
 {
@@ -111,5 +82,39 @@ void health_stall(const struct node *n, const struct engine_status *s, uint64_t 
 		else
 			add(out, size, at, "heard %llu ms ago",
 			    (unsigned long long)((now > last ? now - last : 0) / 1000));
+	}
+}
+
+void health_not_ready(const struct node *n, const struct engine_status *s, uint64_t now,
+		      char *out, size_t size)
+{
+	unsigned q = replica_ctx(n->replica)->quorum.q;
+	out[0] = 0;
+	if (n->halted) {
+		add(out, size, 0, "halted: %s", n->halted_why);
+	} else if (s->leader == NO_VALIDATOR) {
+		size_t at =
+			add(out, size, 0,
+			    "no leader in term %llu; silent: ", (unsigned long long)s->term);
+		add_names(out, size, at, n, s, now, true, false);
+	} else if (s->leader == n->self) {
+		unsigned count = heard_count(n, s, now);
+		if (count < q) {
+			size_t at = add(
+				out, size, 0,
+				"leads, but hears only %u of the %u validators that a commit "
+				"needs, itself included; silent: ",
+				count, q);
+			add_names(out, size, at, n, s, now, true, false);
+		} else {
+			health_stall(n, s, now, out, size);
+		}
+	} else if (!heard(s, s->leader, now, patience_us(n))) {
+		add(out, size, 0, "the leader %s has been silent for over %llu ms",
+		    node_validator_name(n, s->leader),
+		    (unsigned long long)(patience_us(n) / 1000));
+	} else {
+		/* In a star a follower cannot hear that its leader has lost the others. */
+		health_stall(n, s, now, out, size);
 	}
 }

@@ -48,7 +48,7 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
 
 /* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
  * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the
- * pool is full. ERR_TX_*, ERR_BAD_SIGNATURE, decoding errors: refused for good. */
+ * pool is full, or this replica is too far behind to judge. ERR_TX_*, ERR_BAD_SIGNATURE, decoding errors: refused for good. */
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 

@@ -324,6 +324,8 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 			return false;
 		faults_end(s);
 		*goal = decided + HEALED_DECISIONS;
+		if (*goal < s->options.decisions) /* the faults left too little time */
+			*goal = s->options.decisions;
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}

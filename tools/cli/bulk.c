@@ -65,10 +65,12 @@ static int bulk_lines(struct bulk *b)
 /* One line of -o jsonl; takes ownership. Call with the lock held. */
 static void bulk_row(struct bulk *b, struct json *row)
 {
-	if (b->c->format == FORMAT_JSONL)
+	if (b->c->format == FORMAT_JSONL) {
 		out_object(b->c, row);
-	else
+		fflush(b->c->out); /* who reads along sees whole lines, at once */
+	} else {
 		json_free(row);
+	}
 }
 
 static void bulk_progress(struct bulk *b)

@@ -73,6 +73,7 @@ void cli_announce_tx(struct cli *c, const struct hash *id);
 
 uint64_t now_ms(void); /* monotonic */
 uint64_t now_us(void);
+uint64_t wall_ms(void);	    /* Unix time */
 void sleep_ms(uint64_t ms); /* ends early when interrupted */
 void interrupt_install(void);
 bool interrupted(void);

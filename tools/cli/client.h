@@ -94,7 +94,8 @@ struct receipt {
 	enum cert_kind grade;
 	uint64_t signers;
 	uint64_t latency_us;
-	char code[64]; /* REFUSED, UNVERIFIED: why */
+	uint64_t at_ms; /* Unix time at which the fate was known */
+	char code[64];	/* REFUSED, UNVERIFIED: why */
 	char hint[256];
 	struct errmsg m;
 	struct json *proof; /* if kept: owned */

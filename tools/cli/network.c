@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -226,12 +225,9 @@ static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 			const struct keypair *keys, const struct pubkey *client,
 			struct errmsg *m)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "local");
-	g->time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	g->time_ms = wall_ms();
 	g->protocol = PROTOCOL_HYBRID;
 	g->scheme = SIG_ED25519;
 	g->n = plan->nodes;

@@ -78,7 +78,7 @@ static const struct option_def defs[OPTIONS] = {
 		       "how many last lines (default 20)"},
 	[OPT_LIMIT] = {"limit", 0, TYPE_U64, false, "N", 1, 1000, "how many (default 20)"},
 	[OPT_CLIENTS] = {"clients", 'c', TYPE_U64, false, "N", 1, 512,
-			 "how many clients work side by side (default 16)"},
+			 "how many clients work side by side (default 16; 8 with --from)"},
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
@@ -86,7 +86,7 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
-		       "transactions in one request (default 1)"},
+		       "transactions in one request (default 1; 32 with --from)"},
 };
 
 const char *option_name(enum option_id id)
@@ -124,7 +124,7 @@ const char *nearest_word(const char *text, const char *const *words, size_t coun
 {
 	const char *best = NULL;
 	unsigned best_distance =
-		strlen(text) < 5 ? 2 : 3; /* fewer than so many typing errors */
+		strlen(text) < 3 ? 2 : 3; /* fewer than so many typing errors */
 
 	for (size_t i = 0; i < count; i++) {
 		unsigned d = edit_distance(text, words[i]);

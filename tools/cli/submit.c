@@ -51,6 +51,7 @@ static void decide(struct attempt *a, struct submission *s, enum fate fate)
 	s->decided = true;
 	s->r.fate = fate;
 	s->r.latency_us = now_us() - a->start;
+	s->r.at_ms = wall_ms();
 }
 
 static void decide_all(struct attempt *a, enum fate fate)
@@ -330,6 +331,7 @@ struct json *receipt_json(const struct target *t, const struct hash *id,
 				json_append(signers, json_string(t->genesis.validator[i].name));
 		json_set(o, "signers", signers);
 	}
+	json_set(o, "at_ms", json_u64(r->at_ms)); /* when it became certain here */
 	json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
 	return o;
 }

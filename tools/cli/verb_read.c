@@ -1,6 +1,5 @@
 /* get, balance, verify: what is in the state, and proofs of it. */
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "tools/cli/bulk.h"
@@ -28,11 +27,8 @@ static void reading_free(struct reading *r)
 
 static uint64_t age_of(uint64_t time_ms)
 {
-	struct timespec ts;
-	uint64_t now;
+	uint64_t now = wall_ms();
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 	return now > time_ms ? now - time_ms : 0;
 }
 

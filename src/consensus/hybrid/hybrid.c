@@ -234,6 +234,15 @@ static void engine_free_hybrid(struct engine *e)
 	mem_free(h);
 }
 
+static bool catching_up(const struct hybrid *h)
+{
+	uint16_t leader = current_leader(h);
+	if (h->n == 1 || h->role == ROLE_LEADER)
+		return false;
+	return leader == NO_VALIDATOR || !h->leader_heard ||
+	       h->peer_final[leader] > h->log.final->sh.h.height + 2 * h->pipeline;
+}
+
 static void status(const struct engine *e, struct engine_status *out)
 {
 	const struct hybrid *h = (const struct hybrid *)e;
@@ -249,6 +258,7 @@ static void status(const struct engine *e, struct engine_status *out)
 				      .pool_bytes = h->pool.bytes};
 	if (h->has_stable)
 		out->stable = h->stable.ref;
+	out->catching_up = catching_up(h);
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);

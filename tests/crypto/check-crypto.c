@@ -1,0 +1,281 @@
+/* Hashes, Merkle trees, signatures, key files, and the channel under attack. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/random.h"
+#include "crypto/channel.h"
+#include "crypto/keyfile.h"
+
+static const struct hash chain_id = {{42}};
+
+/* FIPS 180-4, the examples of NIST's CSRC */
+START_TEST(sha256_vectors)
+{
+	static const struct {
+		const char *text, *hex;
+	} vectors[] = {
+		{"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+		{"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+		{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+		 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+	};
+	for (size_t i = 0; i < MEM_COUNT(vectors); i++) {
+		struct hash h;
+		char hex[HASH_HEX_SIZE];
+		sha256(&h, vectors[i].text, strlen(vectors[i].text));
+		ck_assert_str_eq(hash_hex(hex, &h), vectors[i].hex);
+	}
+}
+END_TEST
+
+START_TEST(merkle_proofs_of_every_leaf)
+{
+	struct hash leaves[40], root, other;
+	for (uint8_t i = 0; i < 40; i++)
+		merkle_leaf(&leaves[i], slice_of(&i, 1));
+	for (size_t count = 1; count <= 40; count++) {
+		merkle_root(&root, leaves, count);
+		for (size_t i = 0; i < count; i++) {
+			struct merkle_path p, bad;
+			merkle_prove(&p, leaves, count, i);
+			ck_assert_int_eq(merkle_verify(&p, &leaves[i], &root), ERR_NONE);
+			ck_assert_int_ne(merkle_verify(&p, &leaves[(i + 1) % 40], &root), ERR_NONE);
+			bad = p;
+			bad.index++;
+			ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+			bad = p;
+			bad.len++;
+			memset(&bad.sibling[bad.len - 1], 0, HASH_SIZE);
+			ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+			if (p.len) {
+				bad = p;
+				bad.sibling[p.len - 1].b[3] ^= 1;
+				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+				bad = p;
+				bad.len--;
+				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+			}
+		}
+		merkle_root(&other, leaves, count - 1);
+		ck_assert(!hash_equal(&root, &other));
+	}
+}
+END_TEST
+
+/* RFC 8032 section 7.1, TEST 1: the public key that belongs to the secret one */
+START_TEST(ed25519_key_of_rfc8032)
+{
+	uint8_t seed[32], want[32];
+	struct keypair k;
+	hex_decode(seed, 32, "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+	hex_decode(want, 32, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+	keypair_from_seed(&k, seed);
+	ck_assert_mem_eq(k.pub.b, want, 32);
+}
+END_TEST
+
+START_TEST(signatures_bind_key_tag_chain_and_message)
+{
+	enum sig_scheme scheme = _i ? SIG_SYMBOLIC : SIG_ED25519;
+	struct keypair k, other;
+	struct signature s, bad;
+	struct hash elsewhere = chain_id;
+	elsewhere.b[31] ^= 1;
+	keypair_generate(&k);
+	keypair_generate(&other);
+	struct slice m = slice_str("message"), m2 = slice_str("messagf");
+	sig_make(scheme, &s, &k, SIG_TAG_TX, &chain_id, m);
+	ck_assert_int_eq(sig_check(scheme, &s, &k.pub, SIG_TAG_TX, &chain_id, m), ERR_NONE);
+	ck_assert_int_ne(sig_check(scheme, &s, &k.pub, SIG_TAG_TX, &chain_id, m2), ERR_NONE);
+	ck_assert_int_ne(sig_check(scheme, &s, &k.pub, SIG_TAG_COMMIT, &chain_id, m), ERR_NONE);
+	ck_assert_int_ne(sig_check(scheme, &s, &k.pub, SIG_TAG_TX, &elsewhere, m), ERR_NONE);
+	ck_assert_int_ne(sig_check(scheme, &s, &other.pub, SIG_TAG_TX, &chain_id, m), ERR_NONE);
+	for (int bit = 0; bit < 512; bit++) {
+		bad = s;
+		bad.b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		ck_assert_int_ne(sig_check(scheme, &bad, &k.pub, SIG_TAG_TX, &chain_id, m), ERR_NONE);
+	}
+}
+END_TEST
+
+/* ---- key files --------------------------------------------------------------------------- */
+
+START_TEST(key_files)
+{
+	char dir[] = "/tmp/ostrakon-keys-XXXXXX", path[64];
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/k", dir);
+	struct keypair k, back;
+	struct keyfile_info info;
+	struct errmsg m;
+	keypair_generate(&k);
+	ck_assert_int_eq(keyfile_write(path, &k, "me", "secret", &m), ERR_NONE);
+	ck_assert_int_eq(keyfile_write(path, &k, "me", "secret", &m), ERR_EXISTS);
+	struct stat st;
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_mode & 0777, 0600);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+	ck_assert(info.encrypted && pubkey_equal(&info.pub, &k.pub));
+	ck_assert_int_eq(keyfile_read(path, &back, "wrong", &m), ERR_PASSPHRASE);
+	ck_assert_int_eq(keyfile_read(path, &back, NULL, &m), ERR_PASSPHRASE);
+	ck_assert_int_eq(keyfile_read(path, &back, "secret", &m), ERR_NONE);
+	ck_assert_mem_eq(&back, &k, sizeof k);
+	ck_assert_int_eq(keyfile_rekey(path, "secret", NULL, &m), ERR_NONE);
+	ck_assert_int_eq(keyfile_read(path, &back, NULL, &m), ERR_NONE);
+	chmod(path, 0644);
+	ck_assert_int_eq(keyfile_read(path, &back, NULL, &m), ERR_PERMISSION);
+	unlink(path);
+	rmdir(dir);
+}
+END_TEST
+
+/* ---- the channel ------------------------------------------------------------------------- */
+
+struct pair {
+	struct keypair a, b;
+	struct channel *i, *r;
+	struct writer m[3]; /* HELLO, REPLY, FINISH */
+};
+
+static void pair_free(struct pair *p)
+{
+	channel_free(p->i);
+	channel_free(p->r);
+	for (int k = 0; k < 3; k++)
+		writer_free(&p->m[k]);
+}
+
+static void pair_new(struct pair *p, const struct hash *other_chain)
+{
+	memset(p, 0, sizeof *p);
+	keypair_generate(&p->a);
+	keypair_generate(&p->b);
+	p->i = channel_new(CHANNEL_INITIATOR, &p->a, &chain_id, &p->b.pub);
+	p->r = channel_new(CHANNEL_RESPONDER, &p->b, other_chain ? other_chain : &chain_id, NULL);
+}
+
+/* Runs the handshake; message number `flip` gets one bit flipped at `bit`. 0: established. */
+static int handshake(struct pair *p, int flip, size_t bit)
+{
+	struct channel *side[] = {p->i, p->r, p->i, p->r};
+	struct slice in = {0};
+	for (int k = 0; k < 4; k++) {
+		struct writer none = {0};
+		struct writer *out = k < 3 ? &p->m[k] : &none;
+		int rc = channel_handshake(side[k], in, out);
+		writer_free(&none);
+		if (rc < 0)
+			return rc;
+		if (rc != (k >= 2))
+			return ERR_SYNTAX;
+		if (k < 3 && k == flip) {
+			if (bit / 8 >= out->len)
+				return ERR_RANGE;
+			out->buf[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+		if (k < 3)
+			in = writer_slice(out);
+	}
+	return ERR_NONE;
+}
+
+START_TEST(channel_carries_messages_both_ways)
+{
+	struct pair p;
+	pair_new(&p, NULL);
+	ck_assert_int_eq(handshake(&p, -1, 0), ERR_NONE);
+	ck_assert(pubkey_equal(channel_peer(p.i), &p.b.pub));
+	ck_assert(pubkey_equal(channel_peer(p.r), &p.a.pub));
+	for (int k = 0; k < 100; k++) {
+		struct channel *from = k % 3 ? p.i : p.r, *to = k % 3 ? p.r : p.i;
+		struct writer w = {0};
+		struct slice got;
+		channel_seal(from, slice_of("hello", 5), &w);
+		ck_assert_uint_eq(w.len, 5 + CHANNEL_OVERHEAD);
+		ck_assert_int_eq(channel_open(to, w.buf, w.len, &got), ERR_NONE);
+		ck_assert(slice_equal(got, slice_str("hello")));
+		writer_free(&w);
+	}
+	pair_free(&p);
+}
+END_TEST
+
+START_TEST(altered_handshakes_fail)
+{
+	for (size_t bit = 0;; bit += 3) {
+		struct pair p;
+		pair_new(&p, NULL);
+		int err = handshake(&p, _i, bit);
+		pair_free(&p);
+		if (err == ERR_RANGE && bit / 8 >= 32)
+			break; /* past the end of the message */
+		ck_assert_int_ne(err, ERR_NONE);
+	}
+}
+END_TEST
+
+START_TEST(wrong_chain_wrong_identity_replay_reflection)
+{
+	struct pair p, q;
+	struct hash elsewhere = {{7}};
+	pair_new(&p, &elsewhere);
+	ck_assert_int_lt(handshake(&p, -1, 0), 0);
+	pair_free(&p);
+
+	pair_new(&p, NULL); /* the responder is somebody else */
+	struct keypair stranger;
+	keypair_generate(&stranger);
+	channel_free(p.r);
+	p.r = channel_new(CHANNEL_RESPONDER, &stranger, &chain_id, NULL);
+	ck_assert_int_lt(handshake(&p, -1, 0), 0);
+	pair_free(&p);
+
+	pair_new(&p, NULL); /* a recorded FINISH into a new session */
+	ck_assert_int_eq(handshake(&p, -1, 0), ERR_NONE);
+	memset(&q, 0, sizeof q);
+	q.r = channel_new(CHANNEL_RESPONDER, &p.b, &chain_id, NULL);
+	ck_assert_int_eq(channel_handshake(q.r, writer_slice(&p.m[0]), &q.m[1]), 0);
+	ck_assert_int_lt(channel_handshake(q.r, writer_slice(&p.m[2]), &q.m[2]), 0);
+	channel_free(q.r);
+	writer_free(&q.m[1]);
+	writer_free(&q.m[2]);
+
+	struct writer w = {0}; /* one's own record back, and a record twice */
+	struct slice got;
+	channel_seal(p.i, slice_of("hello", 5), &w);
+	uint8_t copy[64];
+	memcpy(copy, w.buf, w.len);
+	ck_assert_int_ne(channel_open(p.i, copy, w.len, &got), ERR_NONE);
+	memcpy(copy, w.buf, w.len);
+	ck_assert_int_eq(channel_open(p.r, w.buf, w.len, &got), ERR_NONE);
+	ck_assert_int_ne(channel_open(p.r, copy, w.len, &got), ERR_NONE);
+	writer_free(&w);
+	pair_free(&p);
+}
+END_TEST
+
+int main(void)
+{
+	crypto_init();
+	Suite *s = suite_create("crypto");
+	TCase *t = tcase_create("all");
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, sha256_vectors);
+	tcase_add_test(t, merkle_proofs_of_every_leaf);
+	tcase_add_test(t, ed25519_key_of_rfc8032);
+	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
+	tcase_add_test(t, key_files);
+	tcase_add_test(t, channel_carries_messages_both_ways);
+	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);
+	tcase_add_test(t, wrong_chain_wrong_identity_replay_reflection);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
