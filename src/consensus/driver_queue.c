@@ -2,15 +2,10 @@
 
 #include "base/mem.h"
 
-/* The part of a certificate that carries anything; the array behind it is mostly empty. */
-static size_t cert_used(const struct cert *c)
-{
-	return offsetof(struct cert, sig) + c->count * sizeof c->sig[0];
-}
-
+/* Whole, so that whoever gets it may copy the struct. */
 static struct cert *cert_dup(const struct cert *c)
 {
-	return c ? mem_dup(c, cert_used(c)) : NULL;
+	return c ? mem_dup(c, sizeof *c) : NULL;
 }
 
 /* Room for one more of `size` bytes. */

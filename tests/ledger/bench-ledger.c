@@ -68,6 +68,7 @@ static void bench(struct store *s, const char *store_name, uint64_t keys, uint64
 	struct world leader, w;
 	struct random rnd;
 	struct times t = {0}, fill = {0};
+	struct store_stats before, after;
 	struct slice *txs = mem_array(FILL_BLOCK, sizeof(*txs));
 	struct store_batch *batch = store_batch_new(); /* reused, as a replica does */
 	uint64_t nonce = 0;
@@ -87,6 +88,7 @@ static void bench(struct store *s, const char *store_name, uint64_t keys, uint64
 		while (n > 0)
 			mem_free((void *)txs[--n].ptr);
 	}
+	store_stats(w.store, &before);
 	for (uint32_t i = 0; i < blocks; i++) {
 		for (uint32_t n = 0; n < per_block; n++)
 			txs[n] = make_tx(&w, nonce++, random_below(&rnd, keys));
@@ -95,12 +97,14 @@ static void bench(struct store *s, const char *store_name, uint64_t keys, uint64
 			mem_free((void *)txs[n].ptr);
 	}
 	double txs_total = (double)blocks * per_block;
+	store_stats(w.store, &after);
 	printf("%-8s %7llu keys, %s history, %3u txs a block: execute %6.2f  finalize %6.2f  "
 	       "write %6.2f  "
-	       "sum %6.2f us/tx  (build and seal %.2f)\n",
+	       "sum %6.2f us/tx  (build and seal %.2f)  %.0f bytes/tx\n",
 	       store_name, (unsigned long long)keys, history ? "all" : "no ", per_block,
 	       t.execute / txs_total, t.finalize / txs_total, t.write / txs_total,
-	       (t.execute + t.finalize + t.write) / txs_total, t.build / txs_total);
+	       (t.execute + t.finalize + t.write) / txs_total, t.build / txs_total,
+	       (double)(after.bytes_written - before.bytes_written) / txs_total);
 	fflush(stdout);
 	store_batch_free(batch);
 	mem_free(txs);

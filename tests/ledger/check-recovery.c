@@ -1,4 +1,7 @@
 /* Opening, crashing, replaying, pruning: what is in the store, and what it is worth. */
+#include <dirent.h>
+#include <unistd.h>
+
 #include "ledger/private.h"
 #include "tests/ledger/check-ledger.h"
 
@@ -38,6 +41,20 @@ START_TEST(reopen)
 	world_free(&w);
 }
 END_TEST
+
+/* A directory and the files in it. */
+static void remove_files(const char *path)
+{
+	char name[512];
+	DIR *d = opendir(path);
+	ck_assert_ptr_nonnull(d);
+	for (struct dirent *e; (e = readdir(d)) != NULL;) {
+		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+		unlink(name);
+	}
+	closedir(d);
+	ck_assert_int_eq(rmdir(path), 0);
+}
 
 static void put_meta(struct store *s, struct slice record)
 {
@@ -285,6 +302,56 @@ START_TEST(crashes)
 }
 END_TEST
 
+/* The same chain on disk: as in memory, closed and opened on the way, with old states read. */
+START_TEST(on_rocksdb)
+{
+	struct store_options options = {.create = true};
+	struct block *blocks[BLOCKS];
+	struct hash roots[BLOCKS + 1];
+	struct errmsg m = {{0}};
+	struct world w;
+	struct store *s;
+	char dir[] = "/tmp/check-ledger-XXXXXX", path[64];
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/db", dir);
+	make_chain(blocks, roots, 99);
+	world_genesis(&w, 1000);
+	world_seal(&w);
+	for (unsigned b = 0; b < BLOCKS; b++) {
+		if (b % 13 == 0) {
+			if (b > 0) {
+				ledger_close(w.ledger);
+				store_close(w.store);
+			}
+			ck_assert_msg(store_open_rocksdb(&s, path, &options, &m) == ERR_NONE,
+				      "%s", m.text);
+			world_open(&w, s);
+			ck_assert_uint_eq(ledger_height(w.ledger), b);
+		}
+		replay_one(&w, blocks[b]);
+		ck_assert(hash_equal(ledger_root(w.ledger), &roots[b + 1]));
+	}
+	struct writer key = world_key(STATE_NS_USER, "k7", 2), out = {0}, proof = {0};
+	for (unsigned h = 0; h <= BLOCKS; h++) {
+		int err = ledger_get(w.ledger, writer_slice(&key), h, &out, &proof);
+		struct slice value = writer_slice(&out);
+		ck_assert(err == ERR_NONE || err == ERR_NOT_FOUND);
+		ck_assert_int_eq(state_proof_check(writer_slice(&proof), &roots[h],
+						   writer_slice(&key), err ? NULL : &value),
+				 ERR_NONE);
+	}
+	writer_free(&key);
+	writer_free(&out);
+	writer_free(&proof);
+	world_free(&w);
+	for (unsigned b = 0; b < BLOCKS; b++)
+		block_drop(blocks[b]);
+	remove_files(path);
+	remove_files(dir);
+}
+END_TEST
+
 /* ---- pruning ----------------------------------------------------------------------------- */
 
 static size_t count_records(struct store *s, enum store_family f)
@@ -409,6 +476,7 @@ Suite *recovery_suite(void)
 	tcase_add_test(t, false_genesis);
 	tcase_add_test(t, lost_records);
 	tcase_add_test(t, crashes);
+	tcase_add_test(t, on_rocksdb);
 	tcase_add_test(t, no_history);
 	tcase_add_test(t, some_history);
 	suite_add_tcase(s, t);

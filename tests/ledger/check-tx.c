@@ -139,7 +139,7 @@ START_TEST(random_mutations)
 	unsigned decoded = 0;
 
 	random_seed(&rnd, 7);
-	for (unsigned round = 0; round < 200000; round++) {
+	for (unsigned round = 0; round < 60000; round++) {
 		size_t len = bytes.len + random_below(&rnd, 8);
 		uint8_t *copy = mem_zalloc(len);
 		memcpy(copy, bytes.ptr, bytes.len);
