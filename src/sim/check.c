@@ -270,7 +270,7 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status)
 {
 	static const enum engine_counter none[] = {COUNT_EQUIVOCATIONS, COUNT_BAD_MESSAGES,
-						   COUNT_BAD_SIGNATURES, COUNT_BLOCKS_REFUSED,
+						   COUNT_BLOCKS_REFUSED,
 						   COUNT_POSITION_INVALID};
 	for (unsigned i = 0; i < MEM_COUNT(none); i++)
 		if (status->counters[none[i]])

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "check-sim.h"
 #include "consensus/hybrid/message.h"
 #include "sim/sim.h"
 
@@ -17,7 +18,10 @@ static struct sim_options calm(unsigned nodes)
 
 START_TEST(same_seed_same_run)
 {
-	struct sim_options o = {.nodes = 5, .seed = (uint64_t)_i, .decisions = 100, .clients = 4,
+	struct sim_options o = {.nodes = 5,
+				.seed = (uint64_t)_i,
+				.decisions = 100,
+				.clients = 4,
 				.scheme = SIG_SYMBOLIC};
 	struct sim_result a, b;
 	sim_run(&o, &a);
@@ -33,7 +37,10 @@ END_TEST
 
 START_TEST(real_signatures_same_log)
 {
-	struct sim_options o = {.nodes = 4, .seed = (uint64_t)_i, .decisions = 60, .clients = 4,
+	struct sim_options o = {.nodes = 4,
+				.seed = (uint64_t)_i,
+				.decisions = 60,
+				.clients = 4,
 				.scheme = SIG_SYMBOLIC};
 	struct sim_result a, b;
 	sim_run(&o, &a);
@@ -44,8 +51,8 @@ START_TEST(real_signatures_same_log)
 }
 END_TEST
 
-/* Counted at the transport; certificates that went alone because the leader was idle, heartbeats,
- * elections and client traffic are under their own names. */
+/* Counted at the transport; certificates that went alone because the leader was idle,
+ * heartbeats, elections and client traffic are under their own names. */
 static bool counts_are_exact(unsigned n, const struct sim_result *r)
 {
 	uint64_t appends = r->messages[MSG_APPEND] - r->lone_certificates;
@@ -64,10 +71,11 @@ START_TEST(two_messages_a_follower_and_block)
 	sim_run(&o, &r);
 	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
 	ck_assert_uint_ge(r.decisions, 1000);
-	ck_assert_msg(counts_are_exact(n, &r), "%llu blocks, %llu appends, %llu alone, %llu answers",
-		      (unsigned long long)r.decisions, (unsigned long long)r.messages[MSG_APPEND],
-		      (unsigned long long)r.lone_certificates,
-		      (unsigned long long)r.messages[MSG_APPENDED]);
+	ck_assert_msg(
+		counts_are_exact(n, &r), "%llu blocks, %llu appends, %llu alone, %llu answers",
+		(unsigned long long)r.decisions, (unsigned long long)r.messages[MSG_APPEND],
+		(unsigned long long)r.lone_certificates,
+		(unsigned long long)r.messages[MSG_APPENDED]);
 }
 END_TEST
 
@@ -109,6 +117,32 @@ START_TEST(dead_two_of_seven_is_two_rounds)
 }
 END_TEST
 
+/* Everything from one replica lost by an interceptor: the others go on without it. */
+static bool swallow(void *ctx, struct sim *s, unsigned from, const struct message *m)
+{
+	unsigned *swallowed = ctx;
+	(void)s;
+	(void)m;
+	*swallowed += from == 2;
+	return from == 2;
+}
+
+START_TEST(an_interceptor_rules_what_is_sent)
+{
+	struct sim_options o = calm(4);
+	struct sim_result r;
+	unsigned swallowed = 0;
+	o.decisions = 50;
+	o.intercept = swallow;
+	o.intercept_ctx = &swallowed;
+	sim_run(&o, &r);
+	ck_assert_uint_gt(swallowed, 0);
+	/* Who is never heard cannot forward what its clients give it; safe it is. */
+	ck_assert_int_ne(r.verdict, SIM_SAFETY);
+	ck_assert_uint_gt(r.decisions, 0);
+}
+END_TEST
+
 static const unsigned small_sizes[] = {1, 2, 3, 4, 5, 7};
 
 START_TEST(every_size_elects_and_commits)
@@ -137,8 +171,11 @@ static const struct {
 
 START_TEST(kept_seed)
 {
-	struct sim_options o = {.nodes = kept[_i].nodes, .seed = kept[_i].seed, .decisions = 200,
-				.clients = 4, .scheme = SIG_SYMBOLIC};
+	struct sim_options o = {.nodes = kept[_i].nodes,
+				.seed = kept[_i].seed,
+				.decisions = 200,
+				.clients = 4,
+				.scheme = SIG_SYMBOLIC};
 	struct sim_result r;
 	sim_run(&o, &r);
 	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
@@ -155,11 +192,13 @@ int main(void)
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
 	tcase_add_test(t, one_extra_message_is_noticed);
+	tcase_add_test(t, an_interceptor_rules_what_is_sent);
 	tcase_add_test(t, dead_one_of_four_is_still_one_round);
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);
 	tcase_add_loop_test(t, every_size_elects_and_commits, 0, 6);
 	tcase_add_loop_test(t, kept_seed, 0, sizeof kept / sizeof *kept);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, checkers_case());
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
