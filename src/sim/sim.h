@@ -18,6 +18,7 @@ struct sim_options {
 	enum sig_scheme scheme; /* symbolic by default */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
+	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */

@@ -479,7 +479,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 {
 	struct sim *s = mem_zalloc(sizeof *s);
 	sim_world_begin(s, options, result);
-	for (unsigned i = options->dead; i < s->n; i++)
+	for (unsigned i = options->dead; i < s->n - options->late; i++)
 		sim_start_node(s, i);
 	clients_begin(s);
 	if (!options->calm)
