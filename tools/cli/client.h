@@ -104,6 +104,7 @@ struct submission {
 	struct slice tx;	  /* signed; lent */
 	struct receipt r;	  /* zeroed at first */
 	bool decided, maybe_sent; /* false at first */
+	unsigned doubts;	  /* refusals for its nonce so far */
 };
 /* Sends those undecided, in one request, until the fate of each is known or the deadline comes;
  * asks other nodes when one does not answer. keep_proof: r.proof is the document (json_free).

@@ -13,6 +13,9 @@
 #define PAUSE_MIN_MS 20
 #define PAUSE_MAX_MS 1000
 
+#define NONCE_DOUBTS   3 /* answers that a nonce is used up, before that is believed */
+#define NONCE_DOUBT_MS 100
+
 struct attempt {
 	struct link *l;
 	struct submission *s;
@@ -20,6 +23,7 @@ struct attempt {
 	uint64_t start, deadline; /* microseconds; milliseconds */
 	bool wait_committed, keep_proof;
 	uint64_t pause;
+	bool doubtful; /* the last answer refused a nonce */
 };
 
 static uint64_t left_until(uint64_t deadline)
@@ -125,6 +129,13 @@ static void set_problem(struct receipt *r, const struct json *problem)
 		snprintf(r->m.text, sizeof r->m.text, "%s", r->code);
 }
 
+/* A refusal for its nonce may be about the transaction itself, in a block that is not final
+ * yet, or come from a node that is behind: it is believed when it is repeated. */
+static bool about_nonce(const struct receipt *r)
+{
+	return strcmp(r->code, "tx_nonce_used") == 0 || strcmp(r->code, "tx_nonce_window") == 0;
+}
+
 /* One transaction object of an answer. Leaves s undecided if it is to be sent again. */
 static void judge(struct attempt *a, struct submission *s, const struct json *object)
 {
@@ -142,10 +153,10 @@ static void judge(struct attempt *a, struct submission *s, const struct json *ob
 		set_problem(&s->r, json_get(object, "problem"));
 	} else if (strcmp(status, "refused") == 0) {
 		set_problem(&s->r, json_get(object, "problem"));
-		/* Too far ahead of a node's window: it may be behind, and another may have it.
-		 */
-		if (strcmp(s->r.code, "tx_nonce_window") != 0 || !s->maybe_sent)
+		if (!about_nonce(&s->r) || ++s->doubts == NONCE_DOUBTS)
 			decide(a, s, FATE_REFUSED);
+		else
+			a->doubtful = true;
 	} else {
 		unverified(a, s, ERR_SYNTAX, "its answer is not a node's");
 	}
@@ -198,6 +209,9 @@ static void judge_answer(struct attempt *a, size_t sent)
 			judge(a, &a->s[i], json_at(results, at++));
 	if (status == 429)
 		pause_before_retry(a, a->l->reply.retry_after_ms / 4);
+	else if (a->doubtful)
+		pause_before_retry(a, NONCE_DOUBT_MS);
+	a->doubtful = false;
 }
 
 /* Sends what is undecided. Returns how many those are in *sent, and link_call()'s error. */
@@ -304,8 +318,7 @@ void submit(struct link *l, struct submission *s, size_t count, uint64_t deadlin
 
 bool receipt_wants_new_nonce(const struct receipt *r)
 {
-	return r->fate == FATE_REFUSED && (strcmp(r->code, "tx_nonce_used") == 0 ||
-					   strcmp(r->code, "tx_nonce_window") == 0);
+	return r->fate == FATE_REFUSED && about_nonce(r);
 }
 
 /* ---- telling --------------------------------------------------------------------------- */
