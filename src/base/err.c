@@ -41,6 +41,8 @@ static const struct {
 	{ERR_UNSUPPORTED, "unsupported", "not supported"},
 	{ERR_UNREACHABLE, "unreachable", "cannot be reached"},
 	{ERR_STALE, "stale", "superseded by something newer"},
+	{ERR_CULPRIT, "culprit", "the set holds a validator that it must leave out"},
+	{ERR_MODE, "mode", "does not fit the mode of the ledger"},
 	{ERR_TX_NONCE_USED, "tx_nonce_used", "nonce was used before"},
 	{ERR_TX_NONCE_WINDOW, "tx_nonce_window", "nonce is outside the sender's window"},
 	{ERR_TX_EXPIRED, "tx_expired", "transaction has expired"},

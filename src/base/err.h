@@ -35,6 +35,8 @@ enum err {
 	ERR_UNSUPPORTED = -28,
 	ERR_UNREACHABLE = -29,
 	ERR_STALE = -30,	 /* refers to something already superseded */
+	ERR_CULPRIT = -31,	 /* a set that must not hold this validator does */
+	ERR_MODE = -32,		 /* does not fit the mode of the ledger */
 	/* why a transaction cannot enter a block (the block is invalid if it does) */
 	ERR_TX_NONCE_USED = -40,
 	ERR_TX_NONCE_WINDOW = -41, /* nonce too far ahead of, or below, the sender's window */

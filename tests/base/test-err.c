@@ -28,7 +28,7 @@ START_TEST(every_code_has_text_and_name)
 			ck_assert_str_ne(text, err_text(other));
 		}
 	}
-	expect(known == 1 + 30 + 6); /* success, ERR_STALE = -30, ERR_TX_* */
+	expect(known == 1 + 32 + 6); /* success, ERR_MODE = -32, ERR_TX_* */
 	ck_assert_str_eq(err_name(ERR_STALE), "stale");
 	ck_assert_str_eq(err_name(ERR_TX_EMPTY), "tx_empty");
 	ck_assert_str_eq(err_name(ERR_BAD_SIGNATURE), "bad_signature");
