@@ -268,6 +268,19 @@ static void entry_put_u64(struct execution *x, struct entry *e, uint64_t v)
 	entry_put(x, e, slice_of(p, 8));
 }
 
+int execution_value(struct execution *x, struct slice state_key, struct entry **e,
+		    struct slice *value)
+{
+	*e = entry_of(x, state_key);
+	return entry_value(x, *e, value);
+}
+
+void execution_put(struct execution *x, struct entry *e, struct slice value)
+{
+	entry_put(x, e, arena_copy(&x->arena, value));
+	x->undo_len = 0;
+}
+
 /* ---- transactions ------------------------------------------------------------------------ */
 
 /* The sender's window; empty if it has none. */

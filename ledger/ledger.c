@@ -270,6 +270,7 @@ bool ledger_error_is_by_bytes(int err)
 	case ERR_VERSION:
 	case ERR_WRONG_CHAIN:
 	case ERR_BAD_SIGNATURE:
+	case ERR_BAD_PROOF:
 	case ERR_TX_EMPTY:
 		return true;
 	default: /* an int, not one of our enum */
@@ -304,7 +305,26 @@ static struct overlay *claim_built(struct ledger *l, const struct header *h)
 
 /* Everything that shows from the bytes alone comes first, whatever the state: an error of this
  * kind is a proof against the leader. */
-static int decode_block(struct ledger *l, const struct block *b, bool verify)
+/* The leading SYSTEM transactions; none may come later. */
+static int check_system(struct ledger *l, const struct block *b, uint32_t *count)
+{
+	*count = 0;
+	for (uint32_t i = 0; i < b->tx_count; i++) {
+		struct slice bytes = block_tx_bytes(b, i);
+		if (!system_tx_is(bytes))
+			continue;
+		struct system_tx tx;
+		int err = i == *count ? system_check(&tx, bytes, l->ctx) : ERR_NONCANONICAL;
+		if (!err && b->tx[i].result != TX_OK)
+			err = ERR_RANGE;
+		if (err)
+			return err;
+		++*count;
+	}
+	return ERR_NONE;
+}
+
+static int decode_block(struct ledger *l, const struct block *b, bool verify, uint32_t *systems)
 {
 	const struct genesis_limits *limits = &l->genesis->limits;
 	uint64_t ops = 0;
@@ -315,9 +335,12 @@ static int decode_block(struct ledger *l, const struct block *b, bool verify)
 		l->txs_cap = b->tx_count;
 		l->txs = mem_realloc(l->txs, l->txs_cap * sizeof(*l->txs));
 	}
-	for (uint32_t i = 0; i < b->tx_count; i++) {
+	int err = check_system(l, b, systems);
+	if (err)
+		return err;
+	for (uint32_t i = *systems; i < b->tx_count; i++) {
 		struct tx *tx = &l->txs[i];
-		int err = tx_decode(tx, block_tx_bytes(b, i), l->ctx, limits);
+		err = tx_decode(tx, block_tx_bytes(b, i), l->ctx, limits);
 		if (!err && verify && !verified_has(&l->verified, &b->tx[i].id)) {
 			err = tx_check_signature(tx, l->ctx);
 			if (!err)
@@ -330,12 +353,24 @@ static int decode_block(struct ledger *l, const struct block *b, bool verify)
 	return ops > BLOCK_OPS_MAX ? ERR_LIMIT : ERR_NONE;
 }
 
+static int run_system(struct ledger *l, struct slice bytes)
+{
+	struct system_tx tx;
+	int err = system_tx_decode(&tx, bytes, l->ctx);
+	return err ? err : execution_system(&l->execution, &tx);
+}
+
 static int run_block(struct ledger *l, struct overlay *parent, const struct block *b,
-		     struct overlay **out)
+		     uint32_t systems, struct overlay **out)
 {
 	struct execution *x = &l->execution;
 	execution_begin(x, parent, b->sh.h.height);
-	for (uint32_t i = 0; i < b->tx_count; i++) {
+	for (uint32_t i = 0; i < systems; i++) {
+		int err = run_system(l, block_tx_bytes(b, i));
+		if (err)
+			return err;
+	}
+	for (uint32_t i = systems; i < b->tx_count; i++) {
 		enum tx_result result;
 		struct entry *sender;
 		int err = execution_check(x, &l->txs[i], &sender);
@@ -370,9 +405,10 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 		return ERR_BUSY;
 	o = claim_built(l, h);
 	if (!o) {
-		int err = decode_block(l, b, verify);
+		uint32_t systems = 0;
+		int err = decode_block(l, b, verify, &systems);
 		if (!err)
-			err = run_block(l, parent, b, &o);
+			err = run_block(l, parent, b, systems, &o);
 		if (err)
 			return err;
 		l->executed++;
@@ -382,6 +418,27 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 }
 
 /* ---- building ---------------------------------------------------------------------------- */
+
+/* A SYSTEM transaction of the leader's own making: it goes in, or nothing does. */
+static bool build_system(struct ledger *l, struct ledger_candidate *c, uint32_t count,
+			 struct writer *body, struct hash *leaf, int *fatal)
+{
+	struct system_tx tx;
+	int err = system_check(&tx, c->tx, l->ctx);
+	if (!err && (count >= l->genesis->limits.block_txs_max ||
+		     body->len + BODY_TX_SIZE + c->tx.len > l->genesis->limits.block_body_max))
+		err = ERR_LIMIT;
+	if (!err)
+		err = execution_system(&l->execution, &tx);
+	if (err) {
+		*fatal = err;
+		return false;
+	}
+	body_add(body, TX_OK, c->tx);
+	body_leaf(leaf, TX_OK, c->tx);
+	c->fate = CANDIDATE_INCLUDED;
+	return true;
+}
 
 /* Executes one candidate into the body if there is room. False: the block is full. */
 static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t count,
@@ -393,6 +450,8 @@ static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t cou
 	struct entry *sender;
 	enum tx_result result;
 
+	if (system_tx_is(c->tx))
+		return build_system(l, c, count, body, leaf, fatal);
 	int err = tx_decode(&tx, c->tx, l->ctx, limits);
 	if (!err && BODY_HEAD_SIZE + BODY_TX_SIZE + c->tx.len > limits->block_body_max)
 		err = ERR_LIMIT;

@@ -9,6 +9,7 @@
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
+#include "chain/system.h"
 #include "ledger/proof.h"
 #include "ledger/store.h"
 #include "ledger/tx.h"
@@ -42,7 +43,8 @@ const struct hash *ledger_root(const struct ledger *l);
 /* Executes b on its parent's state and keeps the overlay under b's hash (again: no effect).
  * verify: also check every transaction's signature that is not marked verified (below).
  * ERR_NOT_FOUND: the parent was not executed. ERR_BUSY: LEDGER_OVERLAYS_MAX. Invalid by its
- * bytes alone: ERR_BAD_SIGNATURE, or a decoding error. Invalid in this state: ERR_TX_*,
+ * bytes alone: ERR_BAD_SIGNATURE, ERR_BAD_PROOF, or a decoding error. ERR_IO, ERR_CORRUPT: the store
+ * fails, which says nothing about the block: stop. Invalid in this state: ERR_TX_*, ERR_MODE,
  * ERR_BAD_STATE_ROOT (results or root differ from the header's). */
 int ledger_execute(struct ledger *l, const struct block *b, bool verify);
 bool ledger_executed(const struct ledger *l, const struct hash *block);
@@ -63,7 +65,8 @@ struct ledger_built {
 	uint32_t tx_count;
 	struct hash tx_root, state_root;
 };
-/* Candidates have verified signatures. The overlay is kept for the coming ledger_execute(). */
+/* Candidates have verified signatures. SYSTEM ones come first; one of them that cannot be included
+ * fails the whole (its error is returned). The overlay is kept for the coming ledger_execute(). */
 int ledger_build(struct ledger *l, const struct hash *parent, uint64_t height, uint64_t time_ms,
 		 struct ledger_candidate *candidates, uint32_t count, struct ledger_built *out);
 
@@ -82,6 +85,8 @@ void ledger_mark_verified(struct ledger *l, const struct hash *id);
  * one. proof (may be NULL) gets a proof of presence or absence under that height's root. */
 int ledger_get(struct ledger *l, struct slice state_key, uint64_t height, struct writer *out,
 	       struct writer *proof);
+/* What the final chain's SYSTEM transactions add up to. */
+int ledger_mode_state(struct ledger *l, struct mode_state *out);
 /* Where a transaction is final. ERR_NOT_FOUND. */
 int ledger_find_tx(struct ledger *l, const struct hash *id, uint64_t *height, uint32_t *index);
 /* The sender's nonce window: highest used nonce (0 if none) and a bitmap of used ones below it;

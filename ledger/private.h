@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "chain/system.h"
 #include "ledger/ledger.h"
 #include "ledger/tree.h"
 
@@ -91,6 +92,20 @@ int execution_run(struct execution *x, const struct tx *tx, struct entry *sender
 /* The state after all of them. */
 int execution_end(struct execution *x, struct overlay **out);
 
+/* For system.c: the entry of a state key and its value; writing it (copied). */
+int execution_value(struct execution *x, struct slice state_key, struct entry **e,
+		    struct slice *value);
+void execution_put(struct execution *x, struct entry *e, struct slice value);
+
+/* system.c */
+struct slice state_key_modes(void);
+/* Form, and for a conviction that its evidence holds: what shows from the bytes alone. */
+int system_check(struct system_tx *out, struct slice bytes, const struct chain_ctx *ctx);
+bool system_never_valid(const struct chain_ctx *ctx, struct slice bytes);
+int mode_state_parse(struct slice value, struct mode_state *out);
+/* ERR_MODE: not valid on this chain. */
+int execution_system(struct execution *x, const struct system_tx *tx);
+
 /* Nonce windows: state value {u64 highest, bitmap of the window, bit nonce mod window}. */
 #define NONCE_WINDOW_HEAD 8
 size_t nonce_window_size(const struct genesis_limits *limits);
@@ -138,7 +153,7 @@ struct ledger {
 	unsigned built_next;
 	struct execution execution;
 	struct verified verified;
-	struct tx *txs; /* decoded transactions of one block */
+	struct tx *txs; /* decoded transactions of one block; not of its SYSTEM ones */
 	size_t txs_cap;
 	struct writer scratch;
 	uint64_t executed;

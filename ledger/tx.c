@@ -1,4 +1,4 @@
-#include "ledger/tx.h"
+#include "ledger/private.h"
 
 #include "base/mem.h"
 
@@ -135,6 +135,8 @@ bool tx_never_valid(const struct chain_ctx *ctx, struct slice bytes)
 		.tx_ops_max = TX_WIDEST_OPS,
 	};
 	struct tx tx;
+	if (system_tx_is(bytes))
+		return system_never_valid(ctx, bytes);
 	return tx_decode(&tx, bytes, ctx, &widest) || tx_check_signature(&tx, ctx);
 }
 

@@ -12,7 +12,8 @@
 #include "chain/evidence.h"
 #include "chain/genesis.h"
 
-#define SYSTEM_TX_MARK 0xffffu /* where a client's transaction has its version */
+#define SYSTEM_TX_MARK	   0xffffu /* where a client's transaction has its version */
+#define SYSTEM_TX_SIZE_MAX (EVIDENCE_SIZE_MAX + 256u)
 
 enum system_kind { /* never reuse a number */
 	SYSTEM_ESCALATED = 1,  /* {u64 term, u8 reason}: the ledger is in pbft mode from here */

@@ -66,6 +66,19 @@ static void host_halted(void *ctx, const char *why)
 	replica_halt(ctx, why);
 }
 
+/* The store failed, not the block: nothing that this replica could say would be true. */
+static bool store_failed(struct replica *r, int err)
+{
+	if (err != ERR_IO && err != ERR_CORRUPT)
+		return false;
+	replica_halt(r, err == ERR_IO
+				? "reading the data directory failed. Check the disk, then start "
+				  "this node again"
+				: "the data directory holds damaged state. Restore it from a backup "
+				  "or a peer before starting this node again");
+	return true;
+}
+
 static void work_build(struct replica *r, const struct work *w)
 {
 	for (uint32_t i = 0; i < w->tx_count; i++)
@@ -76,6 +89,8 @@ static void work_build(struct replica *r, const struct work *w)
 	in.built.id = w->id;
 	in.built.err = ledger_build(r->ledger, &w->block->hash, w->block->sh.h.height + 1,
 				    w->time_ms, r->candidates, w->tx_count, &built);
+	if (store_failed(r, in.built.err))
+		return;
 	in.built.body = slice_of(built.body, built.body_size);
 	in.built.tx_count = built.tx_count;
 	in.built.tx_root = built.tx_root;
@@ -97,6 +112,8 @@ static void work_execute(struct replica *r, const struct work *w)
 	struct input in = {.kind = INPUT_EXECUTED, .now = r->now, .wall_ms = wall(r)};
 	in.executed.block = w->block->hash;
 	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
+	if (store_failed(r, in.executed.err))
+		return;
 	in.executed.by_bytes = ledger_error_is_by_bytes(in.executed.err);
 	driver_input(r->driver, &in);
 }
@@ -168,7 +185,7 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	genesis_ctx(&r->ctx, config->genesis);
 	r->genesis_block = genesis_block(config->genesis, &r->ctx);
 	r->batch = store_batch_new();
-	uint32_t max = config->genesis->limits.block_txs_max;
+	uint32_t max = config->genesis->limits.block_txs_max + BUILD_SYSTEM_MAX;
 	r->candidates = mem_array(max, sizeof *r->candidates);
 	r->refused = mem_array(max, sizeof *r->refused);
 	r->refused_err = mem_array(max, sizeof *r->refused_err);
