@@ -137,7 +137,9 @@ static int check_qc(const struct position *p, const struct chain_ctx *ctx)
 {
 	if (!p->has_qc || p->qc.ref.term != p->tip.term)
 		return ERR_NONE; /* counts as none */
-	if (p->qc.kind != (p->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT))
+	/* q COMMITs vouch for at least what a QC does: who signed one held the QC. */
+	enum cert_kind qc_kind = p->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT;
+	if (p->qc.kind != qc_kind && p->qc.kind != CERT_TWO_ROUND)
 		return ERR_RANGE;
 	int err = cert_check(&p->qc, ctx);
 	if (err)

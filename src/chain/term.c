@@ -63,6 +63,7 @@ void term_cert_init(struct term_cert *tc)
 {
 	memset(tc, 0, offsetof(struct term_cert, sig));
 	tc->mode = MODE_FAST;
+	tc->new_view_hash = (struct hash){0};
 	tc->new_view = NULL;
 }
 

@@ -16,6 +16,8 @@ struct sim_options {
 	uint32_t decisions;	/* blocks to make final while faults go on */
 	uint32_t clients;	/* closed loop, one transaction each at a time */
 	enum sig_scheme scheme; /* symbolic by default */
+	enum protocol protocol; /* 0: hybrid */
+	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */

@@ -400,11 +400,12 @@ static void make_genesis(struct sim *s)
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "sim");
 	g->time_ms = 1700000000000;
-	g->protocol = PROTOCOL_HYBRID;
+	g->protocol = s->options.protocol ? s->options.protocol : PROTOCOL_HYBRID;
 	g->scheme = s->options.scheme;
 	g->n = s->n;
 	g->open = true;
-	g->checkpoint_interval = 32;
+	g->checkpoint_interval = s->options.calm ? 32 : 8;
+	g->probation = s->options.probation ? s->options.probation : 2;
 	for (unsigned i = 0; i < s->n; i++) {
 		uint8_t seed[32] = {1, (uint8_t)i};
 		keypair_from_seed(&s->node[i].key, seed);

@@ -162,12 +162,20 @@ int main(int argc, char **argv)
 		{"calm", 0, 0, 'C'},
 		{"dead", 1, 0, 'D'},
 		{"mutant", 1, 0, 'M'},
+		{"protocol", 1, 0, 'P'},
+		{"probation", 1, 0, 'B'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'n':
 			nodes = optarg;
+			break;
+		case 'P':
+			o.protocol = strcmp(optarg, "pbft") == 0 ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+			break;
+		case 'B':
+			o.probation = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 's':
 			o.seed = strtoull(optarg, NULL, 10);
