@@ -43,7 +43,7 @@ struct engine_config {
 };
 
 /* What was on disk. All empty at the first start. */
-#define VOTE_SLOTS 6
+#define VOTE_SLOTS 7
 struct engine_recovery {
 	struct slice votes[VOTE_SLOTS]; /* as last written; empty if never */
 	struct block *final;   /* newest final block known on disk (genesis if none); lent */

@@ -170,8 +170,12 @@ void check_recovered(struct sim *s, unsigned node)
  * that term on. */
 void check_base(struct sim *s, const struct term_cert *tc)
 {
+	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one that it
+	 * never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
 	store_be64(key, tc->term);
+	if (tc->mode == MODE_PBFT)
+		memcpy(key + 8, tc->base.hash.b, 24);
 	struct known_base *known = map_get(&s->bases, key);
 	if (!known) {
 		known = mem_alloc(sizeof *known);

@@ -71,9 +71,10 @@ enum vote_slot {
 	SLOT_STABLE = 3,
 	SLOT_VIEW = 4, /* the VIEW-CHANGE that we signed */
 	SLOT_CUT = 5,  /* headers of a tip that finality cut off */
+	SLOT_VIEWS = 6, /* NEW-VIEWs that others need to check those of SLOT_TC */
 };
 
-#define VIEWS_KEPT	  16 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_KEPT	  64 /* checked NEW-VIEWs, for those who miss them */
 #define VIEWS_WANTED	  8  /* fetches of NEW-VIEWs under way */
 #define CONVICTIONS_MAX	  4  /* in one block */
 #define E3_TIMEOUTS	  3  /* k of E3 */
@@ -272,7 +273,7 @@ struct hybrid {
 	/* view changes */
 	struct view_slot view[VALIDATORS_MAX];
 	struct term_cert views[VIEWS_KEPT]; /* checked pbft certificates; term 0: free */
-	unsigned views_next;
+	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
 	struct {
 		uint64_t term, asked_at;
 		struct hash hash;
@@ -501,6 +502,7 @@ void view_recover(struct hybrid *h);
 /* new_view.c */
 extern const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
 void views_keep(struct hybrid *h, const struct term_cert *tc);
+void views_mark(struct hybrid *h); /* after the accepted or the tip's certificate changed */
 const struct term_cert *views_find(const struct hybrid *h, uint64_t term, const struct hash *hash);
 void fetch_view(struct hybrid *h, unsigned peer, uint64_t term, const struct hash *hash);
 void need_missing(struct hybrid *h, unsigned peer, const struct missing *missing);

@@ -6,27 +6,79 @@
 
 const struct term_cert *views_find(const struct hybrid *h, uint64_t term, const struct hash *hash)
 {
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		if (h->views[i].new_view && h->views[i].term == term &&
+		    hash_equal(&h->views[i].new_view_hash, hash))
+			return &h->views[i];
 	const struct term_cert *known[] = {&h->tc, &h->tip_tc, &h->spare_tc};
 	for (unsigned i = 0; i < MEM_COUNT(known); i++)
 		if (known[i]->new_view && known[i]->term == term &&
 		    hash_equal(&known[i]->new_view_hash, hash))
 			return known[i];
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
-		if (h->views[i].new_view && h->views[i].term == term &&
-		    hash_equal(&h->views[i].new_view_hash, hash))
-			return &h->views[i];
 	return NULL;
+}
+
+static bool is_kept(const struct hybrid *h, const struct term_cert *tc)
+{
+	const struct term_cert *found = views_find(h, tc->term, &tc->new_view_hash);
+	return found >= h->views && found < h->views + VIEWS_KEPT;
 }
 
 void views_keep(struct hybrid *h, const struct term_cert *tc)
 {
-	if (!tc->new_view || views_find(h, tc->term, &tc->new_view_hash))
+	if (!tc->new_view || is_kept(h, tc))
 		return;
-	struct term_cert *slot = &h->views[h->views_next++ % VIEWS_KEPT];
+	struct term_cert *slot = NULL;
+	for (unsigned i = 0; i < VIEWS_KEPT; i++) { /* a free one, or the oldest that is not needed */
+		struct term_cert *v = &h->views[i];
+		if (!v->new_view) {
+			slot = v;
+			break;
+		}
+		if (!h->view_needed[i] && (!slot || v->term < slot->term))
+			slot = v;
+	}
+	if (!slot)
+		return;
 	struct term_cert copy;
 	term_cert_copy(&copy, tc);
 	term_cert_free(slot);
 	*slot = copy;
+}
+
+/* Marks what checking this NEW-VIEW takes: those of the tips that show no certificate. */
+static void mark_needed(struct hybrid *h, const struct term_cert *tc, bool *needed)
+{
+	if (!tc->new_view)
+		return;
+	for (unsigned i = 0; i < tc->new_view->count; i++) {
+		const struct position *p = &tc->new_view->vc[i].position;
+		if (p->tip.term == 0 || p->tc.mode != MODE_PBFT || p->has_checkpoint ||
+		    position_qc(p))
+			continue;
+		for (unsigned k = 0; k < VIEWS_KEPT; k++) {
+			struct term_cert *v = &h->views[k];
+			if (needed[k] || !v->new_view || v->term != p->tc.term ||
+			    !hash_equal(&v->new_view_hash, &p->tc.new_view_hash))
+				continue;
+			needed[k] = true;
+			mark_needed(h, v, needed); /* of a lower term: this ends */
+		}
+	}
+}
+
+/* Whoever shows a certificate can also show, after any crash, what checking it takes. */
+void views_mark(struct hybrid *h)
+{
+	bool needed[VIEWS_KEPT] = {false};
+	mark_needed(h, &h->tc, needed);
+	mark_needed(h, &h->tip_tc, needed);
+	bool news = false;
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		news |= needed[i] && !h->view_needed[i];
+	memcpy(h->view_needed, needed, sizeof needed);
+	if (news)
+		h->dirty[SLOT_VIEWS] = true;
 }
 
 static bool base_of(void *arg, uint64_t term, const struct hash *new_view, struct block_ref *base)

@@ -75,6 +75,8 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	h->modes = rec->modes;
 	modes_recovered(h);
 	recover_blocks(h, rec);
+	views_keep(h, &h->tc);
+	views_keep(h, &h->tip_tc);
 	proofs_recover(h, rec);
 	view_recover(h);
 	if (!tip_is_stored(h, rec)) {

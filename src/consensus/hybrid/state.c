@@ -70,6 +70,7 @@ static void replace_tc(struct hybrid *h, const struct term_cert *tc)
 	h->dirty[SLOT_TC] = true;
 	term_cert_encode(out_tc(h, tc->term), tc);
 	views_keep(h, tc);
+	views_mark(h);
 	pbft_reset_votes(h);
 	h->prepare_news = h->commit_news = false;
 }
@@ -167,6 +168,8 @@ void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted)
 		term_cert_free(&h->tip_tc);
 		h->tip_tc = copy;
 		h->dirty[SLOT_TC] = true;
+		views_keep(h, &h->tip_tc);
+		views_mark(h);
 	}
 	h->tip = *ref;
 	h->tip_voted = voted;
@@ -234,6 +237,16 @@ void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
 		if (h->signed_is_vc)
 			view_change_encode(w, &h->signed_vc);
 		break;
+	case SLOT_VIEWS: {
+		uint32_t count = 0;
+		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+			count += h->view_needed[i];
+		writer_u32(w, count);
+		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+			if (h->view_needed[i])
+				tc_write(w, &h->views[i]);
+		break;
+	}
 	case SLOT_CUT:
 		block_ref_encode(w, &h->cut_tip);
 		writer_u32(w, h->cut_count);
@@ -282,6 +295,14 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 		if (reader_bool(&r))
 			view_change_decode(&r, &h->signed_vc);
 		break;
+	case SLOT_VIEWS: {
+		uint32_t count = reader_u32(&r);
+		for (uint32_t i = 0; i < count && i < VIEWS_KEPT && !r.err; i++) {
+			tc_read(&r, &h->views[i]);
+			h->view_needed[i] = true;
+		}
+		break;
+	}
 	case SLOT_CUT:
 		block_ref_decode(&r, &h->cut_tip);
 		h->cut_count = reader_count(&r, POSITION_HEADERS_MAX, SIGNED_HEADER_SIZE);
