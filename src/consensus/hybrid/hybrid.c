@@ -61,6 +61,7 @@ static void on_timeout(struct hybrid *h)
 {
 	if (view_waits(h)) { /* for claims; our own is sent again meanwhile */
 		timer_restart(h);
+		fetch_from_anybody(h);
 		return;
 	}
 	if (h->timeouts < 1000)

@@ -74,8 +74,8 @@ enum vote_slot {
 	SLOT_VIEWS = 6, /* NEW-VIEWs that others need to check those of SLOT_TC */
 };
 
-#define VIEWS_KEPT	  64 /* checked NEW-VIEWs, for those who miss them */
-#define VIEWS_WANTED	  8  /* fetches of NEW-VIEWs under way */
+#define VIEWS_KEPT	  256 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_WANTED	  16  /* fetches of NEW-VIEWs under way */
 #define CONVICTIONS_MAX	  4  /* in one block */
 #define E3_TIMEOUTS	  3  /* k of E3 */
 #define SLOW_WINDOW	  10 /* timeouts that a leader has to show its pace */
