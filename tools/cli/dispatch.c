@@ -97,6 +97,10 @@ const struct verb verbs[] = {
 	{"peers", "", "List a node's links to its peers.", NULL, WHERE, 0, 0, verb_peers},
 	{"evidence", "", "List the proofs of misbehaviour that a node holds.", NULL, WHERE, 0,
 	 0, verb_evidence},
+	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
+	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
+	 "anything. With --node only that one is asked.",
+	 WHERE | B(SAVE) | B(ANSWERS), 0, 0, verb_doctor},
 	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
 	 "Signs ahead; a transaction counts when its commitment has been verified.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
