@@ -53,8 +53,6 @@ static unsigned status_of(int err)
 	case ERR_PASSPHRASE:
 	case ERR_CONFIG:
 	case ERR_UNREACHABLE:
-	case ERR_CULPRIT:
-	case ERR_MODE:
 		break;
 	}
 	return 500;

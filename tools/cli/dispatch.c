@@ -97,6 +97,11 @@ const struct verb verbs[] = {
 	{"peers", "", "List a node's links to its peers.", NULL, WHERE, 0, 0, verb_peers},
 	{"evidence", "", "List the proofs of misbehaviour that a node holds.", NULL, WHERE, 0,
 	 0, verb_evidence},
+	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",
+	 "Several may be given with commas between. A lost connection is taken up again where\n"
+	 "it was, with another node if need be; what could not be had is shown as a gap.\n"
+	 "Gives up when no node sends anything for --timeout. Ends after --count events.",
+	 WHERE | B(FROM) | B(COUNT), 1, 1, verb_watch},
 	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
 	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
 	 "anything. With --node only that one is asked.",

@@ -84,7 +84,7 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
-		       "stop after so many transactions"},
+		       "stop after so many transactions; of `watch`: events"},
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
