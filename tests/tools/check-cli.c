@@ -9,6 +9,7 @@ int main(void)
 	int failed;
 
 	srunner_add_suite(r, events_suite());
+	srunner_add_suite(r, hdr_suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);

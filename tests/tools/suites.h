@@ -5,5 +5,6 @@
 
 Suite *doctor_suite(void);
 Suite *events_suite(void);
+Suite *hdr_suite(void);
 
 #endif

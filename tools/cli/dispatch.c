@@ -106,10 +106,13 @@ const struct verb verbs[] = {
 	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
 	 "anything. With --node only that one is asked.",
 	 WHERE | B(SAVE) | B(ANSWERS), 0, 0, verb_doctor},
-	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
-	 "Signs ahead; a transaction counts when its commitment has been verified.",
+	{"bench run", "",
+	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
+	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
+	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
+	 "way at the end is waited for at most 5 s (or --timeout).",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH),
+		 B(BATCH) | B(RATE) | B(WARMUP),
 	 0, 0, verb_bench_run},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
 };

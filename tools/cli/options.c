@@ -80,7 +80,8 @@ static const struct option_def defs[OPTIONS] = {
 		       "how many last lines (default 20)"},
 	[OPT_LIMIT] = {"limit", 0, TYPE_U64, false, "N", 1, 1000, "how many (default 20)"},
 	[OPT_CLIENTS] = {"clients", 'c', TYPE_U64, false, "N", 1, 512,
-			 "how many clients work side by side (default 16; 8 with --from)"},
+			 "how many clients work side by side (default 16; 8 with --from\n"
+			 "or --rate)"},
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
@@ -88,7 +89,8 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
-		       "transactions in one request (default 1; 32 with --from)"},
+		       "transactions in one request (default 1; 32 with --from or\n"
+		       "--rate)"},
 	[OPT_RATE] = {"rate", 'r', TYPE_U64, false, "N", 1, 1000000,
 		      "open loop: send N transactions a second, whatever comes back"},
 	[OPT_WARMUP] = {"warmup", 0, TYPE_DURATION, false, "TIME",
