@@ -45,6 +45,9 @@ struct verb {
 	int args_min, args_max;
 	int (*run)(struct cli *c); /* returns an exit code */
 };
+/* Those of every verb. */
+#define GENERAL_OPTIONS                                                                        \
+	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
 extern const struct verb verbs[];
 extern const size_t verb_count;
 
