@@ -295,7 +295,7 @@ struct engine_status {
 	bool escalated;
 	enum escalation_reason reason; /* of the newest escalation of this replica */
 	struct mode_state modes;       /* after the final block */
-	uint32_t pending_proofs;       /* evidence whose conviction is not final yet */
+	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
 };

@@ -227,6 +227,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .tx_invalid = tx_never_valid};
 		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
 	}
+	if (!err && r->config.wrap)
+		engine = r->config.wrap(r->config.wrap_ctx, engine);
 	if (!err) {
 		struct driver_host host = replica_driver_host;
 		host.ctx = r;

@@ -16,7 +16,7 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	store_be64(place, h->term);
 	store_be64(place + 8, h->height);
 	store_be64(place + 16, h->leader);
-	if (map_put(&s->places, place, k))
+	if (map_put(&s->places, place, k) && !sim_is_corrupt(s, h->leader))
 		sim_violation(s, SIM_SAFETY, "leader %u equivocates at term %llu, height %llu",
 			      h->leader, (unsigned long long)h->term,
 			      (unsigned long long)h->height);
@@ -231,6 +231,8 @@ static void check_bases_contain(struct sim *s, size_t height)
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
+	if (sim_is_corrupt(s, from))
+		return;
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
 	if (v->ref.term == last->term) {
@@ -269,6 +271,8 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST && m->type != MSG_BLOCKS)
 		return;
 	if (message_decode(in, m->bytes)) {
+		if (sim_is_corrupt(s, from))
+			return;
 		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);
 		return;
 	}
@@ -309,6 +313,18 @@ void check_counters(struct sim *s, unsigned node, const struct engine_status *st
 				      engine_counter_name(none[i]));
 }
 
+void check_innocence(struct sim *s, unsigned node)
+{
+	struct engine_status status;
+	replica_status(s->node[node].replica, &status);
+	s->result->jailed_mask |= status.modes.jailed;
+	s->result->accused_mask |= status.accused;
+	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
+	if (framed)
+		sim_violation(s, SIM_SAFETY, "replica %u holds proof against the honest (mask %llx)",
+			      node, (unsigned long long)framed);
+}
+
 void check_acknowledged(struct sim *s, const struct hash *id)
 {
 	if (!map_get(&s->final_ids, id->b))
@@ -337,6 +353,8 @@ void check_end(struct sim *s)
 		sim_violation(s, SIM_SAFETY, "%zu acknowledged transactions are lost",
 			      map_len(&s->acked));
 	for (unsigned i = s->options.dead; i < s->n; i++) {
+		if (sim_is_corrupt(s, i))
+			continue;
 		struct ledger *l = replica_ledger(s->node[i].replica);
 		uint64_t height = ledger_height(l);
 		if (!hash_equal(ledger_root(l), &s->log[height].state_root))

@@ -308,7 +308,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
 	for (unsigned i = 0; i < h->n; i++)
-		out->pending_proofs += h->proof[i].bytes != NULL;
+		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);
