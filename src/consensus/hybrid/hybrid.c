@@ -105,8 +105,8 @@ static uint64_t wake_at(const struct hybrid *h)
 	}
 	if (h->fetching && h->fetch_at < at)
 		at = h->fetch_at;
-	if (h->term > h->tc.term && in_pbft_mode(h) && h->view_sent_at + 2 * h->timing.heartbeat < at)
-		at = h->view_sent_at + 2 * h->timing.heartbeat;
+	if (view_resend_at(h) < at)
+		at = view_resend_at(h);
 	if (h->role != ROLE_LEADER && holds_work(h) && in_accepted_term(h) && h->quorum.f &&
 	    h->now + h->timing.timeout_min / 2 < at)
 		at = h->now + h->timing.timeout_min / 2; /* watching the leader */

@@ -278,6 +278,7 @@ struct hybrid {
 		uint64_t term, asked_at;
 		struct hash hash;
 	} wanted[VIEWS_WANTED];
+	uint64_t position_missing_until;
 	uint64_t view_sent_at;
 	bool view_timer; /* qv replicas claim our term or more: its timer runs */
 	uint64_t view_answered_at[VALIDATORS_MAX];
@@ -493,6 +494,7 @@ void note_claim(struct hybrid *h, unsigned from, uint64_t term);
 uint64_t next_pbft_term(struct hybrid *h, uint64_t term);
 void view_timeout(struct hybrid *h);
 void view_tick(struct hybrid *h);
+uint64_t view_resend_at(const struct hybrid *h); /* UINT64_MAX: nothing to resend */
 void view_end_of_step(struct hybrid *h);
 bool view_waits(const struct hybrid *h); /* for claims: its timer does not run */
 void learn_entitlement(struct hybrid *h, unsigned from, const struct entitlement *e);
