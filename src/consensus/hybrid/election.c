@@ -13,6 +13,15 @@ static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
 	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
 }
 
+/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our tip
+ * must be shown from further below. */
+void trim_headers(struct hybrid *h)
+{
+	bool from_checkpoint;
+	uint64_t floor = position_floor(h, &from_checkpoint);
+	log_trim_headers(&h->log, floor < h->stable.ref.height ? floor : h->stable.ref.height);
+}
+
 static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t floor)
 {
 	uint64_t count = h->tip.height - floor;

@@ -397,6 +397,7 @@ void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const stru
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
+void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
 /* lead.c */

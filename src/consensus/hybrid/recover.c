@@ -88,7 +88,7 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 			       hash_hex(hex, &h->tip.hash), (unsigned long long)h->tip.height);
 	}
 	if (h->has_stable)
-		log_trim_headers(&h->log, h->stable.ref.height);
+		trim_headers(h);
 	/* In a term that we may have led, blocks of ours may be lost on this disk and known to
 	 * others: propose and PREPARE nothing more in it. */
 	if (h->signed_term == h->term && h->signed_term && !h->signed_is_vc &&
