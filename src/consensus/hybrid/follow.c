@@ -263,6 +263,11 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 		h->answer_leader = true;
 		return;
 	}
+	if (MUTANT(MUTANT_COMMIT_OFF_CHAIN) && log_find(&h->log, &qc->ref.hash)) {
+		set_qc(h, qc);
+		h->answer_leader = true;
+		return;
+	}
 	if (position_compare(&qc->ref, &h->tip) <= 0)
 		return; /* off our chain and not above: ignored */
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);

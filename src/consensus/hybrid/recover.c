@@ -74,6 +74,8 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 		return err;
 	h->modes = rec->modes;
 	modes_recovered(h);
+	if (MUTANT(MUTANT_FORGET_VIEW_CHANGE) && h->signed_is_vc)
+		h->signed_term = 0;
 	recover_blocks(h, rec);
 	views_keep(h, &h->tc);
 	views_keep(h, &h->tip_tc);
