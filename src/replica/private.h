@@ -38,6 +38,7 @@ struct record_key {
 struct slice key_block(struct record_key *k, uint64_t height, const struct hash *hash);
 struct slice key_final(struct record_key *k, uint64_t height);
 struct slice key_cert(struct record_key *k, uint64_t height);
+struct slice key_system(struct record_key *k, uint64_t height);
 struct slice key_tc(struct record_key *k, uint64_t term);
 void records_put_write(struct replica *r, const struct write *w);
 int records_block(struct replica *r, uint64_t height, const struct hash *hash,

@@ -71,6 +71,14 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
+/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false. */
+struct system_entry {
+	const struct block *block;
+	uint32_t index; /* in the block */
+	struct system_tx tx;
+};
+void replica_each_system(struct replica *r, uint64_t from,
+			 bool (*fn)(void *ctx, const struct system_entry *e), void *ctx);
 /* Evidence on disk, newest last: calls fn with each encoding. */
 void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice bytes),
 			   void *ctx);
