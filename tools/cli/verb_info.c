@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "chain/system.h"
+#include "ledger/tx.h"
 #include "tools/cli/client.h"
 #include "tools/cli/verbs.h"
 
