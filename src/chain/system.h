@@ -12,7 +12,8 @@
 #include "chain/evidence.h"
 #include "chain/genesis.h"
 
-#define SYSTEM_TX_MARK 0xffffu /* where a client's transaction has its version */
+#define SYSTEM_TX_MARK	   0xffffu    /* where a client's transaction has its version */
+#define SYSTEM_TX_SIZE_MAX (1u << 20) /* not bound by what the genesis says of clients' */
 
 enum system_kind { /* never reuse a number */
 	SYSTEM_ESCALATED = 1,  /* {u64 term, u8 reason}: the ledger is in pbft mode from here */
@@ -26,6 +27,7 @@ struct system_tx {
 	enum escalation_reason reason;	/* ESCALATED */
 	struct slice evidence;		/* CONVICTION; lent */
 };
+const char *system_kind_name(enum system_kind kind); /* "escalated", "mode_fast", "conviction" */
 /* Cheap: the mark only. */
 bool system_tx_is(struct slice bytes);
 void system_tx_encode(struct writer *w, const struct system_tx *tx, const struct chain_ctx *ctx);
@@ -34,6 +36,7 @@ int system_tx_decode(struct system_tx *out, struct slice bytes, const struct cha
 
 /* What the mode entries and convictions of a chain add up to, from genesis to some block. */
 #define PROBATION_DOUBLINGS_MAX 6
+#define PROBATION_MEMORY	64 /* undoubled probations */
 struct mode_state {
 	enum mode mode;		 /* fast at genesis */
 	uint64_t changed;	 /* height of the newest mode entry; 0: none */
@@ -52,12 +55,21 @@ uint64_t mode_fast_due(const struct mode_state *m, const struct genesis *g);
  * ERR_RANGE: wrong height; ERR_MODE: ESCALATED in pbft mode, or MODE_FAST in pbft mode before
  * mode_fast_due(); ERR_EXISTS: the culprit is jailed already. MODE_FAST in fast mode is a repeat:
  * it moves `changed` only; whether the term asks for one is not judged here. Evidence is not
- * checked here. An escalation within 64 undoubled probations of the last one doubles the
- * probation, up to PROBATION_DOUBLINGS_MAX times; a later one starts from the plain one. */
+ * checked here. An escalation at most PROBATION_MEMORY undoubled probations after the end of the
+ * last one's probation doubles it, up to PROBATION_DOUBLINGS_MAX times; a later one starts from
+ * the plain one. (Counted from the last escalation itself, a probation doubled six times would
+ * outlast the memory of it.) */
 int mode_state_apply(struct mode_state *m, const struct system_tx *tx, uint64_t height,
 		     const struct genesis *g);
+/* How many transactions of b lead it with the mark. */
+uint32_t system_tx_prefix(const struct block *b);
+/* Decodes the one at index of b, inside the prefix, and checks what shows from b's bytes: form,
+ * chain, height, result TX_OK; a mode entry is the first transaction and names b's term. */
+int system_tx_of_block(struct system_tx *out, const struct block *b, uint32_t index,
+		       const struct chain_ctx *ctx);
 /* Applies the leading SYSTEM transactions of b; stops at the first that is none. An error: b is
- * invalid on this chain. */
+ * invalid on this chain, and m is as it was. Evidence is not checked here, nor that no SYSTEM
+ * transaction comes later: ledger_execute() does both. */
 int mode_state_apply_block(struct mode_state *m, const struct block *b,
 			   const struct chain_ctx *ctx, const struct genesis *g);
 
