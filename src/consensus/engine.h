@@ -15,6 +15,7 @@
 
 #include "chain/evidence.h"
 #include "chain/genesis.h"
+#include "chain/system.h"
 #include "chain/term.h"
 
 struct engine; /* opaque; begins with struct engine_ops * */
@@ -39,6 +40,7 @@ struct engine_config {
 	uint32_t pipeline; /* unfinal own blocks in flight: default 8, <= window */
 	uint64_t seed;	   /* of its randomised timers */
 	uint64_t now;
+	evidence_tx_invalid tx_invalid; /* the ledger's tx_never_valid */
 };
 
 /* What was on disk. All empty at the first start. */
@@ -53,6 +55,7 @@ struct engine_recovery {
 	/* Every stored block above the final height, in any order. Lent. */
 	struct block **blocks;
 	uint32_t block_count;
+	struct mode_state modes; /* after the final block */
 };
 
 /* ---- inputs ------------------------------------------------------------------------------ */
@@ -164,6 +167,8 @@ struct work {
 	uint64_t height;     /* READ: first one wanted */
 	uint32_t max_blocks; /* READ */
 	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */
+	/* BUILD: so many leading candidates are SYSTEM transactions, all must go in */
+	uint32_t system_count;
 };
 
 struct rejected_tx {

@@ -32,12 +32,20 @@ static int newest_cert(struct replica *r, struct cert *out)
 static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
 {
 	int err = ledger_execute(r->ledger, b, false);
+	if (ledger_error_is_of_store(err))
+		return err_set(
+			m, err,
+			"reading the state on disk to replay block %llu gives: %s. Check "
+			"the disk; if it is sound, restore the data directory from a "
+			"backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	if (err)
-		return err_set(m, err,
-			       "block %llu is final by its certificate, but replaying it on the "
-			       "state on disk gives: %s. The data directory is damaged or was "
-			       "changed; restore it from a backup or a peer",
-			       (unsigned long long)b->sh.h.height, err_text(err));
+		return err_set(
+			m, err,
+			"block %llu is final by its certificate, but replaying it on the "
+			"state on disk gives: %s. The data directory is damaged or was "
+			"changed; restore it from a backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, b, r->batch);
 	records_settle(r, b);
@@ -58,7 +66,8 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 		err = records_block(r, applied + 1 + i, &want, &chain[i]);
 		if (err)
 			err_set(m, err,
-				"block %llu is final, but reading it gives: %s. Restore the data "
+				"block %llu is final, but reading it gives: %s. Restore the "
+				"data "
 				"directory from a backup or a peer",
 				(unsigned long long)(applied + 1 + i), err_text(err));
 		else
@@ -80,7 +89,8 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* two checkpoint intervals reach back to the newest stable one in all but long outages */
+	/* two checkpoint intervals reach back to the newest stable one in all but long outages
+	 */
 	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval + 2;
 	if (count > usual)
 		count = usual;
@@ -104,9 +114,9 @@ static void load_unfinal(struct replica *r, struct engine_recovery *rec)
 	uint8_t end = 'b' + 1;
 	struct hash low = {0};
 	rec->blocks = mem_array(UNFINAL_BLOCKS_MAX, sizeof(struct block *));
-	struct store_iter *it = store_iter_new(
-		r->store, STORE_BLOCKS, key_block(&k, rec->final->sh.h.height + 1, &low),
-		slice_of(&end, 1), false);
+	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS,
+					       key_block(&k, rec->final->sh.h.height + 1, &low),
+					       slice_of(&end, 1), false);
 	while (rec->block_count < UNFINAL_BLOCKS_MAX && store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
@@ -122,7 +132,8 @@ static int load_votes(struct replica *r, struct recovered *rec)
 {
 	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++) {
 		uint8_t key = (uint8_t)slot;
-		int err = store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
+		int err =
+			store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
 		if (err == ERR_NOT_FOUND)
 			continue;
 		if (err)
@@ -145,6 +156,8 @@ static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m
 		rec->engine.final_cert = &rec->final_cert;
 	}
 	err = replica_block(r, ledger_height(r->ledger), &rec->engine.final);
+	if (!err) /* after the replay: of that very block */
+		err = ledger_mode_state(r->ledger, &rec->engine.modes);
 	return err ? err_set(m, err, "reading the newest final block: %s", err_text(err))
 		   : ERR_NONE;
 }
@@ -186,7 +199,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .timing = r->config.timing,
 					       .pipeline = r->config.pipeline,
 					       .seed = r->config.seed,
-					       .now = r->config.now};
+					       .now = r->config.now,
+					       .tx_invalid = tx_never_valid};
 		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
 	}
 	if (!err) {
