@@ -317,7 +317,7 @@ static int decode_block(struct ledger *l, const struct block *b, uint32_t system
 	const struct genesis_limits *limits = &l->genesis->limits;
 	uint64_t ops = 0;
 
-	if (b->tx_count > limits->block_txs_max ||
+	if (b->tx_count - system > limits->block_txs_max ||
 	    b->body_size - system_bytes(b, system) > limits->block_body_max)
 		return ERR_LIMIT;
 	if (l->txs_cap < b->tx_count) {
@@ -425,8 +425,7 @@ static int build_system(struct ledger *l, struct ledger_candidate *candidates, u
 			err = system_evidence_check(&tx, l->ctx, tx_never_valid);
 		if (!err && i > 0 && tx.kind != SYSTEM_CONVICTION)
 			err = ERR_RANGE;
-		if (!err && (i >= l->genesis->limits.block_txs_max ||
-			     body->len + BODY_TX_SIZE + candidates[i].tx.len > BLOCK_BODY_MAX))
+		if (!err && i >= SYSTEM_TXS_MAX)
 			err = ERR_LIMIT;
 		if (!err)
 			err = execution_system(x, &tx);
@@ -443,8 +442,8 @@ static int build_system(struct ledger *l, struct ledger_candidate *candidates, u
 }
 
 /* Executes one candidate into the body if there is room. False: the block is full. */
-static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t count,
-		      size_t body_max, struct writer *body, struct hash *leaf, int *fatal)
+static bool build_one(struct ledger *l, struct ledger_candidate *c, bool full, size_t body_max,
+		      struct writer *body, struct hash *leaf, int *fatal)
 {
 	const struct genesis_limits *limits = &l->genesis->limits;
 	struct execution *x = &l->execution;
@@ -464,7 +463,7 @@ static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t cou
 		c->err = err;
 		return true;
 	}
-	if (count >= limits->block_txs_max || x->ops + tx.op_count > BLOCK_OPS_MAX ||
+	if (full || x->ops + tx.op_count > BLOCK_OPS_MAX ||
 	    body->len + BODY_TX_SIZE + c->tx.len > body_max)
 		return false;
 	err = execution_run(x, &tx, sender, &result);
@@ -510,9 +509,12 @@ int ledger_build(struct ledger *l, const struct hash *parent_hash, uint64_t heig
 	size_t body_max = body.len - BODY_HEAD_SIZE + l->genesis->limits.block_body_max;
 	if (body_max > BLOCK_BODY_MAX)
 		body_max = BLOCK_BODY_MAX;
+	uint32_t txs_max = included + l->genesis->limits.block_txs_max;
+	if (txs_max > BLOCK_TXS_MAX)
+		txs_max = BLOCK_TXS_MAX;
 	for (uint32_t i = included; i < count && !err; i++) {
-		if (!build_one(l, &candidates[i], included, body_max, &body, &leaves[included],
-			       &err))
+		if (!build_one(l, &candidates[i], included >= txs_max, body_max, &body,
+			       &leaves[included], &err))
 			break;
 		included += candidates[i].fate == CANDIDATE_INCLUDED;
 	}

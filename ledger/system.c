@@ -22,6 +22,8 @@ int modes_decode(struct slice value, struct mode_state *out)
 int system_decode(struct ledger *l, const struct block *b, uint32_t *count)
 {
 	*count = system_tx_prefix(b);
+	if (*count > SYSTEM_TXS_MAX)
+		return ERR_LIMIT;
 	for (uint32_t i = 0; i < *count; i++) {
 		struct system_tx tx;
 		int err = system_tx_of_block(&tx, b, i, l->ctx);
@@ -40,7 +42,12 @@ int system_decode(struct ledger *l, const struct block *b, uint32_t *count)
 	return ERR_NONE;
 }
 
-/* Convictions ought not to be kept out by what the genesis allows to clients. */
+/* Convictions ought not to be kept out by what the genesis allows to clients. All that a block
+ * may hold of them leave room, and what clients may fill is left to them. */
+_Static_assert(BODY_HEAD_SIZE + SYSTEM_TXS_MAX * (BODY_TX_SIZE + SYSTEM_TX_SIZE_MAX) <=
+		       BLOCK_BODY_MAX,
+	       "the SYSTEM transactions of a block fit into a body");
+
 size_t system_bytes(const struct block *b, uint32_t count)
 {
 	size_t bytes = 0;

@@ -14,6 +14,7 @@ enum evidence_kind { /* on the wire and in the ledger: never reuse a number */
 	EVIDENCE_LOW_BASE = 6,	     /* term vote on a base of lower term than its own PREPARE */
 	EVIDENCE_INVALID_BLOCK = 7,  /* signed header over a body invalid by its bytes alone */
 	EVIDENCE_HIDDEN_VOTE = 8,    /* view change that hides a vote */
+	EVIDENCE_INVALID_STATEMENT = 9, /* view change with an invalid certificate or header */
 };
 const char *evidence_kind_name(enum evidence_kind kind);
 
@@ -23,10 +24,13 @@ enum statement_kind {
 	STATEMENT_VOTE = 2,	/* vote */
 	STATEMENT_TERM_VOTE = 3,
 	STATEMENT_VIEW_CHANGE = 4,
-	STATEMENT_NEW_VIEW = 5,
+	STATEMENT_NEW_VIEW = 5, /* new_view_claim */
 	STATEMENT_BLOCK = 6,	/* block */
+	STATEMENT_VIEW_CLAIM = 7, /* view_claim */
 };
-#define EVIDENCE_SIZE_MAX (4u << 20)
+/* Of a whole piece of evidence, encoded. It becomes a transaction: what is larger (a block over
+ * it) is refused and suspected only. */
+#define EVIDENCE_SIZE_MAX (448u << 10)
 struct statement {
 	enum statement_kind kind;
 	struct slice bytes; /* lent */
@@ -34,9 +38,10 @@ struct statement {
 struct evidence {
 	enum evidence_kind kind;
 	uint16_t culprit;
-	struct statement first, second; /* second empty (len 0) for INVALID_BLOCK */
-	/* HEADERS only: hash-linked ancestors that `second` vouches for may be needed; headers
-	 * from second's parent down to the conflicting height, u32 count + signed headers */
+	struct statement first, second; /* second empty (len 0) for the INVALID kinds */
+	/* HEADERS and TERM_HEADERS: signed headers vouch for their hash-linked ancestors. Headers
+	 * (encoded, without signatures) from the parent of the statement with the higher header
+	 * down to the one that conflicts with the other statement's; empty if it does so itself. */
 	struct slice links;
 };
 void evidence_encode(struct writer *w, const struct evidence *e);
@@ -48,6 +53,28 @@ typedef bool (*evidence_tx_invalid)(const struct chain_ctx *ctx, struct slice tx
  * order: first < second by encoded bytes, so that one offence has one hash. */
 int evidence_check(const struct evidence *e, const struct chain_ctx *ctx,
 		   evidence_tx_invalid tx_invalid);
+/* These make evidence out of two signed statements, in canonical order, with bytes (kept by the
+ * caller for as long as *out) as its memory. False if the two prove nothing. Signatures are not
+ * checked here. */
+bool evidence_of_headers(struct evidence *out, struct writer *bytes, const struct signed_header *a,
+			 const struct signed_header *b);
+bool evidence_of_votes(struct evidence *out, struct writer *bytes, const struct vote *a,
+		       const struct vote *b);
+bool evidence_of_term_votes(struct evidence *out, struct writer *bytes, const struct term_vote *a,
+			    const struct term_vote *b);
+bool evidence_of_view_changes(struct evidence *out, struct writer *bytes,
+			      const struct view_change *a, const struct view_change *b);
+bool evidence_of_both(struct evidence *out, struct writer *bytes, const struct term_vote *a,
+		      const struct view_change *b);
+bool evidence_of_new_views(struct evidence *out, struct writer *bytes, const struct new_view *a,
+			   const struct new_view *b);
+bool evidence_of_low_base(struct evidence *out, struct writer *bytes, const struct term_vote *t,
+			  const struct vote *v);
+bool evidence_of_block(struct evidence *out, struct writer *bytes, const struct block *b);
+bool evidence_of_hidden_vote(struct evidence *out, struct writer *bytes,
+			     const struct view_change *vc, const struct vote *v);
+bool evidence_of_view_change(struct evidence *out, struct writer *bytes,
+			     const struct view_change *vc); /* INVALID_STATEMENT */
 void evidence_hash(struct hash *out, const struct evidence *e);
 
 #endif

@@ -13,7 +13,10 @@
 #include "chain/genesis.h"
 
 #define SYSTEM_TX_MARK	   0xffffu    /* where a client's transaction has its version */
-#define SYSTEM_TX_SIZE_MAX (1u << 20) /* not bound by what the genesis says of clients' */
+#define SYSTEM_TX_SIZE_MAX (EVIDENCE_SIZE_MAX + 64u)
+/* In one block. They are not bound by what the genesis says of clients' transactions, and so
+ * many always fit into a body. */
+#define SYSTEM_TXS_MAX 8
 
 enum system_kind { /* never reuse a number */
 	SYSTEM_ESCALATED = 1,  /* {u64 term, u8 reason}: the ledger is in pbft mode from here */

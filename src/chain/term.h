@@ -42,6 +42,7 @@ struct term_cert {
 void term_cert_init(struct term_cert *tc); /* the certificate of no term; owns nothing */
 void term_cert_free(struct term_cert *tc); /* contents only */
 void term_cert_copy(struct term_cert *out, const struct term_cert *tc); /* deep; out is raw */
+void term_cert_copy_ref(struct term_cert *out, const struct term_cert *tc); /* out is raw */
 void term_cert_encode(struct writer *w, const struct term_cert *tc); /* full form */
 void term_cert_decode(struct reader *r, struct term_cert *out);
 /* Fast: the same. pbft: {mode, term, hash of the NEW-VIEW}. */
@@ -70,6 +71,7 @@ struct missing {
 };
 
 /* Signatures, quorum; for pbft (full form only) all of new_view_check(), and fills in base. */
+int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx); /* fast only */
 int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx, const struct hash *genesis,
 		    const struct view_lookup *look, struct missing *missing);
 
@@ -103,8 +105,6 @@ const struct cert *position_qc(const struct position *p);
 /* p.tip equals ref or has it as an ancestor, as far as p's headers, base and checkpoint show. */
 bool position_extends(const struct position *p, const struct block_ref *ref);
 
-/* VIEW-CHANGE for pbft term `term`. SIG_TAG_VIEW_CHANGE over all fields before sig. */
-#define VIEW_CHANGE_REASONS 8
 enum escalation_reason { /* in the ledger: never reuse a number */
 	REASON_NONE = 0,
 	REASON_PROOF = 1,      /* E1 */
@@ -115,7 +115,21 @@ enum escalation_reason { /* in the ledger: never reuse a number */
 	REASON_JOIN = 6,       /* E4 */
 };
 const char *escalation_reason_name(enum escalation_reason r);
-#define VIEW_CHANGE_TCS_MAX 4
+/* A view change without what it shows: enough to claim a term. Signed (SIG_TAG_VIEW_CHANGE)
+ * are all fields before sig, of which digest (HASH_VIEW_CHANGE) covers position and stable. */
+struct view_claim {
+	uint64_t term;
+	enum escalation_reason reason;
+	uint64_t last_mode_change;
+	struct hash digest;
+	uint16_t signer;
+	struct signature sig;
+};
+void view_claim_encode(struct writer *w, const struct view_claim *c);
+void view_claim_decode(struct reader *r, struct view_claim *out);
+int view_claim_check(const struct view_claim *c, const struct chain_ctx *ctx);
+
+/* VIEW-CHANGE for pbft term `term`. */
 struct view_change {
 	uint64_t term;
 	enum escalation_reason reason;
@@ -137,6 +151,7 @@ int view_change_check_sig(const struct view_change *v, const struct chain_ctx *c
 int view_change_check(struct view_change *v, const struct chain_ctx *ctx,
 		      const struct hash *genesis, const struct view_lookup *look,
 		      struct missing *missing);
+void view_change_claim(struct view_claim *out, const struct view_change *v);
 void view_change_copy(struct view_change *out, const struct view_change *v); /* deep; out raw */
 
 /* NEW-VIEW of primary(term): exactly qv view changes of distinct signers, ascending. Their
@@ -147,9 +162,21 @@ struct new_view {
 	unsigned count;
 	struct view_change *vc; /* owned array */
 	uint16_t signer;
-	struct signature sig; /* SIG_TAG_NEW_VIEW over the encoding before it */
+	struct signature sig; /* SIG_TAG_NEW_VIEW over a digest of the encoding before it */
 };
+/* A NEW-VIEW without what it holds: enough to prove that a primary signed two. */
+struct new_view_claim {
+	uint64_t term;
+	uint16_t signer;
+	struct hash digest;
+	struct signature sig;
+};
+void new_view_claim(struct new_view_claim *out, const struct new_view *nv);
+void new_view_claim_encode(struct writer *w, const struct new_view_claim *c);
+void new_view_claim_decode(struct reader *r, struct new_view_claim *out);
+int new_view_claim_check(const struct new_view_claim *c, const struct chain_ctx *ctx);
 void new_view_free(struct new_view *nv); /* contents only */
+void new_view_copy(struct new_view *out, const struct new_view *nv); /* deep; out is raw */
 void new_view_encode(struct writer *w, const struct new_view *nv);
 void new_view_decode(struct reader *r, struct new_view *out);
 void new_view_hash(struct hash *out, const struct new_view *nv); /* HASH_NEW_VIEW */

@@ -3,7 +3,9 @@
 
 struct recovered {
 	struct engine_recovery engine;
-	struct writer votes[4];
+	struct writer votes[VOTE_SLOTS];
+	struct writer proofs; /* encoded evidence, one behind the other */
+	struct slice *evidence;
 	struct cert final_cert;
 	bool has_final_cert;
 };
@@ -143,6 +145,35 @@ static int load_votes(struct replica *r, struct recovered *rec)
 	return ERR_NONE;
 }
 
+/* A proof for each culprit who is not jailed yet. */
+static int load_evidence(struct replica *r, struct recovered *rec)
+{
+	struct slice none = {0}, key, value;
+	uint32_t count = 0;
+	size_t at[VALIDATORS_MAX + 1] = {0};
+	uint64_t done = rec->engine.modes.jailed;
+	struct store_iter *it = store_iter_new(r->store, STORE_EVIDENCE, none, none, false);
+	while (count < VALIDATORS_MAX && store_iter_next(it, &key, &value)) {
+		struct reader rd;
+		struct evidence ev;
+		reader_init(&rd, value);
+		evidence_decode(&rd, &ev);
+		if (reader_finish(&rd) || done >> ev.culprit & 1)
+			continue;
+		done |= UINT64_C(1) << ev.culprit;
+		writer_raw(&rec->proofs, value.ptr, value.len);
+		at[++count] = rec->proofs.len;
+	}
+	int err = store_iter_error(it);
+	store_iter_free(it);
+	rec->evidence = mem_array(count ? count : 1, sizeof *rec->evidence);
+	for (uint32_t i = 0; i < count; i++)
+		rec->evidence[i] = slice_of(rec->proofs.buf + at[i], at[i + 1] - at[i]);
+	rec->engine.evidence = rec->evidence;
+	rec->engine.evidence_count = count;
+	return err;
+}
+
 static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m)
 {
 	int err = newest_cert(r, &rec->final_cert);
@@ -170,6 +201,8 @@ static void recovered_free(struct recovered *rec)
 	mem_free(rec->engine.headers);
 	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++)
 		writer_free(&rec->votes[slot]);
+	writer_free(&rec->proofs);
+	mem_free(rec->evidence);
 	block_drop(rec->engine.final);
 	mem_free(rec);
 }
@@ -190,6 +223,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 		store_batch_clear(r->batch);
 		err = load_votes(r, rec);
 	}
+	if (!err)
+		err = load_evidence(r, rec);
 	if (!err) {
 		struct engine_config config = {.ctx = &r->ctx,
 					       .genesis = r->config.genesis,
@@ -203,6 +238,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .tx_invalid = tx_never_valid};
 		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
 	}
+	if (!err && r->config.wrap)
+		engine = r->config.wrap(r->config.wrap_ctx, engine);
 	if (!err) {
 		struct driver_host host = replica_driver_host;
 		host.ctx = r;

@@ -213,7 +213,7 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	genesis_ctx(&r->ctx, config->genesis);
 	r->genesis_block = genesis_block(config->genesis, &r->ctx);
 	r->batch = store_batch_new();
-	reserve_candidates(r, config->genesis->limits.block_txs_max);
+	reserve_candidates(r, config->genesis->limits.block_txs_max + BUILD_SYSTEM_MAX);
 	map_init(&r->pending, config->seed);
 	int err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx, r->genesis_block,
 			      m);

@@ -38,6 +38,10 @@ struct replica_config {
 	 * none. */
 	uint64_t history;
 	struct replica_host host;
+	/* For experiments with malicious replicas: what is run instead of the engine. It owns the
+	 * one that it is given. NULL: the engine itself. */
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote

@@ -16,7 +16,7 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	store_be64(place, h->term);
 	store_be64(place + 8, h->height);
 	store_be64(place + 16, h->leader);
-	if (map_put(&s->places, place, k))
+	if (map_put(&s->places, place, k) && !sim_is_corrupt(s, h->leader))
 		sim_violation(s, SIM_SAFETY, "leader %u equivocates at term %llu, height %llu",
 			      h->leader, (unsigned long long)h->term,
 			      (unsigned long long)h->height);
@@ -83,6 +83,10 @@ static void new_final_block(struct sim *s, const struct block *b, uint64_t final
 	append_record(s, b, final_term);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct tx tx;
+		if (system_tx_is(block_tx_bytes(b, i))) {
+			map_put(&s->final_ids, b->tx[i].id.b, s);
+			continue; /* checked by every replica's ledger */
+		}
 		if (tx_decode(&tx, block_tx_bytes(b, i), &s->ctx, &s->genesis.limits)) {
 			sim_violation(s, SIM_SAFETY, "a malformed transaction is final");
 			return;
@@ -166,8 +170,12 @@ void check_recovered(struct sim *s, unsigned node)
  * that term on. */
 void check_base(struct sim *s, const struct term_cert *tc)
 {
+	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one that it
+	 * never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
 	store_be64(key, tc->term);
+	if (tc->mode == MODE_PBFT)
+		memcpy(key + 8, tc->base.hash.b, 24);
 	struct known_base *known = map_get(&s->bases, key);
 	if (!known) {
 		known = mem_alloc(sizeof *known);
@@ -223,6 +231,8 @@ static void check_bases_contain(struct sim *s, size_t height)
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
+	if (sim_is_corrupt(s, from))
+		return;
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
 	if (v->ref.term == last->term) {
@@ -243,12 +253,26 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 		*last = v->ref;
 }
 
+/* Blocks that were made durable, and shown, but never sent. */
+static void check_position(struct sim *s, const struct position *p)
+{
+	for (uint32_t i = 0; i < p->header_count; i++) {
+		struct hash hash;
+		header_hash(&hash, &p->headers[i].h);
+		check_header(s, &p->headers[i].h, &hash);
+	}
+}
+
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
-	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK)
+	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK &&
+	    m->type != MSG_PREPARE && m->type != MSG_VIEW_CHANGE &&
+	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST && m->type != MSG_BLOCKS)
 		return;
 	if (message_decode(in, m->bytes)) {
+		if (sim_is_corrupt(s, from))
+			return;
 		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);
 		return;
 	}
@@ -256,6 +280,15 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 		check_vote(s, from, &in->appended.prepare);
 	if (m->type == MSG_HEARTBEAT_ACK && in->heartbeat_ack.has_prepare)
 		check_vote(s, from, &in->heartbeat_ack.prepare);
+	if (m->type == MSG_PREPARE)
+		check_vote(s, from, &in->prepare);
+	if (m->type == MSG_VIEW_CHANGE)
+		check_position(s, &in->view_change.vc.position);
+	if (m->type == MSG_VOTE_REQUEST || m->type == MSG_PRE_VOTE_REQUEST)
+		check_position(s, &in->vote_request.position);
+	if (m->type == MSG_BLOCKS)
+		for (uint32_t i = 0; i < in->blocks.count; i++)
+			check_header(s, &in->blocks.blocks[i]->sh.h, &in->blocks.blocks[i]->hash);
 	if (m->type == MSG_APPEND) {
 		for (uint32_t i = 0; i < in->append.count; i++)
 			check_header(s, &in->append.blocks[i]->sh.h,
@@ -278,6 +311,18 @@ void check_counters(struct sim *s, unsigned node, const struct engine_status *st
 				      "replica %u counts %llu %s among honest ones", node,
 				      (unsigned long long)status->counters[none[i]],
 				      engine_counter_name(none[i]));
+}
+
+void check_innocence(struct sim *s, unsigned node)
+{
+	struct engine_status status;
+	replica_status(s->node[node].replica, &status);
+	s->result->jailed_mask |= status.modes.jailed;
+	s->result->accused_mask |= status.accused;
+	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
+	if (framed)
+		sim_violation(s, SIM_SAFETY, "replica %u holds proof against the honest (mask %llx)",
+			      node, (unsigned long long)framed);
 }
 
 void check_acknowledged(struct sim *s, const struct hash *id)
@@ -308,6 +353,8 @@ void check_end(struct sim *s)
 		sim_violation(s, SIM_SAFETY, "%zu acknowledged transactions are lost",
 			      map_len(&s->acked));
 	for (unsigned i = s->options.dead; i < s->n; i++) {
+		if (sim_is_corrupt(s, i))
+			continue;
 		struct ledger *l = replica_ledger(s->node[i].replica);
 		uint64_t height = ledger_height(l);
 		if (!hash_equal(ledger_root(l), &s->log[height].state_root))

@@ -4,7 +4,7 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
-#include "consensus/engine.h"
+#include "sim/adversary.h"
 
 struct sim;
 
@@ -16,10 +16,18 @@ struct sim_options {
 	uint32_t decisions;	/* blocks to make final while faults go on */
 	uint32_t clients;	/* closed loop, one transaction each at a time */
 	enum sig_scheme scheme; /* symbolic by default */
+	enum protocol protocol; /* 0: hybrid */
+	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
+	/* Malicious replicas, the first of a seed's shuffle; at most f, or it is a control that
+	 * must break. attacks 0: every one there is. */
+	unsigned corrupt;
+	uint64_t attacks;
+	bool steady;	   /* all of them, always; else moods that come and go */
+	bool gentle;	   /* corrupt: no other faults but small delays */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -40,6 +48,9 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts;
+	uint64_t strikes[ATTACKS];
+	uint64_t corrupt_mask, jailed_mask, accused_mask;
+	uint64_t conflicts; /* beyond f: final blocks that differ */
 	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };

@@ -97,6 +97,8 @@ struct sim {
 	bool reorder;
 	bool faults_on, draining, stopped;
 	struct sim_client *clients;
+	struct team *team;
+	uint64_t corrupt; /* bit mask */
 	/* checkers */
 	struct log_record *log; /* by height; [0] genesis */
 	size_t log_len, log_cap;
@@ -145,6 +147,9 @@ void check_base(struct sim *s, const struct term_cert *tc);
 void check_sent(struct sim *s, unsigned from, const struct message *m);
 void check_vote(struct sim *s, unsigned from, const struct vote *v);
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
+/* Only malicious replicas are convicted, or accused by proofs. */
+void check_innocence(struct sim *s, unsigned node);
+bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 void check_end(struct sim *s);

@@ -343,40 +343,54 @@ START_TEST(all_of_them_or_nothing)
 }
 END_TEST
 
-/* The genesis limits clients' bytes; a proof gets in beside them, and they beside it. */
+/* The genesis limits clients' transactions; a proof gets in beside them, and they beside it. */
 START_TEST(proofs_do_not_crowd_out)
 {
 	world_free(&w);
 	world_genesis(&w, 1000);
-	w.genesis.limits.block_txs_max = 2;
+	w.genesis.limits.block_txs_max = 1;
 	w.genesis.limits.block_body_max = 280;
 	w.genesis.limits.tx_size_max = 270;
 	world_seal(&w);
 	world_open(&w, NULL);
-	struct slice txs[] = {conviction(2, 2, 1), world_put(&w, 0, 1, "k", "v"),
-			      world_put(&w, 0, 2, "k", "v")};
+	struct slice txs[] = {conviction(2, 2, 1), conviction(3, 3, 1),
+			      world_put(&w, 0, 1, "k", "v"), world_put(&w, 0, 2, "k", "v")};
 	ck_assert_uint_gt(txs[0].len, 280);
-	ck_assert_uint_gt(txs[1].len, 150);
-	struct ledger_candidate c[3];
+	ck_assert_uint_gt(txs[2].len, 150);
+	struct ledger_candidate c[4];
 	struct ledger_built built;
-	ck_assert_int_eq(build(txs, 3, c, &built), ERR_NONE);
-	ck_assert_uint_eq(built.tx_count, 2); /* two transactions a block */
-	struct block *b = world_build(&w, w.tip, 1, txs, 2, NULL);
+	ck_assert_int_eq(build(txs, 4, c, &built), ERR_NONE);
+	ck_assert_uint_eq(built.tx_count, 3);
+	ck_assert_int_eq(c[2].fate, CANDIDATE_INCLUDED);
+	ck_assert_int_eq(c[3].fate, CANDIDATE_LEFT);
+	mem_free(built.body);
+	struct block *b = world_build(&w, w.tip, 1, txs, 3, NULL);
 	ck_assert_int_eq(ledger_execute(w.ledger, b, true), ERR_NONE);
-	mem_free(built.body);
-	/* a third does not fit, and three would be too many */
-	struct slice three[] = {conviction(1, 1, 1), txs[0], conviction(3, 3, 1)};
-	ck_assert_int_eq(build(three, 3, c, &built), ERR_LIMIT);
-	ck_assert_int_eq(execute_raw(three, NULL, 3), ERR_LIMIT);
-	/* two clients' transactions of more than 280 bytes together are too much */
-	ck_assert_int_eq(build(txs + 1, 2, c, &built), ERR_NONE);
-	ck_assert_uint_eq(built.tx_count, 1);
-	ck_assert_int_eq(execute_raw(txs + 1, NULL, 2), ERR_LIMIT);
-	mem_free(built.body);
+	ck_assert_int_eq(execute_raw(txs, NULL, 4), ERR_LIMIT);
+	ck_assert_int_eq(execute_raw(txs + 2, NULL, 2), ERR_LIMIT);
+	w.genesis.limits.block_txs_max = 2; /* two of more than 280 bytes together */
+	ck_assert_int_eq(execute_raw(txs, NULL, 4), ERR_LIMIT);
 	block_drop(b);
-	mem_free((void *)three[0].ptr);
-	mem_free((void *)three[2].ptr);
-	world_free_txs(txs, 3);
+	world_free_txs(txs, 4);
+}
+END_TEST
+
+START_TEST(few_of_them_in_a_block)
+{
+	struct slice txs[SYSTEM_TXS_MAX + 1];
+	struct ledger_candidate c[SYSTEM_TXS_MAX + 1];
+	struct ledger_built built;
+	txs[0] = mode_entry(SYSTEM_ESCALATED, 1);
+	for (unsigned i = 1; i <= SYSTEM_TXS_MAX; i++)
+		txs[i] = conviction(i % 4, i % 4, 1);
+	/* the fourth culprit comes twice, long before there are too many */
+	ck_assert_int_eq(build(txs, SYSTEM_TXS_MAX + 1, c, &built), ERR_EXISTS);
+	ck_assert_int_eq(execute_raw(txs, NULL, SYSTEM_TXS_MAX), ERR_EXISTS);
+	ck_assert_int_eq(execute_raw(txs, NULL, SYSTEM_TXS_MAX + 1), ERR_LIMIT);
+	ck_assert_int_eq(build(txs, 5, c, &built), ERR_NONE);
+	ck_assert_uint_eq(built.tx_count, 5);
+	mem_free(built.body);
+	world_free_txs(txs, SYSTEM_TXS_MAX + 1);
 }
 END_TEST
 
@@ -492,6 +506,7 @@ Suite *modes_suite(void)
 	tcase_add_test(t, a_built_block_is_judged_too);
 	tcase_add_test(t, all_of_them_or_nothing);
 	tcase_add_test(t, proofs_do_not_crowd_out);
+	tcase_add_test(t, few_of_them_in_a_block);
 	tcase_add_test(t, clients_may_not_send_them);
 	tcase_add_test(t, a_damaged_record_of_modes_is_found);
 	tcase_add_test(t, proof_documents_of_system_transactions);

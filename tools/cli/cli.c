@@ -77,6 +77,8 @@ enum exit_code exit_of(int err)
 	case ERR_UNKNOWN_SIGNER:
 	case ERR_DUPLICATE_SIGNER:
 	case ERR_NO_QUORUM:
+	case ERR_CULPRIT:
+	case ERR_MODE:
 	case ERR_BAD_PROOF:
 	case ERR_BAD_STATE_ROOT:
 	case ERR_VERSION:
