@@ -1,5 +1,7 @@
 /* The checkers: agreement, certificates, [S3], durability of what was acknowledged, at most
  * once, equal state roots. */
+#include <stdio.h>
+
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
@@ -165,11 +167,53 @@ void check_recovered(struct sim *s, unsigned node)
 	}
 }
 
+/* Blocks that were made durable, and shown, but never sent. */
+static void check_position(struct sim *s, const struct position *p)
+{
+	for (uint32_t i = 0; i < p->header_count; i++) {
+		struct hash hash;
+		header_hash(&hash, &p->headers[i].h);
+		check_header(s, &p->headers[i].h, &hash);
+	}
+}
+
+/* With --trace: the chain of a base that lacks a final block, and the final blocks. */
+static void explain_base(struct sim *s, const struct term_cert *tc, size_t top)
+{
+	char hex[HASH_SHORT_SIZE];
+	struct hash at = tc->base.hash;
+	const struct known_header *k;
+	printf("term %llu is %s, led by %u, base (%llu, %llu)\n", (unsigned long long)tc->term,
+	       mode_name(tc->mode), tc->leader, (unsigned long long)tc->base.term,
+	       (unsigned long long)tc->base.height);
+	while ((k = map_get(&s->headers, at.b)) && k->height + 3 > top) {
+		printf("  base chain %llu %s\n", (unsigned long long)k->height,
+		       hash_short(hex, &at));
+		at = k->prev;
+	}
+	if (!k)
+		printf("  nobody has shown %s\n", hash_short(hex, &at));
+	for (size_t i = top > 2 ? top - 2 : 0; i < s->log_len; i++)
+		printf("  final %zu %s by a certificate of term %llu\n", i,
+		       hash_short(hex, &s->log[i].hash), (unsigned long long)s->log[i].final_term);
+	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++) {
+		const struct position *p = &tc->new_view->vc[i].position;
+		printf("  view change of %u: tip (%llu, %llu) %s, %u headers, qc %llu, checkpoint "
+		       "%llu\n",
+		       tc->new_view->vc[i].signer, (unsigned long long)p->tip.term,
+		       (unsigned long long)p->tip.height, hash_short(hex, &p->tip.hash),
+		       p->header_count, (unsigned long long)(p->has_qc ? p->qc.ref.height : 0),
+		       (unsigned long long)(p->has_checkpoint ? p->checkpoint.ref.height : 0));
+	}
+}
+
 /* [S2] A fast term has one certificate. [S3] Its base contains every block that became final in
  * a lower term. A block of an older term that became final through a descendant counts from
  * that term on. */
 void check_base(struct sim *s, const struct term_cert *tc)
 {
+	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++)
+		check_position(s, &tc->new_view->vc[i].position);
 	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one that it
 	 * never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
@@ -190,6 +234,9 @@ void check_base(struct sim *s, const struct term_cert *tc)
 	while (top > 0 && s->log[top].final_term >= tc->term)
 		top--;
 	struct hash at = tc->base.hash;
+	if (s->options.trace && (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash)))
+		explain_base(s, tc, top);
+	at = tc->base.hash;
 	if (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash))
 		sim_violation(s, SIM_SAFETY,
 			      "[S3] the base of term %llu (height %llu) does not contain the "
@@ -251,16 +298,6 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 	}
 	if (position_compare(&v->ref, last) > 0)
 		*last = v->ref;
-}
-
-/* Blocks that were made durable, and shown, but never sent. */
-static void check_position(struct sim *s, const struct position *p)
-{
-	for (uint32_t i = 0; i < p->header_count; i++) {
-		struct hash hash;
-		header_hash(&hash, &p->headers[i].h);
-		check_header(s, &p->headers[i].h, &hash);
-	}
 }
 
 void check_sent(struct sim *s, unsigned from, const struct message *m)

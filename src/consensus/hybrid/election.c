@@ -32,35 +32,26 @@ static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t
 	return true;
 }
 
-static bool use_cut(const struct hybrid *h, struct position *p)
+static void position_copy(struct position *out, const struct position *p)
 {
-	if (!h->cut_count || !block_ref_equal(&h->cut_tip, &h->tip))
-		return false;
-	p->headers = mem_dup(h->cut, h->cut_count * sizeof *h->cut);
-	p->header_count = h->cut_count;
-	p->has_checkpoint = false; /* down to the base */
-	return true;
+	*out = *p;
+	term_cert_copy_ref(&out->tc, &p->tc);
+	out->headers = mem_dup(p->headers, p->header_count * sizeof *p->headers);
 }
 
-/* An honest replica may have voted for what an equivocating leader's other blocks then made
- * void. Its view changes must go on to show that vote, or it would be taken for a liar. */
+/* An honest replica may have voted for what an equivocating leader's other blocks then made void,
+ * or lag behind by a term. Its view changes must go on to show that vote, or it would be taken
+ * for a liar; and without a position it could send none at all. */
 void keep_cut_tip(struct hybrid *h)
 {
 	struct position p;
-	position_init(&p);
-	p.tip = h->tip;
-	if (h->tip.height - h->tip_tc.base.height > POSITION_HEADERS_MAX ||
-	    !collect_headers(h, &p, h->tip_tc.base.height)) {
-		position_free(&p);
+	if ((h->has_cut && block_ref_equal(&h->cut.tip, &h->tip)) || !make_position(h, &p))
 		return;
-	}
-	mem_free(h->cut);
-	h->cut = p.headers;
-	h->cut_count = p.header_count;
-	h->cut_tip = h->tip;
+	position_free(&h->cut);
+	h->cut = p;
+	h->has_cut = true;
 	h->dirty[SLOT_CUT] = true;
-	p.headers = NULL;
-	position_free(&p);
+	h->want_sync = true; /* in one batch with the certificate that cuts it off */
 }
 
 bool make_position(struct hybrid *h, struct position *out)
@@ -79,13 +70,11 @@ bool make_position(struct hybrid *h, struct position *out)
 		out->checkpoint = h->stable;
 	if (h->tip.height >= floor && collect_headers(h, out, floor))
 		return true;
-	mem_free(out->headers);
-	out->headers = NULL;
-	out->header_count = 0;
-	if (use_cut(h, out))
-		return true;
 	position_free(out);
-	return false;
+	if (!h->has_cut || !block_ref_equal(&h->cut.tip, &h->tip))
+		return false;
+	position_copy(out, &h->cut);
+	return true;
 }
 
 /* ---- the candidate's side ---------------------------------------------------------------- */

@@ -66,13 +66,13 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 	const struct cert *c = &h->pending_final;
 	h->tip_tc_wanted = false;
 	if (log_contains(&h->log, &h->tip, &ref) != 1) {
-		if (position_compare(&ref, &h->tip) <= 0) {
-			if (log_contains(&h->log, &ref, &h->tip) != 1)
-				keep_cut_tip(h);
+		if (log_contains(&h->log, &ref, &h->tip) != 1)
+			keep_cut_tip(h);
+		if (position_compare(&ref, &h->tip) <= 0)
 			return;
-		}
 		if (ref.term != h->tc.term && ref.term != h->tip.term) {
 			h->tip_tc_wanted = true;
+			keep_cut_tip(h); /* checkpoints will drop the headers below */
 			return;
 		}
 		store_chain(h, e);

@@ -351,6 +351,7 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 	term_cert_init(&h->spare_tc);
 	mode_state_init(&h->modes);
 	view_change_init(&h->signed_vc);
+	position_init(&h->cut);
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		view_change_init(&h->view[i].vc);
 	for (unsigned i = 0; i < VIEWS_KEPT; i++)

@@ -193,11 +193,9 @@ struct hybrid {
 	struct cert qc; /* high QC, on the tip's chain */
 	bool has_stable;
 	struct cert stable; /* newest stable checkpoint */
-	/* Our tip's headers, tip first, once finality has cut its chain off: view changes must
-	 * still show it. */
-	struct block_ref cut_tip;
-	struct signed_header *cut;
-	uint32_t cut_count;
+	/* Our position when finality cut our tip's chain off: view changes must still show it. */
+	bool has_cut;
+	struct position cut;
 	bool dirty[VOTE_SLOTS]; /* slots that changed since they were written */
 	uint64_t write_seq; /* of the newest output with writes */
 	uint64_t durable_seq;

@@ -11,7 +11,7 @@ void view_free(struct hybrid *h)
 		term_cert_free(&h->views[i]);
 	view_change_free(&h->signed_vc);
 	term_cert_free(&h->spare_tc);
-	mem_free(h->cut);
+	position_free(&h->cut);
 }
 
 /* ---- claims ------------------------------------------------------------------------------ */
