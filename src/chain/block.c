@@ -34,7 +34,7 @@ const char *tx_result_name(enum tx_result r)
 	return "unknown";
 }
 
-static bool tx_result_known(uint8_t r)
+bool tx_result_known(uint8_t r)
 {
 	return r <= TX_FAILED_NOT_FOUND;
 }

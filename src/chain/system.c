@@ -236,18 +236,22 @@ uint32_t system_tx_prefix(const struct block *b)
 	return count;
 }
 
+bool system_tx_fits(const struct system_tx *tx, const struct header *h, uint64_t index,
+		    enum tx_result result)
+{
+	if (tx->height != h->height || result != TX_OK)
+		return false;
+	/* Mode entries belong to a term, and there is one at most: in front. */
+	return tx->kind == SYSTEM_CONVICTION || (index == 0 && tx->term == h->term);
+}
+
 int system_tx_of_block(struct system_tx *out, const struct block *b, uint32_t index,
 		       const struct chain_ctx *ctx)
 {
 	int err = system_tx_decode(out, block_tx_bytes(b, index), ctx);
 	if (err)
 		return err;
-	if (out->height != b->sh.h.height || b->tx[index].result != TX_OK)
-		return ERR_RANGE;
-	/* Mode entries belong to a term, and there is one at most: in front. */
-	if (out->kind != SYSTEM_CONVICTION && (index != 0 || out->term != b->sh.h.term))
-		return ERR_RANGE;
-	return ERR_NONE;
+	return system_tx_fits(out, &b->sh.h, index, b->tx[index].result) ? ERR_NONE : ERR_RANGE;
 }
 
 int mode_state_apply_block(struct mode_state *m, const struct block *b,
