@@ -424,6 +424,37 @@ START_TEST(headers_that_miscount_their_body)
 }
 END_TEST
 
+/* A client's transaction is bounded; a SYSTEM one may be larger. */
+START_TEST(a_transaction_that_is_too_large)
+{
+	for (unsigned over = 0; over < 2; over++) {
+		struct writer body = {0}, w = {0};
+		struct hash leaf;
+		uint8_t *big = mem_zalloc(TX_SIZE_MAX + over);
+		struct slice tx = slice_of(big, TX_SIZE_MAX + over);
+		body_begin(&body);
+		body_add(&body, TX_OK, tx);
+		body_end(&body, 1);
+		body_leaf(&leaf, TX_OK, tx);
+		struct signed_header sh = make_header(2, 5, 1, &zero.hash, &zero, 0);
+		sh.h.tx_count = 1;
+		sh.h.body_size = (uint32_t)body.len;
+		merkle_root(&sh.h.tx_root, &leaf, 1);
+		sign_header(&sh);
+		signed_header_encode(&w, &sh);
+		writer_var(&w, writer_slice(&body));
+		struct evidence e = {.kind = EVIDENCE_INVALID_BLOCK,
+				     .culprit = 1,
+				     .first = {STATEMENT_BLOCK, writer_slice(&w)},
+				     .second = {.kind = STATEMENT_BLOCK}};
+		ck_assert_int_eq(evidence_check(&e, &ctx, tx_is_bad) == ERR_NONE, over);
+		writer_free(&body);
+		writer_free(&w);
+		mem_free(big);
+	}
+}
+END_TEST
+
 /* A block that is too large for evidence convicts by one transaction; a full body of fine ones
  * cannot be held against anybody. */
 START_TEST(large_blocks)
@@ -641,6 +672,7 @@ Suite *proofs_suite(void)
 	tcase_add_test(t, blocks_with_a_bad_transaction);
 	tcase_add_test(t, blocks_that_are_bad_as_a_whole);
 	tcase_add_test(t, headers_that_miscount_their_body);
+	tcase_add_test(t, a_transaction_that_is_too_large);
 	tcase_add_test(t, large_blocks);
 	tcase_add_test(t, view_changes_with_false_contents);
 	tcase_add_test(t, new_views_with_false_contents);
