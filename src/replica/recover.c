@@ -68,8 +68,7 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 		err = records_block(r, applied + 1 + i, &want, &chain[i]);
 		if (err)
 			err_set(m, err,
-				"block %llu is final, but reading it gives: %s. Restore the "
-				"data "
+				"block %llu is final, but reading it gives: %s. Restore the data "
 				"directory from a backup or a peer",
 				(unsigned long long)(applied + 1 + i), err_text(err));
 		else
@@ -91,9 +90,10 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* two checkpoint intervals reach back to the newest stable one in all but long outages
-	 */
-	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval + 2;
+	/* Back to the newest stable checkpoint, and to the base of a tip that it does not cover, in
+	 * all but long outages. */
+	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval +
+			 2 * (uint64_t)r->config.genesis->limits.window + 2;
 	if (count > usual)
 		count = usual;
 	rec->headers = mem_array(count, sizeof *rec->headers);

@@ -445,6 +445,15 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 		adversary_struck(a, ATTACK_HIDDEN_VOTE);
 		lied = true;
 	}
+	if (adversary_does(a, ATTACK_BOGUS_CERT) && m->vc.position.tip.term > 0) {
+		struct position p = m->vc.position; /* lent */
+		p.has_qc = true;
+		bogus_cert(a, &p.tip, p.tc.mode, &p.qc);
+		adversary_pass(a, orig, orig->to & ~a->targets);
+		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p, &m->entitlement);
+		adversary_struck(a, ATTACK_BOGUS_CERT);
+		lied = true;
+	}
 	if (!a->has_old_position || random_chance(&a->random, 1, 16)) {
 		struct view_change copy;
 		view_change_copy(&copy, &m->vc);

@@ -8,11 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "sim/sim.h"
 
-#ifdef ENABLE_MUTANTS
-extern int mutant_selected; /* src/consensus/hybrid/hybrid.h */
-#endif
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;

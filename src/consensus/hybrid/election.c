@@ -13,6 +13,15 @@ static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
 	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
 }
 
+/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our tip
+ * must be shown from further below. */
+void trim_headers(struct hybrid *h)
+{
+	bool from_checkpoint;
+	uint64_t floor = position_floor(h, &from_checkpoint);
+	log_trim_headers(&h->log, floor < h->stable.ref.height ? floor : h->stable.ref.height);
+}
+
 static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t floor)
 {
 	uint64_t count = h->tip.height - floor;
@@ -32,6 +41,25 @@ static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t
 	return true;
 }
 
+/* The mutant that shows less than it voted for: only its newest QC's block. */
+static bool hide_tip(struct hybrid *h, struct position *out)
+{
+	struct block_ref tip = h->tip;
+	if (!h->has_qc || h->qc.ref.term != tip.term || block_ref_equal(&h->qc.ref, &tip) ||
+	    log_contains(&h->log, &tip, &h->qc.ref) != 1)
+		return false;
+	out->tip = h->tip = h->qc.ref;
+	out->has_qc = true;
+	out->qc = h->qc;
+	term_cert_copy_ref(&out->tc, &h->tip_tc);
+	uint64_t floor = position_floor(h, &out->has_checkpoint);
+	if (out->has_checkpoint)
+		out->checkpoint = h->stable;
+	bool shown = out->tip.height >= floor && collect_headers(h, out, floor);
+	h->tip = tip;
+	return shown;
+}
+
 static void position_copy(struct position *out, const struct position *p)
 {
 	*out = *p;
@@ -45,6 +73,8 @@ static void position_copy(struct position *out, const struct position *p)
 void keep_cut_tip(struct hybrid *h)
 {
 	struct position p;
+	if (MUTANT(MUTANT_CUT_TIP_LOST))
+		return;
 	if ((h->has_cut && block_ref_equal(&h->cut.tip, &h->tip)) || !make_position(h, &p))
 		return;
 	position_free(&h->cut);
@@ -56,6 +86,9 @@ void keep_cut_tip(struct hybrid *h)
 
 bool make_position(struct hybrid *h, struct position *out)
 {
+	position_init(out);
+	if (MUTANT(MUTANT_HIDE_TIP) && hide_tip(h, out))
+		return true;
 	position_init(out);
 	out->tip = h->tip;
 	term_cert_copy_ref(&out->tc, &h->tip_tc);

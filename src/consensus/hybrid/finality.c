@@ -177,7 +177,7 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 	h->stable = *c;
 	h->dirty[SLOT_STABLE] = true;
 	h->counters[COUNT_CHECKPOINTS]++;
-	log_trim_headers(&h->log, c->ref.height);
+	trim_headers(h);
 }
 
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)

@@ -1,10 +1,6 @@
 /* The hybrid engine: creation, dispatch, timers. */
 #include "consensus/hybrid/hybrid.h"
 
-#ifdef ENABLE_MUTANTS
-int mutant_selected;
-#endif
-
 /* ---- timers (section 3) ------------------------------------------------------------------ */
 
 bool holds_work(const struct hybrid *h)
@@ -26,7 +22,7 @@ void timer_restart(struct hybrid *h)
 /* A heartbeat is not progress: it resets the timer of the idle only. */
 void timer_on_heartbeat(struct hybrid *h)
 {
-	if (holds_work(h))
+	if (holds_work(h) && !MUTANT(MUTANT_HEARTBEAT_PROGRESS))
 		return;
 	h->timeouts = 0;
 	h->timed_out_on_work = false;
@@ -35,7 +31,7 @@ void timer_on_heartbeat(struct hybrid *h)
 
 void timer_on_commit(struct hybrid *h, bool of_held)
 {
-	if (of_held || !holds_work(h)) {
+	if (of_held || !holds_work(h) || MUTANT(MUTANT_ANY_COMMIT_PROGRESS)) {
 		h->timeouts = 0;
 		h->timed_out_on_work = false;
 		timer_restart(h);

@@ -21,42 +21,12 @@
 #define CONSENSUS_HYBRID_HYBRID_H
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "consensus/engine_private.h"
 #include "consensus/hybrid/message.h"
 #include "consensus/log.h"
 #include "consensus/pool.h"
-
-/* A planted bug: false unless --enable-mutants and selected (docs/testing.md). */
-#ifdef ENABLE_MUTANTS
-extern int mutant_selected;
-#define MUTANT(id) (mutant_selected == (id))
-#else
-#define MUTANT(id) false
-#endif
-enum mutant_id {
-	MUTANT_NONE = 0,
-	MUTANT_LONGER_LOG = 1,		  /* Raft's rule: longer wins, need not extend */
-	MUTANT_MAJORITY_QUORUM = 2,	  /* n/2+1 instead of q and qf */
-	MUTANT_VOTE_BEFORE_SYNC = 3,	  /* PREPARE leaves before it is durable */
-	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip */
-	MUTANT_Q_FOR_QF = 5,		  /* one round with q votes */
-	MUTANT_TWO_VOTES_A_TERM = 6,	  /* a second term vote in one term */
-	MUTANT_LATE_COMMIT = 7,		  /* COMMIT after having left the term */
-	MUTANT_FORGET_VOTE = 8,		  /* the vote state is not written */
-	MUTANT_OLD_TERM_COMMIT = 9,	  /* votes of another term count */
-	MUTANT_RELEAD_AFTER_RESTART = 10, /* proposes in a term it led before a restart */
-	MUTANT_ALWAYS_ESCALATE = 11,	  /* a mode fast that is not final for f+1 is not repeated */
-	MUTANT_JAILED_LEADS = 12,	  /* a convicted validator may lead */
-	MUTANT_EXTEND_MODE_FAST = 13,	  /* a block extends a mode fast in its term */
-	MUTANT_ONE_ROUND_IN_PBFT = 14,	  /* qf pbft PREPAREs finalise (trap 5) */
-	MUTANT_NO_CATCH_UP = 15,	  /* f+1 claims above do not move a replica */
-	MUTANT_VIEW_CHANGE_ONCE = 16,	  /* not resent (trap 10) */
-	MUTANT_UNCAPPED_TIMER = 17,	  /* a term's timer runs without claims of qv (trap 10) */
-	MUTANT_LONE_SUSPICION = 18,	  /* one suspicion escalates (E2) */
-	MUTANT_REPLAYED_PROOF = 19,	  /* a proof against the convicted escalates again */
-	MUTANT_E3_ALONE = 20,		  /* timeouts count although qv were not heard (trap 12) */
-};
 
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
@@ -397,6 +367,7 @@ void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const stru
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
+void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
 /* lead.c */

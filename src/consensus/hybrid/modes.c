@@ -169,7 +169,8 @@ bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_
 static void back_to_fast(struct hybrid *h, const struct block *b)
 {
 	h->fast_term = b->sh.h.term;
-	if (h->escalated && b->sh.h.height > h->escalated_final) {
+	if (h->escalated && b->sh.h.height > h->escalated_final &&
+	    !MUTANT(MUTANT_STICKY_ESCALATION)) {
 		h->escalated = false;
 		h->dirty[SLOT_TERM] = true;
 	}
@@ -216,7 +217,8 @@ void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_s
 			forget_proof(h, i);
 		}
 	h->counters[COUNT_PBFT_FINAL] += b->sh.h.mode == MODE_PBFT;
-	if (h->escalated && b->sh.h.mode == MODE_FAST && b->sh.h.term >= h->escalated_term) {
+	if (h->escalated && b->sh.h.mode == MODE_FAST && b->sh.h.term >= h->escalated_term &&
+	    !MUTANT(MUTANT_STICKY_ESCALATION)) {
 		h->escalated = false;
 		h->dirty[SLOT_TERM] = true;
 	}
