@@ -160,7 +160,7 @@ enum work_kind {
 	WORK_CHECK_TXS, /* form, signature, admission */
 	WORK_READ,	/* read final blocks from disk, for a peer */
 };
-#define BUILD_SYSTEM_MAX 8 /* a build has up to block_txs_max candidates and so many SYSTEM ones */
+#define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
 struct work {
 	enum work_kind kind;
 	uint64_t id;

@@ -358,48 +358,25 @@ static void answer_evidence(struct node *n, struct request *r)
 	replica_each_evidence(n->replica, add_evidence, &list);
 }
 
-struct modes_list {
-	struct node *node;
-	struct json *entries;
-	uint32_t limit;
-};
-
-static void set_conviction(struct json *o, const struct node *n, const struct system_tx *tx)
+static struct json *mode_json(const struct node *n, const struct mode_record *e)
 {
-	struct reader r;
-	struct evidence ev;
-	struct hash id;
-	reader_init(&r, tx->evidence);
-	evidence_decode(&r, &ev);
-	if (reader_finish(&r) || ev.culprit >= n->genesis.n)
-		return;
-	evidence_hash(&id, &ev);
-	json_set(o, "culprit", json_string(n->genesis.validator[ev.culprit].name));
-	json_set(o, "proof", json_string(evidence_kind_name(ev.kind)));
-	json_set(o, "evidence", json_hex(id.b, HASH_SIZE));
-}
-
-static bool add_mode(void *ctx, const struct system_entry *e)
-{
-	struct modes_list *list = ctx;
-	if (json_len(list->entries) >= list->limit)
-		return false;
 	struct json *o = json_object();
-	const struct header *h = &e->block->sh.h;
-	json_set(o, "height", json_u64_string(h->height));
-	json_set(o, "time_ms", json_u64_string(h->time_ms));
+	json_set(o, "height", json_u64_string(e->height));
+	json_set(o, "time_ms", json_u64_string(e->time_ms));
 	json_set(o, "kind",
-		 json_string(e->tx.kind == SYSTEM_ESCALATED   ? "escalated"
-			     : e->tx.kind == SYSTEM_MODE_FAST ? "fast"
-							      : "conviction"));
-	json_set(o, "term", json_u64_string(h->term));
-	if (e->tx.kind == SYSTEM_ESCALATED)
-		json_set(o, "reason", json_string(escalation_reason_name(e->tx.reason)));
-	if (e->tx.kind == SYSTEM_CONVICTION)
-		set_conviction(o, list->node, &e->tx);
-	json_set(o, "tx", json_hex(e->block->tx[e->index].id.b, HASH_SIZE));
-	json_append(list->entries, o);
-	return true;
+		 json_string(e->kind == SYSTEM_ESCALATED   ? "escalated"
+			     : e->kind == SYSTEM_MODE_FAST ? "fast"
+							   : "conviction"));
+	json_set(o, "term", json_u64_string(e->term));
+	if (e->kind == SYSTEM_ESCALATED)
+		json_set(o, "reason", json_string(escalation_reason_name(e->reason)));
+	if (e->kind == SYSTEM_CONVICTION) {
+		json_set(o, "culprit", json_string(n->genesis.validator[e->culprit].name));
+		json_set(o, "proof", json_string(evidence_kind_name(e->evidence_kind)));
+		json_set(o, "evidence", json_hex(e->evidence.b, HASH_SIZE));
+	}
+	json_set(o, "tx", json_hex(e->id.b, HASH_SIZE));
+	return o;
 }
 
 /* The ledger's own record of what consensus did: each entry is a transaction with a proof. */
@@ -407,11 +384,20 @@ static void answer_modes(struct node *n, struct request *r)
 {
 	struct engine_status s;
 	replica_status(n->replica, &s);
-	struct modes_list list = {
-		.node = n,
-		.entries = json_array(),
-		.limit = r->limit && r->limit < MODES_PER_REQUEST ? r->limit : MODES_PER_REQUEST};
-	replica_each_system(n->replica, r->has_height ? r->height : 0, add_mode, &list);
+	uint32_t count = 0, limit = r->limit && r->limit < MODES_PER_REQUEST ? r->limit
+									     : MODES_PER_REQUEST;
+	struct mode_record *record = mem_array(limit, sizeof *record);
+	int err = replica_modes(n->replica, r->has_height ? r->height : 0, 0, record, limit,
+				&count);
+	if (err) {
+		fail(r, err, "the list of modes cannot be read");
+		mem_free(record);
+		return;
+	}
+	struct json *entries = json_array();
+	for (uint32_t i = 0; i < count; i++)
+		json_append(entries, mode_json(n, &record[i]));
+	mem_free(record);
 	struct json *jailed = json_array();
 	for (unsigned i = 0; i < n->genesis.n; i++)
 		if (s.modes.jailed >> i & 1)
@@ -424,7 +410,7 @@ static void answer_modes(struct node *n, struct request *r)
 	json_set(r->json, "fast_due_height",
 		 due == UINT64_MAX ? json_null() : json_u64_string(due));
 	json_set(r->json, "jailed", jailed);
-	json_set(r->json, "entries", list.entries);
+	json_set(r->json, "entries", entries);
 }
 
 void answer_request(struct node *n, struct request *r, uint64_t now)

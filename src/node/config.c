@@ -40,6 +40,7 @@ enum config_key {
 	KEY_VERIFY_THREADS,
 	KEY_API_CONNECTIONS,
 	KEY_PIPELINE,
+	KEY_HISTORY,
 	KEYS
 };
 static const struct {
@@ -58,6 +59,7 @@ static const struct {
 	[KEY_VERIFY_THREADS] = {SECTION_LIMITS, "verify_threads"},
 	[KEY_API_CONNECTIONS] = {SECTION_LIMITS, "api_connections"},
 	[KEY_PIPELINE] = {SECTION_LIMITS, "pipeline"},
+	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
 };
 
 struct parse {
@@ -251,6 +253,13 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 		return read_number(p, &c->api_connections, name, value, CONFIG_CONNECTIONS_MAX);
 	case KEY_PIPELINE:
 		return read_number(p, &c->pipeline, name, value, p->g->limits.window);
+	case KEY_HISTORY:
+		if (read_number(p, &c->history, name, value, UINT32_MAX) == 0)
+			return 0;
+		return c->history >= CONFIG_HISTORY_MIN
+			       ? 1
+			       : fail(p, "history = %u must be at least %d", c->history,
+				      CONFIG_HISTORY_MIN);
 	case KEYS:
 		break;
 	}
@@ -387,6 +396,8 @@ static void fill_in(struct node_config *c, const struct genesis *g)
 		strcpy(c->api.host, "127.0.0.1");
 		c->api.port = CONFIG_API_PORT;
 	}
+	if (!c->history)
+		c->history = CONFIG_HISTORY;
 	if (!c->log_level[0])
 		strcpy(c->log_level, "info");
 	if (!c->log_format[0])

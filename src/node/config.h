@@ -16,9 +16,11 @@
 #include "base/err.h"
 #include "chain/genesis.h"
 
-#define CONFIG_TEXT_MAX 255
-#define CONFIG_PATH_MAX 1023
-#define CONFIG_API_PORT 7100 /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_TEXT_MAX	   255
+#define CONFIG_PATH_MAX	   1023
+#define CONFIG_API_PORT	   7100	  /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_HISTORY	   100000 /* default of [limits] history */
+#define CONFIG_HISTORY_MIN 1024	  /* = LEDGER_HISTORY_MIN */
 
 struct node_peer_address {
 	char host[CONFIG_TEXT_MAX + 1];
@@ -41,6 +43,9 @@ struct node_config {
 	uint32_t heartbeat_ms, timeout_min_ms, timeout_max_ms, timeout_cap_ms;
 	/* [limits] verify_threads, api_connections, pipeline; 0 default */
 	uint32_t verify_threads, api_connections, pipeline;
+	/* [limits] history: heights whose state stays readable, besides the newest. More need
+	 * more disk; a height below is answered with 410. At least 1024. */
+	uint32_t history;
 };
 /* Reads HOME/ostrakond.conf. g (read before) gives the validators' names. m names file, line,
  * the key, and the nearest known key: `node1/ostrakond.conf:7: unknown key "listne" in [api],

@@ -134,6 +134,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_max = 1000ull * n->config.timeout_max_ms,
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
 		.pipeline = n->config.pipeline,
+		.history = n->config.history,
 		.seed = seed,
 		.now = node_clock_us(),
 		.verify_txs = true,

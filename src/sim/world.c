@@ -223,6 +223,7 @@ void sim_start_node(struct sim *s, unsigned i)
 					.self = i,
 					.key = node->key,
 					.pipeline = s->options.pipeline,
+					.history = 0, /* only the newest final state */
 					.seed = node->seed + node->life,
 					.now = s->now,
 					.verify_txs = s->options.scheme == SIG_ED25519,

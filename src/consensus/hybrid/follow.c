@@ -121,7 +121,8 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 		distrust_leader(h);
 	struct writer bytes = {0};
 	struct evidence ev;
-	if (in->executed.by_bytes && evidence_of_block(&ev, &bytes, e->block))
+	if (in->executed.by_bytes &&
+	    evidence_of_block(&ev, &bytes, e->block, h->ctx, h->tx_invalid))
 		record_evidence(h, &ev);
 	writer_free(&bytes);
 }
