@@ -2,15 +2,42 @@
  * NET_HANDSHAKE_TIMEOUT_MS at most. When all are taken, a newcomer displaces one of the
  * source address that holds most of them, first one that has sent nothing, then the oldest:
  * whoever floods us from one address displaces himself. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/internal.h"
 
+/* net->lock is held. The newest is in front. */
+static void note_refusal(struct net *net, const struct link *l, int err)
+{
+	struct net_refusal r = {.err = err, .count = 1, .ago_us = clock_us()};
+	unsigned at = 0;
+
+	snprintf(r.address, sizeof(r.address), "%s", l->address);
+	char *colon = strrchr(r.address, ':');
+	if (colon != NULL)
+		*colon = '\0';
+	while (at < net->refusal_count && (net->refusal[at].err != err ||
+					   strcmp(net->refusal[at].address, r.address) != 0))
+		at++;
+	if (at < net->refusal_count)
+		r.count += net->refusal[at].count;
+	else if (net->refusal_count < NET_REFUSALS_MAX)
+		net->refusal_count++;
+	else
+		at--;
+	memmove(&net->refusal[1], &net->refusal[0], at * sizeof(r));
+	net->refusal[0] = r;
+}
+
 void handshake_refused(struct net *net, struct link *l, int err)
 {
 	atomic_fetch_add(&net->handshakes_refused, 1);
+	pthread_mutex_lock(&net->lock);
+	note_refusal(net, l, err);
+	pthread_mutex_unlock(&net->lock);
 	log_limited(LOG_NET, LOG_DEBUG, "handshake with %s refused: %s", l->address,
 		    err_text(err));
 }

@@ -25,8 +25,11 @@ void frame_encode(struct writer *w, const struct frame *f)
 			writer_u64(w, f->acks[c]);
 		return;
 	case FRAME_PING:
+		writer_u64(w, f->number);
+		return;
 	case FRAME_PONG:
 		writer_u64(w, f->number);
+		writer_u64(w, f->wall_ms);
 		return;
 	}
 	invariant(!"frame kind");
@@ -90,6 +93,10 @@ int frame_decode(struct frame *out, struct slice in)
 	case FRAME_PONG:
 		out->number = reader_u64(&r);
 		if (out->number == 0)
+			reader_fail(&r, ERR_RANGE);
+		if (kind == FRAME_PONG)
+			out->wall_ms = reader_u64(&r);
+		if (out->wall_ms > INT64_MAX)
 			reader_fail(&r, ERR_RANGE);
 		break;
 	default:

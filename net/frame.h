@@ -9,7 +9,7 @@
 #include "crypto/channel.h"
 #include "net/net.h"
 
-#define FRAME_VERSION	  1
+#define FRAME_VERSION	  2  /* 1 had no wall clock in PONG */
 #define FRAME_PREFIX_SIZE 4  /* the length before each handshake message and record */
 #define FRAME_DATA_HEADER 18 /* kind, class, seq, ack */
 #define FRAME_MAX	  (FRAME_DATA_HEADER + NET_MESSAGE_MAX)
@@ -33,6 +33,7 @@ struct frame {
 	uint64_t instance;	    /* GREET: random, not 0, new at each start of the process */
 	uint64_t knows;	      /* GREET: the instance whose messages acks[] counts; 0: none */
 	uint64_t number;      /* PING: from 1, rising; PONG: the PING's */
+	uint64_t wall_ms;     /* PONG: the sender's clock, Unix milliseconds */
 	struct slice payload; /* DATA; decoded: borrowed from the input */
 };
 

@@ -45,6 +45,9 @@ void event_push(struct event_list *l, struct event_node *n);
 struct event_node *event_pop(struct event_list *l);
 void event_clear(struct event_list *l);
 
+#define REFUSED_MARK 0xff /* first byte of a handshake message that only says why */
+#define REFUSED_SIZE 3
+
 enum link_state { LINK_HANDSHAKE, LINK_OPEN };
 
 struct link {
@@ -75,6 +78,7 @@ struct link {
 	uint8_t *rx;
 	size_t rx_len, rx_cap;
 	size_t rx_want;		  /* the buffer has to grow to this */
+	int told_err;		  /* what the other side says is wrong with us */
 	int rx_err;		  /* to be refused once the frames before are applied */
 	struct event_list frames; /* decrypted, not yet applied */
 
@@ -115,6 +119,13 @@ struct peer {
 	struct event_list inbox;
 	size_t inbox_bytes;
 	uint64_t connects, refused_frames, rtt_us;
+	uint64_t changed_us; /* came up, went down, or began */
+	uint64_t heard_us;   /* last byte of links that are gone; 0: never */
+	uint64_t failures;
+	char error[NET_ERROR_SIZE];
+	uint64_t error_us;
+	bool clock_known;
+	int64_t clock_offset_ms;
 	struct random random; /* jitter */
 };
 
@@ -141,6 +152,8 @@ struct net {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool awake, closing;
+	struct net_refusal refusal[NET_REFUSALS_MAX]; /* ago_us: when, here */
+	unsigned refusal_count;
 	bool accept_paused;
 	struct link *links;
 	unsigned unproved; /* accepted links among them that hold a handshake slot */
@@ -151,6 +164,7 @@ struct net {
 };
 
 uint64_t clock_us(void);
+uint64_t wall_clock_ms(void);
 
 /* link.c: one connection */
 struct link *link_new(struct net *net, nng_stream *stream, struct peer *dialed_to);
@@ -174,6 +188,8 @@ void peer_detach(struct peer *p, struct link *l);
 /* Applies l's decrypted frames: 1 done, 0 stalled, an error: the link is to be killed. */
 int peer_apply(struct peer *p, struct link *l);
 void peer_ready(struct peer *p); /* wakes the caller's thread */
+/* Remembers why; p->lock is held. */
+void peer_failed(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* accept.c: connections that have proved nothing */
 void on_accept(void *arg);

@@ -25,6 +25,7 @@ static void dial_failed(struct peer *p)
 	uint64_t half_us = (uint64_t)p->backoff_ms * 500;
 
 	p->dialing = false;
+	p->failures++;
 	p->dial_us = clock_us() + half_us + random_below(&p->random, half_us + 1);
 	p->backoff_ms = p->backoff_ms * 2 < net->reconnect_max_ms ? p->backoff_ms * 2
 								  : net->reconnect_max_ms;
@@ -36,6 +37,7 @@ void on_dialed(void *arg)
 
 	if (nng_aio_result(p->dial_aio) != 0) {
 		pthread_mutex_lock(&p->lock);
+		peer_failed(p, "cannot connect: %s", nng_strerror(nng_aio_result(p->dial_aio)));
 		dial_failed(p);
 		pthread_mutex_unlock(&p->lock);
 		keeper_wake(p->net);
@@ -129,6 +131,17 @@ static struct link *find_late(struct net *net, uint64_t now, bool all)
 	return NULL;
 }
 
+static void handshake_late(struct net *net, struct link *l)
+{
+	handshake_refused(net, l, ERR_TIMEOUT);
+	if (!l->dialed)
+		return;
+	pthread_mutex_lock(&l->peer->lock);
+	peer_failed(l->peer, "no answer within %d ms of the handshake",
+		    NET_HANDSHAKE_TIMEOUT_MS);
+	pthread_mutex_unlock(&l->peer->lock);
+}
+
 /* Closes the handshakes that take too long, or every link. */
 static void kill_late(struct net *net, uint64_t now, bool all)
 {
@@ -140,7 +153,7 @@ static void kill_late(struct net *net, uint64_t now, bool all)
 		if (l == NULL)
 			return;
 		if (late && !all)
-			handshake_refused(net, l, ERR_TIMEOUT);
+			handshake_late(net, l);
 		link_kill(l); /* only this thread frees, so l is still there */
 	}
 }
@@ -166,6 +179,8 @@ static bool keepalive(struct link *l, uint64_t now)
 static bool tend_link(struct peer *p, struct link *l, uint64_t now)
 {
 	if (now >= l->tended_us + (uint64_t)p->net->keepalive_ms * 1000 && !keepalive(l, now)) {
+		peer_failed(p, "silent for %u keepalives of %u ms", PATIENCE,
+			    p->net->keepalive_ms);
 		peer_detach(p, l);
 		link_kill(l);
 		return false;

@@ -18,6 +18,14 @@ uint64_t clock_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+uint64_t wall_clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 void event_push(struct event_list *l, struct event_node *n)
 {
 	n->next = NULL;
@@ -150,24 +158,66 @@ void link_free(struct link *l)
 }
 
 /* Kills with the peer told at once, not when the keeper comes by. */
-static void break_link(struct link *l)
+static void break_link(struct link *l, int err)
 {
-	if (l->state == LINK_OPEN) {
-		pthread_mutex_lock(&l->peer->lock);
-		peer_detach(l->peer, l);
-		pthread_mutex_unlock(&l->peer->lock);
+	struct peer *p = l->peer;
+
+	if (p != NULL) {
+		pthread_mutex_lock(&p->lock);
+		if (atomic_load(&l->dead))
+			; /* we closed it, and said why */
+		else if (l->told_err != 0)
+			peer_failed(p, "it refuses us: %s", err_text(l->told_err));
+		else if (err != ERR_CLOSED && err != ERR_IO)
+			peer_failed(p, "%s refused: %s",
+				    l->state == LINK_OPEN ? "frame" : "handshake",
+				    err_text(err));
+		else if (l->state == LINK_HANDSHAKE || p->link == l)
+			peer_failed(p, "the other side closed the connection%s",
+				    l->state == LINK_OPEN ? "" : " during the handshake");
+		if (l->state == LINK_OPEN)
+			peer_detach(p, l);
+		pthread_mutex_unlock(&p->lock);
 	}
 	link_kill(l);
+}
+
+/* A word to whoever dialed in vain; it is not authenticated and only a hint for people. */
+static void say_refused(struct link *l, int err)
+{
+	struct writer w;
+
+	if (err != ERR_WRONG_CHAIN && err != ERR_VERSION && err != ERR_UNKNOWN_SIGNER &&
+	    err != ERR_PERMISSION)
+		return;
+	writer_init(&w, 0);
+	writer_u32(&w, REFUSED_SIZE);
+	writer_u8(&w, REFUSED_MARK);
+	writer_u8(&w, (uint8_t)(-err >> 8));
+	writer_u8(&w, (uint8_t)-err);
+	send_plainly(l, writer_slice(&w));
+	writer_free(&w);
+}
+
+/* True: in is such a word, and l->told_err what it says. */
+static bool was_refused(struct link *l, struct slice in)
+{
+	if (!l->dialed || in.len != REFUSED_SIZE || in.ptr[0] != REFUSED_MARK)
+		return false;
+	l->told_err = -(in.ptr[1] << 8 | in.ptr[2]);
+	return true;
 }
 
 static void refuse(struct link *l, int err)
 {
 	if (atomic_load(&l->dead) || err == ERR_CLOSED || err == ERR_IO) {
-		break_link(l); /* nobody's fault */
+		break_link(l, err); /* nobody's fault */
 		return;
 	}
 	if (l->state == LINK_HANDSHAKE) {
 		handshake_refused(l->net, l, err);
+		if (!l->dialed)
+			say_refused(l, err);
 	} else {
 		log_limited(LOG_NET, LOG_DEBUG, "peer %u at %s: frame refused: %s",
 			    l->peer->index, l->address, err_text(err));
@@ -175,7 +225,7 @@ static void refuse(struct link *l, int err)
 		l->peer->refused_frames++;
 		pthread_mutex_unlock(&l->peer->lock);
 	}
-	break_link(l);
+	break_link(l, err);
 }
 
 static void read_more(struct link *l)
@@ -219,6 +269,8 @@ static int handshake_step(struct link *l, struct slice in)
 {
 	struct writer out;
 
+	if (was_refused(l, in))
+		return ERR_CLOSED;
 	writer_init(&out, FRAME_PREFIX_SIZE + CHANNEL_HANDSHAKE_MAX);
 	size_t prefix = writer_skip(&out, FRAME_PREFIX_SIZE);
 	int rc = channel_handshake(l->channel, in, &out);
@@ -310,7 +362,7 @@ static void on_received(void *arg)
 	size_t count = nng_aio_count(l->recv_aio);
 
 	if (nng_aio_result(l->recv_aio) != 0) {
-		break_link(l);
+		break_link(l, ERR_CLOSED);
 		return;
 	}
 	if (count > 0) { /* 0: resumed */

@@ -48,6 +48,7 @@ static int open_peer(struct net *net, unsigned i, const struct net_peer_config *
 	p->self = pubkey_equal(&c->key, &net->identity.pub);
 	p->dial = c->dial && !p->self;
 	p->backoff_ms = net->reconnect_min_ms;
+	p->changed_us = clock_us();
 	pthread_mutex_init(&p->lock, NULL);
 	do
 		crypto_random(&instance, sizeof(instance));
@@ -334,6 +335,31 @@ void net_block(struct net *net, unsigned peer, bool blocked)
 	keeper_wake(net);
 }
 
+/* p->lock is held. */
+static void state_stats(const struct peer *p, uint64_t now, struct net_peer_stats *out)
+{
+	uint64_t heard = p->link != NULL ? atomic_load(&p->link->last_rx_us) : p->heard_us;
+
+	out->state_us = now > p->changed_us ? now - p->changed_us : 0;
+	out->heard = heard != 0;
+	out->heard_us = out->heard && now > heard ? now - heard : 0;
+	memcpy(out->error, p->error, sizeof(out->error));
+	out->error_us = p->error[0] != '\0' && now > p->error_us ? now - p->error_us : 0;
+	out->dials = p->dial;
+	out->dialing = p->dialing && p->link == NULL;
+	out->retry_us = p->dial && !p->dialing && p->link == NULL && p->dial_us > now
+				? p->dial_us - now
+				: 0;
+	out->failures = p->failures;
+	out->clock_known = p->clock_known;
+	out->clock_offset_ms = p->clock_offset_ms;
+	for (int c = 0; c < NET_CLASSES; c++) {
+		out->class[c].queued_messages = p->session.class[c].count;
+		out->class[c].queued_bytes = p->session.class[c].bytes;
+		out->class[c].dropped_messages = p->session.class[c].dropped;
+	}
+}
+
 void net_peer_stats(const struct net *net, unsigned peer, struct net_peer_stats *out)
 {
 	invariant(peer < net->peer_count);
@@ -356,10 +382,21 @@ void net_peer_stats(const struct net *net, unsigned peer, struct net_peer_stats 
 	out->rtt_us = p->rtt_us;
 	if (p->link != NULL)
 		snprintf(out->address, sizeof(out->address), "%s", p->link->address);
+	state_stats(p, clock_us(), out);
 	pthread_mutex_unlock(&p->lock);
 }
 
 void net_stats(const struct net *net, struct net_stats *out)
 {
+	struct net *locked = (struct net *)net; /* its lock is no part of what it says */
+	uint64_t now = clock_us();
+
 	*out = (struct net_stats){.handshakes_refused = atomic_load(&net->handshakes_refused)};
+	pthread_mutex_lock(&locked->lock);
+	out->refusal_count = net->refusal_count;
+	for (unsigned i = 0; i < net->refusal_count; i++) {
+		out->refusal[i] = net->refusal[i];
+		out->refusal[i].ago_us = now - net->refusal[i].ago_us;
+	}
+	pthread_mutex_unlock(&locked->lock);
 }

@@ -80,8 +80,21 @@ bool net_next(struct net *net, struct net_event *out); /* false: nothing waiting
 /* Test and lab hook: while set, the link is closed and not reopened. */
 void net_block(struct net *net, unsigned peer, bool blocked);
 
+#define NET_ERROR_SIZE 96
 struct net_peer_stats {
 	bool up;
+	uint64_t state_us; /* so long has it been up, or not up */
+	bool heard;	   /* ever */
+	uint64_t
+		heard_us; /* since the last byte of a link whose other end has proved its key */
+	/* Why the last link or attempt failed, in words; empty: none has. */
+	char error[NET_ERROR_SIZE];
+	uint64_t error_us;   /* so long ago */
+	bool dials, dialing; /* we dial it; we do so now */
+	uint64_t retry_us;   /* until we dial again */
+	uint64_t failures;   /* attempts that failed since it was last up */
+	bool clock_known;
+	int64_t clock_offset_ms; /* its wall clock less ours, half a round trip exact */
 	uint64_t connects;
 	uint64_t sent_messages, sent_bytes;	    /* first transmissions; payload bytes */
 	uint64_t received_messages, received_bytes; /* delivered once */
@@ -89,12 +102,23 @@ struct net_peer_stats {
 	uint64_t dropped_messages; /* queue full */
 	uint64_t refused_frames;   /* malformed, oversized, tampered with */
 	uint64_t queued_messages, queued_bytes;
+	struct {
+		uint64_t queued_messages, queued_bytes, dropped_messages;
+	} class[NET_CLASSES];
 	uint64_t rtt_us; /* of the latest acknowledged keepalive; 0: unknown */
 	char address[64];
 };
 void net_peer_stats(const struct net *net, unsigned peer, struct net_peer_stats *out);
+#define NET_REFUSALS_MAX 8
 struct net_stats {
 	uint64_t handshakes_refused; /* wrong key, wrong chain, malformed, too slow, too many */
+	/* The latest of them, newest first, one for each address (without port) and reason. */
+	unsigned refusal_count;
+	struct net_refusal {
+		char address[64];
+		int err;
+		uint64_t count, ago_us;
+	} refusal[NET_REFUSALS_MAX];
 };
 void net_stats(const struct net *net, struct net_stats *out);
 

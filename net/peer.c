@@ -1,4 +1,6 @@
 /* Between links and the caller: which link counts, what its frames do, the inbox. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -44,13 +46,26 @@ static void push_link_event(struct peer *p, enum net_event_kind kind)
 	peer_ready(p);
 }
 
+void peer_failed(struct peer *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->error, sizeof(p->error), fmt, ap);
+	va_end(ap);
+	p->error_us = clock_us();
+}
+
 void peer_detach(struct peer *p, struct link *l)
 {
 	if (p->link != l)
 		return;
 	p->link = NULL;
-	if (l->up)
+	p->heard_us = atomic_load(&l->last_rx_us);
+	if (l->up) {
+		p->changed_us = clock_us();
 		push_link_event(p, NET_EVENT_DOWN);
+	}
 }
 
 int peer_adopt(struct peer *p, struct link *l)
@@ -75,7 +90,7 @@ int peer_adopt(struct peer *p, struct link *l)
 	return ERR_NONE;
 }
 
-static int apply_pong(struct peer *p, struct link *l, uint64_t number)
+static int apply_pong(struct peer *p, struct link *l, uint64_t number, uint64_t wall_ms)
 {
 	if (number <= l->ponged || number > l->ping_number)
 		return ERR_RANGE;
@@ -84,6 +99,8 @@ static int apply_pong(struct peer *p, struct link *l, uint64_t number)
 		uint64_t us = clock_us() - l->ping_us;
 
 		p->rtt_us = us > 0 ? us : 1;
+		p->clock_known = true;
+		p->clock_offset_ms = (int64_t)wall_ms - (int64_t)(wall_clock_ms() - us / 2000);
 	}
 	return ERR_NONE;
 }
@@ -107,6 +124,8 @@ static int apply_frame(struct peer *p, struct link *l, struct event_node *n)
 		if (rc == ERR_NONE) {
 			l->up = true;
 			p->connects++;
+			p->failures = 0;
+			p->changed_us = clock_us();
 			p->backoff_ms = p->net->reconnect_min_ms;
 			push_link_event(p, NET_EVENT_UP);
 		}
@@ -128,7 +147,7 @@ static int apply_frame(struct peer *p, struct link *l, struct event_node *n)
 		l->pong_due = f->number;
 		break;
 	case FRAME_PONG:
-		rc = apply_pong(p, l, f->number);
+		rc = apply_pong(p, l, f->number, f->wall_ms);
 		break;
 	}
 	if (rc < 0)

@@ -26,7 +26,9 @@ static bool fill(struct peer *p, struct link *l)
 		l->greet_due = false;
 	}
 	if (l->pong_due != 0) {
-		put(l, &(struct frame){.kind = FRAME_PONG, .number = l->pong_due});
+		put(l, &(struct frame){.kind = FRAME_PONG,
+				       .number = l->pong_due,
+				       .wall_ms = wall_clock_ms()});
 		l->pong_due = 0;
 	}
 	if (l->ping_due) {

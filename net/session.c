@@ -62,6 +62,7 @@ int session_queue(struct session *s, enum net_class class, struct message *m)
 	invariant(m->len <= NET_MESSAGE_MAX);
 	if (c->count >= NET_QUEUE_MESSAGES_MAX || c->bytes + m->len > NET_QUEUE_BYTES_MAX) {
 		s->dropped_messages++;
+		c->dropped++;
 		mem_free(m);
 		return ERR_BUSY;
 	}

@@ -26,6 +26,7 @@ struct session_class {
 	uint64_t delivered;	     /* received in order up to here */
 	uint64_t told;		     /* the last acknowledgement we sent */
 	size_t count, bytes;	     /* queued, unacknowledged included */
+	uint64_t dropped;	     /* the queue was full */
 };
 
 struct session {

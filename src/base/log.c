@@ -14,6 +14,7 @@
 /* Escaping makes four characters of one at most; below stdio's 4096-byte buffer less a
  * possible rest, so that a line is one write. */
 #define LOG_LINE_MAX 4000
+#define LOG_TAIL_MAX 2000 /* fields beyond it lose the ends of their values */
 
 static const char *const level_names[] = {
 	[LOG_ERROR] = "error",
@@ -159,37 +160,70 @@ static void line_add_time(struct line *l)
 	line_add_str(l, text);
 }
 
-static void format_line(struct line *l, enum log_format format, enum log_module module,
-			enum log_level level, const char *message, unsigned long long skipped)
+/* What ends a line. In all formats a message that is too long loses its own end, not this. */
+static void format_tail(struct line *l, enum log_format format, const struct log_field *fields,
+			size_t count, unsigned long long skipped)
 {
-	char tail[96] = "";
-	l->len = 0;
-	if (format == LOG_FORMAT_JSON) {
-		if (skipped)
-			snprintf(tail, sizeof(tail), "\",\"left_out\":%llu}\n", skipped);
-		else
-			snprintf(tail, sizeof(tail), "\"}\n");
-		line_add_str(l, "{\"time\":\"");
-		line_add_time(l);
-		line_add_str(l, "\",\"level\":\"");
-		line_add_str(l, level_names[level]);
-		line_add_str(l, "\",\"module\":\"");
-		line_add_str(l, module_names[module]);
-		line_add_str(l, "\",\"message\":\"");
-	} else {
-		if (skipped)
-			snprintf(tail, sizeof(tail), " left_out=%llu\n", skipped);
-		else
-			snprintf(tail, sizeof(tail), "\n");
-		line_add_time(l);
-		line_add_str(l, " ");
-		line_add_str(l, level_names[level]);
-		line_add_str(l, " ");
-		line_add_str(l, module_names[module]);
-		line_add_str(l, " ");
+	bool json = format == LOG_FORMAT_JSON;
+	char number[32];
+
+	for (size_t i = 0; i < count; i++) {
+		bool quoted =
+			json ? !fields[i].is_number
+			     : fields[i].value[strcspn(fields[i].value, " \"=,")] != '\0' ||
+					fields[i].value[0] == '\0';
+		line_add_str(l, json ? ",\"" : " ");
+		line_add_str(l, fields[i].key);
+		line_add_str(l, json ? "\":" : "=");
+		if (quoted)
+			line_add_str(l, "\"");
+		line_add_escaped(l, fields[i].value, quoted, LOG_LINE_MAX - LOG_TAIL_MAX + 80);
+		if (quoted)
+			line_add_str(l, "\"");
 	}
-	line_add_escaped(l, message, format == LOG_FORMAT_JSON, strlen(tail));
-	line_add_str(l, tail);
+	if (skipped) {
+		snprintf(number, sizeof(number), "%llu", skipped);
+		line_add_str(l, json ? ",\"left_out\":" : " left_out=");
+		line_add_str(l, number);
+	}
+	line_add_str(l, json ? "}\n" : "\n");
+}
+
+static void format_head(struct line *l, enum log_format format, enum log_module module,
+			enum log_level level)
+{
+	static const char *const parts[][4] = {
+		[LOG_FORMAT_TEXT] = {"", " ", " ", " "},
+		[LOG_FORMAT_JSON] = {"{\"time\":\"", "\",\"level\":\"", "\",\"module\":\"",
+				     "\",\"message\":\""},
+		[LOG_FORMAT_LOGFMT] = {"time=", " level=", " module=", " msg=\""},
+	};
+
+	line_add_str(l, parts[format][0]);
+	line_add_time(l);
+	line_add_str(l, parts[format][1]);
+	line_add_str(l, level_names[level]);
+	line_add_str(l, parts[format][2]);
+	line_add_str(l, module_names[module]);
+	line_add_str(l, parts[format][3]);
+}
+
+/* The lock is held. */
+static void write_line(enum log_module module, enum log_level level, const char *message,
+		       const struct log_field *fields, size_t count, unsigned long long skipped)
+{
+	struct line line, tail;
+
+	line.len = tail.len = 0;
+	format_tail(&tail, output_format, fields, count, skipped);
+	format_head(&line, output_format, module, level);
+	bool quoted = output_format != LOG_FORMAT_TEXT;
+	line_add_escaped(&line, message, quoted, tail.len + 1);
+	if (quoted)
+		line_add_str(&line, "\"");
+	line_add(&line, tail.text, tail.len);
+	fwrite(line.text, 1, line.len, output);
+	fflush(output);
 }
 
 void log_write(enum log_module module, enum log_level level, const char *fmt, ...)
@@ -210,13 +244,32 @@ void log_write(enum log_module module, enum log_level level, const char *fmt, ..
 		memcpy(message + sizeof(message) - 4, "...", 4);
 
 	pthread_mutex_lock(&lock);
-	if (output) {
-		struct line line;
-		format_line(&line, output_format, module, level, message, skipped);
-		fwrite(line.text, 1, line.len, output);
-		fflush(output);
-	}
+	if (output)
+		write_line(module, level, message, NULL, 0, skipped);
 	pthread_mutex_unlock(&lock);
+}
+
+void log_fields(enum log_module module, enum log_level level, const char *message,
+		const struct log_field *fields, size_t count)
+{
+	unsigned long long skipped = left_out;
+	left_out = 0;
+	if (!log_enabled(module, level))
+		return;
+	pthread_mutex_lock(&lock);
+	if (output)
+		write_line(module, level, message, fields, count, skipped);
+	pthread_mutex_unlock(&lock);
+}
+
+FILE *log_redirect(FILE *out)
+{
+	invariant(out != NULL);
+	pthread_mutex_lock(&lock);
+	FILE *before = output;
+	output = out;
+	pthread_mutex_unlock(&lock);
+	return before;
 }
 
 bool log_limit_pass(struct log_limit *limit)

@@ -287,6 +287,7 @@ struct engine_status {
 	uint64_t tc_term;
 	uint32_t pool_count;
 	uint64_t pool_bytes;
+	uint64_t pool_oldest; /* when the transaction that waits longest came; 0: none */
 	uint64_t heard[VALIDATORS_MAX]; /* when each peer was last heard, 0 never */
 	uint64_t match[VALIDATORS_MAX]; /* leader: newest height each is known to have voted */
 	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with

@@ -1,40 +1,10 @@
 /* Reads of final state, executed on the loop thread, which owns replica and ledger. */
-#include <config.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "node/node.h"
 
-static struct json *ref_json(const struct block_ref *ref)
-{
-	struct json *o = json_object();
-	json_set(o, "term", json_u64_string(ref->term));
-	json_set(o, "height", json_u64_string(ref->height));
-	json_set(o, "hash", json_hex(ref->hash.b, HASH_SIZE));
-	return o;
-}
-
-static struct json *name_json(const struct node *n, unsigned validator)
-{
-	return validator < n->genesis.n ? json_string(n->genesis.validator[validator].name)
-					: json_null();
-}
-
-static struct json *text_or_null(const char *text)
-{
-	return text[0] ? json_string(text) : json_null();
-}
-
-static struct json *heard_json(const struct engine_status *s, unsigned validator, uint64_t now)
-{
-	uint64_t heard = s->heard[validator];
-	if (heard == 0 || heard > now)
-		return heard == 0 ? json_null() : json_u64_string(0);
-	return json_u64_string((now - heard) / 1000);
-}
-
-/* How old what was final at `time_ms` is, by this node's clock. */
-static uint64_t age_of(uint64_t time_ms)
+uint64_t age_of(uint64_t time_ms)
 {
 	uint64_t wall = node_wall_ms();
 	return wall > time_ms ? wall - time_ms : 0;
@@ -143,142 +113,6 @@ static void answer_account(struct node *n, struct request *r)
 	if (err != ERR_NONE)
 		fail(r, err, NULL);
 	r->expiry_max = ledger_height(l) + n->genesis.limits.expiry_horizon;
-}
-
-static struct json *peers_json(struct node *n, const struct engine_status *s, uint64_t now)
-{
-	struct json *a = json_array();
-	for (unsigned p = 0; p < n->peer_count; p++) {
-		unsigned v = n->validator_of[p];
-		struct net_peer_stats stats;
-		net_peer_stats(n->net, p, &stats);
-		struct json *o = json_object();
-		json_set(o, "name", name_json(n, v));
-		json_set(o, "index", json_int(v));
-		json_set(o, "connected", json_bool(stats.up));
-		json_set(o, "rtt_us", json_u64_string(stats.rtt_us));
-		json_set(o, "heard_ms", heard_json(s, v, now));
-		json_set(o, "match",
-			 s->role == ROLE_LEADER ? json_u64_string(s->match[v]) : json_null());
-		json_append(a, o);
-	}
-	return a;
-}
-
-static void answer_status(struct node *n, struct request *r, uint64_t now)
-{
-	struct engine_status s;
-	replica_status(n->replica, &s);
-	struct ledger *l = replica_ledger(n->replica);
-	char not_ready[256];
-	health_not_ready(n, &s, now, not_ready, sizeof not_ready);
-	struct json *o = json_object();
-	json_set(o, "node", name_json(n, n->self));
-	json_set(o, "version", json_string(PACKAGE_VERSION));
-	json_set(o, "chain", json_string(n->genesis.name));
-	json_set(o, "chain_id", json_hex(replica_ctx(n->replica)->id.b, HASH_SIZE));
-	json_set(o, "protocol", json_string(protocol_name(n->genesis.protocol)));
-	json_set(o, "role", json_string(engine_role_name(s.role)));
-	json_set(o, "mode", json_string(mode_name(s.mode)));
-	json_set(o, "term", json_u64_string(s.term));
-	json_set(o, "leader", name_json(n, s.leader));
-	json_set(o, "height", json_u64_string(s.tip.height));
-	json_set(o, "final_height", json_u64_string(ledger_height(l)));
-	json_set(o, "final_hash", json_hex(ledger_hash(l)->b, HASH_SIZE));
-	json_set(o, "state_root", json_hex(ledger_root(l)->b, HASH_SIZE));
-	json_set(o, "final_time_ms", json_u64_string(n->final_time_ms));
-	json_set(o, "age_ms", json_u64_string(age_of(n->final_time_ms)));
-	json_set(o, "n", json_int(n->genesis.n));
-	json_set(o, "faults_tolerated", json_int(quorum_faults_tolerated(n->genesis.n)));
-	json_set(o, "pending", json_int(s.pool_count));
-	json_set(o, "pending_bytes", json_u64_string(s.pool_bytes));
-	json_set(o, "peers", peers_json(n, &s, now));
-	json_set(o, "ready", json_bool(!not_ready[0]));
-	json_set(o, "not_ready", text_or_null(not_ready));
-	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
-	json_set(o, "uptime_ms", json_u64_string((now - n->started) / 1000));
-	json_set(o, "time_ms", json_u64_string(node_wall_ms()));
-	r->json = o;
-}
-
-static void answer_consensus(struct node *n, struct request *r, uint64_t now)
-{
-	struct engine_status s;
-	replica_status(n->replica, &s);
-	char stall[256];
-	health_stall(n, &s, now, stall, sizeof stall);
-	struct json *o = json_object();
-	json_set(o, "role", json_string(engine_role_name(s.role)));
-	json_set(o, "mode", json_string(mode_name(s.mode)));
-	json_set(o, "term", json_u64_string(s.term));
-	json_set(o, "leader", name_json(n, s.leader));
-	json_set(o, "tip", ref_json(&s.tip));
-	json_set(o, "final", ref_json(&s.final));
-	json_set(o, "stable", ref_json(&s.stable));
-	json_set(o, "base", ref_json(&s.base));
-	json_set(o, "tc_term", json_u64_string(s.tc_term));
-	json_set(o, "pool_count", json_int(s.pool_count));
-	json_set(o, "pool_bytes", json_u64_string(s.pool_bytes));
-	struct json *counters = json_object();
-	for (int c = 0; c < COUNTERS; c++)
-		json_set(counters, engine_counter_name((enum engine_counter)c),
-			 json_u64_string(s.counters[c]));
-	json_set(o, "counters", counters);
-	json_set(o, "stall", text_or_null(stall));
-	r->json = o;
-}
-
-static struct json *peer_json(struct node *n, unsigned p, const struct engine_status *s,
-			      uint64_t now)
-{
-	unsigned v = n->validator_of[p];
-	struct net_peer_stats stats;
-	net_peer_stats(n->net, p, &stats);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} counts[] = {
-		{"rtt_us", stats.rtt_us},
-		{"connects", stats.connects},
-		{"sent_messages", stats.sent_messages},
-		{"sent_bytes", stats.sent_bytes},
-		{"received_messages", stats.received_messages},
-		{"received_bytes", stats.received_bytes},
-		{"resent_messages", stats.resent_messages},
-		{"dropped_messages", stats.dropped_messages},
-		{"refused_frames", stats.refused_frames},
-		{"queued_messages", stats.queued_messages},
-		{"queued_bytes", stats.queued_bytes},
-	};
-	struct json *o = json_object();
-	json_set(o, "name", name_json(n, v));
-	json_set(o, "index", json_int(v));
-	json_set(o, "key", json_hex(n->genesis.validator[v].key.b, PUBKEY_SIZE));
-	char address[CONFIG_TEXT_MAX + 16];
-	snprintf(address, sizeof address, "%s:%u", n->config.peer[v].host,
-		 n->config.peer[v].port);
-	json_set(o, "address", json_string(address));
-	json_set(o, "remote", text_or_null(stats.address));
-	json_set(o, "connected", json_bool(stats.up));
-	for (size_t i = 0; i < MEM_COUNT(counts); i++)
-		json_set(o, counts[i].name, json_u64_string(counts[i].value));
-	json_set(o, "heard_ms", heard_json(s, v, now));
-	return o;
-}
-
-static void answer_peers(struct node *n, struct request *r, uint64_t now)
-{
-	struct engine_status s;
-	replica_status(n->replica, &s);
-	struct json *a = json_array();
-	for (unsigned p = 0; p < n->peer_count; p++)
-		json_append(a, peer_json(n, p, &s, now));
-	struct net_stats stats = {0};
-	if (n->net)
-		net_stats(n->net, &stats);
-	r->json = json_object();
-	json_set(r->json, "peers", a);
-	json_set(r->json, "handshakes_refused", json_u64_string(stats.handshakes_refused));
 }
 
 static int view_block(struct node *n, uint64_t height, struct block_view *out)
@@ -437,7 +271,7 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		answer_account(n, r);
 		break;
 	case REQUEST_STATUS:
-		answer_status(n, r, now);
+		report_status(n, r, now);
 		break;
 	case REQUEST_BLOCKS:
 		answer_blocks(n, r);
@@ -446,7 +280,7 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		answer_block(n, r);
 		break;
 	case REQUEST_PEERS:
-		answer_peers(n, r, now);
+		report_peers(n, r, now);
 		break;
 	case REQUEST_EVIDENCE:
 		answer_evidence(n, r);
@@ -455,7 +289,7 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		answer_modes(n, r);
 		break;
 	case REQUEST_CONSENSUS:
-		answer_consensus(n, r, now);
+		report_consensus(n, r, now);
 		break;
 	}
 	r->done(r);

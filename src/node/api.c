@@ -1,18 +1,17 @@
-#include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "ledger/tx.h"
 #include "node/api.h"
+#include "node/connections.h"
+#include "node/gate.h"
 #include "node/render.h"
+#include "node/stream.h"
 
 struct api {
 	struct node *node;
@@ -20,6 +19,8 @@ struct api {
 	struct render render;
 	struct chain_ctx ctx;
 	char *genesis; /* JSON text */
+	struct gate gate;
+	struct connections *connections;
 	atomic_uint exchanges;
 	atomic_size_t body_bytes; /* of all bodies held at present */
 };
@@ -41,6 +42,7 @@ enum route_kind {
 	ROUTE_LIVE,
 	ROUTE_READY,
 	ROUTE_METRICS,
+	ROUTE_EVENTS,
 };
 enum parameter {
 	PARAM_PROVE,
@@ -49,10 +51,11 @@ enum parameter {
 	PARAM_FROM,
 	PARAM_LIMIT,
 	PARAM_WAIT,
-	PARAM_TIMEOUT
+	PARAM_TIMEOUT,
+	PARAM_TYPES
 };
-static const char *const parameter_names[] = {"prove", "full", "height", "from",
-					      "limit", "wait", "timeout"};
+static const char *const parameter_names[] = {"prove", "full", "height",  "from",
+					      "limit", "wait", "timeout", "types"};
 #define P(name) (1u << PARAM_##name)
 
 static const struct route {
@@ -77,6 +80,7 @@ static const struct route {
 	{"/livez", ROUTE_LIVE, REQUEST_STATUS, 0},
 	{"/readyz", ROUTE_READY, REQUEST_STATUS, 0},
 	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
+	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
 };
 
 /* One request and its answer. */
@@ -92,6 +96,11 @@ struct exchange {
 	uint8_t *tx;	   /* of a JSON submission */
 	bool one;	   /* a JSON submission */
 	bool pushed;	   /* the loop has it, or has answered it */
+	struct connection *tcp;
+	struct stream *stream;
+	unsigned event_types;
+	struct cursor event_from;
+	bool event_resumes;
 };
 
 /* ---- answering -------------------------------------------------------------------------- */
@@ -112,6 +121,10 @@ static enum MHD_Result respond(struct exchange *x, unsigned status, const char *
 		snprintf(seconds, sizeof seconds, "%u", x->r.problem.retry_after);
 		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 	}
+	if (status == MHD_HTTP_UNAUTHORIZED)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+					"Bearer realm=\"ostrakon\"");
+	connection_enter(x->tcp, CONNECTION_WRITING);
 	enum MHD_Result result = MHD_queue_response(x->connection, status, response);
 	MHD_destroy_response(response);
 	metric_add(&x->api->node->metrics.http[status], 1);
@@ -154,7 +167,9 @@ static enum MHD_Result respond_metrics(struct exchange *x, const struct snapshot
 {
 	struct writer w;
 	writer_init(&w, 0);
-	metrics_render(&w, &x->api->node->metrics, s);
+	struct connections_stats c;
+	connections_stats(x->api->connections, &c);
+	metrics_render(&w, &x->api->node->metrics, s, &c);
 	writer_u8(&w, 0);
 	size_t len;
 	return respond(x, 200, "text/plain; version=0.0.4; charset=utf-8",
@@ -196,6 +211,34 @@ static enum MHD_Result respond_from_snapshot(struct exchange *x)
 static void bad(struct exchange *x, int err, const char *detail)
 {
 	problem_of(&x->r.problem, err, detail);
+}
+
+static const char *header_of(struct exchange *x, const char *name)
+{
+	return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
+/* Host, Origin and token, before anything else is looked at. */
+static void check_gate(struct exchange *x, const char *url)
+{
+	const struct gate *g = &x->api->gate;
+	const char *host = header_of(x, MHD_HTTP_HEADER_HOST);
+	if (!gate_host(g, host))
+		problem_set(&x->r.problem, 403, "host_refused",
+			    "the request is not for this node",
+			    "its Host header names neither a loopback address nor one of [api] "
+			    "hosts",
+			    "ask for http://127.0.0.1:PORT, or add the name to [api] hosts");
+	else if (!gate_origin(g, header_of(x, MHD_HTTP_HEADER_ORIGIN), host))
+		problem_set(&x->r.problem, 403, "origin_refused",
+			    "a page of another origin sent the request",
+			    "this API serves no pages but its own", NULL);
+	else if (strcmp(url, "/livez") != 0 &&
+		 !gate_token(g, header_of(x, MHD_HTTP_HEADER_AUTHORIZATION)))
+		problem_set(&x->r.problem, 401, "unauthorized",
+			    "the access token is missing or wrong",
+			    "this node wants its access token",
+			    "send Authorization: Bearer with the token of [api] token_file");
 }
 
 static void find_route(struct exchange *x, const char *url)
@@ -244,8 +287,16 @@ static int read_parameter(struct parameters *p, enum parameter which, const char
 		return http_flag(value, &r->prove);
 	case PARAM_FULL:
 		return http_flag(value, &r->full);
-	case PARAM_HEIGHT:
+	case PARAM_TYPES:
+		return event_types_parse(&p->x->event_types, value);
 	case PARAM_FROM:
+		if (p->x->route->kind == ROUTE_EVENTS) {
+			p->x->event_resumes = true;
+			return cursor_parse(&p->x->event_from, value);
+		}
+		r->has_height = true;
+		return http_u64(value, &r->height);
+	case PARAM_HEIGHT:
 		r->has_height = true;
 		return http_u64(value, &r->height);
 	case PARAM_LIMIT:
@@ -292,6 +343,7 @@ static void read_parameters(struct exchange *x)
 	struct parameters p = {.x = x, .timeout_ms = HTTP_TIMEOUT_DEFAULT_MS};
 	x->r.wait_committed = true;
 	x->r.limit = 20;
+	x->event_types = EVENTS_ALL;
 	MHD_get_connection_values(x->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &p);
 	bool submit = x->route->kind == ROUTE_SUBMIT;
 	x->r.deadline = node_clock_us() + (submit ? p.timeout_ms * 1000 : API_READ_DEADLINE_US);
@@ -351,8 +403,7 @@ static void read_height(struct exchange *x)
 
 static bool content_type_is(struct exchange *x, const char *type)
 {
-	const char *value = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
-							MHD_HTTP_HEADER_CONTENT_TYPE);
+	const char *value = header_of(x, MHD_HTTP_HEADER_CONTENT_TYPE);
 	size_t len = strlen(type);
 	return value && strncasecmp(value, type, len) == 0 &&
 	       (value[len] == 0 || value[len] == ';' || value[len] == ' ');
@@ -438,6 +489,7 @@ static enum MHD_Result push(struct exchange *x)
 {
 	x->r.done = on_done;
 	x->pushed = true;
+	connection_enter(x->tcp, CONNECTION_WORKING);
 	MHD_suspend_connection(x->connection); /* first: the loop may answer at once */
 	if (inbox_push(x->api->node->inbox, &x->r))
 		return MHD_YES;
@@ -448,6 +500,34 @@ static enum MHD_Result push(struct exchange *x)
 		bad(x, ERR_BUSY, "too many requests wait for this node's event loop");
 	MHD_resume_connection(x->connection);
 	return MHD_YES;
+}
+
+/* A browser that comes back names the last id it saw, which is newer than what the URL says. */
+static enum MHD_Result begin_stream(struct exchange *x)
+{
+	const char *last = header_of(x, "Last-Event-ID");
+	if (last) {
+		x->event_resumes = true;
+		if (cursor_parse(&x->event_from, last) != ERR_NONE) {
+			bad(x, ERR_SYNTAX, "Last-Event-ID is not HEIGHT.INDEX");
+			return respond_problem(x);
+		}
+	}
+	struct stream_config config = {.events = x->api->node->events,
+				       .inbox = x->api->node->inbox,
+				       .render = &x->api->render,
+				       .connection = x->tcp,
+				       .types = x->event_types,
+				       .resumes = x->event_resumes,
+				       .from = x->event_from};
+	connection_enter(x->tcp, CONNECTION_STREAMING);
+	x->stream = stream_start(x->connection, &config);
+	if (x->stream) {
+		metric_add(&x->api->node->metrics.http[200], 1);
+		return MHD_YES;
+	}
+	bad(x, ERR_BUSY, "there are as many event streams as this node serves");
+	return respond_problem(x);
 }
 
 /* The request is here whole. */
@@ -478,6 +558,8 @@ static enum MHD_Result begin(struct exchange *x)
 	case ROUTE_MODES:
 	case ROUTE_CONSENSUS:
 		break;
+	case ROUTE_EVENTS:
+		return begin_stream(x);
 	case ROUTE_GENESIS:
 		return respond(x, 200, "application/json", mem_strdup(x->api->genesis));
 	case ROUTE_VALIDATORS:
@@ -492,7 +574,9 @@ static enum MHD_Result begin(struct exchange *x)
 /* Route, method, parameters, announced length. */
 static void open_exchange(struct exchange *x, const char *url, const char *method)
 {
-	find_route(x, url);
+	check_gate(x, url);
+	if (!x->r.problem.status)
+		find_route(x, url);
 	if (x->route)
 		check_method(x, method);
 	if (!x->r.problem.status)
@@ -507,8 +591,7 @@ static void open_exchange(struct exchange *x, const char *url, const char *metho
 			    NULL);
 		return;
 	}
-	const char *length = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
-							 MHD_HTTP_HEADER_CONTENT_LENGTH);
+	const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	uint64_t bytes;
 	if (length && (http_u64(length, &bytes) != ERR_NONE || bytes > HTTP_BODY_MAX))
 		too_large(x);
@@ -532,6 +615,11 @@ static void take_body(struct exchange *x, const char *bytes, size_t len)
 		too_large(x);
 }
 
+static struct connection *connection_of(struct MHD_Connection *c)
+{
+	return MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *upload,
 				  size_t *upload_size, void **con_cls)
@@ -544,6 +632,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		request_init(&x->r, REQUEST_STATUS);
 		x->api = a;
 		x->connection = connection;
+		x->tcp = connection_of(connection);
+		connection_enter(x->tcp, CONNECTION_READING);
 		open_exchange(x, url, method);
 		/* An answer before the body closes the connection: only for one too large. */
 		return x->r.problem.status == 413 ? respond_problem(x) : MHD_YES;
@@ -566,12 +656,34 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 	if (!x)
 		return;
 	*con_cls = NULL;
+	connection_enter(x->tcp, CONNECTION_IDLE);
+	stream_free(x->stream);
 	request_free(&x->r);
 	writer_free(&x->body);
 	atomic_fetch_sub(&x->api->body_bytes, x->body_bytes);
 	mem_free(x->tx);
 	atomic_fetch_sub(&x->api->exchanges, 1);
 	mem_free(x);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct api *a = cls;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		connections_remove(*context);
+		return;
+	}
+	int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	*context = connections_add(
+		a->connections, fd,
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+}
+
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, socklen_t len)
+{
+	struct api *a = cls;
+	return connections_admit(a->connections, address) ? MHD_YES : MHD_NO;
 }
 
 /* Keys are bytes, zero included: percent-encoding is undone in one place, with a length. */
@@ -593,87 +705,77 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 /* ---- starting and stopping ------------------------------------------------------------------
  */
 
-static int listen_on(const struct node_peer_address *address, int *fd, uint16_t *port,
-		     struct errmsg *m)
+static unsigned threads_of(const struct node_config *c)
 {
-	char service[8];
-	snprintf(service, sizeof service, "%u", address->port);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-	int code = getaddrinfo(address->host, service, &hints, &found);
-	if (code != 0)
-		return err_set(m, ERR_CONFIG, "[api] listen = %s: %s", address->host,
-			       gai_strerror(code));
-	*fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1;
-	bool ok = *fd >= 0 && setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-		  bind(*fd, found->ai_addr, found->ai_addrlen) == 0 && listen(*fd, 1024) == 0;
-	int why = errno;
-	freeaddrinfo(found);
-	struct sockaddr_storage bound;
-	socklen_t len = sizeof bound;
-	if (ok && getsockname(*fd, (struct sockaddr *)&bound, &len) == 0) {
-		char digits[8];
-		ok = getnameinfo((struct sockaddr *)&bound, len, NULL, 0, digits, sizeof digits,
-				 NI_NUMERICSERV) == 0;
-		*port = (uint16_t)atoi(digits);
-	}
-	if (ok)
-		return ERR_NONE;
-	if (*fd >= 0)
-		close(*fd);
-	return err_set(m, why == EADDRINUSE ? ERR_LOCKED : ERR_CONFIG,
-		       "the API cannot listen on %s:%u: %s%s", address->host, address->port,
-		       strerror(why),
-		       why == EADDRINUSE ? "; end the other program or change [api] listen"
-					 : "");
+	return c->verify_threads ? c->verify_threads : CONFIG_API_THREADS;
+}
+
+static unsigned connections_max(const struct node_config *c)
+{
+	unsigned limit = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
+	return limit < threads_of(c) ? threads_of(c) : limit;
 }
 
 static struct MHD_Daemon *start_daemon(struct api *a, int fd)
 {
 	const struct node_config *c = &a->node->config;
-	unsigned threads = c->verify_threads ? c->verify_threads : API_THREADS_DEFAULT;
-	unsigned limit = c->api_connections ? c->api_connections : API_CONNECTIONS_DEFAULT;
-	if (limit < threads)
-		limit = threads;
+	unsigned threads = threads_of(c);
+	unsigned limit = connections_max(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
 		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
-		{MHD_OPTION_CONNECTION_LIMIT, limit, NULL},
+		{MHD_OPTION_CONNECTION_LIMIT, limit + CONNECTION_SPARE * threads, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
+		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, a},
 		{MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, NULL},
 		{MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
 		{MHD_OPTION_THREAD_POOL_SIZE, threads, NULL},
 		{MHD_OPTION_END, 0, NULL},
 	};
 	if (threads == 1) /* MHD wants a pool of two at least */
-		options[7] = options[8];
+		options[8] = options[9];
 	return MHD_start_daemon(
-		MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-		NULL, NULL, on_request, a, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		on_accept, a, on_request, a, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+}
+
+static void api_free(struct api *a)
+{
+	connections_free(a->connections);
+	mem_free(a->genesis);
+	crypto_wipe(&a->gate, sizeof a->gate);
+	mem_free(a);
 }
 
 int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 {
 	int fd = -1;
 	uint16_t port = 0;
-	int err = listen_on(&n->config.api, &fd, &port, m);
+	struct gate gate;
+	int err = gate_open(&gate, &n->config, m);
+	if (err == ERR_NONE)
+		err = api_listen(&n->config.api, &fd, &port, m);
 	if (err != ERR_NONE)
 		return err;
 	struct api *a = mem_zalloc(sizeof *a);
 	a->node = n;
+	a->gate = gate;
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->body_bytes, 0);
 	genesis_ctx(&a->ctx, &n->genesis);
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);
+	struct connections_config config = {.max = connections_max(&n->config),
+					    .per_address = n->config.api_per_address,
+					    .request_ms = n->config.request_timeout_ms};
+	a->connections = connections_new(&config);
 	bool v6 = strchr(n->config.api.host, ':') != NULL;
 	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
 	a->daemon = start_daemon(a, fd);
 	if (!a->daemon) {
 		close(fd);
-		mem_free(a->genesis);
-		mem_free(a);
+		api_free(a);
 		return err_set(m, ERR_IO, "the HTTP server does not start on %s", url);
 	}
 	*out = a;
@@ -685,12 +787,12 @@ void api_stop(struct api *a)
 	if (!a)
 		return;
 	int fd = MHD_quiesce_daemon(a->daemon);
+	events_close(a->node->events);
 	uint64_t until = node_clock_us() + API_DRAIN_US;
 	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	MHD_stop_daemon(a->daemon);
 	if (fd >= 0)
 		close(fd);
-	mem_free(a->genesis);
-	mem_free(a);
+	api_free(a);
 }

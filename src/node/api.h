@@ -6,8 +6,6 @@
 
 #include "node/node.h"
 
-#define API_CONNECTIONS_DEFAULT	  1024
-#define API_THREADS_DEFAULT	  2
 #define API_IDLE_S		  75
 #define API_MEMORY_PER_CONNECTION (32u << 10)
 #define API_BODY_BYTES_MAX	  (256u << 20) /* of all connections together */
@@ -21,5 +19,9 @@ struct api; /* opaque */
 int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m);
 /* The inbox is closed and drained already: nobody is suspended. */
 void api_stop(struct api *a);
+
+/* listen.c: a socket for [api] listen, and the port that it got. */
+int api_listen(const struct node_peer_address *address, int *fd, uint16_t *port,
+	       struct errmsg *m);
 
 #endif

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,6 +18,7 @@
 #define CONFIG_CONNECTIONS_MAX 65535
 #define CONFIG_THREADS_MAX     64
 #define CONFIG_MS_MAX	       3600000
+#define CONFIG_DISK_MIB_MAX    (1u << 30)
 #define SUGGESTION_DISTANCE    3 /* a typing error, not another word */
 
 enum config_section {
@@ -23,43 +26,36 @@ enum config_section {
 	SECTION_PEERS,
 	SECTION_API,
 	SECTION_TIMING,
-	SECTION_LIMITS
+	SECTION_LIMITS,
+	SECTION_DEBUG
 };
-static const char *const section_names[] = {"node", "peers", "api", "timing", "limits"};
+static const char *const section_names[] = {"node",   "peers",	"api",
+					    "timing", "limits", "debug"};
 
-enum config_key {
-	KEY_NAME,
-	KEY_LOG,
-	KEY_LOG_FORMAT,
-	KEY_PEERS_LISTEN,
-	KEY_API_LISTEN,
-	KEY_HEARTBEAT,
-	KEY_TIMEOUT_MIN,
-	KEY_TIMEOUT_MAX,
-	KEY_TIMEOUT_CAP,
-	KEY_VERIFY_THREADS,
-	KEY_API_CONNECTIONS,
-	KEY_PIPELINE,
-	KEY_HISTORY,
-	KEYS
-};
 static const struct {
 	enum config_section section;
 	const char *name;
-} keys[KEYS] = {
+} keys[CONFIG_KEYS] = {
 	[KEY_NAME] = {SECTION_NODE, "name"},
 	[KEY_LOG] = {SECTION_NODE, "log"},
 	[KEY_LOG_FORMAT] = {SECTION_NODE, "log_format"},
 	[KEY_PEERS_LISTEN] = {SECTION_PEERS, "listen"},
 	[KEY_API_LISTEN] = {SECTION_API, "listen"},
+	[KEY_API_HOSTS] = {SECTION_API, "hosts"},
+	[KEY_TOKEN_FILE] = {SECTION_API, "token_file"},
 	[KEY_HEARTBEAT] = {SECTION_TIMING, "heartbeat"},
 	[KEY_TIMEOUT_MIN] = {SECTION_TIMING, "timeout_min"},
 	[KEY_TIMEOUT_MAX] = {SECTION_TIMING, "timeout_max"},
 	[KEY_TIMEOUT_CAP] = {SECTION_TIMING, "timeout_cap"},
 	[KEY_VERIFY_THREADS] = {SECTION_LIMITS, "verify_threads"},
 	[KEY_API_CONNECTIONS] = {SECTION_LIMITS, "api_connections"},
+	[KEY_API_PER_ADDRESS] = {SECTION_LIMITS, "api_per_address"},
+	[KEY_REQUEST_TIMEOUT] = {SECTION_LIMITS, "request_timeout"},
+	[KEY_EVENT_STREAMS] = {SECTION_LIMITS, "event_streams"},
 	[KEY_PIPELINE] = {SECTION_LIMITS, "pipeline"},
 	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
+	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
+	[KEY_DISK_FREE_FILE] = {SECTION_DEBUG, "disk_free_file"},
 };
 
 struct parse {
@@ -70,8 +66,6 @@ struct parse {
 	const char *text;
 	size_t left;
 	int line;
-	int line_of_key[KEYS];
-	int line_of_peer[VALIDATORS_MAX];
 	int err; /* the first one stays */
 };
 
@@ -84,7 +78,10 @@ __attribute__((format(printf, 2, 3))) static int fail(struct parse *p, const cha
 	char text[sizeof(p->m->text)];
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	p->err = err_set(p->m, ERR_CONFIG, "%s:%d: %s", p->path, p->line, text);
+	if (p->line > 0)
+		p->err = err_set(p->m, ERR_CONFIG, "%s:%d: %s", p->path, p->line, text);
+	else
+		p->err = err_set(p->m, ERR_CONFIG, "%s: %s", p->path, text);
 	return 0;
 }
 
@@ -147,7 +144,7 @@ static int unknown_section(struct parse *p, const char *section)
 static int unknown_key(struct parse *p, enum config_section section, const char *name)
 {
 	struct suggestion s = {0};
-	for (int k = 0; k < KEYS; k++)
+	for (int k = 0; k < CONFIG_KEYS; k++)
 		if (keys[k].section == section)
 			suggest(&s, name, keys[k].name);
 	for (unsigned i = 0; section == SECTION_PEERS && i < p->g->n; i++)
@@ -155,7 +152,7 @@ static int unknown_key(struct parse *p, enum config_section section, const char 
 	char hint[96];
 	did_you_mean(hint, &s);
 	/* A key that is right elsewhere is in the wrong section. */
-	for (int k = 0; !s.word && k < KEYS; k++)
+	for (int k = 0; !s.word && k < CONFIG_KEYS; k++)
 		if (strcmp(name, keys[k].name) == 0)
 			return fail(p, "unknown key \"%s\" in [%s], it belongs into [%s]", name,
 				    section_names[section], section_names[keys[k].section]);
@@ -216,6 +213,14 @@ static int read_name(struct parse *p, const char *value)
 	return read_text(p, p->c->name, sizeof p->c->name, "name", value);
 }
 
+static int read_log_format(struct parse *p, const char *value)
+{
+	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0 &&
+	    strcmp(value, "logfmt") != 0)
+		return fail(p, "log_format = \"%s\" must be text, logfmt or json", value);
+	return read_text(p, p->c->log_format, sizeof p->c->log_format, "log_format", value);
+}
+
 static int read_key(struct parse *p, enum config_key key, const char *value)
 {
 	struct node_config *c = p->c;
@@ -232,13 +237,15 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 				value);
 		return read_text(p, c->log_level, sizeof c->log_level, name, value);
 	case KEY_LOG_FORMAT:
-		if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-			return fail(p, "log_format = \"%s\" must be text or json", value);
-		return read_text(p, c->log_format, sizeof c->log_format, name, value);
+		return read_log_format(p, value);
 	case KEY_PEERS_LISTEN:
 		return read_address(p, &c->listen, name, value, false);
 	case KEY_API_LISTEN:
 		return read_address(p, &c->api, name, value, false);
+	case KEY_API_HOSTS:
+		return read_text(p, c->api_hosts, sizeof c->api_hosts, name, value);
+	case KEY_TOKEN_FILE:
+		return read_text(p, c->token_file, sizeof c->token_file, name, value);
 	case KEY_HEARTBEAT:
 		return read_number(p, &c->heartbeat_ms, name, value, CONFIG_MS_MAX);
 	case KEY_TIMEOUT_MIN:
@@ -251,6 +258,16 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 		return read_number(p, &c->verify_threads, name, value, CONFIG_THREADS_MAX);
 	case KEY_API_CONNECTIONS:
 		return read_number(p, &c->api_connections, name, value, CONFIG_CONNECTIONS_MAX);
+	case KEY_API_PER_ADDRESS:
+		return read_number(p, &c->api_per_address, name, value, CONFIG_CONNECTIONS_MAX);
+	case KEY_REQUEST_TIMEOUT:
+		return read_number(p, &c->request_timeout_ms, name, value, CONFIG_MS_MAX);
+	case KEY_EVENT_STREAMS:
+		return read_number(p, &c->event_streams, name, value, CONFIG_CONNECTIONS_MAX);
+	case KEY_DISK_RESERVE:
+		return read_number(p, &c->disk_reserve_mib, name, value, CONFIG_DISK_MIB_MAX);
+	case KEY_DISK_FREE_FILE:
+		return read_text(p, c->disk_free_file, sizeof c->disk_free_file, name, value);
 	case KEY_PIPELINE:
 		return read_number(p, &c->pipeline, name, value, p->g->limits.window);
 	case KEY_HISTORY:
@@ -260,7 +277,7 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 			       ? 1
 			       : fail(p, "history = %u must be at least %d", c->history,
 				      CONFIG_HISTORY_MIN);
-	case KEYS:
+	case CONFIG_KEYS:
 		break;
 	}
 	invariant(!"a key without a reader");
@@ -279,18 +296,21 @@ static int on_pair(void *user, const char *section, const char *name, const char
 		s++;
 	if (s == MEM_COUNT(section_names))
 		return unknown_section(p, section);
-	int *seen = NULL, peer = -1, key = 0;
-	while (key < KEYS && (keys[key].section != s || strcmp(name, keys[key].name) != 0))
+	int peer = -1, key = 0;
+	while (key < CONFIG_KEYS &&
+	       (keys[key].section != s || strcmp(name, keys[key].name) != 0))
 		key++;
-	if (key < KEYS)
-		seen = &p->line_of_key[key];
-	else if (s == SECTION_PEERS && (peer = validator_by_name(p->g, name)) >= 0)
-		seen = &p->line_of_peer[peer];
-	else
+	if (key == CONFIG_KEYS && s == SECTION_PEERS)
+		peer = validator_by_name(p->g, name);
+	if (key == CONFIG_KEYS && peer < 0)
 		return unknown_key(p, (enum config_section)s, name);
-	if (*seen)
-		return fail(p, "\"%s\" is given again; first in line %d", name, *seen);
-	*seen = p->line;
+	enum config_origin *from =
+		peer >= 0 ? &p->c->peer_origin[peer].from : &p->c->origin[key].from;
+	int *line = peer >= 0 ? &p->c->peer_origin[peer].line : &p->c->origin[key].line;
+	if (*line)
+		return fail(p, "\"%s\" is given again; first in line %d", name, *line);
+	*line = p->line;
+	*from = ORIGIN_FILE;
 	if (peer >= 0)
 		return read_address(p, &p->c->peer[peer], name, value, true);
 	return read_key(p, (enum config_key)key, value);
@@ -342,32 +362,34 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 	return text;
 }
 
-static bool is_loopback(const char *host)
+bool host_is_loopback(const char *host)
 {
-	return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-	       strcmp(host, "localhost") == 0;
+	struct in_addr v4;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	return strcmp(host, "::1") == 0 || strcasecmp(host, "localhost") == 0;
 }
 
 /* Rules between keys. */
 static int check_whole(const struct node_config *c, const struct genesis *g, const char *path,
 		       struct errmsg *m)
 {
-	uint32_t beat = c->heartbeat_ms ? c->heartbeat_ms : 50;
-	uint32_t lo = c->timeout_min_ms ? c->timeout_min_ms : 300;
-	uint32_t hi = c->timeout_max_ms ? c->timeout_max_ms : 600;
-	uint32_t cap = c->timeout_cap_ms ? c->timeout_cap_ms : 4000;
+	uint32_t beat = c->heartbeat_ms ? c->heartbeat_ms : CONFIG_HEARTBEAT_MS;
+	uint32_t lo = c->timeout_min_ms ? c->timeout_min_ms : CONFIG_TIMEOUT_MIN_MS;
+	uint32_t hi = c->timeout_max_ms ? c->timeout_max_ms : CONFIG_TIMEOUT_MAX_MS;
+	uint32_t cap = c->timeout_cap_ms ? c->timeout_cap_ms : CONFIG_TIMEOUT_CAP_MS;
 	if (beat >= lo || lo > hi || hi > cap)
 		return err_set(m, ERR_CONFIG,
 			       "%s: [timing] must be heartbeat < timeout_min <= timeout_max <= "
 			       "timeout_cap, but these are %u, %u, %u, %u ms",
 			       path, beat, lo, hi, cap);
-	if (!is_loopback(c->api.host))
+	if (!host_is_loopback(c->api.host) && !c->token_file[0])
 		return err_set(
 			m, ERR_CONFIG,
 			"%s: [api] listen = %s:%u: everybody who reaches this address could "
-			"use the node; without an access token only a loopback address such as "
-			"127.0.0.1 is accepted, and this version has no tokens: put a proxy "
-			"that authenticates in front",
+			"use the node; without [api] token_file only a loopback address such "
+			"as "
+			"127.0.0.1 is accepted",
 			path, c->api.host, c->api.port);
 	int self = c->name[0] ? validator_by_name(g, c->name) : -1;
 	for (unsigned i = 0, missing = 0; g->n > 1 && i < g->n; i++) {
@@ -434,28 +456,167 @@ int node_config_read(struct node_config *out, const char *home, const struct gen
 	return check_whole(out, g, p.path, m);
 }
 
+/* OSTRAKON_API_LISTEN and so on; false: this key has none. */
+static bool variable_name(char out[64], enum config_key key)
+{
+	if (key == KEY_NAME)
+		return false;
+	const char *section = section_names[keys[key].section];
+	if (keys[key].section == SECTION_NODE)
+		snprintf(out, 64, "OSTRAKON_%s", keys[key].name);
+	else
+		snprintf(out, 64, "OSTRAKON_%s_%s", section, keys[key].name);
+	for (char *c = out; *c; c++)
+		*c = (char)toupper((unsigned char)*c);
+	return true;
+}
+
 int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m)
 {
-	static const struct {
-		const char *variable;
-		enum config_key key;
-	} known[] = {
-		{"OSTRAKON_LOG", KEY_LOG},
-		{"OSTRAKON_LOG_FORMAT", KEY_LOG_FORMAT},
-		{"OSTRAKON_PEERS_LISTEN", KEY_PEERS_LISTEN},
-		{"OSTRAKON_API_LISTEN", KEY_API_LISTEN},
-	};
 	struct errmsg ignored;
 	struct parse p = {.c = c, .g = g, .m = m ? m : &ignored};
-	for (size_t i = 0; i < MEM_COUNT(known); i++) {
-		const char *value = getenv(known[i].variable);
+	for (int k = 0; k < CONFIG_KEYS; k++) {
+		char name[64];
+		const char *value =
+			variable_name(name, (enum config_key)k) ? getenv(name) : NULL;
 		if (!value || !value[0])
 			continue;
-		snprintf(p.path, sizeof p.path, "environment variable %s", known[i].variable);
-		if (!read_key(&p, known[i].key, value))
+		snprintf(p.path, sizeof p.path, "environment variable %s", name);
+		if (!read_key(&p, (enum config_key)k, value))
 			return p.err;
+		c->origin[k].from = ORIGIN_ENVIRONMENT;
 	}
 	return check_whole(c, g, "environment", m);
+}
+
+int node_config_flag(struct node_config *c, const struct genesis *g, enum config_key key,
+		     const char *flag, const char *value, struct errmsg *m)
+{
+	struct errmsg ignored;
+	struct parse p = {.c = c, .g = g, .m = m ? m : &ignored};
+	snprintf(p.path, sizeof p.path, "%s", flag);
+	if (!read_key(&p, key, value))
+		return p.err;
+	c->origin[key].from = ORIGIN_FLAG;
+	return check_whole(c, g, flag, m);
+}
+
+static struct json *address_json(const struct node_peer_address *a)
+{
+	char text[CONFIG_TEXT_MAX + 16];
+	if (!a->host[0])
+		return json_null();
+	snprintf(text, sizeof text, strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host,
+		 a->port);
+	return json_string(text);
+}
+
+static struct json *number_json(uint32_t v, uint32_t by_default)
+{
+	return v || by_default ? json_int(v ? v : by_default) : json_null();
+}
+
+static struct json *text_json(const char *text)
+{
+	return text[0] ? json_string(text) : json_null();
+}
+
+static struct json *value_json(const struct node_config *c, enum config_key key)
+{
+	switch (key) {
+	case KEY_NAME:
+		return text_json(c->name);
+	case KEY_LOG:
+		return text_json(c->log_level);
+	case KEY_LOG_FORMAT:
+		return text_json(c->log_format);
+	case KEY_PEERS_LISTEN:
+		return address_json(&c->listen);
+	case KEY_API_LISTEN:
+		return address_json(&c->api);
+	case KEY_API_HOSTS:
+		return text_json(c->api_hosts);
+	case KEY_TOKEN_FILE:
+		return text_json(c->token_file);
+	case KEY_HEARTBEAT:
+		return number_json(c->heartbeat_ms, CONFIG_HEARTBEAT_MS);
+	case KEY_TIMEOUT_MIN:
+		return number_json(c->timeout_min_ms, CONFIG_TIMEOUT_MIN_MS);
+	case KEY_TIMEOUT_MAX:
+		return number_json(c->timeout_max_ms, CONFIG_TIMEOUT_MAX_MS);
+	case KEY_TIMEOUT_CAP:
+		return number_json(c->timeout_cap_ms, CONFIG_TIMEOUT_CAP_MS);
+	case KEY_VERIFY_THREADS:
+		return number_json(c->verify_threads, CONFIG_API_THREADS);
+	case KEY_API_CONNECTIONS:
+		return number_json(c->api_connections, CONFIG_API_CONNECTIONS);
+	case KEY_API_PER_ADDRESS:
+		return number_json(c->api_per_address, c->api_connections
+							       ? c->api_connections
+							       : CONFIG_API_CONNECTIONS);
+	case KEY_REQUEST_TIMEOUT:
+		return number_json(c->request_timeout_ms, CONFIG_REQUEST_TIMEOUT_MS);
+	case KEY_EVENT_STREAMS:
+		return number_json(c->event_streams, CONFIG_EVENT_STREAMS);
+	case KEY_PIPELINE:
+		return number_json(c->pipeline, CONFIG_PIPELINE);
+	case KEY_DISK_RESERVE:
+		return number_json(c->disk_reserve_mib, CONFIG_DISK_RESERVE_MIB);
+	case KEY_DISK_FREE_FILE:
+		return text_json(c->disk_free_file);
+	case CONFIG_KEYS:
+		break;
+	}
+	invariant(!"a key without a value");
+	return NULL;
+}
+
+static struct json *entry_json(const char *section, const char *key, struct json *value,
+			       enum config_origin from, const char *source)
+{
+	static const char *const names[] = {"default", "file", "environment", "flag"};
+	char name[64];
+	snprintf(name, sizeof name, "%s.%s", section, key);
+	struct json *o = json_object();
+	json_set(o, "key", json_string(name));
+	json_set(o, "value", value);
+	json_set(o, "origin", json_string(names[from]));
+	json_set(o, "source", source[0] ? json_string(source) : json_null());
+	return o;
+}
+
+static void source_text(char out[CONFIG_PATH_MAX + 64], const struct node_config *c,
+			enum config_origin from, int line, int key)
+{
+	static const char *const flags[CONFIG_KEYS] = {[KEY_LOG] = "--log",
+						       [KEY_PEERS_LISTEN] = "--peers-listen",
+						       [KEY_API_LISTEN] = "--api-listen"};
+	out[0] = 0;
+	if (from == ORIGIN_FILE)
+		snprintf(out, CONFIG_PATH_MAX + 64, "%s/ostrakond.conf:%d", c->home, line);
+	else if (from == ORIGIN_ENVIRONMENT)
+		variable_name(out, (enum config_key)key);
+	else if (from == ORIGIN_FLAG && flags[key])
+		strcpy(out, flags[key]);
+}
+
+struct json *node_config_json(const struct node_config *c, const struct genesis *g)
+{
+	struct json *a = json_array();
+	char source[CONFIG_PATH_MAX + 64];
+	for (int k = 0; k < CONFIG_KEYS; k++) {
+		source_text(source, c, c->origin[k].from, c->origin[k].line, k);
+		json_append(a, entry_json(section_names[keys[k].section], keys[k].name,
+					  value_json(c, (enum config_key)k), c->origin[k].from,
+					  source));
+	}
+	for (unsigned i = 0; i < g->n; i++) {
+		source_text(source, c, c->peer_origin[i].from, c->peer_origin[i].line, 0);
+		json_append(a,
+			    entry_json("peers", g->validator[i].name, address_json(&c->peer[i]),
+				       c->peer_origin[i].from, source));
+	}
+	return a;
 }
 
 int host_port_parse(struct node_peer_address *out, const char *text)

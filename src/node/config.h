@@ -13,7 +13,7 @@
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
-#include "base/err.h"
+#include "base/json.h"
 #include "chain/genesis.h"
 
 #define CONFIG_TEXT_MAX	   255
@@ -21,6 +21,43 @@
 #define CONFIG_API_PORT	   7100	  /* default of [api] listen, on 127.0.0.1 */
 #define CONFIG_HISTORY	   100000 /* default of [limits] history */
 #define CONFIG_HISTORY_MIN 1024	  /* = LEDGER_HISTORY_MIN */
+
+/* What holds where nothing is given. */
+#define CONFIG_HEARTBEAT_MS	  50
+#define CONFIG_TIMEOUT_MIN_MS	  300
+#define CONFIG_TIMEOUT_MAX_MS	  600
+#define CONFIG_TIMEOUT_CAP_MS	  4000
+#define CONFIG_DISK_RESERVE_MIB	  64
+#define CONFIG_API_THREADS	  2
+#define CONFIG_API_CONNECTIONS	  1024
+#define CONFIG_REQUEST_TIMEOUT_MS 30000
+#define CONFIG_EVENT_STREAMS	  64
+#define CONFIG_PIPELINE		  8
+
+enum config_key {
+	KEY_NAME,
+	KEY_LOG,
+	KEY_LOG_FORMAT,
+	KEY_PEERS_LISTEN,
+	KEY_API_LISTEN,
+	KEY_API_HOSTS,
+	KEY_TOKEN_FILE,
+	KEY_HEARTBEAT,
+	KEY_TIMEOUT_MIN,
+	KEY_TIMEOUT_MAX,
+	KEY_TIMEOUT_CAP,
+	KEY_VERIFY_THREADS,
+	KEY_API_CONNECTIONS,
+	KEY_API_PER_ADDRESS,
+	KEY_REQUEST_TIMEOUT,
+	KEY_EVENT_STREAMS,
+	KEY_PIPELINE,
+	KEY_DISK_RESERVE,
+	KEY_DISK_FREE_FILE,
+	KEY_HISTORY,
+	CONFIG_KEYS
+};
+enum config_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
 
 struct node_peer_address {
 	char host[CONFIG_TEXT_MAX + 1];
@@ -31,31 +68,50 @@ struct node_config {
 	/* [node] */
 	char name[GENESIS_NAME_MAX + 1];     /* name = node1; default: as in genesis */
 	char log_level[CONFIG_TEXT_MAX + 1]; /* log = info,consensus=debug */
-	char log_format[16];		     /* log_format = text|json */
+	char log_format[16];		     /* log_format = text|logfmt|json */
 	/* [peers]: listen = HOST:PORT, then one line a validator: NAME = HOST:PORT */
 	struct node_peer_address listen;
 	struct node_peer_address
 		peer[VALIDATORS_MAX]; /* by validator index; port 0: not given */
-	/* [api] listen = HOST:PORT */
+	/* [api] listen = HOST:PORT; hosts = NAME,NAME: names besides the address that requests
+	 * may be for; token_file = PATH (from the home directory on): requests need its token
+	 */
 	struct node_peer_address api;
+	char api_hosts[CONFIG_TEXT_MAX + 1], token_file[CONFIG_TEXT_MAX + 1];
 	/* [timing] in milliseconds: heartbeat, timeout_min, timeout_max, timeout_cap; 0 default
 	 */
 	uint32_t heartbeat_ms, timeout_min_ms, timeout_max_ms, timeout_cap_ms;
-	/* [limits] verify_threads, api_connections, pipeline; 0 default */
+	/* [limits]; 0 default. disk_reserve in MiB, request_timeout in ms */
 	uint32_t verify_threads, api_connections, pipeline;
 	/* [limits] history: heights whose state stays readable, besides the newest. More need
 	 * more disk; a height below is answered with 410. At least 1024. */
 	uint32_t history;
+	uint32_t api_per_address, request_timeout_ms, event_streams, disk_reserve_mib;
+	/* [debug] disk_free_file = PATH: if that file exists, the number in it is taken for the
+	 * free bytes of the disk. For tests of full disks */
+	char disk_free_file[CONFIG_TEXT_MAX + 1];
+	/* where each value comes from; line: of the file */
+	struct {
+		enum config_origin from;
+		int line;
+	} origin[CONFIG_KEYS], peer_origin[VALIDATORS_MAX];
 };
 /* Reads HOME/ostrakond.conf. g (read before) gives the validators' names. m names file, line,
  * the key, and the nearest known key: `node1/ostrakond.conf:7: unknown key "listne" in [api],
  * did you mean "listen"?` */
 int node_config_read(struct node_config *out, const char *home, const struct genesis *g,
 		     struct errmsg *m);
-/* OSTRAKON_LOG, OSTRAKON_LOG_FORMAT, OSTRAKON_PEERS_LISTEN and OSTRAKON_API_LISTEN over the
- * file. */
+/* The environment over the file: OSTRAKON_LOG, OSTRAKON_LOG_FORMAT, and for the other keys but
+ * [node] name OSTRAKON_SECTION_KEY, such as OSTRAKON_API_LISTEN. */
 int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m);
+/* A flag over both; flag is its name for messages, such as --log. */
+int node_config_flag(struct node_config *c, const struct genesis *g, enum config_key key,
+		     const char *flag, const char *value, struct errmsg *m);
+/* [{"key": "api.listen", "value": "127.0.0.1:7100", "origin": "file", "source":
+ * "node1/ostrakond.conf:4"}, ...], all keys; source is null for defaults. */
+struct json *node_config_json(const struct node_config *c, const struct genesis *g);
 /* HOST:PORT or [HOST]:PORT; port 0 is fine here. */
 int host_port_parse(struct node_peer_address *out, const char *text); /* ERR_SYNTAX */
+bool host_is_loopback(const char *host); /* 127.x.x.x, ::1, localhost */
 
 #endif

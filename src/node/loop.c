@@ -11,6 +11,7 @@
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
 #define STALL_LINE_US	  3000000
+#define CLOCK_LINE_US	  60000000
 
 enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
 
@@ -34,6 +35,7 @@ static void on_durable(struct node *n, uint64_t seq)
 	if (seq <= n->sync_done)
 		return;
 	n->sync_done = seq;
+	n->disk.synced = node_clock_us();
 	if (!n->halted)
 		replica_durable(n->replica, node_clock_us(), seq);
 }
@@ -45,6 +47,7 @@ static void sync_failed(struct node *n, int err)
 		 "the disk does not keep what is written (%s): check space and disk, then "
 		 "restart",
 		 err_text(err));
+	snprintf(n->disk.error, sizeof n->disk.error, "a sync failed: %s", err_text(err));
 	node_halt(n, why);
 }
 
@@ -56,6 +59,8 @@ static void sync_what_was_written(struct node *n)
 		bool running = n->sync_asked > n->sync_done;
 		n->sync_asked = n->sync_wanted;
 		if (running || input_waits(n)) {
+			if (!running)
+				n->sync_since = node_clock_us();
 			metric_add(&n->metrics.syncs_thread, 1);
 			syncer_request(n->syncer, n->sync_asked);
 			return;
@@ -85,9 +90,25 @@ static void take_message(struct node *n, const struct net_event *e)
 	unsigned type = e->message.len ? e->message.ptr[0] : METRICS_TYPES - 1;
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
-	if (!n->halted)
+	if (!n->halted && !node_is_paused(n))
 		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
 				e->message);
+}
+
+static void say_link(struct node *n, const struct net_event *e, const char *name)
+{
+	struct net_peer_stats stats;
+	struct engine_status s;
+	bool up = e->kind == NET_EVENT_UP;
+	net_peer_stats(n->net, e->peer, &stats);
+	replica_status(n->replica, &s);
+	log_write(LOG_NET, LOG_INFO, "link to %s is %s%s%s", name, up ? "up" : "down",
+		  up || !stats.error[0] ? "" : ": ", up ? "" : stats.error);
+	struct json *o = report_change(n, "peer", &s);
+	json_set(o, "peer", json_string(name));
+	json_set(o, "connected", json_bool(up));
+	json_set(o, "reason", up || !stats.error[0] ? json_null() : json_string(stats.error));
+	events_json(n->events, EVENT_CONSENSUS, o);
 }
 
 /* True: there may be more. */
@@ -103,10 +124,8 @@ static bool take_net(struct node *n)
 			take_message(n, &e);
 			break;
 		case NET_EVENT_UP:
-			log_write(LOG_NET, LOG_INFO, "link to %s is up", name);
-			break;
 		case NET_EVENT_DOWN:
-			log_write(LOG_NET, LOG_INFO, "link to %s is down", name);
+			say_link(n, &e, name);
 			break;
 		}
 	}
@@ -142,7 +161,36 @@ static void say_stall(struct node *n, uint64_t now)
 	if (n->snapshot.stall[0] == 0 || now - n->last_stall_line < STALL_LINE_US)
 		return;
 	n->last_stall_line = now;
-	log_write(LOG_CONSENSUS, LOG_WARN, "%s", n->snapshot.stall);
+	health_log_stall(n, &n->snapshot.status, now);
+}
+
+static void say_clocks(struct node *n, uint64_t now)
+{
+	if (n->last_clock_line && now - n->last_clock_line < CLOCK_LINE_US)
+		return;
+	for (uint64_t away = health_clocks(n); away; away &= away - 1) {
+		unsigned v = (unsigned)__builtin_ctzll(away);
+		struct net_peer_stats stats;
+		net_peer_stats(n->net, (unsigned)n->peer_of[v], &stats);
+		n->last_clock_line = now;
+		log_write(LOG_NODE, LOG_WARN,
+			  "the clock of %s is %lld ms from ours: one of the two is wrong",
+			  node_validator_name(n, v), (long long)stats.clock_offset_ms);
+	}
+}
+
+static void watch_disk(struct node *n, uint64_t now)
+{
+	if (!disk_check(&n->disk, now))
+		return;
+	log_write(LOG_NODE, n->disk.full ? LOG_ERROR : LOG_WARN,
+		  n->disk.full
+			  ? "the disk is full: %llu bytes are free, %llu are the reserve; "
+			    "this node takes no part until there is room, reads are answered"
+			  : "the disk has room again: %llu bytes are free, %llu are the "
+			    "reserve",
+		  (unsigned long long)n->disk.free_bytes, (unsigned long long)n->disk.reserve);
+	n->snapshot_due = 0;
 }
 
 static void log_changes(struct node *n, const struct engine_status *s)
@@ -154,6 +202,24 @@ static void log_changes(struct node *n, const struct engine_status *s)
 		  (unsigned long long)s->term, mode_name(s->mode),
 		  node_validator_name(n, s->leader), engine_role_name(s->role),
 		  (unsigned long long)s->final.height);
+	events_json(n->events, EVENT_CONSENSUS, report_change(n, "state", s));
+}
+
+/* For those who watch: that this node has stopped, or waits in vain, or no longer does. */
+static void tell_changes(struct node *n, const struct snapshot *next)
+{
+	if (next->halted && !n->snapshot.halted) {
+		struct json *o = report_change(n, "halted", &next->status);
+		json_set(o, "reason", json_string(next->halted_why));
+		events_json(n->events, EVENT_CONSENSUS, o);
+	}
+	bool stalled = next->stall[0] != 0;
+	if (stalled == n->stalled)
+		return;
+	n->stalled = stalled;
+	struct json *o = report_change(n, "stall", &next->status);
+	json_set(o, "reason", stalled ? json_string(next->stall) : json_null());
+	events_json(n->events, EVENT_CONSENSUS, o);
 }
 
 void node_take_snapshot(struct node *n, uint64_t now)
@@ -164,6 +230,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 		n->final_since = now;
 	log_changes(n, &next.status);
 	memcpy(next.halted_why, n->halted_why, sizeof next.halted_why);
+	health_waits(n, &next.status, now);
 	health_not_ready(n, &next.status, now, next.not_ready, sizeof next.not_ready);
 	health_stall(n, &next.status, now, next.stall, sizeof next.stall);
 	next.final_time_ms = n->final_time_ms;
@@ -176,11 +243,14 @@ void node_take_snapshot(struct node *n, uint64_t now)
 		net_stats(n->net, &next.net);
 	store_stats(n->store, &next.store);
 	next.waiting_requests = n->waiting_count;
+	next.disk = n->disk;
+	tell_changes(n, &next);
 	pthread_mutex_lock(&n->snapshot_lock);
 	n->snapshot = next;
 	pthread_mutex_unlock(&n->snapshot_lock);
 	n->snapshot_due = now + SNAPSHOT_US;
 	say_stall(n, now);
+	say_clocks(n, now);
 }
 
 void snapshot_copy(struct node *n, struct snapshot *out)
@@ -194,7 +264,7 @@ void snapshot_copy(struct node *n, struct snapshot *out)
 static bool wait_for_input(struct node *n, bool more)
 {
 	uint64_t now = node_clock_us(), wake = now + IDLE_US;
-	if (!n->halted && replica_wake_at(n->replica) < wake)
+	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) < wake)
 		wake = replica_wake_at(n->replica);
 	if (n->waiting_count > 0 && n->next_expiry_scan < wake)
 		wake = n->next_expiry_scan;
@@ -215,7 +285,8 @@ static bool turn(struct node *n)
 	bool more = take_net(n);
 	take_requests(n);
 	uint64_t now = node_clock_us();
-	if (!n->halted && replica_wake_at(n->replica) <= now)
+	watch_disk(n, now);
+	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)
 		replica_tick(n->replica, now);
 	sync_what_was_written(n);
 	submit_flush(n, now);
@@ -225,6 +296,7 @@ static bool turn(struct node *n)
 	now = node_clock_us();
 	if (now >= n->snapshot_due)
 		node_take_snapshot(n, now);
+	events_flush(n->events, now);
 	histogram_add(&n->metrics.turn, now - begin);
 	return more;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/connections.h"
 #include "node/node.h"
 
 /* Upper bounds in microseconds; the last bucket has none. */
@@ -20,6 +21,7 @@ void histogram_add(struct histogram *h, uint64_t us)
 		b++;
 	metric_add(&h->bucket[b], 1);
 	metric_add(&h->sum_us, us);
+	atomic_store_explicit(&h->last_us, us, memory_order_relaxed);
 }
 
 __attribute__((format(printf, 2, 3))) static void print(struct writer *w, const char *fmt, ...)
@@ -126,6 +128,28 @@ static void render_messages(struct writer *w, struct metrics *m)
 		atomic_load_explicit(&m->received_bytes, memory_order_relaxed));
 }
 
+/* Bulkheads: a queue for each peer and class. */
+static void render_queues(struct writer *w, const struct snapshot *s)
+{
+	static const char *const names[] = {"peer_queue_messages", "peer_queue_bytes",
+					    "peer_queue_dropped_total"};
+	static const char *const help[] = {"messages waiting or unacknowledged", "their bytes",
+					   "messages that found the queue full"};
+	for (unsigned k = 0; k < MEM_COUNT(names); k++) {
+		head(w, names[k], k == 2 ? "counter" : "gauge", help[k]);
+		for (unsigned p = 0; p < s->peer_count; p++)
+			for (int c = 0; c < METRICS_CLASSES; c++) {
+				const struct net_peer_stats *x = &s->peer[p];
+				uint64_t v = k == 0   ? x->class[c].queued_messages
+					     : k == 1 ? x->class[c].queued_bytes
+						      : x->class[c].dropped_messages;
+				print(w, "ostrakon_%s{validator=\"%u\",class=\"%s\"} %llu\n",
+				      names[k], s->peer_validator[p], class_names[c],
+				      (unsigned long long)v);
+			}
+	}
+}
+
 static void render_peers(struct writer *w, const struct snapshot *s)
 {
 	head(w, "peer_connected", "gauge", "1 if the link is up");
@@ -140,6 +164,12 @@ static void render_peers(struct writer *w, const struct snapshot *s)
 	for (unsigned p = 0; p < s->peer_count; p++)
 		print(w, "ostrakon_peer_queued_bytes{validator=\"%u\"} %llu\n",
 		      s->peer_validator[p], (unsigned long long)s->peer[p].queued_bytes);
+	head(w, "peer_clock_offset_seconds", "gauge", "its wall clock less ours");
+	for (unsigned p = 0; p < s->peer_count; p++)
+		if (s->peer[p].clock_known)
+			print(w, "ostrakon_peer_clock_offset_seconds{validator=\"%u\"} %.3f\n",
+			      s->peer_validator[p], (double)s->peer[p].clock_offset_ms / 1e3);
+	render_queues(w, s);
 	head(w, "peer_refused_frames_total", "counter", "malformed or forged frames");
 	for (unsigned p = 0; p < s->peer_count; p++)
 		print(w, "ostrakon_peer_refused_frames_total{validator=\"%u\"} %llu\n",
@@ -148,7 +178,8 @@ static void render_peers(struct writer *w, const struct snapshot *s)
 		s->net.handshakes_refused);
 }
 
-static void render_api(struct writer *w, struct metrics *m, const struct snapshot *s)
+static void render_api(struct writer *w, struct metrics *m, const struct snapshot *s,
+		       const struct connections_stats *c)
 {
 	head(w, "http_requests_total", "counter", "answers of the API by status");
 	for (int code = 100; code < 600; code++) {
@@ -170,15 +201,31 @@ static void render_api(struct writer *w, struct metrics *m, const struct snapsho
 		print(w, "ostrakon_transactions_total{outcome=\"%s\"} %llu\n",
 		      outcomes[i].outcome,
 		      atomic_load_explicit(outcomes[i].count, memory_order_relaxed));
+	head(w, "api_connections", "gauge", "open connections by what they do");
+	for (int p = 0; p < CONNECTION_PHASES; p++)
+		print(w, "ostrakon_api_connections{phase=\"%s\"} %u\n",
+		      connection_phase_name((enum connection_phase)p), c->phase[p]);
+	const struct {
+		const char *end;
+		uint64_t count;
+	} ends[] = {{"refused", c->refused}, {"displaced", c->displaced}, {"late", c->late}};
+	counter(w, "api_accepted_total", "connections accepted", c->accepted);
+	head(w, "api_connections_ended_total", "counter", "connections ended by the node");
+	for (size_t i = 0; i < MEM_COUNT(ends); i++)
+		print(w, "ostrakon_api_connections_ended_total{reason=\"%s\"} %llu\n",
+		      ends[i].end, (unsigned long long)ends[i].count);
 	gauge(w, "requests_waiting", "requests that wait for finality", s->waiting_requests);
 }
 
-void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s)
+void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s,
+		    const struct connections_stats *c)
 {
 	render_consensus(w, s);
 	render_messages(w, m);
 	render_peers(w, s);
-	render_api(w, m, s);
+	render_api(w, m, s, c);
+	gauge(w, "disk_free_bytes", "free under the data directory", s->disk.free_bytes);
+	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
 	histogram(w, "commit_seconds", "from submission here to finality here", &m->commit);
 	histogram(w, "sync_seconds", "making writes durable", &m->sync);
 	histogram(w, "loop_turn_seconds", "one turn of the event loop", &m->turn);

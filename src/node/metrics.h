@@ -10,7 +10,7 @@
 #define HISTOGRAM_BUCKETS 17 /* the last one is +Inf */
 struct histogram {
 	atomic_ullong bucket[HISTOGRAM_BUCKETS];
-	atomic_ullong sum_us;
+	atomic_ullong sum_us, last_us;
 };
 void histogram_add(struct histogram *h, uint64_t us);
 
@@ -31,7 +31,9 @@ static inline void metric_add(atomic_ullong *m, uint64_t n)
 }
 
 struct snapshot;
+struct connections_stats;
 /* Appends Prometheus text, exposition format 0.0.4. */
-void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s);
+void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s,
+		    const struct connections_stats *c);
 
 #endif

@@ -30,6 +30,11 @@ void node_halt(struct node *n, const char *why)
 	if (n->halted)
 		return;
 	n->halted = true;
+	/* A store whose write has failed refuses all later ones. */
+	int err = n->store ? store_sync(n->store) : ERR_NONE;
+	if (err != ERR_NONE && !n->disk.error[0])
+		snprintf(n->disk.error, sizeof n->disk.error, "a write failed: %s",
+			 err_text(err));
 	snprintf(n->halted_why, sizeof n->halted_why, "%s", why);
 	log_write(LOG_NODE, LOG_ERROR, "halted: %s; reads are still answered", why);
 }
@@ -71,6 +76,20 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = now;
 	submit_final(n, b, cert, now);
+	struct block_view view = {.block = b,
+				  .certified = true,
+				  .grade = cert->kind,
+				  .signers = cert->signers,
+				  .certified_height = cert->ref.height};
+	events_block(n->events, &view);
+}
+
+static void host_evidence(void *ctx, struct slice bytes)
+{
+	struct node *n = ctx;
+	struct json *o = render_evidence(&n->render, bytes, false);
+	if (o)
+		events_json(n->events, EVENT_EVIDENCE, o);
 }
 
 static void host_rejected(void *ctx, const struct hash *id, int err)
@@ -144,6 +163,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .final = host_final,
 			 .rejected = host_rejected,
 			 .halted = host_halted,
+			 .evidence = host_evidence,
 			 .wall_ms = host_wall_ms},
 		.wrap = n->wrap,
 		.wrap_ctx = n->wrap_ctx,
@@ -157,11 +177,14 @@ static void read_final(struct node *n)
 {
 	n->final_height = ledger_height(replica_ledger(n->replica));
 	n->final_time_ms = n->genesis.time_ms;
+	uint32_t tx_count = 0;
 	struct block *b;
 	if (replica_block(n->replica, n->final_height, &b) == ERR_NONE) {
 		n->final_time_ms = b->sh.h.time_ms;
+		tx_count = b->tx_count;
 		block_drop(b);
 	}
+	events_begin(n->events, n->final_height, tx_count);
 }
 
 int node_open(struct node *n, struct errmsg *m)
@@ -174,6 +197,10 @@ int node_open(struct node *n, struct errmsg *m)
 	pthread_mutex_init(&n->snapshot_lock, NULL);
 	n->started = n->final_since = node_clock_us();
 	n->inbox = inbox_new();
+	n->events = events_new(n->config.event_streams);
+	genesis_ctx(&n->ctx, &n->genesis);
+	n->render = (struct render){.genesis = &n->genesis, .ctx = &n->ctx, .self = n->self};
+	disk_init(&n->disk, &n->config);
 	snprintf(path, sizeof path, "%s/data", n->config.home);
 	struct store_options options = {.create = true};
 	int err = store_open_rocksdb(&n->store, path, &options, m);
@@ -208,6 +235,7 @@ void node_close(struct node *n)
 		store_close(n->store);
 	}
 	inbox_free(n->inbox);
+	events_free(n->events);
 	map_free(&n->waiters);
 	pthread_mutex_destroy(&n->snapshot_lock);
 	genesis_free(&n->genesis);

@@ -8,10 +8,28 @@
 #include "base/map.h"
 #include "net/net.h"
 #include "node/config.h"
+#include "node/disk.h"
+#include "node/events.h"
 #include "node/metrics.h"
+#include "node/render.h"
 #include "node/request.h"
 #include "node/syncer.h"
 #include "replica/replica.h"
+
+/* What this node waits for. */
+enum wait_kind {
+	WAIT_DISK,   /* room on the disk, or a sync under way */
+	WAIT_QUORUM, /* enough validators to be heard from */
+	WAIT_LEADER, /* one to be elected, or it to commit what waits */
+	WAIT_VOTES,  /* for the blocks proposed here */
+	WAIT_SYNC,   /* blocks of others: this node is behind */
+	WAIT_KINDS
+};
+const char *wait_name(enum wait_kind k);
+struct wait {
+	uint64_t since; /* microseconds; 0: it does not wait for this */
+	uint64_t who;	/* bit i: validator i */
+};
 
 /* What API threads read without asking the loop; copied whole under a lock. */
 struct snapshot {
@@ -21,6 +39,7 @@ struct snapshot {
 	char halted_why[256];
 	char not_ready[256]; /* empty: ready */
 	char stall[256];     /* empty: nothing waits in vain */
+	struct disk disk;
 	uint64_t final_time_ms;
 	unsigned peer_count;
 	unsigned peer_validator[NET_PEERS_MAX];
@@ -41,6 +60,12 @@ struct node {
 	struct net *net;
 	struct inbox *inbox;
 	struct syncer *syncer;
+	struct events *events;
+	struct disk disk;
+	struct wait waits[WAIT_KINDS];
+	uint64_t votes_height; /* final height when WAIT_VOTES was last looked at */
+	struct chain_ctx ctx;
+	struct render render; /* of events */
 	struct api *api;
 	/* Forged nodes of the lab only (tools/lab/forged.c). */
 	struct engine *(*wrap)(void *ctx, struct engine *e);
@@ -52,6 +77,7 @@ struct node {
 	int peer_of[VALIDATORS_MAX];	      /* validator -> peer, -1 for self */
 	/* Syncs: the engine's newest wish, what the thread was told, what is durable. */
 	uint64_t sync_wanted, sync_asked, sync_done;
+	uint64_t sync_since; /* the thread works since then */
 	/* waiting for finality (submit.c) */
 	struct map waiters; /* transaction id -> chain of outcomes */
 	struct request_list waiting;
@@ -64,7 +90,8 @@ struct node {
 	/* newest final block */
 	uint64_t final_height, final_time_ms;
 	uint64_t final_since; /* when final_height or an empty pool was last seen to change */
-	uint64_t last_stall_line;
+	uint64_t last_stall_line, last_clock_line;
+	bool stalled; /* as last told to those who watch */
 	bool halted;
 	char halted_why[256];
 	uint64_t snapshot_due;
@@ -82,6 +109,12 @@ const char *node_validator_name(const struct node *n, unsigned validator);
 /* Stops taking part: votes and proposes nothing more, but still answers reads. */
 void node_halt(struct node *n, const char *why);
 
+/* Takes no part for now: too little room on the disk. */
+static inline bool node_is_paused(const struct node *n)
+{
+	return n->disk.full;
+}
+
 /* loop.c: runs until stop_fd is written. */
 void node_run(struct node *n);
 void node_take_snapshot(struct node *n, uint64_t now);
@@ -93,14 +126,36 @@ void submit_final(struct node *n, struct block *b, const struct cert *cert, uint
 void submit_flush(struct node *n, uint64_t now); /* at the end of a turn */
 void submit_rejected(struct node *n, const struct hash *id, int err);
 void submit_expire(struct node *n, uint64_t now);
+/* Fills in the problem with which a write is refused; false: it is taken. */
+bool submit_refused(const struct node *n, struct problem *p, uint64_t now);
 void submit_stop(struct node *n); /* everybody who waits is told what is known */
 
 /* answer.c: reads. */
+/* report.c: what this node knows of itself and its peers, for /v1/status, consensus, peers. */
+void report_status(struct node *n, struct request *r, uint64_t now);
+void report_consensus(struct node *n, struct request *r, uint64_t now);
+void report_peers(struct node *n, struct request *r, uint64_t now);
+/* A consensus event: `change` says which members follow. */
+struct json *report_change(const struct node *n, const char *change,
+			   const struct engine_status *s);
+
+uint64_t age_of(uint64_t time_ms); /* how old it is, by this node's clock */
 void answer_request(struct node *n, struct request *r, uint64_t now);
 
 /* health.c: why this node is not ready, why nothing commits. Empty: it is, it does. */
 void health_not_ready(const struct node *n, const struct engine_status *s, uint64_t now,
 		      char *out, size_t size);
+/* Brings n->waits up to date. */
+void health_waits(struct node *n, const struct engine_status *s, uint64_t now);
+/* Validators whose clock is more than CLOCK_OFFSET_MS away, as bits. */
+#define CLOCK_OFFSET_MS 3000
+uint64_t health_clocks(const struct node *n);
+/* This node has been without a leader or a quorum for so long that a write would only wait:
+ * says so in out; empty: writes are taken. */
+#define READ_ONLY_AFTER_US 10000000
+void health_read_only(const struct node *n, uint64_t now, char *out, size_t size);
+/* The line that says why nothing commits. */
+void health_log_stall(const struct node *n, const struct engine_status *s, uint64_t now);
 void health_stall(const struct node *n, const struct engine_status *s, uint64_t now, char *out,
 		  size_t size);
 

@@ -260,7 +260,7 @@ char *render_problem(const struct render *c, struct request *r)
 	return take_text(&w);
 }
 
-static struct json *block_json(const struct render *c, const struct block_view *v)
+struct json *render_block(const struct render *c, const struct block_view *v)
 {
 	const struct header *h = &v->block->sh.h;
 	struct json *o = json_object();
@@ -285,8 +285,8 @@ static struct json *block_json(const struct render *c, const struct block_view *
 	return o;
 }
 
-static struct json *block_tx_json(const struct render *c, const struct block *b, uint32_t i,
-				  bool full)
+struct json *render_block_tx(const struct render *c, const struct block *b, uint32_t i,
+			     bool full)
 {
 	struct slice bytes = block_tx_bytes(b, i);
 	struct json *o = json_object();
@@ -309,9 +309,9 @@ static struct json *block_tx_json(const struct render *c, const struct block *b,
 static struct json *full_block(const struct render *c, const struct request *r)
 {
 	const struct block *b = r->blocks[0].block;
-	struct json *o = block_json(c, &r->blocks[0]), *txs = json_array();
+	struct json *o = render_block(c, &r->blocks[0]), *txs = json_array();
 	for (uint32_t i = 0; i < b->tx_count; i++)
-		json_append(txs, block_tx_json(c, b, i, r->full));
+		json_append(txs, render_block_tx(c, b, i, r->full));
 	json_set(o, "transactions", txs);
 	if (r->full) {
 		struct writer w;
@@ -327,34 +327,40 @@ static struct json *block_list(const struct render *c, const struct request *r)
 {
 	struct json *o = json_object(), *a = json_array();
 	for (uint32_t i = 0; i < r->block_count; i++)
-		json_append(a, block_json(c, &r->blocks[i]));
+		json_append(a, render_block(c, &r->blocks[i]));
 	json_set(o, "blocks", a);
 	json_set(o, "next", r->next_height ? json_u64_string(r->next_height) : json_null());
 	return o;
+}
+
+struct json *render_evidence(const struct render *c, struct slice bytes, bool full)
+{
+	struct evidence e;
+	struct hash id;
+	struct reader reader;
+	reader_init(&reader, bytes);
+	evidence_decode(&reader, &e);
+	if (reader_finish(&reader) != ERR_NONE)
+		return NULL;
+	evidence_hash(&id, &e);
+	struct json *item = json_object();
+	json_set(item, "id", json_hex(id.b, HASH_SIZE));
+	json_set(item, "kind", json_string(evidence_kind_name(e.kind)));
+	json_set(item, "culprit", name_of(c, e.culprit));
+	json_set(item, "culprit_index", json_int(e.culprit));
+	json_set(item, "size", json_int((int64_t)bytes.len));
+	if (full)
+		json_set(item, "bytes", json_hex(bytes.ptr, bytes.len));
+	return item;
 }
 
 static struct json *evidence_json(const struct render *c, const struct request *r)
 {
 	struct json *o = json_object(), *a = json_array();
 	for (uint32_t i = 0; i < r->evidence_count; i++) {
-		struct evidence e;
-		struct reader reader;
-		reader_init(&reader, r->evidence[i]);
-		evidence_decode(&reader, &e);
-		if (reader_finish(&reader) != ERR_NONE)
-			continue;
-		struct hash id;
-		evidence_hash(&id, &e);
-		struct json *item = json_object();
-		json_set(item, "id", json_hex(id.b, HASH_SIZE));
-		json_set(item, "kind", json_string(evidence_kind_name(e.kind)));
-		json_set(item, "culprit", name_of(c, e.culprit));
-		json_set(item, "culprit_index", json_int(e.culprit));
-		json_set(item, "size", json_int((int64_t)r->evidence[i].len));
-		if (r->full)
-			json_set(item, "bytes",
-				 json_hex(r->evidence[i].ptr, r->evidence[i].len));
-		json_append(a, item);
+		struct json *item = render_evidence(c, r->evidence[i], r->full);
+		if (item)
+			json_append(a, item);
 	}
 	json_set(o, "evidence", a);
 	return o;

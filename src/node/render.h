@@ -16,6 +16,12 @@ char *render_answer(const struct render *c, struct request *r, bool one, unsigne
 		    bool *is_problem);
 /* r has a problem. */
 char *render_problem(const struct render *c, struct request *r);
+/* What a stream shows; docs/api.md has the members. */
+struct json *render_block(const struct render *c, const struct block_view *v);
+struct json *render_block_tx(const struct render *c, const struct block *b, uint32_t index,
+			     bool full);
+/* NULL if it cannot be decoded. */
+struct json *render_evidence(const struct render *c, struct slice bytes, bool full);
 struct json *render_validators(const struct render *c, unsigned leader);
 
 #endif

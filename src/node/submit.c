@@ -7,6 +7,7 @@
 #include "node/node.h"
 
 #define EXPIRY_SCAN_US 20000
+#define RETRY_LATER_S  2
 
 static void register_waiter(struct node *n, struct outcome *o)
 {
@@ -98,12 +99,35 @@ static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t no
 	}
 }
 
+bool submit_refused(const struct node *n, struct problem *p, uint64_t now)
+{
+	char why[128];
+	if (n->halted) {
+		problem_set(p, 503, "halted", "this replica has stopped", n->halted_why,
+			    "use another node; this one's log says what to do");
+		p->retry_after = 0;
+		return true;
+	}
+	if (node_is_paused(n)) {
+		problem_set(p, 503, "disk_full", "the disk of this node is full",
+			    "writes are refused until there is room; reads are answered",
+			    "use another node, or make room: this one goes on by itself");
+		p->retry_after = RETRY_LATER_S;
+		return true;
+	}
+	health_read_only(n, now, why, sizeof why);
+	if (!why[0])
+		return false;
+	problem_set(p, 503, "no_quorum", "too few validators can be reached for a commit", why,
+		    "`ostrakon doctor` says who is missing; nothing was submitted, so send it "
+		    "again later");
+	p->retry_after = RETRY_LATER_S;
+	return true;
+}
+
 void submit_request(struct node *n, struct request *r, uint64_t now)
 {
-	if (n->halted) {
-		problem_set(&r->problem, 503, "halted", "this replica has stopped",
-			    n->halted_why, "use another node; this one's log says what to do");
-		r->problem.retry_after = 0;
+	if (submit_refused(n, &r->problem, now)) {
 		r->done(r);
 		return;
 	}

@@ -75,6 +75,8 @@ void records_put_write(struct replica *r, const struct write *w)
 		break;
 	case WRITE_EVIDENCE:
 		store_batch_put(r->batch, STORE_EVIDENCE, hash_slice(&w->id), w->bytes);
+		if (r->config.host.evidence)
+			r->config.host.evidence(r->config.host.ctx, w->bytes);
 		break;
 	}
 }

@@ -21,6 +21,8 @@ struct replica_host {
 	void (*final)(void *ctx, struct block *b, const struct cert *cert);
 	void (*rejected)(void *ctx, const struct hash *tx_id, int err);
 	void (*halted)(void *ctx, const char *why);
+	/* Evidence is being written; may be NULL. */
+	void (*evidence)(void *ctx, struct slice bytes);
 	uint64_t (*wall_ms)(void *ctx);
 };
 

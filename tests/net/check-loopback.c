@@ -94,6 +94,65 @@ START_TEST(quiet_link)
 }
 END_TEST
 
+/* Which of the two sides is wrong is nobody's to say; both must be told. */
+static bool both_told(void *arg)
+{
+	struct node *nodes = arg;
+	struct net_stats stats;
+
+	net_stats(nodes[1].net, &stats);
+	return stats.refusal_count > 0 && stats.refusal[0].count > 2 &&
+	       strstr(stats_of(&nodes[0], 1).error, "refuses us") != NULL;
+}
+
+START_TEST(wrong_chain_is_named)
+{
+	struct node two[2];
+	uint16_t at[NODES_MAX] = {0};
+	struct net_stats stats;
+
+	node_open(&two[1], 1, 2, at, NULL);
+	chain.b[0] ^= 1;
+	node_open(&two[0], 0, 2, at, NULL);
+	chain.b[0] ^= 1;
+	ck_assert(run_until(two, 2, both_told, two));
+	net_stats(two[1].net, &stats);
+	ck_assert_uint_eq(stats.refusal_count, 1);
+	ck_assert_int_eq(stats.refusal[0].err, ERR_WRONG_CHAIN);
+	ck_assert_str_eq(stats.refusal[0].address, "127.0.0.1");
+	struct net_peer_stats s = stats_of(&two[0], 1);
+	ck_assert_ptr_nonnull(strstr(s.error, err_text(ERR_WRONG_CHAIN)));
+	ck_assert(s.dials && !s.up && !s.heard && s.failures > 0);
+	ck_assert(!stats_of(&two[1], 0).dials);
+	cluster_close(two, 2);
+}
+END_TEST
+
+static bool clocks_known(void *arg)
+{
+	struct node *nodes = arg;
+
+	return stats_of(&nodes[0], 1).clock_known && stats_of(&nodes[1], 0).clock_known;
+}
+
+START_TEST(clock_offset)
+{
+	struct node two[2];
+	uint16_t at[NODES_MAX] = {0};
+	struct net_config like = {.keepalive_ms = 50};
+
+	cluster_open(two, 2, at, &like);
+	ck_assert(run_until(two, 2, clocks_known, two));
+	for (unsigned i = 0; i < 2; i++) { /* one machine, one clock */
+		int64_t offset = stats_of(&two[i], 1 - i).clock_offset_ms;
+
+		ck_assert_msg(offset > -3600000 && offset < 3600000, "%lld ms",
+			      (long long)offset);
+	}
+	cluster_close(two, 2);
+}
+END_TEST
+
 START_TEST(limits)
 {
 	struct node n[2];
@@ -490,6 +549,8 @@ Suite *loopback_suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, two_nodes);
 	tcase_add_test(t, quiet_link);
+	tcase_add_test(t, wrong_chain_is_named);
+	tcase_add_test(t, clock_offset);
 	tcase_add_test(t, limits);
 	tcase_add_test(t, bad_configurations);
 	tcase_add_test(t, peer_away);

@@ -41,6 +41,8 @@ static struct frame random_frame(struct random *r, uint8_t payload[64])
 	case FRAME_PING:
 	case FRAME_PONG:
 		f.number = random_u64(r) | 1;
+		if (f.kind == FRAME_PONG)
+			f.wall_ms = random_u64(r) >> 1;
 		break;
 	}
 	return f;
@@ -58,6 +60,7 @@ static void assert_same(const struct frame *a, const struct frame *b)
 	for (int c = 0; c < NET_CLASSES; c++)
 		must(a->acks[c] == b->acks[c]);
 	must(slice_equal(a->payload, b->payload));
+	must(a->wall_ms == b->wall_ms);
 }
 
 /* Whatever decodes encodes to the same bytes. */
@@ -130,7 +133,7 @@ START_TEST(frames_refused)
 	struct frame greet = {
 		.kind = FRAME_GREET, .instance = 7, .knows = 8, .acks = {1, 2, 3}};
 	struct frame ping = {.kind = FRAME_PING, .number = 1};
-	struct frame pong = {.kind = FRAME_PONG, .number = 1};
+	struct frame pong = {.kind = FRAME_PONG, .number = 1, .wall_ms = 5};
 	struct frame out;
 	uint8_t b;
 
@@ -138,7 +141,12 @@ START_TEST(frames_refused)
 		b = (uint8_t)kind;
 		int rc = decode_patched(&ping, 0, &b, 1);
 
-		if (kind == FRAME_PING || kind == FRAME_PONG)
+		if (kind == FRAME_PING)
+			ck_assert_int_eq(rc, ERR_NONE);
+		else
+			ck_assert_int_ne(rc, ERR_NONE);
+		rc = decode_patched(&pong, 0, &b, 1);
+		if (kind == FRAME_PONG)
 			ck_assert_int_eq(rc, ERR_NONE);
 		else
 			ck_assert_int_ne(rc, ERR_NONE);

@@ -60,7 +60,7 @@ static void send_put(struct connection *c, unsigned per_request, bool prove)
 	char head[256];
 	int n = snprintf(
 		head, sizeof head,
-		"POST /v1/transactions?timeout=20000%s HTTP/1.1\r\nHost: x\r\nContent-Type: "
+		"POST /v1/transactions?timeout=20000%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
 		"application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
 		prove ? "&prove=1" : "", body.len);
 	struct writer all;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "node/connections.h"
 #include "node/node.h"
 
 /* ---- text and bytes ------------------------------------------------------------------------
@@ -340,9 +341,10 @@ START_TEST(test_metrics_text)
 	metric_add(&m->http[429], 3);
 	s->peer_count = 2;
 	s->status.counters[COUNT_RULE_3] = 17;
+	struct connections_stats connections = {.open = 3, .accepted = 9};
 	struct writer w;
 	writer_init(&w, 0);
-	metrics_render(&w, m, s);
+	metrics_render(&w, m, s, &connections);
 	writer_u8(&w, 0);
 	const char *text = (const char *)w.buf;
 	ck_assert_ptr_nonnull(strstr(text, "ostrakon_sync_seconds_bucket{le=\"0.0001\"} 2\n"));

@@ -159,7 +159,7 @@ START_TEST(test_bad_values)
 	refused("[limits]\nhistory = 0\n", 2, "from 1");
 	refused("[limits]\napi_connections = 65536\n", 2, "from 1 to 65535");
 	refused("[node]\nlog = loud\n", 2, "is not like info,consensus=debug");
-	refused("[node]\nlog_format = xml\n", 2, "must be text or json");
+	refused("[node]\nlog_format = xml\n", 2, "must be text, logfmt or json");
 	refused("[peers]\nnode2 = nohost\n", 2, "is not HOST:PORT");
 	refused("[peers]\nnode2 = a:0\n", 2, "is not HOST:PORT");
 	refused("[timing]\nheartbeat = 50\n\nheartbeat = 60\n", 4, "again; first in line 2");
@@ -176,7 +176,7 @@ START_TEST(test_whole_rules)
 	refused(PEERS "[timing]\ntimeout_max = 200\n", 0, "timeout_min <= timeout_max");
 	refused(PEERS "[timing]\ntimeout_cap = 599\n", 0, "timeout_max <= timeout_cap");
 	refused(PEERS "[api]\nlisten = 0.0.0.0:80\n", 0,
-		"without an access token only a loopback");
+		"without [api] token_file only a loopback");
 	refused("[node]\nname = node2\n" PEERS, 0, "no address for node1");
 	refused("[node]\nname = node1\n[peers]\nlisten = a:1\nnode2 = a:2\nnode4 = a:4\n", 0,
 		"no address for node3: add node3 = HOST:PORT");

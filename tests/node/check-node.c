@@ -467,7 +467,7 @@ START_TEST(test_large_bodies)
 	answer_free(&a);
 	/* without a length it shows only on the way */
 	int fd = http_connect(port);
-	const char *head = "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Type: " OCTETS
+	const char *head = "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: " OCTETS
 			   "\r\nTransfer-Encoding: chunked\r\n\r\n800001\r\n";
 	http_send(fd, head, strlen(head));
 	http_send(fd, zeros, size);
@@ -494,7 +494,7 @@ START_TEST(test_large_bodies)
 	answer_free(&a);
 	close(fd);
 	fd = http_connect(port);
-	head = "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+	head = "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello";
 	http_send(fd, head, strlen(head));
 	http_read(fd, &a);
 	ck_assert_int_eq(a.status, 200);
@@ -511,7 +511,7 @@ START_TEST(test_256_connections)
 	static struct keypair sender[CONNECTIONS];
 	struct answer a;
 	int slow = http_connect(port);
-	http_send(slow, "POST /v1/transactions HTTP/1.1\r\nHost: x\r\n", 41);
+	http_send(slow, "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n", 49);
 	for (unsigned i = 0; i < CONNECTIONS; i++) {
 		keypair_generate(&sender[i]);
 		fd[i] = http_connect(port);

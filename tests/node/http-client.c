@@ -42,7 +42,7 @@ void http_send(int fd, const void *bytes, size_t len)
 
 void http_post(int fd, const char *path, const char *type, struct slice body)
 {
-	char *head = mem_printf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n"
+	char *head = mem_printf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n"
 				"Content-Length: %zu\r\n\r\n",
 				path, type, body.len);
 	struct writer w;
@@ -56,7 +56,7 @@ void http_post(int fd, const char *path, const char *type, struct slice body)
 
 void http_get(int fd, const char *path)
 {
-	char *head = mem_printf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+	char *head = mem_printf("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
 	http_send(fd, head, strlen(head));
 	mem_free(head);
 }

@@ -103,6 +103,10 @@ const struct verb verbs[] = {
 	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
 	 "are rechecked here; exit code 5 if one does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
+	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
+	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
+	 "anything. With --node only that one is asked.",
+	 WHERE | B(SAVE) | B(ANSWERS), 0, 0, verb_doctor},
 	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
 	 "Signs ahead; a transaction counts when its commitment has been verified.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |

@@ -296,6 +296,8 @@ static void status(const struct engine *e, struct engine_status *out)
 				      .tc_term = h->tc.term,
 				      .pool_count = pool_count(&h->pool),
 				      .pool_bytes = h->pool.bytes};
+	const struct pool_entry *oldest = pool_oldest(&h->pool);
+	out->pool_oldest = oldest ? oldest->arrived : 0;
 	if (h->has_stable)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);

@@ -1,0 +1,52 @@
+/* The API's TCP connections: how many, whose, and how long each may take. libmicrohttpd knows
+ * only silence; whoever sends a byte a minute is not silent. Here each phase of a connection
+ * has an end, and when all places are taken a newcomer displaces one of the address that holds
+ * most of them: first one that has not yet sent a whole request, then one that idles, the
+ * oldest first. One that waits for an answer, or streams, is never displaced. */
+#ifndef NODE_CONNECTIONS_H
+#define NODE_CONNECTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define CONNECTION_IDLE_MS   75000 /* between requests */
+#define CONNECTION_ANSWER_MS 60000 /* to read an answer; a stream: to read anything */
+#define CONNECTION_SPARE     64	   /* on top, while the displaced are being closed */
+
+enum connection_phase {
+	CONNECTION_READING, /* a request that is not here whole */
+	CONNECTION_IDLE,
+	CONNECTION_WRITING,
+	CONNECTION_WORKING, /* the node has the request, and its deadline */
+	CONNECTION_STREAMING,
+	CONNECTION_PHASES
+};
+const char *connection_phase_name(enum connection_phase p);
+
+struct connections_config {
+	unsigned max;
+	unsigned per_address; /* of one address other than loopback; 0: max */
+	uint32_t request_ms;  /* 0: default */
+};
+struct connections; /* opaque; any thread */
+struct connection;  /* opaque */
+
+struct connections *connections_new(const struct connections_config *config);
+void connections_free(struct connections *c); /* all are removed */
+/* Before it is accepted: false if its address has too many. */
+bool connections_admit(struct connections *c, const struct sockaddr *from);
+struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from);
+/* fd is closed after this, not before. */
+void connections_remove(struct connection *x);
+void connection_enter(struct connection *x, enum connection_phase p);
+void connection_progress(struct connection *x); /* of a stream */
+bool connection_is_local(const struct connection *x);
+
+struct connections_stats {
+	unsigned open, phase[CONNECTION_PHASES];
+	uint64_t accepted, refused, displaced, late;
+};
+void connections_stats(struct connections *c, struct connections_stats *out);
+
+#endif
