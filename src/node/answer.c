@@ -358,6 +358,75 @@ static void answer_evidence(struct node *n, struct request *r)
 	replica_each_evidence(n->replica, add_evidence, &list);
 }
 
+struct modes_list {
+	struct node *node;
+	struct json *entries;
+	uint32_t limit;
+};
+
+static void set_conviction(struct json *o, const struct node *n, const struct system_tx *tx)
+{
+	struct reader r;
+	struct evidence ev;
+	struct hash id;
+	reader_init(&r, tx->evidence);
+	evidence_decode(&r, &ev);
+	if (reader_finish(&r) || ev.culprit >= n->genesis.n)
+		return;
+	evidence_hash(&id, &ev);
+	json_set(o, "culprit", json_string(n->genesis.validator[ev.culprit].name));
+	json_set(o, "proof", json_string(evidence_kind_name(ev.kind)));
+	json_set(o, "evidence", json_hex(id.b, HASH_SIZE));
+}
+
+static bool add_mode(void *ctx, const struct system_entry *e)
+{
+	struct modes_list *list = ctx;
+	if (json_len(list->entries) >= list->limit)
+		return false;
+	struct json *o = json_object();
+	const struct header *h = &e->block->sh.h;
+	json_set(o, "height", json_u64_string(h->height));
+	json_set(o, "time_ms", json_u64_string(h->time_ms));
+	json_set(o, "kind",
+		 json_string(e->tx.kind == SYSTEM_ESCALATED   ? "escalated"
+			     : e->tx.kind == SYSTEM_MODE_FAST ? "fast"
+							      : "conviction"));
+	json_set(o, "term", json_u64_string(h->term));
+	if (e->tx.kind == SYSTEM_ESCALATED)
+		json_set(o, "reason", json_string(escalation_reason_name(e->tx.reason)));
+	if (e->tx.kind == SYSTEM_CONVICTION)
+		set_conviction(o, list->node, &e->tx);
+	json_set(o, "tx", json_hex(e->block->tx[e->index].id.b, HASH_SIZE));
+	json_append(list->entries, o);
+	return true;
+}
+
+/* The ledger's own record of what consensus did: each entry is a transaction with a proof. */
+static void answer_modes(struct node *n, struct request *r)
+{
+	struct engine_status s;
+	replica_status(n->replica, &s);
+	struct modes_list list = {
+		.node = n,
+		.entries = json_array(),
+		.limit = r->limit && r->limit < MODES_PER_REQUEST ? r->limit : MODES_PER_REQUEST};
+	replica_each_system(n->replica, r->has_height ? r->height : 0, add_mode, &list);
+	struct json *jailed = json_array();
+	for (unsigned i = 0; i < n->genesis.n; i++)
+		if (s.modes.jailed >> i & 1)
+			json_append(jailed, json_string(n->genesis.validator[i].name));
+	r->json = json_object();
+	json_set(r->json, "mode", json_string(mode_name(s.modes.mode)));
+	json_set(r->json, "replica_mode", json_string(mode_name(s.mode)));
+	json_set(r->json, "escalations", json_u64_string(s.modes.escalations));
+	uint64_t due = mode_fast_due(&s.modes, &n->genesis);
+	json_set(r->json, "fast_due_height",
+		 due == UINT64_MAX ? json_null() : json_u64_string(due));
+	json_set(r->json, "jailed", jailed);
+	json_set(r->json, "entries", list.entries);
+}
+
 void answer_request(struct node *n, struct request *r, uint64_t now)
 {
 	if (r->kind == REQUEST_SUBMIT) {
@@ -395,6 +464,9 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		break;
 	case REQUEST_EVIDENCE:
 		answer_evidence(n, r);
+		break;
+	case REQUEST_MODES:
+		answer_modes(n, r);
 		break;
 	case REQUEST_CONSENSUS:
 		answer_consensus(n, r, now);

@@ -13,6 +13,10 @@
 #include "node/api.h"
 #include "node/home.h"
 
+#ifdef OSTRAKON_FORGED
+int forge_prepare(struct node *n, struct errmsg *m); /* tools/lab/forged.c */
+#endif
+
 enum exit_code { /* docs: what users type */
 		 EXIT_OK = 0,
 		 EXIT_REFUSED = 1,
@@ -268,7 +272,11 @@ static int command_run(const struct options *o)
 		n->stop_fd = stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		invariant(stop_fd >= 0);
 		catch_signals();
-		err = serve(n, &lock, &m);
+#ifdef OSTRAKON_FORGED
+		err = forge_prepare(n, &m);
+#endif
+		if (err == ERR_NONE)
+			err = serve(n, &lock, &m);
 	} else {
 		crypto_wipe(&n->key, sizeof n->key);
 		genesis_free(&n->genesis);

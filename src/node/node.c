@@ -145,6 +145,8 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .rejected = host_rejected,
 			 .halted = host_halted,
 			 .wall_ms = host_wall_ms},
+		.wrap = n->wrap,
+		.wrap_ctx = n->wrap_ctx,
 	};
 	int err = replica_open(&n->replica, &config, m);
 	crypto_wipe(&config.key, sizeof config.key);

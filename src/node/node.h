@@ -42,6 +42,9 @@ struct node {
 	struct inbox *inbox;
 	struct syncer *syncer;
 	struct api *api;
+	/* Forged nodes of the lab only (tools/lab/forged.c). */
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
 	struct metrics metrics;
 	int stop_fd; /* eventfd, written by the signal handler */
 	unsigned peer_count;

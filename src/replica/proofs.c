@@ -190,3 +190,36 @@ void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice
 		fn(ctx, value);
 	store_iter_free(it);
 }
+
+/* False: fn wants no more. */
+static bool each_of_block(struct replica *r, const struct block *b,
+			  bool (*fn)(void *ctx, const struct system_entry *e), void *ctx)
+{
+	for (uint32_t i = 0; i < b->tx_count; i++) {
+		struct system_entry e = {.block = b, .index = i};
+		if (system_tx_decode(&e.tx, block_tx_bytes(b, i), &r->ctx))
+			return true;
+		if (!fn(ctx, &e))
+			return false;
+	}
+	return true;
+}
+
+void replica_each_system(struct replica *r, uint64_t from,
+			 bool (*fn)(void *ctx, const struct system_entry *e), void *ctx)
+{
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 's' + 1;
+	bool more = true;
+	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS, key_system(&k, from),
+					       slice_of(&end, 1), false);
+	while (more && store_iter_next(it, &key, &value)) {
+		struct block *b;
+		if (key.len != 9 || replica_block(r, load_be64(key.ptr + 1), &b))
+			continue;
+		more = each_of_block(r, b, fn, ctx);
+		block_drop(b);
+	}
+	store_iter_free(it);
+}

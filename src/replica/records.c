@@ -25,11 +25,6 @@ struct slice key_final(struct record_key *k, uint64_t height)
 	return make_key(k, 'h', height, NULL);
 }
 
-struct slice key_system(struct record_key *k, uint64_t height)
-{
-	return make_key(k, 's', height, NULL);
-}
-
 struct slice key_cert(struct record_key *k, uint64_t height)
 {
 	return make_key(k, 'c', height, NULL);
@@ -38,6 +33,11 @@ struct slice key_cert(struct record_key *k, uint64_t height)
 struct slice key_tc(struct record_key *k, uint64_t term)
 {
 	return make_key(k, 't', term, NULL);
+}
+
+struct slice key_system(struct record_key *k, uint64_t height)
+{
+	return make_key(k, 's', height, NULL);
 }
 
 static void note_unfinal(struct replica *r, const struct block *b)

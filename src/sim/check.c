@@ -13,6 +13,7 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	struct known_header *k = mem_alloc(sizeof *k);
 	k->prev = h->prev;
 	k->height = h->height;
+	k->seen_at = s->now;
 	map_put(&s->headers, hash->b, k);
 	uint8_t place[32] = {0};
 	store_be64(place, h->term);
@@ -80,13 +81,57 @@ void check_free(struct sim *s)
 
 static void check_bases_contain(struct sim *s, size_t height);
 
+static void note_mode(struct sim *s, const struct block *b, const struct system_tx *tx)
+{
+	struct sim_result *r = s->result;
+	struct reader rd;
+	struct evidence ev = {0};
+	if (tx->kind == SYSTEM_CONVICTION) {
+		reader_init(&rd, tx->evidence);
+		evidence_decode(&rd, &ev);
+		if (!r->first_conviction_us)
+			r->first_conviction_us = s->now;
+	}
+	if (r->mode_count < SIM_MODES_MAX)
+		r->modes[r->mode_count++] = (struct sim_mode){.at_us = s->now,
+							      .height = b->sh.h.height,
+							      .term = b->sh.h.term,
+							      .kind = tx->kind,
+							      .reason = tx->reason,
+							      .culprit = ev.culprit,
+							      .proof = ev.kind};
+}
+
+static void measure_final(struct sim *s, const struct block *b)
+{
+	struct sim_result *r = s->result;
+	const struct known_header *k = map_get(&s->headers, b->hash.b);
+	if (k)
+		r->propose_to_final[r->times++ % SIM_TIMES_MAX] = s->now - k->seen_at;
+	uint64_t gap = s->now - s->last_final_at;
+	if (gap > r->longest_gap_us)
+		r->longest_gap_us = gap;
+	if (s->now / 100000 != s->last_final_at / 100000 || !r->windows_with_commit)
+		r->windows_with_commit++;
+	r->windows = s->now / 100000 + 1;
+	s->last_final_at = s->now;
+	if (r->first_proof_us && !r->first_pbft_us && b->sh.h.mode == MODE_PBFT)
+		r->first_pbft_us = s->now;
+	if (r->first_conviction_us && !r->fast_again_us && b->sh.h.mode == MODE_FAST)
+		r->fast_again_us = s->now;
+}
+
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	append_record(s, b, final_term);
+	measure_final(s, b);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct tx tx;
 		if (system_tx_is(block_tx_bytes(b, i))) {
+			struct system_tx entry;
 			map_put(&s->final_ids, b->tx[i].id.b, s);
+			if (!system_tx_decode(&entry, block_tx_bytes(b, i), &s->ctx))
+				note_mode(s, b, &entry);
 			continue; /* checked by every replica's ledger */
 		}
 		if (tx_decode(&tx, block_tx_bytes(b, i), &s->ctx, &s->genesis.limits)) {
@@ -133,12 +178,15 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 		char mine[HASH_SHORT_SIZE], other[HASH_SHORT_SIZE] = "none";
 		if (height < s->log_len)
 			hash_short(other, &s->log[height].hash);
-		sim_violation(s, SIM_SAFETY,
-			      "[S4] fork: replica %u finalises %s (term %llu) at height %llu, "
-			      "others %s",
-			      node, hash_short(mine, &b->hash),
-			      (unsigned long long)b->sh.h.term, (unsigned long long)height,
-			      other);
+		s->result->conflicts++;
+		if (!s->options.measure_conflicts)
+			sim_violation(s, SIM_SAFETY,
+				      "[S4] fork: replica %u finalises %s (term %llu) at "
+				      "height %llu, "
+				      "others %s",
+				      node, hash_short(mine, &b->hash),
+				      (unsigned long long)b->sh.h.term,
+				      (unsigned long long)height, other);
 	}
 }
 
@@ -195,10 +243,12 @@ static void explain_base(struct sim *s, const struct term_cert *tc, size_t top)
 		printf("  nobody has shown %s\n", hash_short(hex, &at));
 	for (size_t i = top > 2 ? top - 2 : 0; i < s->log_len; i++)
 		printf("  final %zu %s by a certificate of term %llu\n", i,
-		       hash_short(hex, &s->log[i].hash), (unsigned long long)s->log[i].final_term);
+		       hash_short(hex, &s->log[i].hash),
+		       (unsigned long long)s->log[i].final_term);
 	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++) {
 		const struct position *p = &tc->new_view->vc[i].position;
-		printf("  view change of %u: tip (%llu, %llu) %s, %u headers, qc %llu, checkpoint "
+		printf("  view change of %u: tip (%llu, %llu) %s, %u headers, qc %llu, "
+		       "checkpoint "
 		       "%llu\n",
 		       tc->new_view->vc[i].signer, (unsigned long long)p->tip.term,
 		       (unsigned long long)p->tip.height, hash_short(hex, &p->tip.hash),
@@ -214,8 +264,8 @@ void check_base(struct sim *s, const struct term_cert *tc)
 {
 	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++)
 		check_position(s, &tc->new_view->vc[i].position);
-	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one that it
-	 * never sent in a crash. Each must contain what is final. */
+	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one
+	 * that it never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
 	store_be64(key, tc->term);
 	if (tc->mode == MODE_PBFT)
@@ -305,7 +355,8 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	struct message_in *in = s->decoded;
 	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK &&
 	    m->type != MSG_PREPARE && m->type != MSG_VIEW_CHANGE &&
-	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST && m->type != MSG_BLOCKS)
+	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST &&
+	    m->type != MSG_BLOCKS)
 		return;
 	if (message_decode(in, m->bytes)) {
 		if (sim_is_corrupt(s, from))
@@ -325,7 +376,8 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 		check_position(s, &in->vote_request.position);
 	if (m->type == MSG_BLOCKS)
 		for (uint32_t i = 0; i < in->blocks.count; i++)
-			check_header(s, &in->blocks.blocks[i]->sh.h, &in->blocks.blocks[i]->hash);
+			check_header(s, &in->blocks.blocks[i]->sh.h,
+				     &in->blocks.blocks[i]->hash);
 	if (m->type == MSG_APPEND) {
 		for (uint32_t i = 0; i < in->append.count; i++)
 			check_header(s, &in->append.blocks[i]->sh.h,
@@ -356,10 +408,13 @@ void check_innocence(struct sim *s, unsigned node)
 	replica_status(s->node[node].replica, &status);
 	s->result->jailed_mask |= status.modes.jailed;
 	s->result->accused_mask |= status.accused;
+	if (status.accused && !s->result->first_proof_us)
+		s->result->first_proof_us = s->now;
 	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
 	if (framed)
-		sim_violation(s, SIM_SAFETY, "replica %u holds proof against the honest (mask %llx)",
-			      node, (unsigned long long)framed);
+		sim_violation(s, SIM_SAFETY,
+			      "replica %u holds proof against the honest (mask %llx)", node,
+			      (unsigned long long)framed);
 }
 
 void check_acknowledged(struct sim *s, const struct hash *id)

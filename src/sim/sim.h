@@ -9,6 +9,8 @@
 struct sim;
 
 #define SIM_TEXT_MAX 512
+#define SIM_TIMES_MAX 4096
+#define SIM_MODES_MAX 64
 
 struct sim_options {
 	unsigned nodes;
@@ -28,6 +30,7 @@ struct sim_options {
 	uint64_t attacks;
 	bool steady;	   /* all of them, always; else moods that come and go */
 	bool gentle;	   /* corrupt: no other faults but small delays */
+	bool measure_conflicts; /* a fork is counted, not the end of the run */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -50,7 +53,22 @@ struct sim_result {
 	uint64_t crashes, partitions, restarts;
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;
-	uint64_t conflicts; /* beyond f: final blocks that differ */
+	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */
+	uint64_t longest_gap_us; /* between two new final blocks, anywhere */
+	uint64_t windows, windows_with_commit; /* of 100 ms */
+	uint64_t propose_to_final[SIM_TIMES_MAX]; /* us, of the newest blocks; unordered */
+	uint32_t times;
+	struct sim_mode {
+		uint64_t at_us, height, term;
+		enum system_kind kind;
+		enum escalation_reason reason;
+		unsigned culprit;
+		enum evidence_kind proof;
+	} modes[SIM_MODES_MAX];
+	uint32_t mode_count;
+	uint64_t first_proof_us;   /* a correct replica held one; 0: never */
+	uint64_t first_pbft_us;	   /* first block of pbft mode final after that */
+	uint64_t first_conviction_us, fast_again_us; /* first fast block final after it */
 	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };

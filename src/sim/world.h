@@ -71,6 +71,7 @@ struct log_record {
 	uint64_t final_term;
 };
 struct known_header {
+	uint64_t seen_at;
 	struct hash prev;
 	uint64_t height;
 };
@@ -108,6 +109,7 @@ struct sim {
 	struct message_in *decoded; /* scratch */
 	struct map used;	    /* hash of (sender, nonce): at most once */
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
+	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
 };

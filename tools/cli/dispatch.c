@@ -95,8 +95,13 @@ const struct verb verbs[] = {
 	{"validators", "", "List the validators and quorums.", NULL, WHERE, 0, 0,
 	 verb_validators},
 	{"peers", "", "List a node's links to its peers.", NULL, WHERE, 0, 0, verb_peers},
-	{"evidence", "", "List the proofs of misbehaviour that a node holds.", NULL, WHERE, 0,
-	 0, verb_evidence},
+	{"evidence", "", "List the proofs of misbehaviour that a node holds.",
+	 "With --verify each is rechecked here; exit code 5 if one does not hold.",
+	 WHERE | B(VERIFY), 0, 0, verb_evidence},
+	{"modes", "", "List changes of mode and convictions, as the ledger records them.",
+	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
+	 "are rechecked here; exit code 5 if one does not hold.",
+	 WHERE | B(VERIFY), 0, 0, verb_modes},
 	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
 	 "Signs ahead; a transaction counts when its commitment has been verified.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |

@@ -36,6 +36,7 @@ int verb_block(struct cli *c);
 int verb_validators(struct cli *c);
 int verb_peers(struct cli *c);
 int verb_evidence(struct cli *c);
+int verb_modes(struct cli *c);
 int verb_bench_run(struct cli *c);
 int verb_version(struct cli *c);
 
