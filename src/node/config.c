@@ -524,6 +524,8 @@ static struct json *text_json(const char *text)
 static struct json *value_json(const struct node_config *c, enum config_key key)
 {
 	switch (key) {
+	case KEY_HISTORY:
+		return number_json(c->history, CONFIG_HISTORY);
 	case KEY_NAME:
 		return text_json(c->name);
 	case KEY_LOG:

@@ -78,6 +78,14 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
+/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false. */
+struct system_entry {
+	const struct block *block;
+	uint32_t index; /* in the block */
+	struct system_tx tx;
+};
+void replica_each_system(struct replica *r, uint64_t from,
+			 bool (*fn)(void *ctx, const struct system_entry *e), void *ctx);
 /* The certificate of a term that was accepted here; of a pbft term with its whole NEW-VIEW.
  * term_cert_free() it. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
 int replica_term_cert(struct replica *r, uint64_t term, struct term_cert *out);

@@ -227,6 +227,7 @@ struct hybrid {
 	bool empty_due;	      /* probation: an empty block may be made */
 	uint64_t block_at;    /* when we made the newest */
 	bool build_empty;     /* the block under way may be empty */
+	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
 	struct writer system[1 + CONVICTIONS_MAX]; /* SYSTEM transactions of the block under way */
 
 	/* pbft mode: votes of the accepted term */
@@ -442,6 +443,8 @@ bool mode_rules_hold(struct hybrid *h, struct log_entry *e);
  * block may extend this parent in our term. */
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,
 		       uint32_t *count);
+/* The ledger refuses this SYSTEM transaction of ours: without it, or nothing could be built. */
+void system_refused(struct hybrid *h, const struct hash *id);
 bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
 void modes_recovered(struct hybrid *h);
