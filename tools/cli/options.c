@@ -52,8 +52,6 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_WAIT] = {"wait", 'w', TYPE_CHOICE, true, "accepted|committed",
 		      .help = "return when a node has it, or when its certificate has been\n"
 			      "verified (default committed)"},
-	[OPT_VERIFY] = {"verify", 0, TYPE_FLAG,
-			.help = "recheck every proof here, against the genesis file alone"},
 	[OPT_PROVE] = {"prove", 0, TYPE_FLAG,
 		       .help = "print the proof document, once it has been verified"},
 	[OPT_PROOF_FILE] = {"proof-file", 0, TYPE_TEXT, false, "FILE",
