@@ -77,8 +77,9 @@ static uint64_t allowed_us(const struct connections *c, enum connection_phase p)
 	case CONNECTION_IDLE:
 		return 1000ull * CONNECTION_IDLE_MS;
 	case CONNECTION_WRITING:
+		return 2000ull * c->config.request_ms;
 	case CONNECTION_STREAMING:
-		return 1000ull * CONNECTION_ANSWER_MS;
+		return 1000ull * CONNECTION_STREAM_MS;
 	case CONNECTION_WORKING:
 	case CONNECTION_PHASES:
 		break;
@@ -89,8 +90,12 @@ static uint64_t allowed_us(const struct connections *c, enum connection_phase p)
 /* The lock is held. The API's thread sees the end of the connection and removes it. */
 static void cut(struct connection *x)
 {
+	/* What it has not read is thrown away, or the kernel would keep it for minutes. */
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
 	x->cut = true;
 	x->owner->cut++;
+	if (x->phase == CONNECTION_WRITING || x->phase == CONNECTION_STREAMING)
+		setsockopt(x->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	shutdown(x->fd, SHUT_RDWR);
 }
 

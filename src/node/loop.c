@@ -6,12 +6,14 @@
 
 #include "base/mem.h"
 #include "node/node.h"
+#include "node/notify.h"
 
 #define MESSAGES_PER_TURN 512
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
 #define STALL_LINE_US	  3000000
 #define CLOCK_LINE_US	  60000000
+#define STATUS_LINE_US	  5000000
 
 enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
 
@@ -261,6 +263,32 @@ void snapshot_copy(struct node *n, struct snapshot *out)
 }
 
 /* True: stop was asked for. */
+static bool take_signals(struct node *n)
+{
+	uint64_t signals = 0;
+	if (read(n->stop_fd, &signals, sizeof signals) != sizeof signals)
+		return false;
+	if (signals >= NODE_REOPEN && n->reopen_log)
+		n->reopen_log();
+	return signals % NODE_REOPEN != 0;
+}
+
+/* The service manager's watchdog, and what `systemctl status` shows. */
+static void tell_manager(struct node *n, uint64_t now)
+{
+	uint64_t every = notify_watchdog_us();
+	if (now < n->notify_due)
+		return;
+	n->notify_due = now + (every && every < STATUS_LINE_US ? every : STATUS_LINE_US);
+	const struct engine_status *s = &n->snapshot.status;
+	const char *why = n->snapshot.not_ready;
+	notify_send("%sSTATUS=%s of term %llu, leader %s, final height %llu%s%s\n",
+		    every ? "WATCHDOG=1\n" : "", engine_role_name(s->role),
+		    (unsigned long long)s->term, node_validator_name(n, s->leader),
+		    (unsigned long long)n->final_height, why[0] ? "; not ready: " : "", why);
+}
+
+/* True: stop was asked for. */
 static bool wait_for_input(struct node *n, bool more)
 {
 	uint64_t now = node_clock_us(), wake = now + IDLE_US;
@@ -275,7 +303,7 @@ static bool wait_for_input(struct node *n, bool more)
 	fill_fds(n, fds);
 	int ready = ppoll(fds, FDS, &timeout, NULL);
 	invariant(ready >= 0 || errno == EINTR);
-	return ready > 0 && fds[FD_STOP].revents;
+	return ready > 0 && fds[FD_STOP].revents && take_signals(n);
 }
 
 static bool turn(struct node *n)
@@ -297,6 +325,7 @@ static bool turn(struct node *n)
 	if (now >= n->snapshot_due)
 		node_take_snapshot(n, now);
 	events_flush(n->events, now);
+	tell_manager(n, now);
 	histogram_add(&n->metrics.turn, now - begin);
 	return more;
 }

@@ -49,6 +49,7 @@ struct snapshot {
 	uint64_t waiting_requests;
 };
 
+#define NODE_REOPEN (1ull << 32)
 struct node {
 	struct node_config config;
 	struct genesis genesis;
@@ -71,7 +72,9 @@ struct node {
 	struct engine *(*wrap)(void *ctx, struct engine *e);
 	void *wrap_ctx;
 	struct metrics metrics;
-	int stop_fd; /* eventfd, written by the signal handler */
+	int stop_fd; /* eventfd, written by the signal handler: 1 stop, NODE_REOPEN the log */
+	void (*reopen_log)(void);
+	uint64_t notify_due;
 	unsigned peer_count;
 	unsigned validator_of[NET_PEERS_MAX]; /* peer -> validator */
 	int peer_of[VALIDATORS_MAX];	      /* validator -> peer, -1 for self */
