@@ -48,6 +48,12 @@ struct team *team_new(const struct team_config *config)
 	struct team *t = mem_zalloc(sizeof *t);
 	t->config = *config;
 	t->active = true;
+	if (config->targets == TARGETS_HALF) {
+		t->config.targets = 0;
+		for (unsigned i = 0, k = 0; i < config->ctx->vals.n; i++)
+			if (!(config->members >> i & 1) && k++ % 2 == 0)
+				t->config.targets |= UINT64_C(1) << i;
+	}
 	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
 	t->in = mem_zalloc(sizeof *t->in);
 	return t;
@@ -206,6 +212,14 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		a->final = out->finals[out->final_count - 1].block->sh.h.height;
 	if (a->now >= a->mood_until)
 		change_mood(a);
+	if (a->team->config.when_leading) {
+		struct engine_status s;
+		engine_status(a->honest, &s);
+		a->attacks = s.role == ROLE_LEADER && a->team->active &&
+					     a->final >= a->team->config.from_height
+				     ? a->team->config.attacks
+				     : 0;
+	}
 	adversary_learn(a);
 	for (uint32_t i = 0; i < out->message_count; i++) {
 		remember(a, &out->messages[i]);

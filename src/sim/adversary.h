@@ -41,6 +41,8 @@ int attack_by_name(const char *name);	/* -1: unknown */
 
 #define ATTACK_BIT(a) (UINT64_C(1) << (a))
 
+#define TARGETS_HALF (UINT64_MAX - 1) /* every second of the correct validators */
+
 struct team; /* colluders; opaque */
 
 /* members: bit mask; keys: by validator index, of members only. random: each member takes up and
@@ -54,6 +56,7 @@ struct team_config {
 	uint64_t attacks;
 	bool random;
 	uint64_t targets;
+	bool when_leading;    /* attacks only while it leads */
 	uint64_t from_height; /* honest until this height is final */
 	uint64_t seed;
 };

@@ -577,6 +577,13 @@ static bool rewrite(struct adversary *a, const struct message *m)
 	if (message_decode(in, m->bytes))
 		return false;
 	bool done = false;
+	if (adversary_does(a, ATTACK_EQUIVOCATE) && a->diverged &&
+	    (in->type == MSG_BLOCKS || in->type == MSG_HEARTBEAT) && m->to & a->targets) {
+		/* what would show the other side the first one's chain */
+		adversary_pass(a, m, m->to & ~a->targets);
+		message_free(in);
+		return true;
+	}
 	switch (in->type) {
 	case MSG_APPEND:
 		done = alter_append(a, m, &in->append);

@@ -29,6 +29,9 @@ struct sim_options {
 	unsigned corrupt;
 	uint64_t attacks;
 	bool steady;	   /* all of them, always; else moods that come and go */
+	bool when_leading; /* they attack only while they lead; honest leaders are held up
+			    * until one of them does */
+	uint64_t targets;  /* of two-sided attacks; 0: by chance */
 	bool gentle;	   /* corrupt: no other faults but small delays */
 	bool measure_conflicts; /* a fork is counted, not the end of the run */
 	bool trace;		/* every message and fault to stdout */

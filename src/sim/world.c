@@ -469,7 +469,9 @@ static void draw_team(struct sim *s)
 				.genesis = &s->genesis,
 				.attacks = s->options.attacks ? s->options.attacks
 							      : ATTACK_BIT(ATTACKS) - 1,
-				.random = !s->options.steady,
+				.random = !s->options.steady && !s->options.when_leading,
+				.when_leading = s->options.when_leading,
+				.targets = s->options.targets,
 				.seed = random_u64(&s->random)};
 	for (unsigned left = s->options.corrupt; left > 0;) {
 		unsigned i = (unsigned)random_below(&s->random, s->n);
@@ -538,6 +540,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	clients_begin(s);
 	if (!options->calm && !options->gentle)
 		faults_begin(s);
+	else if (options->when_leading)
+		faults_make_way(s);
 	loop(s);
 	if (!s->stopped)
 		check_end(s);

@@ -129,6 +129,7 @@ void faults_crash(struct sim *s, unsigned i); /* and restart later */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
+void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
 /* clients.c */
 void clients_begin(struct sim *s);

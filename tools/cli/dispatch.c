@@ -33,7 +33,8 @@ const struct verb verbs[] = {
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
 	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
-	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT), 0, 1, verb_net_init},
+	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) | B(PROTOCOL),
+	 0, 1, verb_net_init},
 	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
 	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
 	 "another is chosen. Nodes that run already are left alone.",
