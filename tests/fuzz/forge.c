@@ -283,6 +283,9 @@ static void sign_statement(struct forge *f, const struct statement *s, struct wr
 		}
 		break;
 	}
+	case STATEMENT_WHOLE_NEW_VIEW:
+	case STATEMENT_BLOCK_TX:
+		break; /* as it came */
 	case STATEMENT_NEW_VIEW: {
 		struct new_view_claim c;
 		new_view_claim_decode(&r, &c);
