@@ -11,6 +11,7 @@
 #define MESSAGES_PER_TURN 512
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
+#define READS_PER_TURN_US 2000
 #define STALL_LINE_US	  3000000
 #define CLOCK_LINE_US	  60000000
 #define STATUS_LINE_US	  5000000
@@ -134,20 +135,33 @@ static bool take_net(struct node *n)
 	return true;
 }
 
-static void take_requests(struct node *n)
+/* Submissions at once, reads as far as the turn's budget goes: who reads much does not hold up
+ * who writes, nor the other nodes. True: reads are left. */
+static bool take_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
 	inbox_take(n->inbox, &list);
 	struct request *r;
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, r, link);
-		answer_request(n, r, node_clock_us());
+		if (r->kind == REQUEST_SUBMIT)
+			answer_request(n, r, node_clock_us());
+		else
+			TAILQ_INSERT_TAIL(&n->reads, r, link);
 	}
+	uint64_t now = node_clock_us(), until = now + READS_PER_TURN_US;
+	while (now < until && (r = TAILQ_FIRST(&n->reads)) != NULL) {
+		TAILQ_REMOVE(&n->reads, r, link);
+		answer_request(n, r, now);
+		now = node_clock_us();
+	}
+	return !TAILQ_EMPTY(&n->reads);
 }
 
 static void take_stopped_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
+	TAILQ_CONCAT(&list, &n->reads, link);
 	inbox_take(n->inbox, &list);
 	struct request *r;
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
@@ -311,7 +325,7 @@ static bool turn(struct node *n)
 	uint64_t begin = node_clock_us();
 	take_sync(n);
 	bool more = take_net(n);
-	take_requests(n);
+	more = take_requests(n) || more;
 	uint64_t now = node_clock_us();
 	watch_disk(n, now);
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)

@@ -2,6 +2,7 @@
 #include <config.h>
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,8 @@ enum exit_code { /* docs: what users type */
 
 #define PEERS_ON_COMMAND_LINE_MAX VALIDATORS_MAX
 #define PASSPHRASE_MAX		  1024
+#define LARGE_BUFFER_BYTES	  (256 << 10)
+#define ARENAS_MAX		  4
 
 struct options {
 	const char *home, *log_file, *log, *api_listen, *peers_listen, *passphrase_file;
@@ -450,6 +453,10 @@ int main(int argc, char **argv)
 		return wrong_usage("--home DIR (or OSTRAKON_HOME) is needed");
 	if (init && (!o.genesis || !o.key))
 		return wrong_usage("init needs --genesis FILE and --key FILE");
+	/* Large buffers go back to the system when they are freed, whatever came before. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+	mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER_BYTES);
+	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	crypto_init();
 	return run ? command_run(&o) : check ? command_check(&o) : command_init(&o);
 }

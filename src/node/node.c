@@ -194,6 +194,7 @@ int node_open(struct node *n, struct errmsg *m)
 	crypto_random(&seed, sizeof seed);
 	map_init(&n->waiters, seed);
 	TAILQ_INIT(&n->waiting);
+	TAILQ_INIT(&n->reads);
 	pthread_mutex_init(&n->snapshot_lock, NULL);
 	n->started = n->final_since = node_clock_us();
 	n->inbox = inbox_new();

@@ -84,6 +84,7 @@ struct node {
 	/* waiting for finality (submit.c) */
 	struct map waiters; /* transaction id -> chain of outcomes */
 	struct request_list waiting;
+	struct request_list reads; /* of one turn what the next ones answer */
 	uint32_t waiting_count;
 	uint64_t next_expiry_scan;
 	/* final blocks whose certificate's own block is still to come */

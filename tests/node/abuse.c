@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -137,6 +138,7 @@ static void start(void)
 	snprintf(path, sizeof path, "%s/api", home);
 	node = fork();
 	if (node == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		char log[96];
 		snprintf(log, sizeof log, "%s/log", dir);
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);

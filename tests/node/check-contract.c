@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -58,6 +59,7 @@ static void start(unsigned i)
 	snprintf(path, sizeof path, "%s/api", home);
 	node[i] = fork();
 	if (node[i] == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not clean up */
 		char log[96];
 		snprintf(log, sizeof log, "%s/log%u", dir, i + 1);
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
