@@ -26,6 +26,11 @@ static const char *const names[ATTACKS] = {
 	[ATTACK_TERM_VOTES] = "term-votes",
 	[ATTACK_GARBAGE] = "garbage",
 	[ATTACK_LOW_BASE] = "low-base",
+	[ATTACK_RACE] = "race",
+	[ATTACK_DRIP] = "drip",
+	[ATTACK_ECLIPSE] = "eclipse",
+	[ATTACK_AMNESIA] = "amnesia",
+	[ATTACK_FRAME] = "frame",
 };
 
 const char *attack_name(enum attack a)
@@ -66,6 +71,10 @@ void team_free(struct team *t)
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		view_change_free(&t->vc[i]);
 	writer_free(&t->evidence);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		for (unsigned slot = 0; slot < VOTE_SLOTS; slot++)
+			writer_free(&t->slot[i][slot]);
+	frame_free(t);
 	mem_free(t->in);
 	mem_free(t);
 }
@@ -78,6 +87,15 @@ const uint64_t *team_strikes(const struct team *t)
 void team_set_active(struct team *t, bool active)
 {
 	t->active = active;
+}
+
+void team_set_attacks(struct team *t, uint64_t attacks)
+{
+	t->config.attacks = attacks;
+	t->config.random = false;
+	t->config.from_height = 0;
+	t->active = attacks != 0;
+	t->orders++;
 }
 
 /* ---- outgoing messages ------------------------------------------------------------------- */
@@ -172,6 +190,7 @@ void adversary_struck(struct adversary *a, enum attack attack)
 static void change_mood(struct adversary *a)
 {
 	const struct team_config *c = &a->team->config;
+	a->orders = a->team->orders;
 	a->mood_until = a->now + random_between(&a->random, 20000, 3000000);
 	a->targets = c->targets ? c->targets : random_u64(&a->random);
 	a->attacks = 0;
@@ -195,6 +214,58 @@ static void change_mood(struct adversary *a)
 	}
 }
 
+/* ---- clocks and disks -------------------------------------------------------------------- */
+
+#define RACE_FACTOR 5
+
+/* The honest engine's time. It never goes back: what was gained in a race stays. */
+static uint64_t engine_time(struct adversary *a)
+{
+	if (adversary_does(a, ATTACK_RACE) && a->now > a->raced_at)
+		a->skew += (RACE_FACTOR - 1) * (a->now - a->raced_at);
+	a->raced_at = a->now;
+	return a->now + a->skew;
+}
+
+static uint64_t true_time(struct adversary *a, uint64_t engine_at)
+{
+	uint64_t now = a->now + a->skew;
+	if (engine_at == UINT64_MAX || engine_at <= now)
+		return engine_at == UINT64_MAX ? engine_at : a->now + 1;
+	uint64_t in = engine_at - now;
+	return a->now + (adversary_does(a, ATTACK_RACE) ? in / RACE_FACTOR + 1 : in);
+}
+
+/* All slots stay as they were, together, when forgetting began: a state that fits together. A
+ * write that must not happen becomes one of an old slot, because its durability is waited for. */
+static void forget(struct adversary *a, struct output *out)
+{
+	struct writer *slots = a->team->slot[a->self];
+	unsigned old = 0;
+	while (old < VOTE_SLOTS && !slots[old].len)
+		old++;
+	bool amnesia = adversary_does(a, ATTACK_AMNESIA) && old < VOTE_SLOTS;
+	if (out->write_count > a->write_cap) {
+		a->write_cap = 2 * out->write_count;
+		a->writes = mem_realloc(a->writes, a->write_cap * sizeof *a->writes);
+	}
+	for (uint32_t i = 0; i < out->write_count; i++) {
+		struct write *w = &a->writes[i];
+		*w = out->writes[i];
+		if (w->kind != WRITE_VOTES)
+			continue;
+		if (amnesia) {
+			w->slot = slots[w->slot].len ? w->slot : old;
+			w->bytes = writer_slice(&slots[w->slot]);
+			adversary_struck(a, ATTACK_AMNESIA);
+		} else {
+			writer_reset(&slots[w->slot]);
+			writer_raw(&slots[w->slot], w->bytes.ptr, w->bytes.len);
+		}
+	}
+	out->writes = a->writes;
+}
+
 /* ---- the engine -------------------------------------------------------------------------- */
 
 static void step(struct engine *e, const struct input *in, struct output *out)
@@ -202,15 +273,20 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	struct adversary *a = (struct adversary *)e;
 	if (in->now > a->now)
 		a->now = in->now;
-	struct input tick = {.kind = INPUT_TICK, .now = in->now, .wall_ms = in->wall_ms};
-	bool swallow = false;
+	struct input seen = *in;
+	seen.now = engine_time(a);
 	a->count = 0;
-	if (in->kind == INPUT_MESSAGE)
-		swallow = adversary_listen(a, in->message.from, in->message.bytes);
-	engine_step(a->honest, swallow ? &tick : in, out);
+	if (in->kind == INPUT_MESSAGE &&
+	    adversary_listen(a, in->message.from, in->message.bytes))
+		seen = (struct input){
+			.kind = INPUT_TICK, .now = seen.now, .wall_ms = in->wall_ms};
+	engine_step(a->honest, &seen, out);
+	out->wake_at = true_time(a, out->wake_at);
+	if (out->write_count)
+		forget(a, out);
 	if (out->final_count)
 		a->final = out->finals[out->final_count - 1].block->sh.h.height;
-	if (a->now >= a->mood_until)
+	if (a->now >= a->mood_until || a->orders != a->team->orders)
 		change_mood(a);
 	if (a->team->config.when_leading) {
 		struct engine_status s;
@@ -249,6 +325,7 @@ static void engine_free_adversary(struct engine *e)
 		writer_free(&a->old[i].bytes);
 	mem_free(a->out);
 	mem_free(a->body);
+	mem_free(a->writes);
 	position_free(&a->old_position);
 	mem_free(a);
 }
@@ -272,6 +349,7 @@ struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *hone
 	a->honest = honest;
 	a->team = t;
 	a->self = self;
+	a->orders = t->orders;
 	position_init(&a->old_position);
 	random_seed(&a->random, random_u64(&t->random) + self);
 	return &a->base;

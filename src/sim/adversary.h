@@ -34,6 +34,11 @@ enum attack {
 	ATTACK_TERM_VOTES,     /* votes for every candidate of a term */
 	ATTACK_GARBAGE,	       /* bytes that mean nothing, and large ones */
 	ATTACK_LOW_BASE,       /* term votes on a base below its own PREPAREs */
+	ATTACK_RACE,	       /* its clock runs five times as fast: first in every election */
+	ATTACK_DRIP,	       /* leader: blocks just fast enough not to be replaced */
+	ATTACK_ECLIPSE,	       /* one victim gets heartbeats from it and nothing else */
+	ATTACK_AMNESIA,	       /* its votes are not written: a restart forgets them */
+	ATTACK_FRAME,	       /* tries to make evidence out of what honest replicas signed */
 	ATTACKS
 };
 const char *attack_name(enum attack a); /* "equivocate", ... */
@@ -66,6 +71,8 @@ void team_free(struct team *t); /* after all its engines */
 const uint64_t *team_strikes(const struct team *t);
 /* While at peace its members behave (but keep what they have learnt). */
 void team_set_active(struct team *t, bool active);
+/* From now on these, always and by all members; 0: peace. Replaces the configured ones. */
+void team_set_attacks(struct team *t, uint64_t attacks);
 
 /* The wrapper owns honest. */
 struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest);

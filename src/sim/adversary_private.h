@@ -13,6 +13,7 @@
 #define TWINS_MAX 256 /* blocks with a second version */
 #define SEEN_MAX  128 /* block references and votes that the team has seen */
 #define VIEWS_MAX 32
+#define SIGNED_MAX 64 /* statements of each kind that are kept for framing */
 
 struct held {
 	uint64_t due; /* 0: free */
@@ -43,6 +44,10 @@ struct team {
 	} views[VIEWS_MAX];
 	unsigned views_next;
 	struct writer evidence; /* the last that anybody sent */
+	uint64_t orders;	/* rises when the attacks are changed from outside */
+	/* what members had written to their vote slots before they became forgetful */
+	struct writer slot[VALIDATORS_MAX][VOTE_SLOTS];
+	struct keepsakes *keepsakes; /* frame.c */
 };
 struct adversary {
 	struct engine base;
@@ -66,6 +71,10 @@ struct adversary {
 	uint64_t second_view_term;
 	struct vote prepare; /* our newest */
 	uint64_t shouted_at;
+	uint64_t orders;
+	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
+	struct write *writes;	 /* those of a forgetful one */
+	uint32_t write_cap;
 };
 
 struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
@@ -74,6 +83,11 @@ void adversary_pass(struct adversary *a, const struct message *m, uint64_t to);
 void adversary_hold(struct adversary *a, const struct message *m, uint64_t delay);
 bool adversary_does(struct adversary *a, enum attack attack);
 void adversary_struck(struct adversary *a, enum attack attack);
+
+/* frame.c */
+void frame_free(struct team *t);
+void frame_keep(struct team *t, const struct message_in *m);
+void frame_try(struct adversary *a);
 
 /* forge.c */
 /* True: the honest engine shall not hear it. */

@@ -106,6 +106,8 @@ bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes)
 		return false;
 	uint8_t type = m->type;
 	hear(a, from, m);
+	if (adversary_does(a, ATTACK_FRAME))
+		frame_keep(a->team, m);
 	message_free(m);
 	if (adversary_does(a, ATTACK_CENSOR) && (type == MSG_FORWARD || type == MSG_RELAY)) {
 		adversary_struck(a, ATTACK_CENSOR);
@@ -613,6 +615,14 @@ static bool rewrite(struct adversary *a, const struct message *m)
 	return done;
 }
 
+/* The first of the targets that is honest, or of all. */
+static uint64_t victim_of(const struct adversary *a)
+{
+	uint64_t honest = everybody(a) & ~a->team->config.members;
+	uint64_t among = honest & a->targets ? honest & a->targets : honest;
+	return among & -among;
+}
+
 void adversary_alter(struct adversary *a, const struct message *m)
 {
 	if (adversary_does(a, ATTACK_SILENT)) {
@@ -624,6 +634,19 @@ void adversary_alter(struct adversary *a, const struct message *m)
 		adversary_pass(a, m, a->targets);
 		return;
 	}
+	if (adversary_does(a, ATTACK_ECLIPSE) && m->to & victim_of(a) &&
+	    m->type != MSG_HEARTBEAT && m->type != MSG_HEARTBEAT_ACK) {
+		adversary_struck(a, ATTACK_ECLIPSE);
+		adversary_pass(a, m, m->to & ~victim_of(a));
+		return;
+	}
+	if (adversary_does(a, ATTACK_DRIP) && m->type == MSG_APPEND) {
+		adversary_struck(a, ATTACK_DRIP);
+		adversary_hold(a, m, random_between(&a->random, 150000, 280000));
+		return;
+	}
+	if (adversary_does(a, ATTACK_RACE) && m->type == MSG_PRE_VOTE_REQUEST)
+		adversary_struck(a, ATTACK_RACE);
 	bool late = adversary_does(a, ATTACK_SLOW) ||
 		    (adversary_does(a, ATTACK_HOARD) &&
 		     (m->type == MSG_PRE_VOTE || m->type == MSG_REFUSAL ||
@@ -720,4 +743,6 @@ void adversary_add(struct adversary *a, bool tick)
 		garbage(a);
 	if (adversary_does(a, ATTACK_REPLAY))
 		replay(a);
+	if (adversary_does(a, ATTACK_FRAME))
+		frame_try(a);
 }
