@@ -1,9 +1,9 @@
-/* Preloaded into a node: what a test must be able to break and cannot ask the kernel for without
- * being root.
+/* Preloaded into a node: what a test must be able to break and cannot ask the kernel for
+ *without being root.
  *
  *	FAULT_CLOCK_MS   is added to the wall clock
- *	FAULT_DISK       path of a file; while it exists, what would be written below a directory
- *	                 named "data" fails with ENOSPC */
+ *	FAULT_DISK       path of a file; while it exists, what would be written below a
+ *directory named "data" fails with ENOSPC */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

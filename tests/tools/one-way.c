@@ -1,7 +1,7 @@
 /* one-way LISTEN-PORT TARGET-PORT SWITCH-FILE
  *
- * Relays TCP on 127.0.0.1. While SWITCH-FILE exists, bytes from the connecting side are read and
- * thrown away; the other direction goes on. Ends on SIGTERM. */
+ * Relays TCP on 127.0.0.1. While SWITCH-FILE exists, bytes from the connecting side are read
+ * and thrown away; the other direction goes on. Ends on SIGTERM. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -70,8 +70,8 @@ int main(int argc, char **argv)
 		struct pollfd p[1 + 2 * PAIRS] = {{.fd = listener, .events = POLLIN}};
 		for (int i = 0; i < PAIRS; i++)
 			for (int side = 0; side < 2; side++)
-				p[1 + 2 * i + side] = (struct pollfd){.fd = pair[i][side],
-								      .events = POLLIN};
+				p[1 + 2 * i + side] =
+					(struct pollfd){.fd = pair[i][side], .events = POLLIN};
 		if (poll(p, 1 + 2 * PAIRS, -1) < 0)
 			return 1;
 		for (int i = 0; i < PAIRS; i++) {

@@ -192,7 +192,12 @@ uint64_t wall_ms(void)
 
 void sleep_ms(uint64_t ms)
 {
-	struct timespec ts = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+	sleep_us(ms * 1000);
+}
+
+void sleep_us(uint64_t us)
+{
+	struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 
 	while (nanosleep(&ts, &ts) != 0 && errno == EINTR && !interrupted())
 		continue;

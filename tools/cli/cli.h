@@ -75,6 +75,7 @@ uint64_t now_ms(void); /* monotonic */
 uint64_t now_us(void);
 uint64_t wall_ms(void);	    /* Unix time */
 void sleep_ms(uint64_t ms); /* ends early when interrupted */
+void sleep_us(uint64_t us);
 void interrupt_install(void);
 bool interrupted(void);
 uint64_t cli_time_left(const struct cli *c); /* ms until the deadline, 0 if past */

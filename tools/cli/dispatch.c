@@ -103,14 +103,22 @@ const struct verb verbs[] = {
 	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
 	 "are rechecked here; exit code 5 if one does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
+	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",
+	 "Several may be given with commas between. A lost connection is taken up again where\n"
+	 "it was, with another node if need be; what could not be had is shown as a gap.\n"
+	 "Gives up when no node sends anything for --timeout. Ends after --count events.",
+	 WHERE | B(FROM) | B(COUNT), 1, 1, verb_watch},
 	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
 	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
 	 "anything. With --node only that one is asked.",
 	 WHERE | B(SAVE) | B(ANSWERS), 0, 0, verb_doctor},
-	{"bench run", "", "Measure throughput and latency with a closed loop of clients.",
-	 "Signs ahead; a transaction counts when its commitment has been verified.",
+	{"bench run", "",
+	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
+	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
+	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
+	 "way at the end is waited for at most 5 s (or --timeout).",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH),
+		 B(BATCH) | B(RATE) | B(WARMUP),
 	 0, 0, verb_bench_run},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
 };

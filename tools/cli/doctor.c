@@ -97,6 +97,7 @@ static void judge_progress(struct analysis *a)
 {
 	struct finding f = {.cause = "stalled", .error = true};
 	const char *why = NULL;
+	unsigned content = 0; /* that can vote and miss nothing */
 
 	for (unsigned i = 0; i < a->v.count; i++) {
 		const struct node_view *node = &a->v.node[i];
@@ -110,9 +111,11 @@ static void judge_progress(struct analysis *a)
 			    waited > PATIENCE_MS)
 				waits = true;
 		idle = node->pending == 0 && node->waiting == NULL;
-		if ((node->has_commit_age && node->commit_age_ms < PATIENCE_MS) || idle ||
-		    !waits)
+		if (idle || !waits ||
+		    (node->has_commit_age && node->commit_age_ms < PATIENCE_MS)) {
+			content++;
 			continue;
+		}
 		f.nodes |= bit(i);
 		since(&f, node->has_commit_age, node->commit_age_ms);
 		if (node->stall[0] != '\0' &&
@@ -121,10 +124,14 @@ static void judge_progress(struct analysis *a)
 	}
 	if (f.nodes == 0 || !a->quorum || !a->whole || a->stuck || json_len(a->errors) > 0)
 		return;
-	a->stuck = true;
+	/* A part that waits is explained by what was found out about it. */
+	f.error = content < a->v.q;
+	if (!f.error && json_len(a->warnings) > 0)
+		return;
+	a->stuck = f.error;
 	say_names(&f.text, a, f.nodes);
-	say(&f.text, " hold%s transactions that do not become final%s%s.",
-	    single(f.nodes) ? "s" : "", why ? ": " : "", why ? why : "");
+	say(&f.text, " wait%s for what does not come%s%s.", single(f.nodes) ? "s" : "",
+	    why ? ": " : "", why ? why : "");
 	say(&f.advice,
 	    "The list of who waits for whom names the votes that are missing; look at "
 	    "those nodes' logs and load.");
@@ -161,7 +168,8 @@ static void judge_state(struct analysis *a)
 			report(a, &f);
 		}
 		if (x->reach == REACH_ANSWERED && x->cause == NULL && x->has_free &&
-		    x->free_bytes < DISK_LOW_BYTES) {
+		    x->free_bytes <
+			    (x->reserve_bytes > 0 ? 2 * x->reserve_bytes : DISK_LOW_BYTES)) {
 			say(&low.text, "The disk of %s is nearly full: %llu MiB are free.",
 			    x->name, (unsigned long long)(x->free_bytes >> 20));
 			say(&low.advice, "Make room before it is full; a full disk stops the "

@@ -8,6 +8,7 @@
  *	nodes[]      {name, api, process: running|paused|down|null, pid, reach:
  *answered|refused| timeout|broken, why, genesis: chain id of its home's file, config_error,
  *	             clock_offset_ms: against the asker, log_error: its log's last error,
+ *	             free_bytes: where its home is,
  *	             status: GET /v1/status, consensus: GET /v1/consensus}
  *
  * Members that are absent are unknown, and nothing is concluded from them. */

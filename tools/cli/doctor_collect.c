@@ -1,6 +1,7 @@
 /* Asks every node at the same time, and looks at what is local: processes, files, logs. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/mem.h"
 #include "tools/cli/client.h"
@@ -81,9 +82,11 @@ static void last_error(const char *home, char out[512])
 	for (char *line = strtok_r(tail, "\n", &save); line != NULL;
 	     line = strtok_r(NULL, "\n", &save)) {
 		char *blank = strchr(line, ' ');
-		if (strncmp(line, "ostrakond: ", 11) == 0)
-			snprintf(out, 512, "%s", line + 11);
-		else if (strstr(line, "\"level\":\"error\"") != NULL)
+		if (strncmp(line, "ostrakond: ", 11) == 0) {
+			if (out[0] == '\0') /* else it follows from the error before */
+				snprintf(out, 512, "%s", line + 11);
+		}
+		if (strstr(line, "\"level\":\"error\"") != NULL)
 			snprintf(out, 512, "%s", line);
 		else if (blank != NULL && strncmp(blank, " error ", 7) == 0)
 			snprintf(out, 512, "%s", blank + 7);
@@ -102,12 +105,15 @@ static void add_local(struct json *o, const char *home)
 	struct process p;
 	struct chain_ctx *ctx;
 	struct genesis *g;
+	struct statvfs fs;
 	struct errmsg m;
 
 	process_find(home, &p);
 	json_set(o, "process", json_string(states[p.state]));
 	if (p.pid > 0)
 		json_set(o, "pid", json_int(p.pid));
+	if (statvfs(home, &fs) == 0)
+		json_set(o, "free_bytes", json_u64((uint64_t)fs.f_bavail * fs.f_frsize));
 	last_error(home, text);
 	if (text[0] != '\0')
 		json_set(o, "log_error", json_string(text));

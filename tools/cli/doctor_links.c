@@ -69,9 +69,9 @@ static void report_link(struct analysis *a, unsigned i, unsigned j, enum link_st
 	const struct peer_view *ij = &a->v.node[i].peer[j], *ji = &a->v.node[j].peer[i];
 
 	if (!hears(&a->v, i, j))
-		since(&f, ij->has_heard, ij->heard_ms);
+		since(&f, ij->has_link_heard, ij->link_heard_ms);
 	if (!hears(&a->v, j, i))
-		since(&f, ji->has_heard, ji->heard_ms);
+		since(&f, ji->has_link_heard, ji->link_heard_ms);
 	say(&f.text, "%s and %s both run, but the link between them %s.", a->v.node[i].name,
 	    a->v.node[j].name,
 	    state == LINK_ONE_WAY ? "loses bytes in one direction" : "is down");

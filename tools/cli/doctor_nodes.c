@@ -37,12 +37,22 @@ bool wrong_chain(const struct doctor_view *v, const struct node_view *node)
 	       (node->file_chain[0] != '\0' && strcmp(node->file_chain, v->chain) != 0);
 }
 
+/* Of a node that does not answer its log speaks, and what is free where its home is. */
 static bool disk_full(const struct node_view *node)
 {
-	if (says_full(node->disk_error) || says_full(node->halted))
+	if (node->disk_full || says_full(node->disk_error) || says_full(node->halted))
 		return true;
-	/* what an ended node wrote last */
-	return node->reach != REACH_ANSWERED && says_full(node->log_error);
+	return node->reach != REACH_ANSWERED &&
+	       (says_full(node->log_error) ||
+		(node->has_free && node->free_bytes < DISK_FULL_BYTES));
+}
+
+static bool disk_fails(const struct node_view *node)
+{
+	static const char halted[] = "writing to the data directory failed";
+
+	return node->disk_error[0] != '\0' || text_contains(node->halted, halted) ||
+	       (node->reach != REACH_ANSWERED && text_contains(node->log_error, halted));
 }
 
 /* Does a node that answers have a link to i? False also if none says. */
@@ -70,7 +80,7 @@ static const char *cause_of(const struct doctor_view *v, unsigned i)
 		return "bad_config";
 	if (disk_full(node))
 		return "disk_full";
-	if (node->disk_error[0] != '\0')
+	if (disk_fails(node))
 		return "disk_error";
 	if (node->halted[0] != '\0')
 		return "node_halted";
@@ -217,22 +227,28 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 static void report_disk(struct analysis *a, unsigned i, struct finding *f)
 {
 	const struct node_view *node = &a->v.node[i];
-	const char *why = node->disk_error[0] ? node->disk_error
-			  : node->halted[0]   ? node->halted
-					      : node->log_error;
-	bool full = strcmp(f->cause, "disk_full") == 0;
+	const char *why = node->disk_error[0]		  ? node->disk_error
+			  : node->halted[0]		  ? node->halted
+			  : node->reach != REACH_ANSWERED ? node->log_error
+							  : "";
+	bool full = strcmp(f->cause, "disk_full") == 0, ended = *why != '\0';
 
 	f->error = true;
-	say(&f->text, "The disk of %s %s: %s.", node->name,
-	    full ? "is full" : "does not take its writes", why);
+	say(&f->text, "The disk of %s %s%s%s.", node->name,
+	    full ? "is full" : "does not take its writes", ended ? ": " : "", why);
 	if (node->has_free)
 		say(&f->text, " %llu MiB are free.",
 		    (unsigned long long)(node->free_bytes >> 20));
 	say(&f->text, " What it cannot write it must not vote for.");
-	say(&f->advice, full ? "Make room on the disk that holds its home, then "
-			     : "Look at that machine's disk and kernel log, then ");
-	advise_net(&f->advice, a, "restart", node->name);
-	say(&f->advice, ".");
+	say(&f->advice, full ? "Make room on the disk that holds its home"
+			     : "Look at that machine's disk and kernel log");
+	if (ended) {
+		say(&f->advice, ", then ");
+		advise_net(&f->advice, a, "restart", node->name);
+		say(&f->advice, ".");
+	} else {
+		say(&f->advice, "; it then goes on by itself.");
+	}
 }
 
 static void report_halted(struct analysis *a, unsigned i, struct finding *f)

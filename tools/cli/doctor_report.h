@@ -8,6 +8,7 @@
 #define CLOCK_REFUSE_MS 60000 /* validators do not vote for blocks this far in the future */
 #define CLOCK_DRIFT_MS	2000
 #define DISK_LOW_BYTES	(UINT64_C(128) << 20)
+#define DISK_FULL_BYTES (UINT64_C(16) << 20)
 #define BEHIND_BLOCKS	1000
 
 struct analysis {

@@ -87,15 +87,16 @@ static void read_peers(struct doctor_view *v, struct node_view *node, const stru
 		p = &node->peer[i];
 		if (json_read_bool(o, "connected", &p->connected) == ERR_NONE)
 			p->known = true;
-		if (read_number(o, "last_heard_ms", &p->heard_ms) ||
-		    read_number(o, "heard_ms", &p->heard_ms))
+		if (read_number(o, "heard_ms", &p->heard_ms))
 			p->has_heard = true;
+		if (read_number(o, "link_heard_ms", &p->link_heard_ms))
+			p->has_link_heard = true;
 		if (read_number(o, "match", &p->match))
 			p->has_match = true;
 		if (read_signed(o, "clock_offset_ms", &p->offset_ms))
 			p->has_offset = true;
-		if (json_is_string(json_get(o, "error")))
-			read_text(p->error, sizeof p->error, o, "error");
+		if (json_is_string(json_get(o, "last_error")) && p->known && !p->connected)
+			read_text(p->error, sizeof p->error, o, "last_error");
 	}
 }
 
@@ -125,8 +126,12 @@ static void read_consensus(struct node_view *node, const struct json *s)
 		read_text(node->halted, sizeof node->halted, s, "halted");
 	node->has_leader_heard = read_number(s, "leader_heard_ms", &node->leader_heard_ms);
 	node->has_commit_age = read_number(s, "last_commit_age_ms", &node->commit_age_ms);
-	node->has_free = read_number(disk, "free_bytes", &node->free_bytes);
+	if (read_number(disk, "free_bytes", &node->free_bytes))
+		node->has_free = true;
 	read_text(node->disk_error, sizeof node->disk_error, disk, "error");
+	json_read_bool(disk, "full", &node->disk_full);
+	if (!read_number(disk, "reserve_bytes", &node->reserve_bytes))
+		node->reserve_bytes = 0;
 	if (json_is_array(json_get(s, "waiting")))
 		node->waiting = json_get(s, "waiting");
 }
@@ -142,6 +147,7 @@ static void read_node(struct node_view *node, const struct json *o)
 	node->reach = read_reach(o);
 	node->process = read_process(o);
 	read_number(o, "pid", &node->pid);
+	node->has_free = read_number(o, "free_bytes", &node->free_bytes);
 	node->has_offset = read_signed(o, "clock_offset_ms", &node->offset_ms);
 	read_status(node, json_get(o, "status"));
 	read_consensus(node, json_get(o, "consensus"));
@@ -189,10 +195,12 @@ bool doctor_silent_for(const struct doctor_view *v, unsigned i, uint64_t *ms)
 
 	for (unsigned k = 0; k < v->count; k++) {
 		const struct peer_view *p = &v->node[k].peer[i];
-		if (k == i || v->node[k].reach != REACH_ANSWERED || !p->has_heard)
+		uint64_t heard = p->has_link_heard ? p->link_heard_ms : p->heard_ms;
+		if (k == i || v->node[k].reach != REACH_ANSWERED ||
+		    !(p->has_heard || p->has_link_heard))
 			continue;
-		if (!any || p->heard_ms < *ms)
-			*ms = p->heard_ms;
+		if (!any || heard < *ms)
+			*ms = heard;
 		any = true;
 	}
 	return any;

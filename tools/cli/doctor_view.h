@@ -15,10 +15,11 @@ enum seen_process { SEEN_UNKNOWN, SEEN_RUNNING, SEEN_PAUSED, SEEN_DOWN };
 
 /* What one node says about its link to another. */
 struct peer_view {
-	bool known, connected, has_heard, has_offset, has_match;
-	uint64_t heard_ms, match;
+	bool known, connected, has_heard, has_link_heard, has_offset, has_match;
+	uint64_t heard_ms; /* by consensus: in fast mode only from and by a leader */
+	uint64_t link_heard_ms, match;
 	int64_t offset_ms;
-	char error[TEXT_MAX_SHOWN];
+	char error[TEXT_MAX_SHOWN]; /* why it is not connected */
 };
 struct node_view {
 	char name[NAME_MAX_SHOWN], api[TEXT_MAX_SHOWN];
@@ -36,7 +37,8 @@ struct node_view {
 	bool ready, has_term, has_final, has_commit_age, has_leader_heard;
 	uint64_t term, height, final, pending, commit_age_ms, leader_heard_ms;
 	bool has_free;
-	uint64_t free_bytes;
+	bool disk_full;
+	uint64_t free_bytes, reserve_bytes;
 	char disk_error[TEXT_MAX_SHOWN];
 	const struct json *waiting; /* lent */
 	struct peer_view peer[VALIDATORS_MAX];
