@@ -4,7 +4,6 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "chain/system.h"
 #include "ledger/ledger.h"
 #include "ledger/tree.h"
 
@@ -17,6 +16,7 @@ struct overlay {
 	struct tree_node *root;
 	struct hash root_hash;
 	uint64_t keys, senders;
+	struct mode_state modes;
 	/* what finalising writes: values (leaf) and nothing for deletes */
 	struct change {
 		struct tree_leaf *leaf;
@@ -69,6 +69,7 @@ struct execution {
 	uint64_t height;
 	uint64_t ops;	  /* of transactions included so far */
 	uint64_t senders; /* that have a nonce window */
+	struct mode_state modes;
 	bool prune;	  /* keep lists of stale records */
 	struct writer stale;
 	struct entry **buckets; /* by tree key; a power of two */
@@ -89,22 +90,10 @@ int execution_check(struct execution *x, const struct tx *tx, struct entry **sen
 /* Runs a transaction that may be included. Its bytes stay put until execution_end(). */
 int execution_run(struct execution *x, const struct tx *tx, struct entry *sender,
 		  enum tx_result *result);
+/* Applies a SYSTEM transaction whose evidence was checked. ERR_RANGE, ERR_MODE, ERR_EXISTS. */
+int execution_system(struct execution *x, const struct system_tx *tx);
 /* The state after all of them. */
 int execution_end(struct execution *x, struct overlay **out);
-
-/* For system.c: the entry of a state key and its value; writing it (copied). */
-int execution_value(struct execution *x, struct slice state_key, struct entry **e,
-		    struct slice *value);
-void execution_put(struct execution *x, struct entry *e, struct slice value);
-
-/* system.c */
-struct slice state_key_modes(void);
-/* Form, and for a conviction that its evidence holds: what shows from the bytes alone. */
-int system_check(struct system_tx *out, struct slice bytes, const struct chain_ctx *ctx);
-bool system_never_valid(const struct chain_ctx *ctx, struct slice bytes);
-int mode_state_parse(struct slice value, struct mode_state *out);
-/* ERR_MODE: not valid on this chain. */
-int execution_system(struct execution *x, const struct system_tx *tx);
 
 /* Nonce windows: state value {u64 highest, bitmap of the window, bit nonce mod window}. */
 #define NONCE_WINDOW_HEAD 8
@@ -122,6 +111,17 @@ int expiry_check(uint64_t expiry, uint64_t height, const struct genesis_limits *
 #define STATE_ACCOUNT_KEY_SIZE (1 + PUBKEY_SIZE)
 void state_key_of(uint8_t out[STATE_ACCOUNT_KEY_SIZE], char ns, const struct pubkey *key);
 struct slice state_key_senders(void);
+
+/* system.c */
+struct slice state_key_modes(void);
+int modes_decode(struct slice value, struct mode_state *out); /* empty: as at genesis */
+/* The SYSTEM transactions of b lead it, and are right by b's bytes alone; how many there are. */
+int system_decode(struct ledger *l, const struct block *b, uint32_t *count);
+size_t system_bytes(const struct block *b, uint32_t count); /* of b's body */
+
+/* Smallest body, and what body_add() adds to a transaction. */
+#define BODY_HEAD_SIZE 4
+#define BODY_TX_SIZE   (1 + 4)
 
 #define LEDGER_VERIFIED_MAX (128u << 10) /* ids of transactions with checked signatures */
 #define LEDGER_BUILT_MAX    8		 /* built blocks that wait for their execution */
@@ -153,7 +153,7 @@ struct ledger {
 	unsigned built_next;
 	struct execution execution;
 	struct verified verified;
-	struct tx *txs; /* decoded transactions of one block; not of its SYSTEM ones */
+	struct tx *txs; /* decoded transactions of one block */
 	size_t txs_cap;
 	struct writer scratch;
 	uint64_t executed;

@@ -1,4 +1,5 @@
 /* Positions: what a candidate or a view change shows of its log. */
+#include "base/mutant.h"
 #include "chain/private.h"
 #include "chain/term.h"
 
@@ -193,6 +194,8 @@ int position_check(struct position *p, uint64_t for_term, const struct chain_ctx
 {
 	if (p->tip.term >= for_term || p->tc.term != p->tip.term)
 		return ERR_RANGE;
+	if (MUTANT(MUTANT_TRUST_HEADERS) && p->tc.mode == MODE_FAST)
+		return ERR_NONE;
 	if (p->tc.mode == MODE_FAST) {
 		int err = fast_cert_check(&p->tc, ctx);
 		if (err)

@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 
 struct place { /* a block shown by somebody */
 	struct block_ref ref, parent;
@@ -237,7 +238,8 @@ static int choose(struct selection *out, struct tree *t, const struct view_chang
 		  unsigned count, const struct chain_ctx *ctx, const struct view_lookup *look,
 		  struct missing *missing)
 {
-	certified_base(out, t);
+	if (!MUTANT(MUTANT_TC_BASE_DESPITE_QC))
+		certified_base(out, t);
 	if (!out->from) {
 		int err = shared_base(out, t, look, missing);
 		if (err)
@@ -245,13 +247,14 @@ static int choose(struct selection *out, struct tree *t, const struct view_chang
 	}
 	out->conflict = in_conflict(t, out);
 	if (!out->conflict) {
-		longest_tip(t, out);
+		if (!MUTANT(MUTANT_CERTIFIED_ONLY))
+			longest_tip(t, out);
 		return ERR_NONE;
 	}
 	for (unsigned i = 0; i < count; i++)
-		if (vc[i]->signer == out->leader)
+		if (vc[i]->signer == out->leader && !MUTANT(MUTANT_CULPRIT_IN_SET))
 			return ERR_CULPRIT;
-	walk_up(t, out, ctx->quorum.s);
+	walk_up(t, out, ctx->quorum.s - MUTANT(MUTANT_LESS_SUPPORT));
 	return ERR_NONE;
 }
 

@@ -160,7 +160,7 @@ enum work_kind {
 	WORK_CHECK_TXS, /* form, signature, admission */
 	WORK_READ,	/* read final blocks from disk, for a peer */
 };
-#define BUILD_SYSTEM_MAX 8 /* a build has up to block_txs_max candidates and so many SYSTEM ones */
+#define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
 struct work {
 	enum work_kind kind;
 	uint64_t id;
@@ -296,7 +296,7 @@ struct engine_status {
 	bool escalated;
 	enum escalation_reason reason; /* of the newest escalation of this replica */
 	struct mode_state modes;       /* after the final block */
-	uint32_t pending_proofs;       /* evidence whose conviction is not final yet */
+	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
 };

@@ -36,6 +36,7 @@ enum route_kind {
 	ROUTE_VALIDATORS,
 	ROUTE_PEERS,
 	ROUTE_EVIDENCE,
+	ROUTE_MODES,
 	ROUTE_CONSENSUS,
 	ROUTE_GENESIS,
 	ROUTE_LIVE,
@@ -73,6 +74,7 @@ static const struct route {
 	{"/v1/validators", ROUTE_VALIDATORS, REQUEST_STATUS, 0},
 	{"/v1/peers", ROUTE_PEERS, REQUEST_PEERS, 0},
 	{"/v1/evidence", ROUTE_EVIDENCE, REQUEST_EVIDENCE, P(FULL)},
+	{"/v1/modes", ROUTE_MODES, REQUEST_MODES, P(FROM) | P(LIMIT)},
 	{"/v1/consensus", ROUTE_CONSENSUS, REQUEST_CONSENSUS, 0},
 	{"/v1/genesis", ROUTE_GENESIS, REQUEST_STATUS, 0},
 	{"/livez", ROUTE_LIVE, REQUEST_STATUS, 0},
@@ -91,9 +93,10 @@ struct exchange {
 	const char *allow;	   /* of a 405 */
 	struct writer body;
 	size_t body_bytes; /* counted in api */
-	uint8_t *tx;	   /* of a JSON submission */
-	bool one;	   /* a JSON submission */
-	bool pushed;	   /* the loop has it, or has answered it */
+	size_t swallowed;
+	uint8_t *tx; /* of a JSON submission */
+	bool one;    /* a JSON submission */
+	bool pushed; /* the loop has it, or has answered it */
 	struct connection *tcp;
 	struct stream *stream;
 	unsigned event_types;
@@ -410,7 +413,9 @@ static bool content_type_is(struct exchange *x, const char *type)
 static void too_large(struct exchange *x)
 {
 	problem_set(&x->r.problem, 413, "too_large", "the body is too large",
-		    "a request may have 8 MiB and 4096 transactions", "send several requests");
+		    "a request may have 8 MiB and 4096 transactions; without Content-Length, "
+		    "512 KiB",
+		    "send several requests");
 }
 
 /* Form and signature, here and not on the loop thread: this is most of the work. True: good. */
@@ -553,6 +558,7 @@ static enum MHD_Result begin(struct exchange *x)
 	case ROUTE_BLOCKS:
 	case ROUTE_PEERS:
 	case ROUTE_EVIDENCE:
+	case ROUTE_MODES:
 	case ROUTE_CONSENSUS:
 		break;
 	case ROUTE_EVENTS:
@@ -592,24 +598,28 @@ static void open_exchange(struct exchange *x, const char *url, const char *metho
 	uint64_t bytes;
 	if (length && (http_u64(length, &bytes) != ERR_NONE || bytes > HTTP_BODY_MAX))
 		too_large(x);
-	writer_init(&x->body, HTTP_BODY_MAX);
+	/* Who does not say how much comes gets less. */
+	writer_init(&x->body, length ? HTTP_BODY_MAX : HTTP_JSON_BODY_MAX);
 }
 
 /* What is not wanted, too long or too much for now is swallowed and then refused: MHD takes no
- * answer in the middle of a body. */
-static void take_body(struct exchange *x, const char *bytes, size_t len)
+ * answer in the middle of a body. False: that was enough, the connection is to be closed. */
+static bool take_body(struct exchange *x, const char *bytes, size_t len)
 {
-	if (x->r.problem.status || x->route->kind != ROUTE_SUBMIT)
-		return;
+	if (x->r.problem.status || x->route->kind != ROUTE_SUBMIT) {
+		x->swallowed += len;
+		return x->swallowed <= HTTP_BODY_MAX;
+	}
 	if (atomic_fetch_add(&x->api->body_bytes, len) + len > API_BODY_BYTES_MAX) {
 		atomic_fetch_sub(&x->api->body_bytes, len);
 		bad(x, ERR_BUSY, "too many bytes of requests are held by this node");
-		return;
+		return true;
 	}
 	x->body_bytes += len;
 	writer_raw(&x->body, bytes, len);
 	if (x->body.err != ERR_NONE)
 		too_large(x);
+	return true;
 }
 
 static struct connection *connection_of(struct MHD_Connection *c)
@@ -638,9 +648,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	if (x->pushed)
 		return respond_request(x);
 	if (*upload_size > 0) {
-		take_body(x, upload, *upload_size);
+		size_t len = *upload_size;
 		*upload_size = 0;
-		return MHD_YES;
+		return take_body(x, upload, len) ? MHD_YES : MHD_NO;
 	}
 	x->rest = x->route ? url + strlen(x->route->path) : NULL;
 	return x->r.problem.status ? respond_problem(x) : begin(x);

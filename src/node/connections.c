@@ -1,6 +1,7 @@
 #include "node/connections.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -12,7 +13,9 @@
 #include "crypto/sign.h"
 #include "node/node.h"
 
-#define SWEEP_MS 500
+#define SWEEP_MS	  500
+#define TRIM_CONNECTIONS  64
+#define SEND_BUFFER_BYTES (128 << 10)
 
 struct address {
 	uint8_t key[32]; /* family and bytes, IPv6 cut to its /64 */
@@ -40,6 +43,7 @@ struct connections {
 	TAILQ_HEAD(, connection) list; /* oldest first */
 	struct connections_stats stats;
 	unsigned cut; /* of the open ones */
+	unsigned peak;
 };
 
 static const char *const phase_names[CONNECTION_PHASES] = {"reading", "idle", "writing",
@@ -77,8 +81,9 @@ static uint64_t allowed_us(const struct connections *c, enum connection_phase p)
 	case CONNECTION_IDLE:
 		return 1000ull * CONNECTION_IDLE_MS;
 	case CONNECTION_WRITING:
+		return 2000ull * c->config.request_ms;
 	case CONNECTION_STREAMING:
-		return 1000ull * CONNECTION_ANSWER_MS;
+		return 1000ull * CONNECTION_STREAM_MS;
 	case CONNECTION_WORKING:
 	case CONNECTION_PHASES:
 		break;
@@ -89,8 +94,12 @@ static uint64_t allowed_us(const struct connections *c, enum connection_phase p)
 /* The lock is held. The API's thread sees the end of the connection and removes it. */
 static void cut(struct connection *x)
 {
+	/* What it has not read is thrown away, or the kernel would keep it for minutes. */
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
 	x->cut = true;
 	x->owner->cut++;
+	if (x->phase == CONNECTION_WRITING || x->phase == CONNECTION_STREAMING)
+		setsockopt(x->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	shutdown(x->fd, SHUT_RDWR);
 }
 
@@ -204,10 +213,15 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 	}
 	a->count++;
 	*x = (struct connection){.owner = c, .from = a, .fd = fd, .since = node_clock_us()};
+	/* Who does not read must not make us render more than this ahead. */
+	int ahead = SEND_BUFFER_BYTES;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &ahead, sizeof ahead);
 	if (TAILQ_EMPTY(&c->list))
 		pthread_cond_signal(&c->wake);
 	TAILQ_INSERT_TAIL(&c->list, x, link);
 	c->stats.open++;
+	if (c->stats.open > c->peak)
+		c->peak = c->stats.open;
 	c->stats.accepted++;
 	c->stats.phase[x->phase]++;
 	if (c->stats.open - c->cut > c->config.max) {
@@ -227,12 +241,17 @@ void connections_remove(struct connection *x)
 	c->stats.open--;
 	c->stats.phase[x->phase]--;
 	c->cut -= x->cut;
+	bool trim = c->stats.open * 2 < c->peak && c->peak > TRIM_CONNECTIONS;
+	if (trim)
+		c->peak = c->stats.open;
 	if (--x->from->count == 0) {
 		map_remove(&c->addresses, x->from->key);
 		mem_free(x->from);
 	}
 	pthread_mutex_unlock(&c->lock);
 	mem_free(x);
+	if (trim)
+		malloc_trim(0); /* what a crowd has left behind */
 }
 
 void connection_enter(struct connection *x, enum connection_phase p)

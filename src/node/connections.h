@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #define CONNECTION_IDLE_MS   75000 /* between requests */
-#define CONNECTION_ANSWER_MS 60000 /* to read an answer; a stream: to read anything */
+#define CONNECTION_STREAM_MS 60000 /* for the reader of a stream to read anything */
 #define CONNECTION_SPARE     64	   /* on top, while the displaced are being closed */
 
 enum connection_phase {
@@ -27,7 +27,7 @@ const char *connection_phase_name(enum connection_phase p);
 struct connections_config {
 	unsigned max;
 	unsigned per_address; /* of one address other than loopback; 0: max */
-	uint32_t request_ms;  /* 0: default */
+	uint32_t request_ms;  /* to send a request; twice that to read its answer; 0: default */
 };
 struct connections; /* opaque; any thread */
 struct connection;  /* opaque */

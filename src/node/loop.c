@@ -6,12 +6,15 @@
 
 #include "base/mem.h"
 #include "node/node.h"
+#include "node/notify.h"
 
 #define MESSAGES_PER_TURN 512
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
+#define READS_PER_TURN_US 2000
 #define STALL_LINE_US	  3000000
 #define CLOCK_LINE_US	  60000000
+#define STATUS_LINE_US	  5000000
 
 enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
 
@@ -132,20 +135,33 @@ static bool take_net(struct node *n)
 	return true;
 }
 
-static void take_requests(struct node *n)
+/* Submissions at once, reads as far as the turn's budget goes: who reads much does not hold up
+ * who writes, nor the other nodes. True: reads are left. */
+static bool take_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
 	inbox_take(n->inbox, &list);
 	struct request *r;
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, r, link);
-		answer_request(n, r, node_clock_us());
+		if (r->kind == REQUEST_SUBMIT)
+			answer_request(n, r, node_clock_us());
+		else
+			TAILQ_INSERT_TAIL(&n->reads, r, link);
 	}
+	uint64_t now = node_clock_us(), until = now + READS_PER_TURN_US;
+	while (now < until && (r = TAILQ_FIRST(&n->reads)) != NULL) {
+		TAILQ_REMOVE(&n->reads, r, link);
+		answer_request(n, r, now);
+		now = node_clock_us();
+	}
+	return !TAILQ_EMPTY(&n->reads);
 }
 
 static void take_stopped_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
+	TAILQ_CONCAT(&list, &n->reads, link);
 	inbox_take(n->inbox, &list);
 	struct request *r;
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
@@ -261,6 +277,32 @@ void snapshot_copy(struct node *n, struct snapshot *out)
 }
 
 /* True: stop was asked for. */
+static bool take_signals(struct node *n)
+{
+	uint64_t signals = 0;
+	if (read(n->stop_fd, &signals, sizeof signals) != sizeof signals)
+		return false;
+	if (signals >= NODE_REOPEN && n->reopen_log)
+		n->reopen_log();
+	return signals % NODE_REOPEN != 0;
+}
+
+/* The service manager's watchdog, and what `systemctl status` shows. */
+static void tell_manager(struct node *n, uint64_t now)
+{
+	uint64_t every = notify_watchdog_us();
+	if (now < n->notify_due)
+		return;
+	n->notify_due = now + (every && every < STATUS_LINE_US ? every : STATUS_LINE_US);
+	const struct engine_status *s = &n->snapshot.status;
+	const char *why = n->snapshot.not_ready;
+	notify_send("%sSTATUS=%s of term %llu, leader %s, final height %llu%s%s\n",
+		    every ? "WATCHDOG=1\n" : "", engine_role_name(s->role),
+		    (unsigned long long)s->term, node_validator_name(n, s->leader),
+		    (unsigned long long)n->final_height, why[0] ? "; not ready: " : "", why);
+}
+
+/* True: stop was asked for. */
 static bool wait_for_input(struct node *n, bool more)
 {
 	uint64_t now = node_clock_us(), wake = now + IDLE_US;
@@ -275,7 +317,7 @@ static bool wait_for_input(struct node *n, bool more)
 	fill_fds(n, fds);
 	int ready = ppoll(fds, FDS, &timeout, NULL);
 	invariant(ready >= 0 || errno == EINTR);
-	return ready > 0 && fds[FD_STOP].revents;
+	return ready > 0 && fds[FD_STOP].revents && take_signals(n);
 }
 
 static bool turn(struct node *n)
@@ -283,7 +325,7 @@ static bool turn(struct node *n)
 	uint64_t begin = node_clock_us();
 	take_sync(n);
 	bool more = take_net(n);
-	take_requests(n);
+	more = take_requests(n) || more;
 	uint64_t now = node_clock_us();
 	watch_disk(n, now);
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)
@@ -297,6 +339,7 @@ static bool turn(struct node *n)
 	if (now >= n->snapshot_due)
 		node_take_snapshot(n, now);
 	events_flush(n->events, now);
+	tell_manager(n, now);
 	histogram_add(&n->metrics.turn, now - begin);
 	return more;
 }

@@ -2,6 +2,7 @@
 #include <config.h>
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,13 @@
 
 #include "base/mem.h"
 #include "node/api.h"
+#include "node/gate.h"
 #include "node/home.h"
+#include "node/notify.h"
+
+#ifdef OSTRAKON_FORGED
+int forge_prepare(struct node *n, struct errmsg *m); /* tools/lab/forged.c */
+#endif
 
 enum exit_code { /* docs: what users type */
 		 EXIT_OK = 0,
@@ -24,13 +31,16 @@ enum exit_code { /* docs: what users type */
 
 #define PEERS_ON_COMMAND_LINE_MAX VALIDATORS_MAX
 #define PASSPHRASE_MAX		  1024
+#define LARGE_BUFFER_BYTES	  (256 << 10)
+#define ARENAS_MAX		  4
 
 struct options {
 	const char *home, *log_file, *log, *api_listen, *peers_listen, *passphrase_file;
 	const char *genesis, *key;
 	const char *peers[PEERS_ON_COMMAND_LINE_MAX];
 	unsigned peer_count;
-	bool help;
+	const char *output;
+	bool help, show;
 };
 
 static const char usage[] =
@@ -43,8 +53,12 @@ static const char usage[] =
 	"                                    make a home directory (`ostrakon net init` makes "
 	"a\n"
 	"                                    whole network)\n"
-	"  ostrakond check-config --home DIR say whether `run` would accept the home "
-	"directory\n"
+	"  ostrakond check-config --home DIR [--show [-o table|json]]\n"
+	"                                    say whether `run` would accept the home "
+	"directory; "
+	"--show:\n"
+	"                                    each key with its value and where that comes "
+	"from\n"
 	"  ostrakond version                 print the version\n"
 	"\n"
 	"options of run and check-config:\n"
@@ -54,6 +68,13 @@ static const char usage[] =
 	"  --api-listen HOST:PORT  instead of [api] listen; or OSTRAKON_API_LISTEN\n"
 	"  --peers-listen HOST:PORT  instead of [peers] listen; or OSTRAKON_PEERS_LISTEN\n"
 	"  --passphrase-file FILE  first line opens an encrypted validator.key\n"
+	"\n"
+	"Flag over OSTRAKON_* environment over ostrakond.conf over default. SIGTERM and SIGINT "
+	"stop the\n"
+	"node, SIGHUP opens the log file anew. Under systemd it says when it is ready and "
+	"feeds "
+	"the\n"
+	"watchdog (Type=notify).\n"
 	"\n"
 	"exit codes: 0 ended as asked; 1 failed; 2 usage; 7 the home directory or a port is "
 	"in\n"
@@ -74,8 +95,21 @@ static void on_signal(int number)
 	errno = saved;
 }
 
+static void on_hangup(int number)
+{
+	uint64_t reopen = NODE_REOPEN;
+	int saved = errno;
+	ssize_t n = write(stop_fd, &reopen, sizeof reopen);
+	(void)n;
+	(void)number;
+	errno = saved;
+}
+
 static void catch_signals(void)
 {
+	struct sigaction hangup = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+	sigaction(SIGHUP, &hangup, NULL);
+
 	struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	sigaction(SIGTERM, &a, NULL);
 	sigaction(SIGINT, &a, NULL);
@@ -123,12 +157,14 @@ static bool parse(struct options *o, int argc, char **argv)
 		{"genesis", required_argument, NULL, 'g'},
 		{"key", required_argument, NULL, 'k'},
 		{"peer", required_argument, NULL, 'P'},
+		{"show", no_argument, NULL, 's'},
+		{"output", required_argument, NULL, 'o'},
 		{"help", no_argument, NULL, 'H'},
 		{NULL, 0, NULL, 0},
 	};
 	opterr = 1;
 	int c, index;
-	while ((c = getopt_long(argc, argv, "", known, &index)) != -1) {
+	while ((c = getopt_long(argc, argv, "o:", known, &index)) != -1) {
 		switch (c) {
 		case 'h':
 			o->home = optarg;
@@ -159,6 +195,14 @@ static bool parse(struct options *o, int argc, char **argv)
 				return false;
 			o->peers[o->peer_count++] = optarg;
 			break;
+		case 's':
+			o->show = true;
+			break;
+		case 'o':
+			if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
+				return false;
+			o->output = optarg;
+			break;
 		case 'H':
 			o->help = true;
 			break;
@@ -183,7 +227,6 @@ static int read_passphrase(char *out, const char *path, struct errmsg *m)
 	return ERR_NONE;
 }
 
-/* Flag over environment over file: flags are put into the environment's place. */
 static int read_home(struct node *n, const struct options *o, struct errmsg *m)
 {
 	char passphrase[PASSPHRASE_MAX] = "";
@@ -193,24 +236,55 @@ static int read_home(struct node *n, const struct options *o, struct errmsg *m)
 	if (err == ERR_NONE)
 		err = home_read(n, o->home, o->passphrase_file ? passphrase : NULL, m);
 	crypto_wipe(passphrase, sizeof passphrase);
-	if (err != ERR_NONE)
-		return err;
-	if (o->log)
-		setenv("OSTRAKON_LOG", o->log, 1);
-	if (o->api_listen)
-		setenv("OSTRAKON_API_LISTEN", o->api_listen, 1);
-	if (o->peers_listen)
-		setenv("OSTRAKON_PEERS_LISTEN", o->peers_listen, 1);
-	return node_config_environment(&n->config, &n->genesis, m);
+	if (err == ERR_NONE)
+		err = node_config_environment(&n->config, &n->genesis, m);
+	const struct {
+		enum config_key key;
+		const char *flag, *value;
+	} flags[] = {{KEY_LOG, "--log", o->log},
+		     {KEY_API_LISTEN, "--api-listen", o->api_listen},
+		     {KEY_PEERS_LISTEN, "--peers-listen", o->peers_listen}};
+	for (size_t i = 0; i < MEM_COUNT(flags) && err == ERR_NONE; i++)
+		if (flags[i].value)
+			err = node_config_flag(&n->config, &n->genesis, flags[i].key,
+					       flags[i].flag, flags[i].value, m);
+	return err;
+}
+
+static const char *log_path; /* NULL: stderr */
+
+static FILE *log_file_open(void)
+{
+	FILE *f = fopen(log_path, "ae");
+	if (f)
+		setvbuf(f, NULL, _IOLBF, 0);
+	return f;
+}
+
+/* After the file has been moved away, by logrotate for instance. */
+static void log_reopen(void)
+{
+	FILE *f = log_path ? log_file_open() : NULL;
+	if (f)
+		fclose(log_redirect(f));
+	if (f || !log_path)
+		log_write(LOG_NODE, LOG_INFO, "SIGHUP: the log goes on here");
+	else
+		log_write(LOG_NODE, LOG_ERROR, "SIGHUP: %s: %s; the log stays where it was",
+			  log_path, strerror(errno));
 }
 
 static int open_log(const struct options *o, const struct node_config *c, struct errmsg *m)
 {
 	FILE *f = stderr;
-	if (o->log_file && !(f = fopen(o->log_file, "a")))
+	log_path = o->log_file;
+	if (log_path && !(f = log_file_open()))
 		return err_set(m, ERR_CONFIG, "%s: %s", o->log_file, strerror(errno));
 	setvbuf(f, NULL, _IOLBF, 0);
-	log_init(f, strcmp(c->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+	log_init(f,
+		 strcmp(c->log_format, "json") == 0	? LOG_FORMAT_JSON
+		 : strcmp(c->log_format, "logfmt") == 0 ? LOG_FORMAT_LOGFMT
+							: LOG_FORMAT_TEXT,
 		 LOG_INFO);
 	return log_configure(c->log_level);
 }
@@ -240,7 +314,9 @@ static int serve(struct node *n, struct home_lock *lock, struct errmsg *m)
 			  n->config.name, PACKAGE_VERSION,
 			  hash_hex(id, &replica_ctx(n->replica)->id), n->self + 1, n->genesis.n,
 			  (unsigned long long)n->final_height, url);
+		notify_send("READY=1\nMAINPID=%ld\n", (long)getpid());
 		node_run(n);
+		notify_send("STOPPING=1\n");
 		log_write(LOG_NODE, LOG_INFO, "stopping");
 	} else {
 		log_write(LOG_NODE, LOG_ERROR, "%s", m->text);
@@ -267,8 +343,14 @@ static int command_run(const struct options *o)
 		raise_descriptor_limit();
 		n->stop_fd = stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		invariant(stop_fd >= 0);
+		n->reopen_log = log_reopen;
+		notify_init();
 		catch_signals();
-		err = serve(n, &lock, &m);
+#ifdef OSTRAKON_FORGED
+		err = forge_prepare(n, &m);
+#endif
+		if (err == ERR_NONE)
+			err = serve(n, &lock, &m);
 	} else {
 		crypto_wipe(&n->key, sizeof n->key);
 		genesis_free(&n->genesis);
@@ -278,12 +360,45 @@ static int command_run(const struct options *o)
 	return say(err, &m);
 }
 
+static void show_config(const struct node *n, bool as_json)
+{
+	struct json *a = node_config_json(&n->config, &n->genesis);
+	if (as_json) {
+		char *text = json_dump(a, true);
+		printf("%s\n", text);
+		mem_free(text);
+	}
+	for (size_t i = 0; !as_json && i < json_len(a); i++) {
+		const struct json *o = json_at(a, i);
+		const char *key = "", *value = "", *origin = "", *source = "";
+		char number[24];
+		uint64_t v;
+		json_read_string(o, "key", &key);
+		json_read_string(o, "origin", &origin);
+		json_read_string(o, "source", &source);
+		if (json_read_string(o, "value", &value) == ERR_SYNTAX &&
+		    json_read_u64(o, "value", &v) == ERR_NONE) {
+			snprintf(number, sizeof number, "%llu", (unsigned long long)v);
+			value = number;
+		}
+		printf("%-24s %-32s %s%s%s\n", key, value[0] ? value : "-", origin,
+		       source[0] ? " " : "", source);
+	}
+	json_free(a);
+}
+
 static int command_check(const struct options *o)
 {
 	struct errmsg m = {.text = ""};
 	struct node *n = mem_zalloc(sizeof *n);
+	struct gate gate = {0};
 	int err = read_home(n, o, &m);
 	if (err == ERR_NONE)
+		err = gate_open(&gate, &n->config, &m);
+	crypto_wipe(&gate, sizeof gate);
+	if (err == ERR_NONE && o->show)
+		show_config(n, o->output && strcmp(o->output, "json") == 0);
+	else if (err == ERR_NONE)
 		printf("%s: %s, validator %u of %u, peers on %s:%u, API on %s:%u\n", o->home,
 		       n->config.name, n->self + 1, n->genesis.n, n->config.listen.host,
 		       n->config.listen.port, n->config.api.host, n->config.api.port);
@@ -338,6 +453,10 @@ int main(int argc, char **argv)
 		return wrong_usage("--home DIR (or OSTRAKON_HOME) is needed");
 	if (init && (!o.genesis || !o.key))
 		return wrong_usage("init needs --genesis FILE and --key FILE");
+	/* Large buffers go back to the system when they are freed, whatever came before. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+	mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER_BYTES);
+	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	crypto_init();
 	return run ? command_run(&o) : check ? command_check(&o) : command_init(&o);
 }

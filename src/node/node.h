@@ -49,6 +49,7 @@ struct snapshot {
 	uint64_t waiting_requests;
 };
 
+#define NODE_REOPEN (1ull << 32)
 struct node {
 	struct node_config config;
 	struct genesis genesis;
@@ -67,8 +68,13 @@ struct node {
 	struct chain_ctx ctx;
 	struct render render; /* of events */
 	struct api *api;
+	/* Forged nodes of the lab only (tools/lab/forged.c). */
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
 	struct metrics metrics;
-	int stop_fd; /* eventfd, written by the signal handler */
+	int stop_fd; /* eventfd, written by the signal handler: 1 stop, NODE_REOPEN the log */
+	void (*reopen_log)(void);
+	uint64_t notify_due;
 	unsigned peer_count;
 	unsigned validator_of[NET_PEERS_MAX]; /* peer -> validator */
 	int peer_of[VALIDATORS_MAX];	      /* validator -> peer, -1 for self */
@@ -78,6 +84,7 @@ struct node {
 	/* waiting for finality (submit.c) */
 	struct map waiters; /* transaction id -> chain of outcomes */
 	struct request_list waiting;
+	struct request_list reads; /* of one turn what the next ones answer */
 	uint32_t waiting_count;
 	uint64_t next_expiry_scan;
 	/* final blocks whose certificate's own block is still to come */

@@ -34,12 +34,20 @@ static int newest_cert(struct replica *r, struct cert *out)
 static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
 {
 	int err = ledger_execute(r->ledger, b, false);
+	if (ledger_error_is_of_store(err))
+		return err_set(
+			m, err,
+			"reading the state on disk to replay block %llu gives: %s. Check "
+			"the disk; if it is sound, restore the data directory from a "
+			"backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	if (err)
-		return err_set(m, err,
-			       "block %llu is final by its certificate, but replaying it on the "
-			       "state on disk gives: %s. The data directory is damaged or was "
-			       "changed; restore it from a backup or a peer",
-			       (unsigned long long)b->sh.h.height, err_text(err));
+		return err_set(
+			m, err,
+			"block %llu is final by its certificate, but replaying it on the "
+			"state on disk gives: %s. The data directory is damaged or was "
+			"changed; restore it from a backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, b, r->batch);
 	records_settle(r, b);
@@ -82,8 +90,10 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* two checkpoint intervals reach back to the newest stable one in all but long outages */
-	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval + 2;
+	/* Back to the newest stable checkpoint, and to the base of a tip that it does not cover, in
+	 * all but long outages. */
+	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval +
+			 2 * (uint64_t)r->config.genesis->limits.window + 2;
 	if (count > usual)
 		count = usual;
 	rec->headers = mem_array(count, sizeof *rec->headers);
@@ -106,9 +116,9 @@ static void load_unfinal(struct replica *r, struct engine_recovery *rec)
 	uint8_t end = 'b' + 1;
 	struct hash low = {0};
 	rec->blocks = mem_array(UNFINAL_BLOCKS_MAX, sizeof(struct block *));
-	struct store_iter *it = store_iter_new(
-		r->store, STORE_BLOCKS, key_block(&k, rec->final->sh.h.height + 1, &low),
-		slice_of(&end, 1), false);
+	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS,
+					       key_block(&k, rec->final->sh.h.height + 1, &low),
+					       slice_of(&end, 1), false);
 	while (rec->block_count < UNFINAL_BLOCKS_MAX && store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
@@ -124,7 +134,8 @@ static int load_votes(struct replica *r, struct recovered *rec)
 {
 	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++) {
 		uint8_t key = (uint8_t)slot;
-		int err = store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
+		int err =
+			store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
 		if (err == ERR_NOT_FOUND)
 			continue;
 		if (err)
@@ -134,22 +145,22 @@ static int load_votes(struct replica *r, struct recovered *rec)
 	return ERR_NONE;
 }
 
-#define RECOVERED_PROOFS_MAX VALIDATORS_MAX
-
-/* Proofs, of which the engine keeps those whose culprit is not jailed yet. */
+/* A proof for each culprit who is not jailed yet. */
 static int load_evidence(struct replica *r, struct recovered *rec)
 {
 	struct slice none = {0}, key, value;
 	uint32_t count = 0;
-	size_t at[RECOVERED_PROOFS_MAX + 1] = {0};
+	size_t at[VALIDATORS_MAX + 1] = {0};
+	uint64_t done = rec->engine.modes.jailed;
 	struct store_iter *it = store_iter_new(r->store, STORE_EVIDENCE, none, none, false);
-	while (count < RECOVERED_PROOFS_MAX && store_iter_next(it, &key, &value)) {
+	while (count < VALIDATORS_MAX && store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		struct evidence ev;
 		reader_init(&rd, value);
 		evidence_decode(&rd, &ev);
-		if (reader_finish(&rd) || rec->engine.modes.jailed >> ev.culprit & 1)
+		if (reader_finish(&rd) || done >> ev.culprit & 1)
 			continue;
+		done |= UINT64_C(1) << ev.culprit;
 		writer_raw(&rec->proofs, value.ptr, value.len);
 		at[++count] = rec->proofs.len;
 	}
@@ -176,6 +187,8 @@ static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m
 		rec->engine.final_cert = &rec->final_cert;
 	}
 	err = replica_block(r, ledger_height(r->ledger), &rec->engine.final);
+	if (!err) /* after the replay: of that very block */
+		err = ledger_mode_state(r->ledger, &rec->engine.modes);
 	return err ? err_set(m, err, "reading the newest final block: %s", err_text(err))
 		   : ERR_NONE;
 }
@@ -211,8 +224,6 @@ int replica_recover(struct replica *r, struct errmsg *m)
 		err = load_votes(r, rec);
 	}
 	if (!err)
-		err = ledger_mode_state(r->ledger, &rec->engine.modes);
-	if (!err)
 		err = load_evidence(r, rec);
 	if (!err) {
 		struct engine_config config = {.ctx = &r->ctx,
@@ -227,6 +238,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .tx_invalid = tx_never_valid};
 		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
 	}
+	if (!err && r->config.wrap)
+		engine = r->config.wrap(r->config.wrap_ctx, engine);
 	if (!err) {
 		struct driver_host host = replica_driver_host;
 		host.ctx = r;

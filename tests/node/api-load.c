@@ -58,11 +58,11 @@ static void send_put(struct connection *c, unsigned per_request, bool prove)
 		writer_free(&tx);
 	}
 	char head[256];
-	int n = snprintf(
-		head, sizeof head,
-		"POST /v1/transactions?timeout=20000%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
-		"application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
-		prove ? "&prove=1" : "", body.len);
+	int n = snprintf(head, sizeof head,
+			 "POST /v1/transactions?timeout=20000%s HTTP/1.1\r\nHost: "
+			 "localhost\r\nContent-Type: "
+			 "application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
+			 prove ? "&prove=1" : "", body.len);
 	struct writer all;
 	writer_init(&all, 0);
 	writer_raw(&all, head, (size_t)n);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -35,6 +36,7 @@ static pid_t spawn(char *const argv[])
 	pid_t pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not clean up */
 		char log[96];
 		snprintf(log, sizeof log, "%s/log", dir);
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -467,8 +469,9 @@ START_TEST(test_large_bodies)
 	answer_free(&a);
 	/* without a length it shows only on the way */
 	int fd = http_connect(port);
-	const char *head = "POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: " OCTETS
-			   "\r\nTransfer-Encoding: chunked\r\n\r\n800001\r\n";
+	const char *head =
+		"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: " OCTETS
+		"\r\nTransfer-Encoding: chunked\r\n\r\n800001\r\n";
 	http_send(fd, head, strlen(head));
 	http_send(fd, zeros, size);
 	http_send(fd, "\r\n0\r\n\r\n", 7);

@@ -33,7 +33,8 @@ const struct verb verbs[] = {
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
 	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
-	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT), 0, 1, verb_net_init},
+	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) | B(PROTOCOL),
+	 0, 1, verb_net_init},
 	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
 	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
 	 "another is chosen. Nodes that run already are left alone.",
@@ -101,8 +102,10 @@ const struct verb verbs[] = {
 	 "With --verify each is checked here, from the genesis file alone; with FILE, what\n"
 	 "`ostrakon evidence -o json` printed, offline. Exit code 5 if one proves nothing.",
 	 WHERE | B(VERIFY), 0, 1, verb_evidence},
-	{"modes", "", "List the ledger's mode changes and convictions.", NULL, WHERE, 0, 0,
-	 verb_modes},
+	{"modes", "", "List changes of mode and convictions, as the ledger records them.",
+	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
+	 "are rechecked here; exit code 5 if one does not hold.",
+	 WHERE | B(VERIFY), 0, 0, verb_modes},
 	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
 	 B(HOME) | B(ORIGIN), 0, 1, verb_config_show},
 	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",

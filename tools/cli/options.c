@@ -74,6 +74,13 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
 			 "the client key's initial balance (default 1000000000)"},
+	[OPT_CHECKPOINTS] = {"checkpoint-interval", 0, TYPE_U64, false, "K", 1, 4096,
+			     "heights between checkpoints (default 128)"},
+	[OPT_PROBATION] = {"probation", 0, TYPE_U64, false, "P", 1, 1024,
+			   "checkpoint intervals in pbft mode before the return to fast\n"
+			   "(default 8)"},
+	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft",
+			  .help = "pbft: the same engine, never fast (default hybrid)"},
 	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
 		      "first port to try (default: chosen at random)"},
 	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,

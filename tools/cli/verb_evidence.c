@@ -1,4 +1,4 @@
-/* evidence, modes: what the network found out about itself.
+/* evidence: what the network found out about its validators.
  *
  * Evidence is checked here again, from the genesis file alone: no node's word counts. */
 #include <stdlib.h>
@@ -205,50 +205,3 @@ int verb_evidence(struct cli *c)
 }
 
 /* ---- modes ----------------------------------------------------------------------------- */
-
-static int show_modes(struct cli *c, struct json *doc)
-{
-	static const struct column columns[] = {{"HEIGHT", "height"},	{"KIND", "kind"},
-						{"TERM", "term"},	{"REASON", "reason"},
-						{"CULPRIT", "culprit"}, {"TX", "tx"}};
-	struct json *list;
-
-	if (json_is_array(doc)) {
-		list = doc;
-		doc = json_object();
-		json_set(doc, "entries", list);
-	}
-	list = json_get(doc, "entries");
-	if (!json_is_array(list)) {
-		json_free(doc);
-		return cli_fail(c, EXIT_UNVERIFIED, "malformed_answer", NULL,
-				"the node does not answer as a node would");
-	}
-	if (c->format == FORMAT_JSONL) {
-		out_rows(c, columns, MEM_COUNT(columns), json_copy(list));
-		json_free(doc);
-		return EXIT_DONE;
-	}
-	if (json_len(list) == 0)
-		cli_hint(c, "the mode never changed: fast since genesis");
-	out_document(c, columns, MEM_COUNT(columns), doc, "entries");
-	return EXIT_DONE;
-}
-
-int verb_modes(struct cli *c)
-{
-	struct target *t = mem_zalloc(sizeof *t);
-	struct link l;
-	int rc = target_open(c, t, false);
-
-	if (rc == EXIT_DONE) {
-		link_open(&l, t, 0);
-		rc = link_get_or_fail(&l, "/v1/modes");
-		if (rc == EXIT_DONE)
-			rc = show_modes(c, plain_numbers(l.answer, ""));
-		link_close(&l);
-	}
-	target_close(t);
-	mem_free(t);
-	return rc;
-}

@@ -13,6 +13,15 @@ static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
 	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
 }
 
+/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our tip
+ * must be shown from further below. */
+void trim_headers(struct hybrid *h)
+{
+	bool from_checkpoint;
+	uint64_t floor = position_floor(h, &from_checkpoint);
+	log_trim_headers(&h->log, floor < h->stable.ref.height ? floor : h->stable.ref.height);
+}
+
 static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t floor)
 {
 	uint64_t count = h->tip.height - floor;
@@ -32,39 +41,54 @@ static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t
 	return true;
 }
 
-static bool use_cut(const struct hybrid *h, struct position *p)
+/* The mutant that shows less than it voted for: only its newest QC's block. */
+static bool hide_tip(struct hybrid *h, struct position *out)
 {
-	if (!h->cut_count || !block_ref_equal(&h->cut_tip, &h->tip))
+	struct block_ref tip = h->tip;
+	if (!h->has_qc || h->qc.ref.term != tip.term || block_ref_equal(&h->qc.ref, &tip) ||
+	    log_contains(&h->log, &tip, &h->qc.ref) != 1)
 		return false;
-	p->headers = mem_dup(h->cut, h->cut_count * sizeof *h->cut);
-	p->header_count = h->cut_count;
-	p->has_checkpoint = false; /* down to the base */
-	return true;
+	out->tip = h->tip = h->qc.ref;
+	out->has_qc = true;
+	out->qc = h->qc;
+	term_cert_copy_ref(&out->tc, &h->tip_tc);
+	uint64_t floor = position_floor(h, &out->has_checkpoint);
+	if (out->has_checkpoint)
+		out->checkpoint = h->stable;
+	bool shown = out->tip.height >= floor && collect_headers(h, out, floor);
+	h->tip = tip;
+	return shown;
 }
 
-/* An honest replica may have voted for what an equivocating leader's other blocks then made
- * void. Its view changes must go on to show that vote, or it would be taken for a liar. */
+static void position_copy(struct position *out, const struct position *p)
+{
+	*out = *p;
+	term_cert_copy_ref(&out->tc, &p->tc);
+	out->headers = mem_dup(p->headers, p->header_count * sizeof *p->headers);
+}
+
+/* An honest replica may have voted for what an equivocating leader's other blocks then made void,
+ * or lag behind by a term. Its view changes must go on to show that vote, or it would be taken
+ * for a liar; and without a position it could send none at all. */
 void keep_cut_tip(struct hybrid *h)
 {
 	struct position p;
-	position_init(&p);
-	p.tip = h->tip;
-	if (h->tip.height - h->tip_tc.base.height > POSITION_HEADERS_MAX ||
-	    !collect_headers(h, &p, h->tip_tc.base.height)) {
-		position_free(&p);
+	if (MUTANT(MUTANT_CUT_TIP_LOST))
 		return;
-	}
-	mem_free(h->cut);
-	h->cut = p.headers;
-	h->cut_count = p.header_count;
-	h->cut_tip = h->tip;
+	if ((h->has_cut && block_ref_equal(&h->cut.tip, &h->tip)) || !make_position(h, &p))
+		return;
+	position_free(&h->cut);
+	h->cut = p;
+	h->has_cut = true;
 	h->dirty[SLOT_CUT] = true;
-	p.headers = NULL;
-	position_free(&p);
+	h->want_sync = true; /* in one batch with the certificate that cuts it off */
 }
 
 bool make_position(struct hybrid *h, struct position *out)
 {
+	position_init(out);
+	if (MUTANT(MUTANT_HIDE_TIP) && hide_tip(h, out))
+		return true;
 	position_init(out);
 	out->tip = h->tip;
 	term_cert_copy_ref(&out->tc, &h->tip_tc);
@@ -79,13 +103,11 @@ bool make_position(struct hybrid *h, struct position *out)
 		out->checkpoint = h->stable;
 	if (h->tip.height >= floor && collect_headers(h, out, floor))
 		return true;
-	mem_free(out->headers);
-	out->headers = NULL;
-	out->header_count = 0;
-	if (use_cut(h, out))
-		return true;
 	position_free(out);
-	return false;
+	if (!h->has_cut || !block_ref_equal(&h->cut.tip, &h->tip))
+		return false;
+	position_copy(out, &h->cut);
+	return true;
 }
 
 /* ---- the candidate's side ---------------------------------------------------------------- */

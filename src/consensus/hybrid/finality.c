@@ -66,13 +66,13 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 	const struct cert *c = &h->pending_final;
 	h->tip_tc_wanted = false;
 	if (log_contains(&h->log, &h->tip, &ref) != 1) {
-		if (position_compare(&ref, &h->tip) <= 0) {
-			if (log_contains(&h->log, &ref, &h->tip) != 1)
-				keep_cut_tip(h);
+		if (log_contains(&h->log, &ref, &h->tip) != 1)
+			keep_cut_tip(h);
+		if (position_compare(&ref, &h->tip) <= 0)
 			return;
-		}
 		if (ref.term != h->tc.term && ref.term != h->tip.term) {
 			h->tip_tc_wanted = true;
+			keep_cut_tip(h); /* checkpoints will drop the headers below */
 			return;
 		}
 		store_chain(h, e);
@@ -177,7 +177,7 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 	h->stable = *c;
 	h->dirty[SLOT_STABLE] = true;
 	h->counters[COUNT_CHECKPOINTS]++;
-	log_trim_headers(&h->log, c->ref.height);
+	trim_headers(h);
 }
 
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)

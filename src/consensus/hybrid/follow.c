@@ -47,15 +47,26 @@ static void misfit_found(struct hybrid *h, const struct block *b)
 	equivocation_found(h, tip->block, b);
 }
 
+/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may show
+ * it, and then its body is needed. */
+static bool of_another_view(const struct hybrid *h, const struct header *b)
+{
+	const struct term_cert *tc = b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
+	return tc && tc->leader == b->leader && tc->base.height == b->base_height &&
+	       hash_equal(&tc->base.hash, &b->base);
+}
+
 struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
 {
 	struct log_entry *e = log_find(&h->log, &b->hash);
 	if (e || b->sh.h.height <= h->log.final->sh.h.height)
 		return e;
 	if (!fits_tc(h, &b->sh.h)) {
-		h->counters[COUNT_BAD_MESSAGES]++;
 		misfit_found(h, b);
-		return NULL;
+		if (!of_another_view(h, &b->sh.h)) {
+			h->counters[COUNT_BAD_MESSAGES]++;
+			return NULL;
+		}
 	}
 	if (signed_header_check(&b->sh, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
@@ -110,7 +121,8 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 		distrust_leader(h);
 	struct writer bytes = {0};
 	struct evidence ev;
-	if (in->executed.by_bytes && evidence_of_block(&ev, &bytes, e->block))
+	if (in->executed.by_bytes &&
+	    evidence_of_block(&ev, &bytes, e->block, h->ctx, h->tx_invalid))
 		record_evidence(h, &ev);
 	writer_free(&bytes);
 }
@@ -153,6 +165,8 @@ void store_chain(struct hybrid *h, struct log_entry *e)
 static struct log_entry *vote_target(struct hybrid *h)
 {
 	struct log_entry *e = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	if (e && !fits_tc(h, &e->block->sh.h))
+		return NULL;
 	while (e && !e->executed)
 		e = e->parent;
 	/* No PREPARE more than W above the base or the newest QC of the term held. */
@@ -246,6 +260,11 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 		return;
 	int on_chain = log_contains(&h->log, &h->tip, &qc->ref);
 	if (on_chain == 1) {
+		set_qc(h, qc);
+		h->answer_leader = true;
+		return;
+	}
+	if (MUTANT(MUTANT_COMMIT_OFF_CHAIN) && log_find(&h->log, &qc->ref.hash)) {
 		set_qc(h, qc);
 		h->answer_leader = true;
 		return;

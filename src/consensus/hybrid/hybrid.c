@@ -1,10 +1,6 @@
 /* The hybrid engine: creation, dispatch, timers. */
 #include "consensus/hybrid/hybrid.h"
 
-#ifdef ENABLE_MUTANTS
-int mutant_selected;
-#endif
-
 /* ---- timers (section 3) ------------------------------------------------------------------ */
 
 bool holds_work(const struct hybrid *h)
@@ -26,7 +22,7 @@ void timer_restart(struct hybrid *h)
 /* A heartbeat is not progress: it resets the timer of the idle only. */
 void timer_on_heartbeat(struct hybrid *h)
 {
-	if (holds_work(h))
+	if (holds_work(h) && !MUTANT(MUTANT_HEARTBEAT_PROGRESS))
 		return;
 	h->timeouts = 0;
 	h->timed_out_on_work = false;
@@ -35,7 +31,7 @@ void timer_on_heartbeat(struct hybrid *h)
 
 void timer_on_commit(struct hybrid *h, bool of_held)
 {
-	if (of_held || !holds_work(h)) {
+	if (of_held || !holds_work(h) || MUTANT(MUTANT_ANY_COMMIT_PROGRESS)) {
 		h->timeouts = 0;
 		h->timed_out_on_work = false;
 		timer_restart(h);
@@ -105,8 +101,8 @@ static uint64_t wake_at(const struct hybrid *h)
 	}
 	if (h->fetching && h->fetch_at < at)
 		at = h->fetch_at;
-	if (h->term > h->tc.term && in_pbft_mode(h) && h->view_sent_at + 2 * h->timing.heartbeat < at)
-		at = h->view_sent_at + 2 * h->timing.heartbeat;
+	if (view_resend_at(h) < at)
+		at = view_resend_at(h);
 	if (h->role != ROLE_LEADER && holds_work(h) && in_accepted_term(h) && h->quorum.f &&
 	    h->now + h->timing.timeout_min / 2 < at)
 		at = h->now + h->timing.timeout_min / 2; /* watching the leader */
@@ -310,7 +306,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
 	for (unsigned i = 0; i < h->n; i++)
-		out->pending_proofs += h->proof[i].bytes != NULL;
+		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);
@@ -353,6 +349,7 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 	term_cert_init(&h->spare_tc);
 	mode_state_init(&h->modes);
 	view_change_init(&h->signed_vc);
+	position_init(&h->cut);
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		view_change_init(&h->view[i].vc);
 	for (unsigned i = 0; i < VIEWS_KEPT; i++)

@@ -21,42 +21,12 @@
 #define CONSENSUS_HYBRID_HYBRID_H
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "consensus/engine_private.h"
 #include "consensus/hybrid/message.h"
 #include "consensus/log.h"
 #include "consensus/pool.h"
-
-/* A planted bug: false unless --enable-mutants and selected (docs/testing.md). */
-#ifdef ENABLE_MUTANTS
-extern int mutant_selected;
-#define MUTANT(id) (mutant_selected == (id))
-#else
-#define MUTANT(id) false
-#endif
-enum mutant_id {
-	MUTANT_NONE = 0,
-	MUTANT_LONGER_LOG = 1,		  /* Raft's rule: longer wins, need not extend */
-	MUTANT_MAJORITY_QUORUM = 2,	  /* n/2+1 instead of q and qf */
-	MUTANT_VOTE_BEFORE_SYNC = 3,	  /* PREPARE leaves before it is durable */
-	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip */
-	MUTANT_Q_FOR_QF = 5,		  /* one round with q votes */
-	MUTANT_TWO_VOTES_A_TERM = 6,	  /* a second term vote in one term */
-	MUTANT_LATE_COMMIT = 7,		  /* COMMIT after having left the term */
-	MUTANT_FORGET_VOTE = 8,		  /* the vote state is not written */
-	MUTANT_OLD_TERM_COMMIT = 9,	  /* votes of another term count */
-	MUTANT_RELEAD_AFTER_RESTART = 10, /* proposes in a term it led before a restart */
-	MUTANT_ALWAYS_ESCALATE = 11,	  /* a mode fast that is not final for f+1 is not repeated */
-	MUTANT_JAILED_LEADS = 12,	  /* a convicted validator may lead */
-	MUTANT_EXTEND_MODE_FAST = 13,	  /* a block extends a mode fast in its term */
-	MUTANT_ONE_ROUND_IN_PBFT = 14,	  /* qf pbft PREPAREs finalise (trap 5) */
-	MUTANT_NO_CATCH_UP = 15,	  /* f+1 claims above do not move a replica */
-	MUTANT_VIEW_CHANGE_ONCE = 16,	  /* not resent (trap 10) */
-	MUTANT_UNCAPPED_TIMER = 17,	  /* a term's timer runs without claims of qv (trap 10) */
-	MUTANT_LONE_SUSPICION = 18,	  /* one suspicion escalates (E2) */
-	MUTANT_REPLAYED_PROOF = 19,	  /* a proof against the convicted escalates again */
-	MUTANT_E3_ALONE = 20,		  /* timeouts count although qv were not heard (trap 12) */
-};
 
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
@@ -193,11 +163,9 @@ struct hybrid {
 	struct cert qc; /* high QC, on the tip's chain */
 	bool has_stable;
 	struct cert stable; /* newest stable checkpoint */
-	/* Our tip's headers, tip first, once finality has cut its chain off: view changes must
-	 * still show it. */
-	struct block_ref cut_tip;
-	struct signed_header *cut;
-	uint32_t cut_count;
+	/* Our position when finality cut our tip's chain off: view changes must still show it. */
+	bool has_cut;
+	struct position cut;
 	bool dirty[VOTE_SLOTS]; /* slots that changed since they were written */
 	uint64_t write_seq; /* of the newest output with writes */
 	uint64_t durable_seq;
@@ -259,6 +227,7 @@ struct hybrid {
 	bool empty_due;	      /* probation: an empty block may be made */
 	uint64_t block_at;    /* when we made the newest */
 	bool build_empty;     /* the block under way may be empty */
+	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
 	struct writer system[1 + CONVICTIONS_MAX]; /* SYSTEM transactions of the block under way */
 
 	/* pbft mode: votes of the accepted term */
@@ -278,6 +247,7 @@ struct hybrid {
 		uint64_t term, asked_at;
 		struct hash hash;
 	} wanted[VIEWS_WANTED];
+	uint64_t position_missing_until;
 	uint64_t view_sent_at;
 	bool view_timer; /* qv replicas claim our term or more: its timer runs */
 	uint64_t view_answered_at[VALIDATORS_MAX];
@@ -398,6 +368,7 @@ void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const stru
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
+void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
 /* lead.c */
@@ -472,6 +443,8 @@ bool mode_rules_hold(struct hybrid *h, struct log_entry *e);
  * block may extend this parent in our term. */
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,
 		       uint32_t *count);
+/* The ledger refuses this SYSTEM transaction of ours: without it, or nothing could be built. */
+void system_refused(struct hybrid *h, const struct hash *id);
 bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
 void modes_recovered(struct hybrid *h);
@@ -493,6 +466,7 @@ void note_claim(struct hybrid *h, unsigned from, uint64_t term);
 uint64_t next_pbft_term(struct hybrid *h, uint64_t term);
 void view_timeout(struct hybrid *h);
 void view_tick(struct hybrid *h);
+uint64_t view_resend_at(const struct hybrid *h); /* UINT64_MAX: nothing to resend */
 void view_end_of_step(struct hybrid *h);
 bool view_waits(const struct hybrid *h); /* for claims: its timer does not run */
 void learn_entitlement(struct hybrid *h, unsigned from, const struct entitlement *e);

@@ -256,7 +256,9 @@ void on_built(struct hybrid *h, const struct input *in)
 		return;
 	h->building = false;
 	for (uint32_t i = 0; i < in->built.refused_count; i++)
-		if (pool_remove(&h->pool, &in->built.refused[i]))
+		if (in->built.err)
+			system_refused(h, &in->built.refused[i]);
+		else if (pool_remove(&h->pool, &in->built.refused[i]))
 			out_rejected(h, &in->built.refused[i], in->built.refused_err[i]);
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
 	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))

@@ -125,11 +125,13 @@ bool mode_rules_hold(struct hybrid *h, struct log_entry *e)
 
 /* ---- building ---------------------------------------------------------------------------- */
 
-static void add_candidate(struct hybrid *h, uint32_t *count, const struct system_tx *tx)
+static void add_candidate(struct hybrid *h, uint32_t *count, const struct system_tx *tx,
+			  uint16_t culprit)
 {
 	struct writer *w = &h->system[*count];
 	writer_reset(w);
 	system_tx_encode(w, tx, h->ctx);
+	h->system_culprit[*count] = culprit;
 	h->candidates[*count].bytes = writer_slice(w);
 	tx_id(&h->candidates[*count].id, h->candidates[*count].bytes);
 	++*count;
@@ -152,14 +154,14 @@ bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_
 	const struct mode_state *before = modes_after(h, parent);
 	struct system_tx due;
 	if (entry_is_due(h, before, height, &due))
-		add_candidate(h, count, &due);
+		add_candidate(h, count, &due, NO_VALIDATOR);
 	for (unsigned i = 0; i < h->n && *count < 1 + CONVICTIONS_MAX; i++) {
 		if (!h->proof[i].bytes || before->jailed >> i & 1)
 			continue;
 		struct system_tx tx = {.kind = SYSTEM_CONVICTION,
 				       .height = height,
 				       .evidence = slice_of(h->proof[i].bytes, h->proof[i].size)};
-		add_candidate(h, count, &tx);
+		add_candidate(h, count, &tx, (uint16_t)i);
 	}
 	return true;
 }
@@ -169,7 +171,8 @@ bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_
 static void back_to_fast(struct hybrid *h, const struct block *b)
 {
 	h->fast_term = b->sh.h.term;
-	if (h->escalated && b->sh.h.height > h->escalated_final) {
+	if (h->escalated && b->sh.h.height > h->escalated_final &&
+	    !MUTANT(MUTANT_STICKY_ESCALATION)) {
 		h->escalated = false;
 		h->dirty[SLOT_TERM] = true;
 	}
@@ -188,6 +191,18 @@ static void forget_proof(struct hybrid *h, unsigned culprit)
 {
 	mem_free(h->proof[culprit].bytes);
 	h->proof[culprit] = (struct pending_proof){0};
+}
+
+void system_refused(struct hybrid *h, const struct hash *id)
+{
+	for (unsigned i = 0; i < MEM_COUNT(h->system); i++) {
+		struct hash mine;
+		if (!h->system[i].len || h->system_culprit[i] >= h->n)
+			continue;
+		tx_id(&mine, writer_slice(&h->system[i]));
+		if (hash_equal(&mine, id) && h->proof[h->system_culprit[i]].bytes)
+			forget_proof(h, h->system_culprit[i]);
+	}
 }
 
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after)
@@ -216,7 +231,8 @@ void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_s
 			forget_proof(h, i);
 		}
 	h->counters[COUNT_PBFT_FINAL] += b->sh.h.mode == MODE_PBFT;
-	if (h->escalated && b->sh.h.mode == MODE_FAST && b->sh.h.term >= h->escalated_term) {
+	if (h->escalated && b->sh.h.mode == MODE_FAST && b->sh.h.term >= h->escalated_term &&
+	    !MUTANT(MUTANT_STICKY_ESCALATION)) {
 		h->escalated = false;
 		h->dirty[SLOT_TERM] = true;
 	}

@@ -71,6 +71,8 @@ static void mark_needed(struct hybrid *h, const struct term_cert *tc, bool *need
 void views_mark(struct hybrid *h)
 {
 	bool needed[VIEWS_KEPT] = {false};
+	if (MUTANT(MUTANT_DROP_VIEWS))
+		return;
 	mark_needed(h, &h->tc, needed);
 	mark_needed(h, &h->tip_tc, needed);
 	bool news = false;
@@ -363,7 +365,7 @@ void validate_views(struct hybrid *h)
 static unsigned choose(struct hybrid *h, uint64_t left_out, const struct view_change **set)
 {
 	unsigned count = 0;
-	for (unsigned i = 0; i < h->n && count < h->quorum.qv; i++)
+	for (unsigned i = 0; i < h->n && count < h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW); i++)
 		if (h->view[i].state == VIEW_VALID && h->view[i].vc.term == h->term &&
 		    !(left_out >> i & 1))
 			set[count++] = &h->view[i].vc;
@@ -408,7 +410,7 @@ void try_new_view(struct hybrid *h)
 	for (unsigned exclusions = 0; exclusions <= h->quorum.f; exclusions++) {
 		const struct view_change *set[VALIDATORS_MAX];
 		unsigned count = choose(h, left_out, set);
-		if (count < h->quorum.qv)
+		if (count < h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW))
 			return;
 		struct view_lookup look;
 		struct missing missing = {0};

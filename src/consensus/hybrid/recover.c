@@ -74,6 +74,8 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 		return err;
 	h->modes = rec->modes;
 	modes_recovered(h);
+	if (MUTANT(MUTANT_FORGET_VIEW_CHANGE) && h->signed_is_vc)
+		h->signed_term = 0;
 	recover_blocks(h, rec);
 	views_keep(h, &h->tc);
 	views_keep(h, &h->tip_tc);
@@ -88,7 +90,7 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 			       hash_hex(hex, &h->tip.hash), (unsigned long long)h->tip.height);
 	}
 	if (h->has_stable)
-		log_trim_headers(&h->log, h->stable.ref.height);
+		trim_headers(h);
 	/* In a term that we may have led, blocks of ours may be lost on this disk and known to
 	 * others: propose and PREPARE nothing more in it. */
 	if (h->signed_term == h->term && h->signed_term && !h->signed_is_vc &&

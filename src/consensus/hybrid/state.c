@@ -248,10 +248,9 @@ void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
 		break;
 	}
 	case SLOT_CUT:
-		block_ref_encode(w, &h->cut_tip);
-		writer_u32(w, h->cut_count);
-		for (uint32_t i = 0; i < h->cut_count; i++)
-			signed_header_encode(w, &h->cut[i]);
+		writer_u8(w, h->has_cut);
+		if (h->has_cut)
+			position_encode(w, &h->cut);
 		break;
 	case SLOT_TIP:
 		block_ref_encode(w, &h->tip);
@@ -304,11 +303,9 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 		break;
 	}
 	case SLOT_CUT:
-		block_ref_decode(&r, &h->cut_tip);
-		h->cut_count = reader_count(&r, POSITION_HEADERS_MAX, SIGNED_HEADER_SIZE);
-		h->cut = mem_array(h->cut_count ? h->cut_count : 1, sizeof *h->cut);
-		for (uint32_t i = 0; i < h->cut_count; i++)
-			signed_header_decode(&r, &h->cut[i]);
+		h->has_cut = reader_bool(&r);
+		if (h->has_cut)
+			position_decode(&r, &h->cut);
 		break;
 	case SLOT_TIP:
 		block_ref_decode(&r, &h->tip);

@@ -11,7 +11,7 @@ void view_free(struct hybrid *h)
 		term_cert_free(&h->views[i]);
 	view_change_free(&h->signed_vc);
 	term_cert_free(&h->spare_tc);
-	mem_free(h->cut);
+	position_free(&h->cut);
 }
 
 /* ---- claims ------------------------------------------------------------------------------ */
@@ -139,7 +139,8 @@ bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason re
 	if (h->signed_term >= term && !MUTANT(MUTANT_TWO_VOTES_A_TERM))
 		return false;
 	struct position p;
-	if (!make_position(h, &p)) {
+	if (!make_position(h, &p)) { /* finality has overtaken our tip: catch up first */
+		h->position_missing_until = h->now + h->timing.heartbeat;
 		fetch_from_anybody(h);
 		return false;
 	}
@@ -306,12 +307,18 @@ static void start_view_timer(struct hybrid *h)
 	timer_restart(h);
 }
 
+uint64_t view_resend_at(const struct hybrid *h)
+{
+	if (!h->signed_is_vc || h->signed_term != h->term || h->tc.term >= h->term ||
+	    MUTANT(MUTANT_VIEW_CHANGE_ONCE))
+		return UINT64_MAX;
+	return h->view_sent_at + RESEND_HEARTBEATS * h->timing.heartbeat;
+}
+
 /* Resent until answered: to those that have not claimed our term, and to its primary. */
 static void resend(struct hybrid *h)
 {
-	if (!h->signed_is_vc || h->signed_term != h->term || h->tc.term >= h->term ||
-	    MUTANT(MUTANT_VIEW_CHANGE_ONCE) ||
-	    h->now < h->view_sent_at + RESEND_HEARTBEATS * h->timing.heartbeat)
+	if (h->now < view_resend_at(h))
 		return;
 	uint64_t mask = UINT64_C(1) << primary_of(h->term, h->n);
 	for (unsigned i = 0; i < h->n; i++)
@@ -336,7 +343,8 @@ void view_end_of_step(struct hybrid *h)
 		return;
 	/* Who is escalated or in pbft mode and has entered a term by anything but a TC signs its
 	 * view change for it at once (trap 10). */
-	if (in_pbft_mode(h) && h->term > h->tc.term && h->signed_term < h->term) {
+	if (in_pbft_mode(h) && h->term > h->tc.term && h->signed_term < h->term &&
+	    h->now >= h->position_missing_until) {
 		uint64_t t = next_pbft_term(h, h->term);
 		send_view_change(h, t, h->escalated ? h->reason : REASON_NONE);
 	}
