@@ -131,26 +131,18 @@ struct torn {
 static bool tear(void *ctx, struct sim *s, unsigned from, const struct message *m)
 {
 	struct torn *t = ctx;
+	s->stopped |= t->dead_at && sim_now(s) > t->dead_at + 30000000;
 	if (t->leader == NOBODY && m->type == MSG_APPEND) {
 		t->leader = from;
 		t->only = (from + 1) % 4;
 	}
 	if (from != t->leader || s->log_len < t->from)
 		return false;
-	if (!t->torn_at) {
+	if (!t->torn_at)
 		t->torn_at = sim_now(s);
-		fprintf(stderr, "torn at %llu, %zu\n", (unsigned long long)sim_now(s), s->log_len);
-	}
 	if (sim_now(s) > t->torn_at + 250000) {
-		if (!t->dead_at) {
+		if (!t->dead_at)
 			t->dead_at = sim_now(s);
-			for (unsigned i = 0; i < 4; i++) {
-				struct engine_status e;
-				replica_status(s->node[i].replica, &e);
-				fprintf(stderr, "%u%s: term %llu tip %llu final %llu pool %u\n", i, i == t->leader ? "L" : i == t->only ? "A" : "",
-				       (unsigned long long)e.term, (unsigned long long)e.tip.height, (unsigned long long)e.final.height, e.pool_count);
-			}
-		}
 		return true;
 	}
 	if (m->type == MSG_APPEND || m->type == MSG_BLOCKS)
@@ -168,8 +160,8 @@ START_TEST(long_unfinal_chains_can_be_fetched)
 	o.clients = 150;
 	o.value_size = _i == 0 ? 8 : _i == 1 ? 2000 : 60000; /* 8: all is well */
 	sim_run(&o, &r);
-	ck_assert_msg(r.decisions > 100, "%llu blocks; the leader died at %.3f s: %s",
-		      (unsigned long long)r.decisions, (double)t.dead_at / 1e6, r.text);
+	ck_assert_msg(r.decisions > 100, "%llu blocks in the 30 s after the leader died",
+		      (unsigned long long)r.decisions);
 }
 END_TEST
 
