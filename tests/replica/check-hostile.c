@@ -456,6 +456,74 @@ START_TEST(a_stray_passes_transactions_on)
 }
 END_TEST
 
+/* ---- [H9] ---------------------------------------------------------------------------------
+ * The victim is primary of term 2. Replica 3's view change shows a QC of another term that nobody signed:
+ * it counts as none, and the view change as valid. Whoever gets the NEW-VIEW can have the victim
+ * convicted for it. */
+
+static void view_change_at(struct view_change *v, uint64_t term, unsigned signer,
+			   const struct term_cert *tc, const struct block *tip)
+{
+	view_change_init(v);
+	v->term = term;
+	v->signer = (uint16_t)signer;
+	v->reason = REASON_TIMEOUTS;
+	v->position.tip = block_ref_of(tip);
+	term_cert_copy_ref(&v->position.tc, tc);
+	v->position.headers = mem_array(1, sizeof *v->position.headers);
+	v->position.headers[0] = tip->sh;
+	v->position.header_count = 1;
+}
+
+static void send_view_change_of(struct view_change *v)
+{
+	struct writer out = {0};
+	struct msg_view_change m = {.vc = *v};
+	entitlement_init(&m.entitlement);
+	msg_view_change_encode(&out, &m);
+	deliver(v->signer, &out);
+	view_change_free(v);
+}
+
+START_TEST(an_honest_primary_is_not_convicted_for_what_it_may_take)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct view_change v;
+	view_change_at(&v, 2, 0, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	view_change_at(&v, 2, MALICE, &tc, b1);
+	v.position.has_qc = true;
+	v.position.qc = (struct cert){.kind = CERT_QC_FAST,
+				      .ref = {.term = 77, .height = 99},
+				      .signers = 7,
+				      .count = 3};
+	view_change_sign(&v, &w.ctx, &w.validator[MALICE]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	/* replica 1 is slow, but comes: without number 3 the set is complete as well */
+	view_change_at(&v, 2, 1, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	const struct sent *s = newest(MSG_NEW_VIEW, 0);
+	ck_assert_ptr_nonnull(s);
+	static struct message_in in;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.new_view.tc.new_view->signer, VICTIM);
+	struct evidence e;
+	struct writer bytes = {0};
+	ck_assert(evidence_of_new_view(&e, &bytes, in.new_view.tc.new_view));
+	ck_assert_int_eq(e.culprit, VICTIM);
+	ck_assert_msg(evidence_check(&e, &w.ctx, NULL) != ERR_NONE,
+		      "the correct primary's own NEW-VIEW convicts it");
+	message_free(&in);
+	writer_free(&bytes);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -469,6 +537,7 @@ int main(void)
 	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
 	tcase_add_test(t, a_stray_passes_transactions_on);
+	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
