@@ -524,6 +524,89 @@ START_TEST(an_honest_primary_is_not_convicted_for_what_it_may_take)
 }
 END_TEST
 
+/* ---- [H5c] --------------------------------------------------------------------------------
+ * The victim is primary of term 6 and misses the bodies behind two view changes. Replica 0, which led
+ * term 4, answers no fetch; replica 1 would. */
+
+START_TEST(bodies_are_asked_of_everybody_who_shows_some)
+{
+	struct term_cert tc, tc4;
+	struct block *b1 = first_block(&tc);
+	struct block *b2 = empty_block(b1, 4), *b3 = empty_block(b2, 4);
+	struct view_change v;
+	make_tc(&tc4, 4, b1);
+	view_change_at(&v, 6, 1, &tc4, b2);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	struct view_change of_holder = v;
+	view_change_at(&v, 6, 0, &tc4, b3);
+	mem_free(v.position.headers);
+	v.position.headers = mem_array(2, sizeof *v.position.headers);
+	v.position.headers[0] = b3->sh;
+	v.position.headers[1] = b2->sh;
+	v.position.header_count = 2;
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	send_view_change_of(&of_holder);
+	bool asked = false;
+	for (unsigned i = 0; i < 200 && !asked; i++) {
+		pass(HEARTBEAT);
+		asked = newest(MSG_FETCH, 1) != NULL;
+	}
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	ck_assert_msg(asked, "replica 1 is not asked for what it shows in 10 s");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H10] --------------------------------------------------------------------------------
+ * A malicious primary signs fifty NEW-VIEWs of its term, all valid. Two prove it; the rest is kept too. */
+
+START_TEST(two_new_views_of_a_term_are_enough)
+{
+	struct term_cert tc, pbft;
+	struct block *b1 = first_block(&tc);
+	unsigned answered = 0;
+	struct hash hash[50];
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_new_view m = {0};
+		term_cert_init(&pbft);
+		pbft.mode = MODE_PBFT;
+		pbft.term = 3;
+		pbft.leader = MALICE;
+		pbft.new_view = mem_zalloc(sizeof *pbft.new_view);
+		*pbft.new_view = (struct new_view){.term = 3, .count = 3, .signer = MALICE};
+		pbft.new_view->vc = mem_array(3, sizeof *pbft.new_view->vc);
+		static const unsigned who[] = {0, 1, MALICE};
+		for (unsigned k = 0; k < 3; k++) {
+			struct view_change *v = &pbft.new_view->vc[k];
+			view_change_at(v, 3, who[k], &tc, b1);
+			v->last_mode_change = k == 2 ? i : 0;
+			view_change_sign(v, &w.ctx, &w.validator[who[k]]);
+		}
+		new_view_sign(pbft.new_view, &w.ctx, &w.validator[MALICE]);
+		new_view_hash(&hash[i], pbft.new_view);
+		m.tc = pbft;
+		msg_new_view_encode(&out, &m);
+		deliver(MALICE, &out);
+		term_cert_free(&pbft);
+	}
+	forget_sent();
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_fetch_view m = {.term = 3, .hash = hash[i]};
+		msg_fetch_view_encode(&out, &m);
+		deliver(0, &out);
+		answered += newest(MSG_NEW_VIEW, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(answered >= 1 && answered <= 3, "%u NEW-VIEWs of one term are kept", answered);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -538,6 +621,8 @@ int main(void)
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
 	tcase_add_test(t, a_stray_passes_transactions_on);
 	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
+	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
+	tcase_add_test(t, two_new_views_of_a_term_are_enough);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
