@@ -607,6 +607,123 @@ START_TEST(two_new_views_of_a_term_are_enough)
 }
 END_TEST
 
+/* ---- [H11] --------------------------------------------------------------------------------
+ * How many headers are looked at (each costs a signature check, up to 4096 a view change) before a
+ * NEW-VIEW of replica 3 is refused in which it alone has signed anything. */
+
+static unsigned looked_at;
+static bool count_looks(void *arg, const struct signed_header *sh, const struct hash *hash)
+{
+	looked_at++;
+	return true;
+}
+
+START_TEST(forged_view_changes_cost_no_header_checks)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct new_view nv = {.term = 3, .count = 3, .signer = MALICE};
+	struct view_lookup look = {.is_checked = count_looks};
+	struct selection s;
+	nv.vc = mem_array(3, sizeof *nv.vc);
+	for (unsigned k = 0; k < 3; k++) { /* as if it had index 0: its own comes first */
+		view_change_at(&nv.vc[k], 3, k, &tc, b1);
+		view_change_sign(&nv.vc[k], &w.ctx, &w.validator[k == 0 ? 0 : 2]);
+	}
+	new_view_sign(&nv, &w.ctx, &w.validator[MALICE]);
+	looked_at = 0;
+	ck_assert_int_ne(new_view_check(&nv, &w.ctx, &w.block0->hash, &look, &s, NULL), ERR_NONE);
+	ck_assert_msg(looked_at == 0, "%u headers", looked_at);
+	new_view_free(&nv);
+	block_drop(b1);
+}
+END_TEST
+
+/* The same for a position whose NEW-VIEW is not known: it is checked again every 12 ms. */
+START_TEST(an_unknown_new_view_costs_no_header_checks)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct signed_header sh = {.h = b1->sh.h};
+	struct view_lookup look = {.is_checked = count_looks};
+	struct missing missing = {0};
+	struct position p;
+	sh.h.mode = MODE_PBFT;
+	sh.h.term = 3;
+	sh.h.leader = 3;
+	sh.h.new_view = (struct hash){{9}};
+	position_init(&p);
+	p.tip = (struct block_ref){.term = 3, .height = 1};
+	header_hash(&p.tip.hash, &sh.h);
+	p.tc.mode = MODE_PBFT;
+	p.tc.term = 3;
+	p.tc.new_view_hash = sh.h.new_view;
+	p.headers = mem_array(1, sizeof sh);
+	p.headers[0] = sh;
+	p.header_count = 1;
+	looked_at = 0;
+	ck_assert_int_eq(position_check(&p, 4, &w.ctx, &w.block0->hash, &look, &missing),
+			 ERR_NOT_FOUND);
+	ck_assert_msg(looked_at == 0, "%u headers", looked_at);
+	position_free(&p);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H12] --------------------------------------------------------------------------------
+ * 300 transactions come within 0.3 s; the leader, which is as fair as can be, orders one in 10 ms, the
+ * oldest first: blocks hold no more. Nobody has a reason to suspect it. */
+
+static void setup_small(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_txs_max = 1;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+START_TEST(load_is_no_censorship)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct slice tx[300];
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 300; i++) {
+		struct op op = op_put("a", "1");
+		tx[i] = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		ck_assert_int_eq(replica_submit(replica, now, tx[i], false, &id), ERR_NONE);
+		if (i % 50 == 0)
+			heartbeat(LEADER, LEADER, NULL, b, 1);
+		pass(1000);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		struct block *next = world_build(&w, b, LEADER, &tx[i], 1, NULL);
+		struct cert c;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		ck_assert_uint_eq(next->tx_count, 1);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 5 == 0)
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+		pass(10000);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 301);
+	ck_assert_msg(newest(MSG_SUSPICION, LEADER) == NULL, "a fair leader is suspected");
+	world_free_txs(tx, 300);
+	block_drop(b);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -623,7 +740,14 @@ int main(void)
 	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
 	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
 	tcase_add_test(t, two_new_views_of_a_term_are_enough);
+	tcase_add_test(t, forged_view_changes_cost_no_header_checks);
+	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
 	suite_add_tcase(s, t);
+	TCase *small = tcase_create("small blocks");
+	tcase_add_checked_fixture(small, setup_small, teardown);
+	tcase_set_timeout(small, 120);
+	tcase_add_test(small, load_is_no_censorship);
+	suite_add_tcase(s, small);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
