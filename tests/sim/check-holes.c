@@ -122,6 +122,32 @@ START_TEST(checkpoints_cannot_be_hidden)
 }
 END_TEST
 
+/* Nobody hides anything, but checkpoints come faster than their votes: K = 1, 2, 4, 8. */
+static bool just_silent(void *ctx, struct sim *s, unsigned from, const struct message *m)
+{
+	struct hider *h = ctx;
+	if (h->evil == NOBODY && m->type == MSG_HEARTBEAT)
+		h->evil = from;
+	return from == h->evil && s->log_len > h->silent_from;
+}
+
+START_TEST(frequent_checkpoints_become_stable)
+{
+	struct hider h = {.evil = NOBODY, .silent_from = 4300};
+	struct sim_options o = calm(4, 4400);
+	struct sim_result r;
+	o.intercept = just_silent;
+	o.intercept_ctx = &h;
+	o.clients = 60;
+	o.checkpoint = 1u << _i;
+	sim_run(&o, &r);
+	ck_assert_uint_ne(r.verdict, SIM_SAFETY);
+	ck_assert_msg(r.decisions > 4400, "K = %u: %llu stable checkpoints seen, %llu blocks: %s", o.checkpoint,
+		      (unsigned long long)r.counters[COUNT_CHECKPOINTS],
+		      (unsigned long long)r.decisions, r.text);
+}
+END_TEST
+
 /* Much sooner if the others have restarted once, one after the other: they read back only the newest
  * 2K + 2W + 2 headers, here 194. */
 
@@ -233,6 +259,8 @@ int main(void)
 		tcase_add_test(t, a_laggard_catches_up_under_load);
 	if (!getenv("HOLE") || strstr("H2", getenv("HOLE")))
 		tcase_add_loop_test(t, checkpoints_cannot_be_hidden, 0, 2);
+	if (!getenv("HOLE") || strstr("H2c", getenv("HOLE")))
+		tcase_add_loop_test(t, frequent_checkpoints_become_stable, 0, 4);
 	if (!getenv("HOLE") || strstr("H2b", getenv("HOLE")))
 		tcase_add_test(t, checkpoints_cannot_be_hidden_from_those_who_restart);
 	if (!getenv("HOLE") || strstr("H3", getenv("HOLE")))
