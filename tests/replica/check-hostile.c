@@ -724,6 +724,28 @@ START_TEST(load_is_no_censorship)
 }
 END_TEST
 
+/* ---- [H15] --------------------------------------------------------------------------------
+ * FETCH has 17 bytes, its answer up to 2 MiB and 9 ms of the only thread. Fifty in one instant. */
+
+START_TEST(fetches_of_one_peer_are_limited)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	unsigned answers = 0;
+	forget_sent();
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_fetch m = {.from_height = (uint64_t)_i + 1, .newest_tc = 0};
+		msg_fetch_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	for (unsigned i = 0; i < sent_count; i++)
+		answers += sent[i].type == MSG_BLOCKS;
+	ck_assert_msg(answers >= 1 && answers <= 4, "%u answers", answers);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -742,6 +764,7 @@ int main(void)
 	tcase_add_test(t, two_new_views_of_a_term_are_enough);
 	tcase_add_test(t, forged_view_changes_cost_no_header_checks);
 	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
+	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
