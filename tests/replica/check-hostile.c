@@ -746,6 +746,140 @@ START_TEST(fetches_of_one_peer_are_limited)
 }
 END_TEST
 
+/* ---- [H16] --------------------------------------------------------------------------------
+ * The primary of term 3 signs two NEW-VIEWs. The victim has been out of touch; it fetches block 2, which
+ * is final under the first one, and the certificate of term 3 that comes next is the second. From then on
+ * the two do not fit each other in what the victim shows: no view change of its is valid. */
+
+static void make_new_view(struct term_cert *pbft, uint64_t term, const struct term_cert *tc,
+			  const struct block *tip, unsigned mark)
+{
+	static const unsigned who[] = {0, 1, MALICE};
+	term_cert_init(pbft);
+	pbft->mode = MODE_PBFT;
+	pbft->term = term;
+	pbft->leader = (uint16_t)(term % 4);
+	pbft->base = block_ref_of(tip);
+	pbft->new_view = mem_zalloc(sizeof *pbft->new_view);
+	*pbft->new_view = (struct new_view){.term = term, .count = 3, .signer = pbft->leader};
+	pbft->new_view->vc = mem_array(3, sizeof *pbft->new_view->vc);
+	for (unsigned k = 0; k < 3; k++) {
+		struct view_change *v = &pbft->new_view->vc[k];
+		view_change_at(v, term, who[k], tc, tip);
+		v->reason = k == 2 && mark ? REASON_JOIN : REASON_TIMEOUTS;
+		view_change_sign(v, &w.ctx, &w.validator[who[k]]);
+	}
+	new_view_sign(pbft->new_view, &w.ctx, &w.validator[pbft->leader]);
+	new_view_hash(&pbft->new_view_hash, pbft->new_view);
+}
+
+static void send_new_view(unsigned from, const struct term_cert *pbft)
+{
+	struct writer out = {0};
+	struct msg_new_view m = {.tc = *pbft};
+	msg_new_view_encode(&out, &m);
+	deliver(from, &out);
+}
+
+/* The first block of a pbft term, which records the escalation. */
+static struct block *first_pbft_block(const struct term_cert *tc, const struct block *parent)
+{
+	struct writer out = {0};
+	struct ledger_built built;
+	struct block *b;
+	const struct system_tx entry = {.kind = SYSTEM_ESCALATED,
+					.height = parent->sh.h.height + 1,
+					.term = tc->term,
+					.reason = REASON_TIMEOUTS};
+	system_tx_encode(&out, &entry, &w.ctx);
+	struct ledger_candidate c = {.tx = writer_slice(&out)};
+	tx_id(&c.id, c.tx);
+	ck_assert_int_eq(ledger_build(w.ledger, &parent->hash, parent->sh.h.height + 1,
+				      parent->sh.h.time_ms + 1, &c, 1, &built),
+			 ERR_NONE);
+	struct signed_header sh = {.h = {.chain = w.ctx.id,
+					 .term = tc->term,
+					 .mode = MODE_PBFT,
+					 .height = parent->sh.h.height + 1,
+					 .prev = parent->hash,
+					 .base_height = parent->sh.h.height,
+					 .base = parent->hash,
+					 .tx_root = built.tx_root,
+					 .state_root = built.state_root,
+					 .time_ms = parent->sh.h.time_ms + 1,
+					 .leader = tc->leader,
+					 .valset = w.ctx.vals.hash,
+					 .new_view = tc->new_view_hash,
+					 .tx_count = built.tx_count,
+					 .body_size = (uint32_t)built.body_size}};
+	signed_header_sign(&sh, &w.ctx, &w.validator[tc->leader]);
+	ck_assert_int_eq(block_new(&b, &sh, slice_of(built.body, built.body_size)), ERR_NONE);
+	mem_free(built.body);
+	writer_free(&out);
+	return b;
+}
+
+static struct block_ref known_base;
+static bool any_base(void *arg, uint64_t term, const struct hash *new_view, struct block_ref *base)
+{
+	*base = known_base;
+	return true;
+}
+
+/* Two others have signed for this term: the victim follows them. */
+static void others_move_on(uint64_t term, const struct term_cert *tc, const struct block *tip)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct view_change v;
+		view_change_at(&v, term, i, tc, tip);
+		view_change_sign(&v, &w.ctx, &w.validator[i]);
+		send_view_change_of(&v);
+	}
+	pass(4 * HEARTBEAT);
+	ck_assert_ptr_nonnull(newest(MSG_VIEW_CHANGE, 1));
+}
+
+START_TEST(what_is_shown_fits_together)
+{
+	struct term_cert tc, one, two;
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	known_base = block_ref_of(b1);
+	make_new_view(&one, 3, &tc, b1, 0);
+	make_new_view(&two, 3, &tc, b1, 1);
+	struct block *b2 = first_pbft_block(&one, b1);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c);
+	others_move_on(5, &tc, b1);
+	heartbeat(0, 1000000, NULL, b2, 2);
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	send_blocks(0, &b2, 1, &c, 2);
+	ck_assert_uint_eq(final_height(), 2);
+	send_new_view(MALICE, _i == 0 ? &one : &two); /* one: all is well */
+	send_new_view(0, &one);
+	forget_sent();
+	others_move_on(8, &tc, b1);
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 1);
+	ck_assert_ptr_nonnull(s);
+	static struct message_in in;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	struct view_lookup look = {.base_of = any_base};
+	struct missing missing = {0};
+	int err = view_change_check(&in.view_change.vc, &w.ctx, &w.block0->hash, &look, &missing);
+	if (getenv("SHOW"))
+		fprintf(stderr, "%d: term %llu, tip term %llu\n", _i, (unsigned long long)in.view_change.vc.term, (unsigned long long)in.view_change.vc.position.tip.term);
+	ck_assert_msg(err == ERR_NONE, "the victim's own view change of term %llu, tip (%llu, %llu): %s",
+		      (unsigned long long)in.view_change.vc.term,
+		      (unsigned long long)in.view_change.vc.position.tip.term,
+		      (unsigned long long)in.view_change.vc.position.tip.height, err_text(err));
+	message_free(&in);
+	term_cert_free(&one);
+	term_cert_free(&two);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -765,6 +899,7 @@ int main(void)
 	tcase_add_test(t, forged_view_changes_cost_no_header_checks);
 	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
+	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
