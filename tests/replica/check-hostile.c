@@ -880,6 +880,39 @@ START_TEST(what_is_shown_fits_together)
 }
 END_TEST
 
+/* ---- [H17] --------------------------------------------------------------------------------
+ * The victim has accepted the second NEW-VIEW; the others go on under the first, and their blocks become
+ * final. Replica 0 has everything and answers whatever it is asked. */
+
+START_TEST(final_blocks_under_the_other_new_view_are_taken)
+{
+	struct term_cert tc, one, two;
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	make_new_view(&one, 3, &tc, b1, 0);
+	make_new_view(&two, 3, &tc, b1, 1);
+	struct block *b2 = first_pbft_block(&one, b1);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c);
+	send_new_view(MALICE, _i == 0 ? &one : &two); /* one: all is well */
+	for (unsigned i = 0; i < 100 && final_height() < 2; i++) {
+		forget_sent();
+		heartbeat(0, 1000000, NULL, b2, 2);
+		heartbeat(MALICE, 3, NULL, b1, 1);
+		if (newest(MSG_FETCH, 0))
+			send_blocks(0, &b2, 1, &c, 2);
+		if (newest(MSG_FETCH_VIEW, 0))
+			send_new_view(0, &one);
+		pass(HEARTBEAT);
+	}
+	ck_assert_msg(final_height() == 2, "a block that is final is not taken in 5 s");
+	term_cert_free(&one);
+	term_cert_free(&two);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -900,6 +933,7 @@ int main(void)
 	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
+	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
