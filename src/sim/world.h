@@ -45,8 +45,10 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	bool crash_at_sync;    /* the next sync does not end */
-	struct block_ref vote; /* newest PREPARE seen to leave, of any life */
+	bool crash_at_sync;	 /* the next sync does not end */
+	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
+	struct block_ref commit; /* newest COMMIT */
+	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
 };
 /* The weather of one run, drawn from its seed: some are calm seas with many blocks in flight
  * and rare storms, others never settle. */

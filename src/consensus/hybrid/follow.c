@@ -74,7 +74,7 @@ struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
 		return NULL;
 	}
 	struct log_entry *rival = log_rival(&h->log, b);
-	if (rival && rival->block->sh.h.leader == b->sh.h.leader)
+	if (rival && rival->block->sh.h.leader == b->sh.h.leader && !MUTANT(MUTANT_VOTE_OFF_TIP))
 		equivocation_found(h, rival->block, b);
 	int err = log_add(&h->log, b, &e);
 	if (err == ERR_BUSY) {
