@@ -86,6 +86,16 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 	return err;
 }
 
+static bool header_at(void *arg, uint64_t height, struct signed_header *out)
+{
+	struct block *b;
+	if (replica_block(arg, height, &b))
+		return false;
+	*out = b->sh;
+	block_drop(b);
+	return true;
+}
+
 static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
@@ -105,6 +115,8 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 		rec->headers[--at] = b->sh;
 		block_drop(b);
 	}
+	rec->header_at = header_at;
+	rec->header_arg = r;
 	rec->header_count = (uint32_t)(count - at);
 	memmove(rec->headers, rec->headers + at, rec->header_count * sizeof *rec->headers);
 }

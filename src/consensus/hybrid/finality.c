@@ -6,17 +6,12 @@ static bool is_below_pending(const struct hybrid *h, const struct cert *c)
 	return h->has_pending_final && c->ref.height <= h->pending_final.ref.height;
 }
 
-static struct log_entry *executed_entry(struct hybrid *h, const struct cert *c)
-{
-	struct log_entry *e = log_find(&h->log, &c->ref.hash);
-	return e && e->executed ? e : NULL;
-}
-
 int take_cert(struct hybrid *h, const struct cert *c)
 {
 	uint64_t final = h->log.final->sh.h.height;
 	if (cert_is_final(c->kind)) {
-		if (c->ref.height <= final || (is_below_pending(h, c) && !executed_entry(h, c)))
+		if (c->ref.height <= final ||
+		    (is_below_pending(h, c) && !log_find(&h->log, &c->ref.hash)))
 			return ERR_STALE;
 	} else if (c->kind != (h->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT) ||
 		   c->ref.term != h->tc.term ||
@@ -141,6 +136,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	for (uint32_t i = 0; i < count; i++)
 		block_drop(blocks[i]);
 	mem_free(blocks);
+	resume_execution(h);
 	pool_follow_chain(h);
 	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
 	if (held)
@@ -149,8 +145,22 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		timer_on_commit(h, held);
 }
 
+static void try_lower_final(struct hybrid *h)
+{
+	struct log_entry *e = log_find(&h->log, &h->lower_final.ref.hash);
+	if (e && !e->executed)
+		return;
+	h->has_lower_final = false;
+	if (e) {
+		struct cert c = h->lower_final;
+		finalize(h, e, &c);
+	}
+}
+
 void try_finalize(struct hybrid *h)
 {
+	if (h->has_lower_final)
+		try_lower_final(h);
 	if (!h->has_pending_final)
 		return;
 	struct log_entry *e = log_find(&h->log, &h->pending_final.ref.hash);
@@ -173,18 +183,19 @@ void take_final_cert(struct hybrid *h, const struct cert *c)
 	if (c->ref.height <= h->log.final->sh.h.height)
 		return;
 	if (is_below_pending(h, c)) {
-		/* Peers may not know what we wait for to be final; then they send its blocks
-		 * only to whom is level with them. So a lower certificate brings us on at once.
-		 */
-		struct log_entry *e = executed_entry(h, c);
-		if (e && !block_ref_equal(&c->ref, &h->pending_final.ref)) {
-			finalize(h, e, c);
-			try_finalize(h);
+		/* The pending one's block may come much later: a batch of blocks ends with its
+		 * own certificate, and peers that do not know the pending one yet send no more
+		 * than what is final to them. */
+		if (!block_ref_equal(&c->ref, &h->pending_final.ref) &&
+		    log_find(&h->log, &c->ref.hash) &&
+		    (!h->has_lower_final || c->ref.height > h->lower_final.ref.height)) {
+			h->has_lower_final = true;
+			h->lower_final = *c;
 		}
-		return;
+	} else {
+		h->has_pending_final = true;
+		h->pending_final = *c;
 	}
-	h->has_pending_final = true;
-	h->pending_final = *c;
 	try_finalize(h);
 }
 
