@@ -1,12 +1,25 @@
 /* Final certificates and checkpoints. */
 #include "consensus/hybrid/hybrid.h"
 
+/* The highest is waited for; but one whose block is here goes before any whose block is not.
+ * Who is far behind hears of the newest certificate at once: if it stood in the way of those
+ * that come with the blocks, and the fetches begin at the final height, nothing would ever be
+ * final again. */
+static bool brings_us_on(const struct hybrid *h, const struct cert *c)
+{
+	if (c->ref.height <= h->log.final->sh.h.height)
+		return false;
+	if (!h->has_pending_final)
+		return true;
+	bool here = log_find(&h->log, &c->ref.hash) != NULL;
+	bool pending_here = log_find(&h->log, &h->pending_final.ref.hash) != NULL;
+	return here != pending_here ? here : c->ref.height > h->pending_final.ref.height;
+}
+
 int take_cert(struct hybrid *h, const struct cert *c)
 {
-	uint64_t final = h->log.final->sh.h.height;
 	if (cert_is_final(c->kind)) {
-		if (c->ref.height <= final ||
-		    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
+		if (!brings_us_on(h, c))
 			return ERR_STALE;
 	} else if (c->kind != (h->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT) ||
 		   c->ref.term != h->tc.term ||
@@ -28,8 +41,7 @@ int take_cert(struct hybrid *h, const struct cert *c)
 
 void take_final_cert(struct hybrid *h, const struct cert *c)
 {
-	if (c->ref.height <= h->log.final->sh.h.height ||
-	    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
+	if (!brings_us_on(h, c))
 		return;
 	h->has_pending_final = true;
 	h->pending_final = *c;
@@ -80,8 +92,8 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 		h->counters[COUNT_QC_ADOPTED]++;
 	}
 	/* its votes are at least as good as a QC, which we may never have seen */
-	if (c->ref.term == ref.term && block_ref_equal(&c->ref, &ref) && ref.term == h->tip.term &&
-	    (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
+	if (c->ref.term == ref.term && block_ref_equal(&c->ref, &ref) &&
+	    ref.term == h->tip.term && (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
 		set_qc(h, c);
 }
 
