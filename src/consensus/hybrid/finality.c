@@ -1,6 +1,18 @@
 /* Final certificates and checkpoints. */
 #include "consensus/hybrid/hybrid.h"
 
+/* The block that c makes final, if it is here and is the one: a quorum can sign any height and
+ * term beside a hash, and must not get a record under a height that there is no block of. */
+static struct log_entry *block_of(const struct hybrid *h, const struct cert *c)
+{
+	struct log_entry *e = log_find(&h->log, &c->ref.hash);
+	struct block_ref ref;
+	if (!e)
+		return NULL;
+	ref = block_ref_of(e->block);
+	return block_ref_equal(&ref, &c->ref) ? e : NULL;
+}
+
 /* The highest is waited for; but one whose block is here goes before any whose block is not.
  * Who is far behind hears of the newest certificate at once: if it stood in the way of those
  * that come with the blocks, and the fetches begin at the final height, nothing would ever be
@@ -11,8 +23,8 @@ static bool brings_us_on(const struct hybrid *h, const struct cert *c)
 		return false;
 	if (!h->has_pending_final)
 		return true;
-	bool here = log_find(&h->log, &c->ref.hash) != NULL;
-	bool pending_here = log_find(&h->log, &h->pending_final.ref.hash) != NULL;
+	bool here = block_of(h, c) != NULL;
+	bool pending_here = block_of(h, &h->pending_final) != NULL;
 	return here != pending_here ? here : c->ref.height > h->pending_final.ref.height;
 }
 
@@ -130,7 +142,7 @@ void try_finalize(struct hybrid *h)
 {
 	if (!h->has_pending_final)
 		return;
-	struct log_entry *e = log_find(&h->log, &h->pending_final.ref.hash);
+	struct log_entry *e = block_of(h, &h->pending_final);
 	if (!e) {
 		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
 			h->has_pending_final = false;

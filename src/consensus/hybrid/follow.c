@@ -272,6 +272,8 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 	if (position_compare(&qc->ref, &h->tip) <= 0)
 		return; /* off our chain and not above: ignored */
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
+	if (e && e->block->sh.h.height != qc->ref.height)
+		return; /* votes of a quorum for a place where this block is not */
 	if (e && e->executed) {
 		adopt_qc(h, qc, e);
 		h->answer_leader = true;
