@@ -1,17 +1,37 @@
 /* Final certificates and checkpoints. */
 #include "consensus/hybrid/hybrid.h"
 
-static bool is_below_pending(const struct hybrid *h, const struct cert *c)
+/* The block that c makes final, if it is here and is the one: a quorum can sign any height and
+ * term beside a hash, and must not get a record under a height that there is no block of. */
+static struct log_entry *block_of(const struct hybrid *h, const struct cert *c)
 {
-	return h->has_pending_final && c->ref.height <= h->pending_final.ref.height;
+	struct log_entry *e = log_find(&h->log, &c->ref.hash);
+	struct block_ref ref;
+	if (!e)
+		return NULL;
+	ref = block_ref_of(e->block);
+	return block_ref_equal(&ref, &c->ref) ? e : NULL;
+}
+
+/* The highest is waited for; but one whose block is here goes before any whose block is not.
+ * Who is far behind hears of the newest certificate at once: if it stood in the way of those
+ * that come with the blocks, and the fetches begin at the final height, nothing would ever be
+ * final again. */
+static bool brings_us_on(const struct hybrid *h, const struct cert *c)
+{
+	if (c->ref.height <= h->log.final->sh.h.height)
+		return false;
+	if (!h->has_pending_final)
+		return true;
+	bool here = block_of(h, c) != NULL;
+	bool pending_here = block_of(h, &h->pending_final) != NULL;
+	return here != pending_here ? here : c->ref.height > h->pending_final.ref.height;
 }
 
 int take_cert(struct hybrid *h, const struct cert *c)
 {
-	uint64_t final = h->log.final->sh.h.height;
 	if (cert_is_final(c->kind)) {
-		if (c->ref.height <= final ||
-		    (is_below_pending(h, c) && !log_find(&h->log, &c->ref.hash)))
+		if (!brings_us_on(h, c))
 			return ERR_STALE;
 	} else if (c->kind != (h->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT) ||
 		   c->ref.term != h->tc.term ||
@@ -145,25 +165,11 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		timer_on_commit(h, held);
 }
 
-static void try_lower_final(struct hybrid *h)
-{
-	struct log_entry *e = log_find(&h->log, &h->lower_final.ref.hash);
-	if (e && !e->executed)
-		return;
-	h->has_lower_final = false;
-	if (e) {
-		struct cert c = h->lower_final;
-		finalize(h, e, &c);
-	}
-}
-
 void try_finalize(struct hybrid *h)
 {
-	if (h->has_lower_final)
-		try_lower_final(h);
 	if (!h->has_pending_final)
 		return;
-	struct log_entry *e = log_find(&h->log, &h->pending_final.ref.hash);
+	struct log_entry *e = block_of(h, &h->pending_final);
 	if (!e) {
 		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
 			h->has_pending_final = false;
@@ -180,22 +186,10 @@ void try_finalize(struct hybrid *h)
 
 void take_final_cert(struct hybrid *h, const struct cert *c)
 {
-	if (c->ref.height <= h->log.final->sh.h.height)
+	if (!brings_us_on(h, c))
 		return;
-	if (is_below_pending(h, c)) {
-		/* The pending one's block may come much later: a batch of blocks ends with its
-		 * own certificate, and peers that do not know the pending one yet send no more
-		 * than what is final to them. */
-		if (!block_ref_equal(&c->ref, &h->pending_final.ref) &&
-		    log_find(&h->log, &c->ref.hash) &&
-		    (!h->has_lower_final || c->ref.height > h->lower_final.ref.height)) {
-			h->has_lower_final = true;
-			h->lower_final = *c;
-		}
-	} else {
-		h->has_pending_final = true;
-		h->pending_final = *c;
-	}
+	h->has_pending_final = true;
+	h->pending_final = *c;
 	try_finalize(h);
 }
 

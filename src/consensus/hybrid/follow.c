@@ -65,12 +65,11 @@ static void drop_execution(void *arg, const struct block *b)
 /* Peers may fill the log with forks; what we need ourselves stays. */
 void prune_log(struct hybrid *h)
 {
-	struct log_entry *keep[6 + VALIDATORS_MAX];
+	struct log_entry *keep[5 + VALIDATORS_MAX];
 	unsigned count = 0;
 	keep[count++] = log_find(&h->log, &h->tip.hash);
 	keep[count++] =
 		h->has_pending_final ? log_find(&h->log, &h->pending_final.ref.hash) : NULL;
-	keep[count++] = h->has_lower_final ? log_find(&h->log, &h->lower_final.ref.hash) : NULL;
 	keep[count++] = log_find(&h->log, &h->tc.base.hash);
 	keep[count++] = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
 	keep[count++] = h->has_pending_qc ? log_find(&h->log, &h->pending_qc.ref.hash) : NULL;
@@ -321,6 +320,8 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 	if (position_compare(&qc->ref, &h->tip) <= 0)
 		return; /* off our chain and not above: ignored */
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
+	if (e && e->block->sh.h.height != qc->ref.height)
+		return; /* votes of a quorum for a place where this block is not */
 	if (e && e->executed) {
 		adopt_qc(h, qc, e);
 		h->answer_leader = true;

@@ -175,8 +175,6 @@ struct hybrid {
 	struct cert final_cert; /* newest; kind 0: genesis */
 	bool has_pending_final;
 	struct cert pending_final; /* verified, above the final height, not yet executed */
-	bool has_lower_final;
-	struct cert lower_final; /* the same, below that one: its block came first */
 	bool starved; /* the ledger had no room for an execution */
 	bool has_pending_qc;
 	struct cert pending_qc;	  /* verified QC of the own term that we cannot apply yet */
