@@ -104,6 +104,7 @@ void execution_begin(struct execution *x, const struct overlay *parent, uint64_t
 	x->height = height;
 	x->ops = 0;
 	x->senders = parent->senders;
+	x->modes = parent->modes;
 	x->first = NULL;
 	x->last = &x->first;
 	x->entry_count = 0;
@@ -399,6 +400,19 @@ int execution_run(struct execution *x, const struct tx *tx, struct entry *sender
 	return use_nonce(x, tx, sender);
 }
 
+int execution_system(struct execution *x, const struct system_tx *tx)
+{
+	struct writer w = {0};
+	int err = mode_state_apply(&x->modes, tx, x->height, x->genesis);
+	if (err)
+		return err;
+	mode_state_encode(&w, &x->modes);
+	entry_put(x, entry_of(x, state_key_modes()), arena_copy(&x->arena, writer_slice(&w)));
+	writer_free(&w);
+	x->undo_len = 0;
+	return ERR_NONE;
+}
+
 /* ---- the end of the block ---------------------------------------------------------------- */
 
 static int compare_changes(const void *a, const void *b)
@@ -496,6 +510,7 @@ int execution_end(struct execution *x, struct overlay **out)
 	size_t count = collect(x, changes);
 	o->height = x->height;
 	o->senders = x->senders;
+	o->modes = x->modes;
 	o->root_hash = parent->root_hash;
 	writer_reset(&x->stale);
 	int err = tree_update(x->tree, parent->root, x->height, changes, count, &o->root,
@@ -522,6 +537,7 @@ int execution_end(struct execution *x, struct overlay **out)
 int genesis_state(struct execution *x, const struct genesis *g, struct overlay **out)
 {
 	struct overlay before = {.root = tree_empty(x->tree)};
+	mode_state_init(&before.modes);
 	tree_hash(&before.root_hash, before.root);
 	execution_begin(x, &before, 0);
 	for (uint32_t i = 0; i < g->balance_count; i++)

@@ -1,9 +1,6 @@
 #include "ledger/private.h"
 
 #define BLOCK_OPS_MAX 65536 /* in one block; in docs/ledger-format.md, part of validity */
-/* Smallest body, and what body_add() adds to a transaction. */
-#define BODY_HEAD_SIZE 4
-#define BODY_TX_SIZE   (1 + 4)
 
 static size_t bucket_of(const struct hash *block)
 {
@@ -133,7 +130,7 @@ static int read_final(struct ledger *l, struct slice state_key, struct slice *ou
 static int open_existing(struct ledger *l, const struct ledger_meta *meta, struct errmsg *m)
 {
 	struct overlay *o = mem_zalloc(sizeof(*o));
-	struct slice senders;
+	struct slice senders, modes;
 
 	o->height = meta->height;
 	o->block = meta->block;
@@ -157,7 +154,11 @@ static int open_existing(struct ledger *l, const struct ledger_meta *meta, struc
 	if (err)
 		return err_set(m, err, "cannot read the number of senders: %s", err_text(err));
 	o->senders = senders.len ? load_be64(senders.ptr) : 0;
-	return ERR_NONE;
+	err = read_final(l, state_key_modes(), &modes);
+	if (!err)
+		err = modes_decode(modes, &o->modes);
+	return err ? err_set(m, err, "cannot read the state of modes: %s", err_text(err))
+		   : ERR_NONE;
 }
 
 int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
@@ -270,11 +271,18 @@ bool ledger_error_is_by_bytes(int err)
 	case ERR_VERSION:
 	case ERR_WRONG_CHAIN:
 	case ERR_BAD_SIGNATURE:
+	case ERR_UNKNOWN_SIGNER:
+	case ERR_BAD_PROOF:
 	case ERR_TX_EMPTY:
 		return true;
 	default: /* an int, not one of our enum */
 		return false;
 	}
+}
+
+bool ledger_error_is_of_store(int err)
+{
+	return err == ERR_IO || err == ERR_CORRUPT;
 }
 
 static void install(struct ledger *l, struct overlay *parent, struct overlay *o,
@@ -304,18 +312,19 @@ static struct overlay *claim_built(struct ledger *l, const struct header *h)
 
 /* Everything that shows from the bytes alone comes first, whatever the state: an error of this
  * kind is a proof against the leader. */
-static int decode_block(struct ledger *l, const struct block *b, bool verify)
+static int decode_block(struct ledger *l, const struct block *b, uint32_t system, bool verify)
 {
 	const struct genesis_limits *limits = &l->genesis->limits;
 	uint64_t ops = 0;
 
-	if (b->tx_count > limits->block_txs_max || b->body_size > limits->block_body_max)
+	if (b->tx_count - system > limits->block_txs_max ||
+	    b->body_size - system_bytes(b, system) > limits->block_body_max)
 		return ERR_LIMIT;
 	if (l->txs_cap < b->tx_count) {
 		l->txs_cap = b->tx_count;
 		l->txs = mem_realloc(l->txs, l->txs_cap * sizeof(*l->txs));
 	}
-	for (uint32_t i = 0; i < b->tx_count; i++) {
+	for (uint32_t i = system; i < b->tx_count; i++) {
 		struct tx *tx = &l->txs[i];
 		int err = tx_decode(tx, block_tx_bytes(b, i), l->ctx, limits);
 		if (!err && verify && !verified_has(&l->verified, &b->tx[i].id)) {
@@ -331,11 +340,19 @@ static int decode_block(struct ledger *l, const struct block *b, bool verify)
 }
 
 static int run_block(struct ledger *l, struct overlay *parent, const struct block *b,
-		     struct overlay **out)
+		     uint32_t system, struct overlay **out)
 {
 	struct execution *x = &l->execution;
 	execution_begin(x, parent, b->sh.h.height);
-	for (uint32_t i = 0; i < b->tx_count; i++) {
+	for (uint32_t i = 0; i < system; i++) {
+		struct system_tx tx;
+		int err = system_tx_decode(&tx, block_tx_bytes(b, i), l->ctx);
+		if (!err)
+			err = execution_system(x, &tx);
+		if (err)
+			return err;
+	}
+	for (uint32_t i = system; i < b->tx_count; i++) {
 		enum tx_result result;
 		struct entry *sender;
 		int err = execution_check(x, &l->txs[i], &sender);
@@ -368,11 +385,16 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 		return ERR_BAD_LINK;
 	if (l->overlay_count > LEDGER_OVERLAYS_MAX)
 		return ERR_BUSY;
+	/* Even if it is as we built it: we may have done so for another term. */
+	uint32_t system;
+	int err = system_decode(l, b, &system);
+	if (err)
+		return err;
 	o = claim_built(l, h);
 	if (!o) {
-		int err = decode_block(l, b, verify);
+		err = decode_block(l, b, system, verify);
 		if (!err)
-			err = run_block(l, parent, b, &o);
+			err = run_block(l, parent, b, system, &o);
 		if (err)
 			return err;
 		l->executed++;
@@ -383,8 +405,44 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 
 /* ---- building ---------------------------------------------------------------------------- */
 
+static void build_add(struct ledger_candidate *c, enum tx_result result, struct writer *body,
+		      struct hash *leaf)
+{
+	body_add(body, result, c->tx);
+	body_leaf(leaf, result, c->tx);
+	c->fate = CANDIDATE_INCLUDED;
+}
+
+/* The leading SYSTEM transactions: all of them, or an error. */
+static int build_system(struct ledger *l, struct ledger_candidate *candidates, uint32_t count,
+			struct writer *body, struct hash *leaves, uint32_t *included)
+{
+	struct execution *x = &l->execution;
+	for (uint32_t i = 0; i < count && system_tx_is(candidates[i].tx); i++) {
+		struct system_tx tx;
+		int err = system_tx_decode(&tx, candidates[i].tx, l->ctx);
+		if (!err)
+			err = system_evidence_check(&tx, l->ctx, tx_never_valid);
+		if (!err && i > 0 && tx.kind != SYSTEM_CONVICTION)
+			err = ERR_RANGE;
+		if (!err && i >= SYSTEM_TXS_MAX)
+			err = ERR_LIMIT;
+		if (!err)
+			err = execution_system(x, &tx);
+		if (err) {
+			candidates[i].fate = CANDIDATE_REFUSED;
+			candidates[i].err = err;
+			return err;
+		}
+		build_add(&candidates[i], TX_OK, body, &leaves[i]);
+		verified_add(&l->verified, &candidates[i].id);
+		++*included;
+	}
+	return ERR_NONE;
+}
+
 /* Executes one candidate into the body if there is room. False: the block is full. */
-static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t count,
+static bool build_one(struct ledger *l, struct ledger_candidate *c, bool full, size_t body_max,
 		      struct writer *body, struct hash *leaf, int *fatal)
 {
 	const struct genesis_limits *limits = &l->genesis->limits;
@@ -398,22 +456,20 @@ static bool build_one(struct ledger *l, struct ledger_candidate *c, uint32_t cou
 		err = ERR_LIMIT;
 	if (!err)
 		err = execution_check(x, &tx, &sender);
-	if (err == ERR_IO || err == ERR_CORRUPT)
+	if (ledger_error_is_of_store(err))
 		goto failed;
 	if (err) {
 		c->fate = CANDIDATE_REFUSED;
 		c->err = err;
 		return true;
 	}
-	if (count >= limits->block_txs_max || x->ops + tx.op_count > BLOCK_OPS_MAX ||
-	    body->len + BODY_TX_SIZE + c->tx.len > limits->block_body_max)
+	if (full || x->ops + tx.op_count > BLOCK_OPS_MAX ||
+	    body->len + BODY_TX_SIZE + c->tx.len > body_max)
 		return false;
 	err = execution_run(x, &tx, sender, &result);
 	if (err)
 		goto failed;
-	body_add(body, result, c->tx);
-	body_leaf(leaf, result, c->tx);
-	c->fate = CANDIDATE_INCLUDED;
+	build_add(c, result, body, leaf);
 	return true;
 failed:
 	*fatal = err;
@@ -448,8 +504,17 @@ int ledger_build(struct ledger *l, const struct hash *parent_hash, uint64_t heig
 	struct hash *leaves = count ? mem_alloc(count * sizeof(*leaves)) : NULL;
 	execution_begin(&l->execution, parent, height);
 	body_begin(&body);
-	for (uint32_t i = 0; i < count; i++) {
-		if (!build_one(l, &candidates[i], included, &body, &leaves[included], &err))
+	err = build_system(l, candidates, count, &body, leaves, &included);
+	/* What the genesis allows is for clients' transactions, what fits in a body for all. */
+	size_t body_max = body.len - BODY_HEAD_SIZE + l->genesis->limits.block_body_max;
+	if (body_max > BLOCK_BODY_MAX)
+		body_max = BLOCK_BODY_MAX;
+	uint32_t txs_max = included + l->genesis->limits.block_txs_max;
+	if (txs_max > BLOCK_TXS_MAX)
+		txs_max = BLOCK_TXS_MAX;
+	for (uint32_t i = included; i < count && !err; i++) {
+		if (!build_one(l, &candidates[i], included >= txs_max, body_max, &body,
+			       &leaves[included], &err))
 			break;
 		included += candidates[i].fate == CANDIDATE_INCLUDED;
 	}

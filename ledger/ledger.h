@@ -41,13 +41,22 @@ const struct hash *ledger_root(const struct ledger *l);
 
 /* Executes b on its parent's state and keeps the overlay under b's hash (again: no effect).
  * verify: also check every transaction's signature that is not marked verified (below).
- * ERR_NOT_FOUND: the parent was not executed. ERR_BUSY: LEDGER_OVERLAYS_MAX. Invalid by its
- * bytes alone: ERR_BAD_SIGNATURE, or a decoding error. Invalid in this state: ERR_TX_*,
- * ERR_BAD_STATE_ROOT (results or root differ from the header's). */
+ * ERR_NOT_FOUND: the parent was not executed. ERR_BUSY: LEDGER_OVERLAYS_MAX.
+ *
+ * SYSTEM transactions lead the body, a mode entry before convictions; their proofs are checked
+ * whatever verify says. Whether a mode entry is due in this term is for consensus to judge.
+ *
+ * Invalid by its bytes alone (ledger_error_is_by_bytes()): ERR_BAD_SIGNATURE, ERR_BAD_PROOF of a
+ * conviction, or a decoding error. Invalid in this state: ERR_TX_*, ERR_MODE, ERR_EXISTS (jailed
+ * already), ERR_BAD_STATE_ROOT (results or root differ from the header's). Not the block's fault
+ * (ledger_error_is_of_store()): ERR_IO, ERR_CORRUPT: nothing is known about b; halt. */
 int ledger_execute(struct ledger *l, const struct block *b, bool verify);
 bool ledger_executed(const struct ledger *l, const struct hash *block);
 /* Whether an error of ledger_execute() shows from the block's bytes alone, on any state. */
 bool ledger_error_is_by_bytes(int err);
+/* Whether an error of ledger_execute() or ledger_build() is the store's: the state on disk could
+ * not be read. The replica must stop, and call no block invalid for it. */
+bool ledger_error_is_of_store(int err);
 
 /* Makes the body of a child of parent out of candidates, in order, as far as the limits go. */
 struct ledger_candidate {
@@ -63,13 +72,17 @@ struct ledger_built {
 	uint32_t tx_count;
 	struct hash tx_root, state_root;
 };
-/* Candidates have verified signatures. The overlay is kept for the coming ledger_execute(). */
+/* Candidates have verified signatures. SYSTEM transactions come first and must all go in, else
+ * nothing is built and the error is theirs (that candidate is REFUSED). The overlay is kept for the coming ledger_execute(). */
 int ledger_build(struct ledger *l, const struct hash *parent, uint64_t height, uint64_t time_ms,
 		 struct ledger_candidate *candidates, uint32_t count, struct ledger_built *out);
 
 /* b, executed, child of the newest finalised block, is final: puts state, tree, transaction
  * index and applied height into batch (not written here) and drops competing overlays. */
 void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch *batch);
+
+/* The state of modes after the newest finalised block. */
+int ledger_mode_state(struct ledger *l, struct mode_state *out);
 
 /* Could tx enter a block on top of the final state? For admission: form and signature are
  * checked by the caller. ERR_TX_*; ERR_EXISTS if this very transaction is final already. */
@@ -82,7 +95,7 @@ void ledger_mark_verified(struct ledger *l, const struct hash *id);
  * one. proof (may be NULL) gets a proof of presence or absence under that height's root. */
 int ledger_get(struct ledger *l, struct slice state_key, uint64_t height, struct writer *out,
 	       struct writer *proof);
-/* Where a transaction is final. ERR_NOT_FOUND. */
+/* Where a transaction, SYSTEM ones too, is final. ERR_NOT_FOUND. */
 int ledger_find_tx(struct ledger *l, const struct hash *id, uint64_t *height, uint32_t *index);
 /* The sender's nonce window: highest used nonce (0 if none) and a bitmap of used ones below it;
  * *suggested is a nonce that is free in the final state. */

@@ -16,6 +16,7 @@ struct overlay {
 	struct tree_node *root;
 	struct hash root_hash;
 	uint64_t keys, senders;
+	struct mode_state modes;
 	/* what finalising writes: values (leaf) and nothing for deletes */
 	struct change {
 		struct tree_leaf *leaf;
@@ -68,6 +69,7 @@ struct execution {
 	uint64_t height;
 	uint64_t ops;	  /* of transactions included so far */
 	uint64_t senders; /* that have a nonce window */
+	struct mode_state modes;
 	bool prune;	  /* keep lists of stale records */
 	struct writer stale;
 	struct entry **buckets; /* by tree key; a power of two */
@@ -88,6 +90,8 @@ int execution_check(struct execution *x, const struct tx *tx, struct entry **sen
 /* Runs a transaction that may be included. Its bytes stay put until execution_end(). */
 int execution_run(struct execution *x, const struct tx *tx, struct entry *sender,
 		  enum tx_result *result);
+/* Applies a SYSTEM transaction whose evidence was checked. ERR_RANGE, ERR_MODE, ERR_EXISTS. */
+int execution_system(struct execution *x, const struct system_tx *tx);
 /* The state after all of them. */
 int execution_end(struct execution *x, struct overlay **out);
 
@@ -107,6 +111,17 @@ int expiry_check(uint64_t expiry, uint64_t height, const struct genesis_limits *
 #define STATE_ACCOUNT_KEY_SIZE (1 + PUBKEY_SIZE)
 void state_key_of(uint8_t out[STATE_ACCOUNT_KEY_SIZE], char ns, const struct pubkey *key);
 struct slice state_key_senders(void);
+
+/* system.c */
+struct slice state_key_modes(void);
+int modes_decode(struct slice value, struct mode_state *out); /* empty: as at genesis */
+/* The SYSTEM transactions of b lead it, and are right by b's bytes alone; how many there are. */
+int system_decode(struct ledger *l, const struct block *b, uint32_t *count);
+size_t system_bytes(const struct block *b, uint32_t count); /* of b's body */
+
+/* Smallest body, and what body_add() adds to a transaction. */
+#define BODY_HEAD_SIZE 4
+#define BODY_TX_SIZE   (1 + 4)
 
 #define LEDGER_VERIFIED_MAX (128u << 10) /* ids of transactions with checked signatures */
 #define LEDGER_BUILT_MAX    8		 /* built blocks that wait for their execution */

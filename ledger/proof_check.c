@@ -113,6 +113,26 @@ static int check_state(const struct proof_document *d, struct errmsg *m)
 		       height, err_text(err));
 }
 
+/* It is in a certified block, so that it was valid there; still a document is judged by what it
+ * holds, and evidence can be. */
+static int check_system_tx(const struct proof_document *d, const struct chain_ctx *ctx,
+			   struct errmsg *m)
+{
+	struct system_tx tx;
+	int err = system_tx_decode(&tx, d->tx, ctx);
+	if (err)
+		return err_set(m, err, "the SYSTEM transaction does not decode: %s",
+			       err_text(err));
+	if (tx.height != d->ch.headers[0].h.height || d->result != TX_OK)
+		return err_set(
+			m, ERR_RANGE,
+			"the SYSTEM transaction is of height %llu with result %s: it must "
+			"be the header's height, and ok",
+			(unsigned long long)tx.height, tx_result_name(d->result));
+	err = system_evidence_check(&tx, ctx, tx_never_valid);
+	return err ? err_set(m, err, "the conviction's evidence proves nothing") : ERR_NONE;
+}
+
 static int check_tx(const struct proof_document *d, const struct genesis *g,
 		    const struct chain_ctx *ctx, struct errmsg *m)
 {
@@ -131,6 +151,8 @@ static int check_tx(const struct proof_document *d, const struct genesis *g,
 			       "the path does not lead from this transaction, result and index "
 			       "to the transaction root at height %llu",
 			       (unsigned long long)h->height);
+	if (system_tx_is(d->tx))
+		return check_system_tx(d, ctx, m);
 	err = tx_decode(&tx, d->tx, ctx, &g->limits);
 	return err ? err_set(m, err, "the transaction does not decode: %s", err_text(err))
 		   : ERR_NONE;

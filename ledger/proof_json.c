@@ -474,7 +474,7 @@ static int parse_tx(struct proof_document *d, const struct json *o, struct errms
 	struct hash id;
 	int err = only_members(o, tx_members, m);
 	if (!err)
-		err = hex_of(json_get(o, "tx"), "tx", TX_SIZE_MAX, &d->tx, m);
+		err = hex_of(json_get(o, "tx"), "tx", SYSTEM_TX_SIZE_MAX, &d->tx, m);
 	if (err)
 		return err;
 	tx_id(&id, d->tx);

@@ -85,10 +85,10 @@ size_t store_batch_bytes(const struct store_batch *b)
 bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op)
 {
 	struct op_head head;
-	const uint8_t *at = b->ops.buf + *offset;
 
 	if (*offset == b->ops.len)
 		return false;
+	const uint8_t *at = b->ops.buf + *offset;
 	memcpy(&head, at, sizeof(head));
 	op->family = (enum store_family)head.family;
 	op->is_delete = head.is_delete != 0;

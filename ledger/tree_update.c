@@ -147,7 +147,8 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 			slot_hold(old, slot_is_leaf(f->old, i));
 			*s++ = *old;
 		}
-		old += was;
+		if (was)
+			old++;
 	}
 	tree_hash(&out.slot.hash, n);
 	out.slot.node = n;

@@ -95,6 +95,8 @@ int tx_decode(struct tx *out, struct slice bytes, const struct chain_ctx *ctx,
 	struct op op;
 
 	*out = (struct tx){.bytes = bytes};
+	if (system_tx_is(bytes))
+		return ERR_PERMISSION;
 	if (bytes.len > limits->tx_size_max)
 		return ERR_LIMIT;
 	reader_init(&r, bytes);
@@ -135,6 +137,8 @@ bool tx_never_valid(const struct chain_ctx *ctx, struct slice bytes)
 		.tx_ops_max = TX_WIDEST_OPS,
 	};
 	struct tx tx;
+	if (system_tx_is(bytes))
+		return system_tx_never_valid(ctx, bytes);
 	return tx_decode(&tx, bytes, ctx, &widest) || tx_check_signature(&tx, ctx);
 }
 

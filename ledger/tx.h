@@ -6,7 +6,7 @@
 #ifndef LEDGER_TX_H
 #define LEDGER_TX_H
 
-#include "chain/genesis.h"
+#include "chain/system.h"
 
 #define TX_VERSION 1
 
@@ -38,13 +38,19 @@ struct tx {
 	struct slice body;  /* what is signed */
 };
 
-/* Form, chain, limits (sizes, counts, key and value sizes, canonical). No signature check. */
+/* Form, chain, limits (sizes, counts, key and value sizes, canonical). No signature check.
+ * ERR_PERMISSION: a SYSTEM transaction (chain/system.h), which only leaders make. */
 int tx_decode(struct tx *out, struct slice bytes, const struct chain_ctx *ctx,
 	      const struct genesis_limits *limits);
 int tx_check_signature(const struct tx *tx, const struct chain_ctx *ctx);
 /* Does not decode, or its signature is false, whatever limits a genesis may set: for
- * evidence_check(), which must not depend on them. */
+ * evidence_check(), which must not depend on them. A SYSTEM transaction: it does not decode, or
+ * its evidence proves nothing; evidence that is itself about a block is not judged (false). */
 bool tx_never_valid(const struct chain_ctx *ctx, struct slice bytes);
+bool system_tx_never_valid(const struct chain_ctx *ctx, struct slice bytes); /* of SYSTEM ones */
+/* A conviction's evidence proves what it says, else ERR_BAD_PROOF. Mode entries pass. */
+int system_evidence_check(const struct system_tx *tx, const struct chain_ctx *ctx,
+			  evidence_tx_invalid tx_invalid);
 /* Iterates: start with a reader over tx->ops; false at the end. Decoded transactions only. */
 bool tx_op_next(struct reader *ops, struct op *out);
 

@@ -1,6 +1,7 @@
 #include "chain/block.h"
 
 #include "chain/private.h"
+#include "chain/system.h"
 
 /* Least bytes of one transaction in a body: result and length. */
 #define BODY_TX_MIN 5
@@ -33,7 +34,7 @@ const char *tx_result_name(enum tx_result r)
 	return "unknown";
 }
 
-static bool tx_result_known(uint8_t r)
+bool tx_result_known(uint8_t r)
 {
 	return r <= TX_FAILED_NOT_FOUND;
 }
@@ -257,9 +258,11 @@ static int read_body(struct block *b, struct hash *leaves)
 	reader_u32(&r);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		uint8_t result = reader_u8(&r);
-		struct slice tx = reader_var(&r, TX_SIZE_MAX);
+		struct slice tx = reader_var(&r, SYSTEM_TX_SIZE_MAX);
 		if (r.err)
 			return r.err;
+		if (tx.len > TX_SIZE_MAX && !system_tx_is(tx))
+			return ERR_LIMIT;
 		if (!tx_result_known(result))
 			return ERR_RANGE;
 		b->tx[i].result = (enum tx_result)result;

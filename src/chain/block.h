@@ -71,7 +71,7 @@ unsigned primary_of(uint64_t term, unsigned n);
 
 #define BLOCK_TXS_MAX  8192
 #define BLOCK_BODY_MAX (4u << 20)
-#define TX_SIZE_MAX    (128u << 10)
+#define TX_SIZE_MAX    (128u << 10) /* a client's; of SYSTEM ones: chain/system.h */
 
 /* What became of an included transaction (the body's result byte). Never reuse a number. */
 enum tx_result {

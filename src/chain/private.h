@@ -30,6 +30,9 @@ int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n)
 int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag tag,
 		   struct slice msg, const struct chain_ctx *ctx);
 
+/* Is r one of enum tx_result? */
+bool tx_result_known(uint8_t r);
+
 /* signed_header_check() in two parts: all but the signature, and the signature alone. */
 int header_check_form(const struct header *h, const struct chain_ctx *ctx);
 int signed_header_check_sig(const struct signed_header *sh, const struct chain_ctx *ctx);

@@ -1,7 +1,9 @@
 /* Term votes and term certificates. */
 #include "chain/term.h"
 
+#include "base/mem.h"
 #include "chain/private.h"
+#include "chain/select.h"
 
 #define TERM_VOTE_BODY_SIZE (8 + 2 + BLOCK_REF_SIZE)
 
@@ -61,7 +63,16 @@ void term_cert_init(struct term_cert *tc)
 {
 	memset(tc, 0, offsetof(struct term_cert, sig));
 	tc->mode = MODE_FAST;
+	tc->new_view_hash = (struct hash){0};
 	tc->new_view = NULL;
+}
+
+void term_cert_copy_ref(struct term_cert *out, const struct term_cert *tc)
+{
+	memcpy(out, tc, offsetof(struct term_cert, sig));
+	memcpy(out->sig, tc->sig, tc->count * sizeof tc->sig[0]);
+	out->new_view_hash = tc->new_view_hash;
+	out->new_view = NULL;
 }
 
 void term_cert_free(struct term_cert *tc)
@@ -75,34 +86,40 @@ void term_cert_free(struct term_cert *tc)
 
 void term_cert_copy(struct term_cert *out, const struct term_cert *tc)
 {
-	memcpy(out, tc, offsetof(struct term_cert, sig));
-	memcpy(out->sig, tc->sig, tc->count * sizeof tc->sig[0]);
-	out->new_view = NULL;
+	term_cert_copy_ref(out, tc);
 	if (!tc->new_view)
 		return;
-	struct writer w = {0};
-	struct reader r;
-	new_view_encode(&w, tc->new_view);
-	reader_init(&r, writer_slice(&w));
 	out->new_view = mem_zalloc(sizeof *out->new_view);
-	new_view_decode(&r, out->new_view);
-	invariant(reader_finish(&r) == ERR_NONE);
-	writer_free(&w);
+	new_view_copy(out->new_view, tc->new_view);
+}
+
+static void fast_cert_encode(struct writer *w, const struct term_cert *tc)
+{
+	writer_u16(w, tc->leader);
+	block_ref_encode(w, &tc->base);
+	writer_u64(w, tc->signers);
+	for (unsigned i = 0; i < tc->count; i++)
+		writer_signature(w, &tc->sig[i]);
 }
 
 void term_cert_encode(struct writer *w, const struct term_cert *tc)
 {
 	writer_u8(w, (uint8_t)tc->mode);
 	writer_u64(w, tc->term);
-	if (tc->mode == MODE_PBFT) {
+	if (tc->mode == MODE_PBFT)
 		new_view_encode(w, tc->new_view);
-		return;
-	}
-	writer_u16(w, tc->leader);
-	block_ref_encode(w, &tc->base);
-	writer_u64(w, tc->signers);
-	for (unsigned i = 0; i < tc->count; i++)
-		writer_signature(w, &tc->sig[i]);
+	else
+		fast_cert_encode(w, tc);
+}
+
+void term_cert_encode_ref(struct writer *w, const struct term_cert *tc)
+{
+	writer_u8(w, (uint8_t)tc->mode);
+	writer_u64(w, tc->term);
+	if (tc->mode == MODE_PBFT)
+		writer_hash(w, &tc->new_view_hash);
+	else
+		fast_cert_encode(w, tc);
 }
 
 static void fast_cert_decode(struct reader *r, struct term_cert *out)
@@ -119,20 +136,26 @@ static void fast_cert_decode(struct reader *r, struct term_cert *out)
 		out->count = 0;
 }
 
-void term_cert_decode(struct reader *r, struct term_cert *out)
+static void decode(struct reader *r, struct term_cert *out, bool full)
 {
 	term_cert_init(out);
 	uint8_t mode = reader_u8(r);
 	out->term = reader_u64(r);
 	if (mode == MODE_FAST) {
 		fast_cert_decode(r, out);
-	} else if (mode == MODE_PBFT) {
+	} else if (mode == MODE_PBFT && out->term > 0) {
 		out->mode = MODE_PBFT;
-		out->new_view = mem_zalloc(sizeof *out->new_view);
-		new_view_decode(r, out->new_view);
-		if (!r->err && out->new_view->term != out->term)
-			reader_fail(r, ERR_NONCANONICAL);
-		out->leader = out->new_view->signer;
+		if (!full) {
+			reader_hash(r, &out->new_view_hash);
+		} else {
+			out->new_view = mem_zalloc(sizeof *out->new_view);
+			new_view_decode(r, out->new_view);
+			if (!r->err && out->new_view->term != out->term)
+				reader_fail(r, ERR_NONCANONICAL);
+			out->leader = out->new_view->signer;
+			if (!r->err)
+				new_view_hash(&out->new_view_hash, out->new_view);
+		}
 	} else {
 		reader_fail(r, ERR_RANGE);
 	}
@@ -140,10 +163,20 @@ void term_cert_decode(struct reader *r, struct term_cert *out)
 		term_cert_free(out);
 }
 
-int term_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
+void term_cert_decode(struct reader *r, struct term_cert *out)
 {
-	if (tc->mode == MODE_PBFT)
-		return tc->new_view ? new_view_check_sig(tc->new_view, ctx) : ERR_RANGE;
+	decode(r, out, true);
+}
+
+void term_cert_decode_ref(struct reader *r, struct term_cert *out)
+{
+	decode(r, out, false);
+}
+
+int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
+{
+	if (tc->mode != MODE_FAST)
+		return ERR_RANGE;
 	if (tc->term == 0)
 		return tc->base.term == 0 && tc->base.height == 0 && tc->leader == 0
 			       ? ERR_NONE
@@ -157,4 +190,20 @@ int term_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
 	struct writer w = writer_fixed(buf, sizeof buf);
 	term_vote_body(&w, tc->term, tc->leader, &tc->base);
 	return signers_verify(tc->signers, tc->sig, SIG_TAG_TERM_VOTE, writer_slice(&w), ctx);
+}
+
+int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx, const struct hash *genesis,
+		    const struct view_lookup *look, struct missing *missing)
+{
+	if (tc->mode == MODE_FAST)
+		return fast_cert_check(tc, ctx);
+	if (!tc->new_view)
+		return ERR_RANGE;
+	struct selection s;
+	int err = new_view_check(tc->new_view, ctx, genesis, look, &s, missing);
+	if (err)
+		return err;
+	tc->leader = tc->new_view->signer;
+	tc->base = s.base;
+	return ERR_NONE;
 }

@@ -14,8 +14,8 @@
 #define CONSENSUS_ENGINE_H
 
 #include "chain/evidence.h"
-#include "chain/genesis.h"
-#include "chain/term.h"
+#include "chain/select.h"
+#include "chain/system.h"
 
 struct engine; /* opaque; begins with struct engine_ops * */
 
@@ -39,11 +39,13 @@ struct engine_config {
 	uint32_t pipeline; /* unfinal own blocks in flight: default 8, <= window */
 	uint64_t seed;	   /* of its randomised timers */
 	uint64_t now;
+	evidence_tx_invalid tx_invalid; /* the ledger's tx_never_valid */
 };
 
 /* What was on disk. All empty at the first start. */
+#define VOTE_SLOTS 7
 struct engine_recovery {
-	struct slice votes[4]; /* WRITE_VOTES slots as last written; empty if never */
+	struct slice votes[VOTE_SLOTS]; /* as last written; empty if never */
 	struct block *final;   /* newest final block known on disk (genesis if none); lent */
 	const struct cert *final_cert; /* of it; NULL for genesis */
 	/* Headers of final blocks, from final.height - count + 1 up to final, ascending, as
@@ -53,6 +55,10 @@ struct engine_recovery {
 	/* Every stored block above the final height, in any order. Lent. */
 	struct block **blocks;
 	uint32_t block_count;
+	struct mode_state modes; /* after the final block */
+	/* Encoded evidence as written, of any age: what is convicted already is left out. Lent. */
+	const struct slice *evidence;
+	uint32_t evidence_count;
 };
 
 /* ---- inputs ------------------------------------------------------------------------------ */
@@ -119,7 +125,7 @@ struct input {
 
 enum write_kind {
 	WRITE_BLOCK,	/* block */
-	WRITE_VOTES,	/* bytes into slot 0..3 of the vote state */
+	WRITE_VOTES,	/* bytes into slot 0..VOTE_SLOTS-1 of the vote state */
 	WRITE_CERT,	/* final certificate of cert->ref.height */
 	WRITE_TC,	/* term certificate, kept by term */
 	WRITE_EVIDENCE, /* bytes, keyed by id */
@@ -154,6 +160,7 @@ enum work_kind {
 	WORK_CHECK_TXS, /* form, signature, admission */
 	WORK_READ,	/* read final blocks from disk, for a peer */
 };
+#define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
 struct work {
 	enum work_kind kind;
 	uint64_t id;
@@ -164,6 +171,8 @@ struct work {
 	uint64_t height;     /* READ: first one wanted */
 	uint32_t max_blocks; /* READ */
 	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */
+	uint32_t system_count; /* BUILD: so many leading candidates are SYSTEM transactions, all
+				* must go in */
 };
 
 struct rejected_tx {
@@ -229,6 +238,41 @@ enum engine_counter {
 	COUNT_POOL_FULL,
 	COUNT_RELAYS,
 	COUNT_RESTARTED_LEADER, /* came back into a term that it had led */
+	COUNT_ESCALATED_E1,	/* went over to pbft mode: transferable proof */
+	COUNT_ESCALATED_E2,	/* f+1 suspicions */
+	COUNT_ESCALATED_E3,	/* timeouts in a row */
+	COUNT_ESCALATED_E4,	/* f+1 others did */
+	COUNT_VIEW_CHANGES,	/* view changes signed */
+	COUNT_VIEW_CHANGE_INVALID,
+	COUNT_NEW_VIEWS,	/* made as primary */
+	COUNT_NEW_VIEW_ACCEPTED,
+	COUNT_NEW_VIEW_INVALID,
+	COUNT_SELECT_QC, /* ways through select(), of accepted NEW-VIEWs */
+	COUNT_SELECT_CHECKPOINT,
+	COUNT_SELECT_TC,
+	COUNT_SELECT_ANCESTOR,
+	COUNT_SELECT_CONFLICT,	   /* of these: tips in conflict */
+	COUNT_SELECT_WALKED,	   /* and support led above the base */
+	COUNT_SELECT_CULPRIT,	   /* sets refused because the culprit was in it */
+	COUNT_MODE_ESCALATED,	   /* final mode entries: escalation recorded */
+	COUNT_MODE_FAST,	   /* return to fast */
+	COUNT_MODE_FAST_REPEATED,  /* repeated in the next pbft term */
+	COUNT_CONVICTIONS,	   /* final */
+	COUNT_SUSPICIONS_SIGNATURE, /* sent */
+	COUNT_SUSPICIONS_CENSORSHIP,
+	COUNT_SUSPICIONS_SLOW,
+	COUNT_PBFT_FINAL, /* blocks made final in pbft terms */
+	COUNT_JAILED_SKIPPED, /* pbft terms skipped because their primary is jailed */
+	COUNT_EVIDENCE_HEADERS, /* proofs found or received that hold, by kind */
+	COUNT_EVIDENCE_TERM_HEADERS,
+	COUNT_EVIDENCE_VOTES,
+	COUNT_EVIDENCE_TERM_STATEMENTS,
+	COUNT_EVIDENCE_NEW_VIEWS,
+	COUNT_EVIDENCE_LOW_BASE,
+	COUNT_EVIDENCE_INVALID_BLOCK,
+	COUNT_EVIDENCE_HIDDEN_VOTE,
+	COUNT_EVIDENCE_INVALID_STATEMENT,
+	COUNT_MODE_RULES_REFUSED, /* blocks whose mode entries are not what their term asks for */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);
@@ -249,6 +293,11 @@ struct engine_status {
 	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with
 	 * a transaction may be its own fault. */
 	bool catching_up;
+	bool escalated;
+	enum escalation_reason reason; /* of the newest escalation of this replica */
+	struct mode_state modes;       /* after the final block */
+	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
+	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
 };
 void engine_status(const struct engine *e, struct engine_status *out);

@@ -20,6 +20,8 @@ struct log_entry {
 	bool executed;	/* and valid in our state */
 	bool invalid;	/* in our state */
 	bool stored;	/* a WRITE_BLOCK for it was issued */
+	struct mode_state modes; /* after this block, on its chain; of the engine's making */
+	uint8_t rules; /* mode entries against the term's rules: 0 not judged, 1 right, 2 wrong */
 };
 
 struct block_log {

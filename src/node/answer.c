@@ -192,6 +192,61 @@ static void answer_evidence(struct node *n, struct request *r)
 	replica_each_evidence(n->replica, add_evidence, &list);
 }
 
+static struct json *mode_json(const struct node *n, const struct mode_record *e)
+{
+	struct json *o = json_object();
+	json_set(o, "height", json_u64_string(e->height));
+	json_set(o, "time_ms", json_u64_string(e->time_ms));
+	json_set(o, "kind",
+		 json_string(e->kind == SYSTEM_ESCALATED   ? "escalated"
+			     : e->kind == SYSTEM_MODE_FAST ? "fast"
+							   : "conviction"));
+	json_set(o, "term", json_u64_string(e->term));
+	if (e->kind == SYSTEM_ESCALATED)
+		json_set(o, "reason", json_string(escalation_reason_name(e->reason)));
+	if (e->kind == SYSTEM_CONVICTION) {
+		json_set(o, "culprit", json_string(n->genesis.validator[e->culprit].name));
+		json_set(o, "proof", json_string(evidence_kind_name(e->evidence_kind)));
+		json_set(o, "evidence", json_hex(e->evidence.b, HASH_SIZE));
+	}
+	json_set(o, "tx", json_hex(e->id.b, HASH_SIZE));
+	return o;
+}
+
+/* The ledger's own record of what consensus did: each entry is a transaction with a proof. */
+static void answer_modes(struct node *n, struct request *r)
+{
+	struct engine_status s;
+	replica_status(n->replica, &s);
+	uint32_t count = 0, limit = r->limit && r->limit < MODES_PER_REQUEST ? r->limit
+									     : MODES_PER_REQUEST;
+	struct mode_record *record = mem_array(limit, sizeof *record);
+	int err = replica_modes(n->replica, r->has_height ? r->height : 0, 0, record, limit,
+				&count);
+	if (err) {
+		fail(r, err, "the list of modes cannot be read");
+		mem_free(record);
+		return;
+	}
+	struct json *entries = json_array();
+	for (uint32_t i = 0; i < count; i++)
+		json_append(entries, mode_json(n, &record[i]));
+	mem_free(record);
+	struct json *jailed = json_array();
+	for (unsigned i = 0; i < n->genesis.n; i++)
+		if (s.modes.jailed >> i & 1)
+			json_append(jailed, json_string(n->genesis.validator[i].name));
+	r->json = json_object();
+	json_set(r->json, "mode", json_string(mode_name(s.modes.mode)));
+	json_set(r->json, "replica_mode", json_string(mode_name(s.mode)));
+	json_set(r->json, "escalations", json_u64_string(s.modes.escalations));
+	uint64_t due = mode_fast_due(&s.modes, &n->genesis);
+	json_set(r->json, "fast_due_height",
+		 due == UINT64_MAX ? json_null() : json_u64_string(due));
+	json_set(r->json, "jailed", jailed);
+	json_set(r->json, "entries", entries);
+}
+
 void answer_request(struct node *n, struct request *r, uint64_t now)
 {
 	if (r->kind == REQUEST_SUBMIT) {
@@ -229,6 +284,9 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		break;
 	case REQUEST_EVIDENCE:
 		answer_evidence(n, r);
+		break;
+	case REQUEST_MODES:
+		answer_modes(n, r);
 		break;
 	case REQUEST_CONSENSUS:
 		report_consensus(n, r, now);

@@ -36,6 +36,7 @@ enum route_kind {
 	ROUTE_VALIDATORS,
 	ROUTE_PEERS,
 	ROUTE_EVIDENCE,
+	ROUTE_MODES,
 	ROUTE_CONSENSUS,
 	ROUTE_GENESIS,
 	ROUTE_LIVE,
@@ -73,6 +74,7 @@ static const struct route {
 	{"/v1/validators", ROUTE_VALIDATORS, REQUEST_STATUS, 0},
 	{"/v1/peers", ROUTE_PEERS, REQUEST_PEERS, 0},
 	{"/v1/evidence", ROUTE_EVIDENCE, REQUEST_EVIDENCE, P(FULL)},
+	{"/v1/modes", ROUTE_MODES, REQUEST_MODES, P(FROM) | P(LIMIT)},
 	{"/v1/consensus", ROUTE_CONSENSUS, REQUEST_CONSENSUS, 0},
 	{"/v1/genesis", ROUTE_GENESIS, REQUEST_STATUS, 0},
 	{"/livez", ROUTE_LIVE, REQUEST_STATUS, 0},
@@ -556,6 +558,7 @@ static enum MHD_Result begin(struct exchange *x)
 	case ROUTE_BLOCKS:
 	case ROUTE_PEERS:
 	case ROUTE_EVIDENCE:
+	case ROUTE_MODES:
 	case ROUTE_CONSENSUS:
 		break;
 	case ROUTE_EVENTS:

@@ -53,6 +53,7 @@ static const struct {
 	[KEY_REQUEST_TIMEOUT] = {SECTION_LIMITS, "request_timeout"},
 	[KEY_EVENT_STREAMS] = {SECTION_LIMITS, "event_streams"},
 	[KEY_PIPELINE] = {SECTION_LIMITS, "pipeline"},
+	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
 	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
 	[KEY_DISK_FREE_FILE] = {SECTION_DEBUG, "disk_free_file"},
 };
@@ -269,6 +270,13 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 		return read_text(p, c->disk_free_file, sizeof c->disk_free_file, name, value);
 	case KEY_PIPELINE:
 		return read_number(p, &c->pipeline, name, value, p->g->limits.window);
+	case KEY_HISTORY:
+		if (read_number(p, &c->history, name, value, UINT32_MAX) == 0)
+			return 0;
+		return c->history >= CONFIG_HISTORY_MIN
+			       ? 1
+			       : fail(p, "history = %u must be at least %d", c->history,
+				      CONFIG_HISTORY_MIN);
 	case CONFIG_KEYS:
 		break;
 	}
@@ -410,6 +418,8 @@ static void fill_in(struct node_config *c, const struct genesis *g)
 		strcpy(c->api.host, "127.0.0.1");
 		c->api.port = CONFIG_API_PORT;
 	}
+	if (!c->history)
+		c->history = CONFIG_HISTORY;
 	if (!c->log_level[0])
 		strcpy(c->log_level, "info");
 	if (!c->log_format[0])
@@ -514,6 +524,8 @@ static struct json *text_json(const char *text)
 static struct json *value_json(const struct node_config *c, enum config_key key)
 {
 	switch (key) {
+	case KEY_HISTORY:
+		return number_json(c->history, CONFIG_HISTORY);
 	case KEY_NAME:
 		return text_json(c->name);
 	case KEY_LOG:

@@ -16,9 +16,11 @@
 #include "base/json.h"
 #include "chain/genesis.h"
 
-#define CONFIG_TEXT_MAX 255
-#define CONFIG_PATH_MAX 1023
-#define CONFIG_API_PORT 7100 /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_TEXT_MAX	   255
+#define CONFIG_PATH_MAX	   1023
+#define CONFIG_API_PORT	   7100	  /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_HISTORY	   100000 /* default of [limits] history */
+#define CONFIG_HISTORY_MIN 1024	  /* = LEDGER_HISTORY_MIN */
 
 /* What holds where nothing is given. */
 #define CONFIG_HEARTBEAT_MS	  50
@@ -52,6 +54,7 @@ enum config_key {
 	KEY_PIPELINE,
 	KEY_DISK_RESERVE,
 	KEY_DISK_FREE_FILE,
+	KEY_HISTORY,
 	CONFIG_KEYS
 };
 enum config_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
@@ -80,6 +83,9 @@ struct node_config {
 	uint32_t heartbeat_ms, timeout_min_ms, timeout_max_ms, timeout_cap_ms;
 	/* [limits]; 0 default. disk_reserve in MiB, request_timeout in ms */
 	uint32_t verify_threads, api_connections, pipeline;
+	/* [limits] history: heights whose state stays readable, besides the newest. More need
+	 * more disk; a height below is answered with 410. At least 1024. */
+	uint32_t history;
 	uint32_t api_per_address, request_timeout_ms, event_streams, disk_reserve_mib;
 	/* [debug] disk_free_file = PATH: if that file exists, the number in it is taken for the
 	 * free bytes of the disk. For tests of full disks */

@@ -41,6 +41,8 @@ static unsigned status_of(int err)
 	case ERR_UNKNOWN_SIGNER:
 	case ERR_DUPLICATE_SIGNER:
 	case ERR_NO_QUORUM:
+	case ERR_CULPRIT:
+	case ERR_MODE:
 	case ERR_BAD_PROOF:
 	case ERR_BAD_STATE_ROOT:
 	case ERR_EXISTS:
@@ -51,8 +53,6 @@ static unsigned status_of(int err)
 	case ERR_PASSPHRASE:
 	case ERR_CONFIG:
 	case ERR_UNREACHABLE:
-	case ERR_CULPRIT:
-	case ERR_MODE:
 		break;
 	}
 	return 500;

@@ -16,6 +16,10 @@
 #include "node/home.h"
 #include "node/notify.h"
 
+#ifdef OSTRAKON_FORGED
+int forge_prepare(struct node *n, struct errmsg *m); /* tools/lab/forged.c */
+#endif
+
 enum exit_code { /* docs: what users type */
 		 EXIT_OK = 0,
 		 EXIT_REFUSED = 1,
@@ -342,7 +346,11 @@ static int command_run(const struct options *o)
 		n->reopen_log = log_reopen;
 		notify_init();
 		catch_signals();
-		err = serve(n, &lock, &m);
+#ifdef OSTRAKON_FORGED
+		err = forge_prepare(n, &m);
+#endif
+		if (err == ERR_NONE)
+			err = serve(n, &lock, &m);
 	} else {
 		crypto_wipe(&n->key, sizeof n->key);
 		genesis_free(&n->genesis);

@@ -153,6 +153,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_max = 1000ull * n->config.timeout_max_ms,
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
 		.pipeline = n->config.pipeline,
+		.history = n->config.history,
 		.seed = seed,
 		.now = node_clock_us(),
 		.verify_txs = true,
@@ -164,6 +165,8 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .halted = host_halted,
 			 .evidence = host_evidence,
 			 .wall_ms = host_wall_ms},
+		.wrap = n->wrap,
+		.wrap_ctx = n->wrap_ctx,
 	};
 	int err = replica_open(&n->replica, &config, m);
 	crypto_wipe(&config.key, sizeof config.key);

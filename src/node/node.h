@@ -68,6 +68,9 @@ struct node {
 	struct chain_ctx ctx;
 	struct render render; /* of events */
 	struct api *api;
+	/* Forged nodes of the lab only (tools/lab/forged.c). */
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
 	struct metrics metrics;
 	int stop_fd; /* eventfd, written by the signal handler: 1 stop, NODE_REOPEN the log */
 	void (*reopen_log)(void);

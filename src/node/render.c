@@ -417,6 +417,7 @@ char *render_answer(const struct render *c, struct request *r, bool one, unsigne
 		break;
 	case REQUEST_STATUS:
 	case REQUEST_PEERS:
+	case REQUEST_MODES:
 	case REQUEST_CONSENSUS:
 		return json_dump(r->json, false);
 	}

@@ -22,10 +22,12 @@ enum request_kind {
 	REQUEST_BLOCK,	/* height */
 	REQUEST_PEERS,
 	REQUEST_EVIDENCE,
+	REQUEST_MODES, /* height: from; limit */
 	REQUEST_CONSENSUS,
 };
 
 #define BLOCKS_PER_REQUEST	   100
+#define MODES_PER_REQUEST	   1000
 #define EVIDENCE_PER_REQUEST	   1000
 #define EVIDENCE_BYTES_PER_REQUEST (16u << 20)
 

@@ -25,9 +25,10 @@ struct replica {
 	struct block_ref *unfinal;
 	uint32_t unfinal_count, unfinal_cap;
 
-	struct ledger_candidate *candidates; /* block_txs_max */
+	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
 	int *refused_err;
+	uint32_t candidates_cap;
 };
 
 /* records.c: keys and values of the store, see docs/wire-format.md */
@@ -38,6 +39,7 @@ struct record_key {
 struct slice key_block(struct record_key *k, uint64_t height, const struct hash *hash);
 struct slice key_final(struct record_key *k, uint64_t height);
 struct slice key_cert(struct record_key *k, uint64_t height);
+struct slice key_system(struct record_key *k, uint64_t height);
 struct slice key_tc(struct record_key *k, uint64_t term);
 void records_put_write(struct replica *r, const struct write *w);
 int records_block(struct replica *r, uint64_t height, const struct hash *hash,
@@ -47,7 +49,7 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out); /* free
 /* The lowest stored certificate at or above height. */
 int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
-void records_read(struct replica *r, const struct work *w); /* WORK_READ */
+void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -88,6 +88,99 @@ int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_docu
 	return err;
 }
 
+int replica_term_cert(struct replica *r, uint64_t term, struct term_cert *out)
+{
+	return records_tc(r, term, out);
+}
+
+/* ---- evidence and modes ------------------------------------------------------------------ */
+
+int replica_evidence_next(struct replica *r, const struct hash *after, struct hash *id,
+			  struct writer *bytes)
+{
+	uint8_t from[HASH_SIZE + 1] = {0}; /* the key right after *after */
+	struct slice key, value, none = {0};
+	writer_reset(bytes);
+	if (after)
+		memcpy(from, after->b, HASH_SIZE);
+	struct store_iter *it = store_iter_new(
+		r->store, STORE_EVIDENCE, slice_of(from, after ? sizeof from : 0), none, false);
+	int err = ERR_NOT_FOUND;
+	if (store_iter_next(it, &key, &value)) {
+		err = key.len == HASH_SIZE ? ERR_NONE : ERR_CORRUPT;
+		if (!err)
+			memcpy(id->b, key.ptr, HASH_SIZE);
+		writer_raw(bytes, value.ptr, value.len);
+	} else if (store_iter_error(it)) {
+		err = store_iter_error(it);
+	}
+	store_iter_free(it);
+	return err;
+}
+
+static int mode_record_of(struct replica *r, const struct block *b, uint32_t index,
+			  struct mode_record *out)
+{
+	struct system_tx tx;
+	struct evidence e;
+	struct reader rd;
+	int err = system_tx_of_block(&tx, b, index, &r->ctx);
+	*out = (struct mode_record){.height = b->sh.h.height,
+				    .index = index,
+				    .time_ms = b->sh.h.time_ms,
+				    .id = b->tx[index].id,
+				    .kind = tx.kind,
+				    .term = b->sh.h.term,
+				    .reason = tx.reason};
+	if (err || tx.kind != SYSTEM_CONVICTION)
+		return err;
+	reader_init(&rd, tx.evidence);
+	evidence_decode(&rd, &e);
+	hash_tagged(&out->evidence, HASH_EVIDENCE, tx.evidence);
+	out->evidence_kind = e.kind;
+	out->culprit = e.culprit;
+	return reader_finish(&rd);
+}
+
+/* Those of one block, from index on, as many as there is room for. */
+static int modes_of_block(struct replica *r, uint64_t height, uint32_t index,
+			  struct mode_record *out, uint32_t max, uint32_t *count)
+{
+	struct block *b;
+	int err = replica_block(r, height, &b);
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	uint32_t end = system_tx_prefix(b);
+	for (; index < end && *count < max && !err; index++)
+		err = mode_record_of(r, b, index, &out[(*count)++]);
+	block_drop(b);
+	return err ? ERR_CORRUPT : ERR_NONE;
+}
+
+int replica_modes(struct replica *r, uint64_t height, uint32_t index, struct mode_record *out,
+		  uint32_t max, uint32_t *count)
+{
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 's' + 1;
+	int err = ERR_NONE;
+	*count = 0;
+	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS, key_system(&k, height),
+					       slice_of(&end, 1), false);
+	while (!err && *count < max && store_iter_next(it, &key, &value)) {
+		if (key.len != k.len) {
+			err = ERR_CORRUPT;
+			break;
+		}
+		uint64_t at = load_be64(key.ptr + 1);
+		err = modes_of_block(r, at, at == height ? index : 0, out, max, count);
+	}
+	if (!err)
+		err = store_iter_error(it);
+	store_iter_free(it);
+	return err;
+}
+
 void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice bytes),
 			   void *ctx)
 {

@@ -35,6 +35,11 @@ struct slice key_tc(struct record_key *k, uint64_t term)
 	return make_key(k, 't', term, NULL);
 }
 
+struct slice key_system(struct record_key *k, uint64_t height)
+{
+	return make_key(k, 's', height, NULL);
+}
+
 static void note_unfinal(struct replica *r, const struct block *b)
 {
 	if (r->unfinal_count == r->unfinal_cap) {
@@ -160,12 +165,35 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out)
 	return ERR_CORRUPT;
 }
 
+/* So that they are found again without reading the chain: the height of b, the evidence of its
+ * convictions. */
+static void index_system(struct replica *r, const struct block *b)
+{
+	struct record_key k;
+	uint32_t count = system_tx_prefix(b);
+	if (count == 0)
+		return;
+	store_batch_put(r->batch, STORE_BLOCKS, key_system(&k, b->sh.h.height),
+			hash_slice(&b->hash));
+	for (uint32_t i = 0; i < count; i++) {
+		struct system_tx tx;
+		struct hash id;
+		int err = system_tx_of_block(&tx, b, i, &r->ctx);
+		invariant(!err); /* executed */
+		if (tx.kind != SYSTEM_CONVICTION)
+			continue;
+		hash_tagged(&id, HASH_EVIDENCE, tx.evidence);
+		store_batch_put(r->batch, STORE_EVIDENCE, hash_slice(&id), tx.evidence);
+	}
+}
+
 /* Indexes b by height and deletes what was stored at its height or below on other branches. */
 void records_settle(struct replica *r, const struct block *b)
 {
 	struct record_key k;
 	store_batch_put(r->batch, STORE_BLOCKS, key_final(&k, b->sh.h.height),
 			hash_slice(&b->hash));
+	index_system(r, b);
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < r->unfinal_count; i++) {
 		const struct block_ref *u = &r->unfinal[i];
@@ -212,7 +240,8 @@ void records_read(struct replica *r, const struct work *w)
 	read_blocks(r, w, range);
 	uint32_t count = range->certified ? range->certified : range->count;
 	struct term_cert tc;
-	bool has_tc = count && records_tc(r, range->blocks[count - 1]->sh.h.term, &tc) == ERR_NONE;
+	bool has_tc =
+		count && records_tc(r, range->blocks[count - 1]->sh.h.term, &tc) == ERR_NONE;
 	struct input in = {.kind = INPUT_BLOCKS_READ,
 			   .now = r->now,
 			   .wall_ms = r->config.host.wall_ms(r->config.host.ctx),

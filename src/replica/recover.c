@@ -3,7 +3,9 @@
 
 struct recovered {
 	struct engine_recovery engine;
-	struct writer votes[4];
+	struct writer votes[VOTE_SLOTS];
+	struct writer proofs; /* encoded evidence, one behind the other */
+	struct slice *evidence;
 	struct cert final_cert;
 	bool has_final_cert;
 };
@@ -32,12 +34,20 @@ static int newest_cert(struct replica *r, struct cert *out)
 static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
 {
 	int err = ledger_execute(r->ledger, b, false);
+	if (ledger_error_is_of_store(err))
+		return err_set(
+			m, err,
+			"reading the state on disk to replay block %llu gives: %s. Check "
+			"the disk; if it is sound, restore the data directory from a "
+			"backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	if (err)
-		return err_set(m, err,
-			       "block %llu is final by its certificate, but replaying it on the "
-			       "state on disk gives: %s. The data directory is damaged or was "
-			       "changed; restore it from a backup or a peer",
-			       (unsigned long long)b->sh.h.height, err_text(err));
+		return err_set(
+			m, err,
+			"block %llu is final by its certificate, but replaying it on the "
+			"state on disk gives: %s. The data directory is damaged or was "
+			"changed; restore it from a backup or a peer",
+			(unsigned long long)b->sh.h.height, err_text(err));
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, b, r->batch);
 	records_settle(r, b);
@@ -80,8 +90,10 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* two checkpoint intervals reach back to the newest stable one in all but long outages */
-	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval + 2;
+	/* Back to the newest stable checkpoint, and to the base of a tip that it does not cover, in
+	 * all but long outages. */
+	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval +
+			 2 * (uint64_t)r->config.genesis->limits.window + 2;
 	if (count > usual)
 		count = usual;
 	rec->headers = mem_array(count, sizeof *rec->headers);
@@ -104,9 +116,9 @@ static void load_unfinal(struct replica *r, struct engine_recovery *rec)
 	uint8_t end = 'b' + 1;
 	struct hash low = {0};
 	rec->blocks = mem_array(UNFINAL_BLOCKS_MAX, sizeof(struct block *));
-	struct store_iter *it = store_iter_new(
-		r->store, STORE_BLOCKS, key_block(&k, rec->final->sh.h.height + 1, &low),
-		slice_of(&end, 1), false);
+	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS,
+					       key_block(&k, rec->final->sh.h.height + 1, &low),
+					       slice_of(&end, 1), false);
 	while (rec->block_count < UNFINAL_BLOCKS_MAX && store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
@@ -122,7 +134,8 @@ static int load_votes(struct replica *r, struct recovered *rec)
 {
 	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++) {
 		uint8_t key = (uint8_t)slot;
-		int err = store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
+		int err =
+			store_get(r->store, STORE_VOTES, slice_of(&key, 1), &rec->votes[slot]);
 		if (err == ERR_NOT_FOUND)
 			continue;
 		if (err)
@@ -130,6 +143,35 @@ static int load_votes(struct replica *r, struct recovered *rec)
 		rec->engine.votes[slot] = writer_slice(&rec->votes[slot]);
 	}
 	return ERR_NONE;
+}
+
+/* A proof for each culprit who is not jailed yet. */
+static int load_evidence(struct replica *r, struct recovered *rec)
+{
+	struct slice none = {0}, key, value;
+	uint32_t count = 0;
+	size_t at[VALIDATORS_MAX + 1] = {0};
+	uint64_t done = rec->engine.modes.jailed;
+	struct store_iter *it = store_iter_new(r->store, STORE_EVIDENCE, none, none, false);
+	while (count < VALIDATORS_MAX && store_iter_next(it, &key, &value)) {
+		struct reader rd;
+		struct evidence ev;
+		reader_init(&rd, value);
+		evidence_decode(&rd, &ev);
+		if (reader_finish(&rd) || done >> ev.culprit & 1)
+			continue;
+		done |= UINT64_C(1) << ev.culprit;
+		writer_raw(&rec->proofs, value.ptr, value.len);
+		at[++count] = rec->proofs.len;
+	}
+	int err = store_iter_error(it);
+	store_iter_free(it);
+	rec->evidence = mem_array(count ? count : 1, sizeof *rec->evidence);
+	for (uint32_t i = 0; i < count; i++)
+		rec->evidence[i] = slice_of(rec->proofs.buf + at[i], at[i + 1] - at[i]);
+	rec->engine.evidence = rec->evidence;
+	rec->engine.evidence_count = count;
+	return err;
 }
 
 static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m)
@@ -145,6 +187,8 @@ static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m
 		rec->engine.final_cert = &rec->final_cert;
 	}
 	err = replica_block(r, ledger_height(r->ledger), &rec->engine.final);
+	if (!err) /* after the replay: of that very block */
+		err = ledger_mode_state(r->ledger, &rec->engine.modes);
 	return err ? err_set(m, err, "reading the newest final block: %s", err_text(err))
 		   : ERR_NONE;
 }
@@ -157,6 +201,8 @@ static void recovered_free(struct recovered *rec)
 	mem_free(rec->engine.headers);
 	for (unsigned slot = 0; slot < MEM_COUNT(rec->votes); slot++)
 		writer_free(&rec->votes[slot]);
+	writer_free(&rec->proofs);
+	mem_free(rec->evidence);
 	block_drop(rec->engine.final);
 	mem_free(rec);
 }
@@ -177,6 +223,8 @@ int replica_recover(struct replica *r, struct errmsg *m)
 		store_batch_clear(r->batch);
 		err = load_votes(r, rec);
 	}
+	if (!err)
+		err = load_evidence(r, rec);
 	if (!err) {
 		struct engine_config config = {.ctx = &r->ctx,
 					       .genesis = r->config.genesis,
@@ -186,9 +234,12 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .timing = r->config.timing,
 					       .pipeline = r->config.pipeline,
 					       .seed = r->config.seed,
-					       .now = r->config.now};
+					       .now = r->config.now,
+					       .tx_invalid = tx_never_valid};
 		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
 	}
+	if (!err && r->config.wrap)
+		engine = r->config.wrap(r->config.wrap_ctx, engine);
 	if (!err) {
 		struct driver_host host = replica_driver_host;
 		host.ctx = r;

@@ -24,8 +24,9 @@ static bool host_persist(void *ctx, const struct write *writes, uint32_t count, 
 	for (uint32_t i = 0; i < count; i++)
 		records_put_write(r, &writes[i]);
 	if (store_write(r->store, r->batch, false)) {
-		replica_halt(r, "writing to the data directory failed; this replica cannot vote. "
-				"Check the disk (full? read-only?) and start it again");
+		replica_halt(r,
+			     "writing to the data directory failed; this replica cannot vote. "
+			     "Check the disk (full? read-only?) and start it again");
 		return false;
 	}
 	return sync ? r->config.host.sync(r->config.host.ctx, seq) : true;
@@ -66,23 +67,65 @@ static void host_halted(void *ctx, const char *why)
 	replica_halt(ctx, why);
 }
 
-static void work_build(struct replica *r, const struct work *w)
+/* Says nothing about any block: whoever cannot read his state has no vote. */
+static bool store_failed(struct replica *r, int err)
+{
+	if (!ledger_error_is_of_store(err))
+		return false;
+	replica_halt(
+		r, err == ERR_IO
+			   ? "reading the state from the data directory failed; this replica "
+			     "cannot vote. Check the disk and start it again"
+			   : "the state in the data directory is damaged; this replica cannot "
+			     "vote. Check the disk and restore the directory. Never start "
+			     "this key on an empty one: it would have forgotten its votes");
+	return true;
+}
+
+static void reserve_candidates(struct replica *r, uint32_t count)
+{
+	if (count <= r->candidates_cap)
+		return;
+	mem_free(r->candidates);
+	mem_free(r->refused);
+	mem_free(r->refused_err);
+	r->candidates = mem_array(count, sizeof *r->candidates);
+	r->refused = mem_array(count, sizeof *r->refused);
+	r->refused_err = mem_array(count, sizeof *r->refused_err);
+	r->candidates_cap = count;
+}
+
+static bool leading_system(const struct work *w)
 {
 	for (uint32_t i = 0; i < w->tx_count; i++)
-		r->candidates[i] = (struct ledger_candidate){.tx = w->txs[i].bytes,
-							     .id = w->txs[i].id};
+		if (system_tx_is(w->txs[i].bytes) != (i < w->system_count))
+			return false;
+	return w->system_count <= w->tx_count;
+}
+
+static void work_build(struct replica *r, const struct work *w)
+{
+	reserve_candidates(r, w->tx_count);
+	for (uint32_t i = 0; i < w->tx_count; i++)
+		r->candidates[i] =
+			(struct ledger_candidate){.tx = w->txs[i].bytes, .id = w->txs[i].id};
 	struct ledger_built built = {0};
 	struct input in = {.kind = INPUT_BUILT, .now = r->now, .wall_ms = wall(r)};
 	in.built.id = w->id;
-	in.built.err = ledger_build(r->ledger, &w->block->hash, w->block->sh.h.height + 1,
-				    w->time_ms, r->candidates, w->tx_count, &built);
+	in.built.err = ERR_RANGE;
+	if (leading_system(w)) /* the pool holds what tx_decode() let in, and they are none */
+		in.built.err =
+			ledger_build(r->ledger, &w->block->hash, w->block->sh.h.height + 1,
+				     w->time_ms, r->candidates, w->tx_count, &built);
+	if (store_failed(r, in.built.err))
+		return;
 	in.built.body = slice_of(built.body, built.body_size);
 	in.built.tx_count = built.tx_count;
 	in.built.tx_root = built.tx_root;
 	in.built.state_root = built.state_root;
 	in.built.refused = r->refused;
 	in.built.refused_err = r->refused_err;
-	for (uint32_t i = 0; i < w->tx_count && !in.built.err; i++) {
+	for (uint32_t i = 0; i < w->tx_count; i++) {
 		if (r->candidates[i].fate != CANDIDATE_REFUSED)
 			continue;
 		r->refused[in.built.refused_count] = r->candidates[i].id;
@@ -97,6 +140,8 @@ static void work_execute(struct replica *r, const struct work *w)
 	struct input in = {.kind = INPUT_EXECUTED, .now = r->now, .wall_ms = wall(r)};
 	in.executed.block = w->block->hash;
 	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
+	if (store_failed(r, in.executed.err))
+		return;
 	in.executed.by_bytes = ledger_error_is_by_bytes(in.executed.err);
 	driver_input(r->driver, &in);
 }
@@ -168,14 +213,14 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	genesis_ctx(&r->ctx, config->genesis);
 	r->genesis_block = genesis_block(config->genesis, &r->ctx);
 	r->batch = store_batch_new();
-	uint32_t max = config->genesis->limits.block_txs_max;
-	r->candidates = mem_array(max, sizeof *r->candidates);
-	r->refused = mem_array(max, sizeof *r->refused);
-	r->refused_err = mem_array(max, sizeof *r->refused_err);
+	reserve_candidates(r, config->genesis->limits.block_txs_max + BUILD_SYSTEM_MAX);
 	map_init(&r->pending, config->seed);
-	int err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx, r->genesis_block, m);
-	if (!err)
+	int err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx, r->genesis_block,
+			      m);
+	if (!err) {
+		ledger_set_history(r->ledger, config->history);
 		err = replica_recover(r, m);
+	}
 	if (err) {
 		replica_close(r);
 		return err;

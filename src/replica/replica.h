@@ -13,8 +13,9 @@ struct replica; /* opaque */
 struct replica_host {
 	void *ctx;
 	void (*send)(void *ctx, const struct message *m);
-	/* Everything written to the store so far must become durable: do it now and return true,
-	 * or return false and call replica_durable(seq) once store_sync() has been done. */
+	/* Everything written to the store so far must become durable: do it now and return
+	 * true, or return false and call replica_durable(seq) once store_sync() has been done.
+	 */
 	bool (*sync)(void *ctx, uint64_t seq);
 	/* A block is final and its effects are readable. results are in block->tx[i].result. */
 	void (*final)(void *ctx, struct block *b, const struct cert *cert);
@@ -35,7 +36,14 @@ struct replica_config {
 	uint64_t seed;
 	uint64_t now;
 	bool verify_txs; /* false in simulator runs whose clients are honest */
+	/* Heights below the final one whose state stays readable: ledger_set_history(). 0:
+	 * none. */
+	uint64_t history;
 	struct replica_host host;
+	/* For experiments with malicious replicas: what is run instead of the engine. It owns the
+	 * one that it is given. NULL: the engine itself. */
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
@@ -50,7 +58,8 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
 
 /* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
  * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the
- * pool is full, or this replica is too far behind to judge. ERR_TX_*, ERR_BAD_SIGNATURE, decoding errors: refused for good. */
+ * pool is full, or this replica is too far behind to judge. ERR_TX_*, ERR_BAD_SIGNATURE,
+ * decoding errors: refused for good. */
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 
@@ -69,8 +78,43 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
-/* Evidence on disk, newest last: calls fn with each encoding. */
+/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false. */
+struct system_entry {
+	const struct block *block;
+	uint32_t index; /* in the block */
+	struct system_tx tx;
+};
+void replica_each_system(struct replica *r, uint64_t from,
+			 bool (*fn)(void *ctx, const struct system_entry *e), void *ctx);
+/* The certificate of a term that was accepted here; of a pbft term with its whole NEW-VIEW.
+ * term_cert_free() it. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
+int replica_term_cert(struct replica *r, uint64_t term, struct term_cert *out);
+
+/* Evidence on disk, in the order of its hash: what this replica made or was shown, and that of
+ * every final conviction. The next one after *after (NULL: the first): its hash, and its
+ * encoding into bytes (reset first). ERR_NOT_FOUND: no more. */
+int replica_evidence_next(struct replica *r, const struct hash *after, struct hash *id,
+			  struct writer *bytes);
+/* The same in one go: calls fn with each encoding. */
 void replica_each_evidence(struct replica *r, void (*fn)(void *ctx, struct slice bytes),
 			   void *ctx);
+
+/* A final SYSTEM transaction; replica_prove_tx(id) proves it to somebody else. */
+struct mode_record {
+	uint64_t height;
+	uint32_t index;	  /* in its block */
+	uint64_t time_ms; /* of its block */
+	struct hash id;	  /* of the transaction */
+	enum system_kind kind;
+	uint64_t term;			  /* of its block */
+	enum escalation_reason reason;	  /* ESCALATED */
+	struct hash evidence;		  /* CONVICTION: evidence_hash() */
+	enum evidence_kind evidence_kind; /* CONVICTION */
+	uint16_t culprit;		  /* CONVICTION */
+};
+/* Those of the final chain at (height, index) and after it, ascending, at most max. Costs what
+ * it lists, however long the chain is. ERR_IO, ERR_CORRUPT. */
+int replica_modes(struct replica *r, uint64_t height, uint32_t index, struct mode_record *out,
+		  uint32_t max, uint32_t *count);
 
 #endif

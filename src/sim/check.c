@@ -1,5 +1,7 @@
 /* The checkers: agreement, certificates, [S3], durability of what was acknowledged, at most
  * once, equal state roots. */
+#include <stdio.h>
+
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
@@ -11,12 +13,13 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	struct known_header *k = mem_alloc(sizeof *k);
 	k->prev = h->prev;
 	k->height = h->height;
+	k->seen_at = s->now;
 	map_put(&s->headers, hash->b, k);
 	uint8_t place[32] = {0};
 	store_be64(place, h->term);
 	store_be64(place + 8, h->height);
 	store_be64(place + 16, h->leader);
-	if (map_put(&s->places, place, k))
+	if (map_put(&s->places, place, k) && !sim_is_corrupt(s, h->leader))
 		sim_violation(s, SIM_SAFETY, "leader %u equivocates at term %llu, height %llu",
 			      h->leader, (unsigned long long)h->term,
 			      (unsigned long long)h->height);
@@ -78,11 +81,59 @@ void check_free(struct sim *s)
 
 static void check_bases_contain(struct sim *s, size_t height);
 
+static void note_mode(struct sim *s, const struct block *b, const struct system_tx *tx)
+{
+	struct sim_result *r = s->result;
+	struct reader rd;
+	struct evidence ev = {0};
+	if (tx->kind == SYSTEM_CONVICTION) {
+		reader_init(&rd, tx->evidence);
+		evidence_decode(&rd, &ev);
+		if (!r->first_conviction_us)
+			r->first_conviction_us = s->now;
+	}
+	if (r->mode_count < SIM_MODES_MAX)
+		r->modes[r->mode_count++] = (struct sim_mode){.at_us = s->now,
+							      .height = b->sh.h.height,
+							      .term = b->sh.h.term,
+							      .kind = tx->kind,
+							      .reason = tx->reason,
+							      .culprit = ev.culprit,
+							      .proof = ev.kind};
+}
+
+static void measure_final(struct sim *s, const struct block *b)
+{
+	struct sim_result *r = s->result;
+	const struct known_header *k = map_get(&s->headers, b->hash.b);
+	if (k)
+		r->propose_to_final[r->times++ % SIM_TIMES_MAX] = s->now - k->seen_at;
+	uint64_t gap = s->now - s->last_final_at;
+	if (gap > r->longest_gap_us)
+		r->longest_gap_us = gap;
+	if (s->now / 100000 != s->last_final_at / 100000 || !r->windows_with_commit)
+		r->windows_with_commit++;
+	r->windows = s->now / 100000 + 1;
+	s->last_final_at = s->now;
+	if (r->first_proof_us && !r->first_pbft_us && b->sh.h.mode == MODE_PBFT)
+		r->first_pbft_us = s->now;
+	if (r->first_conviction_us && !r->fast_again_us && b->sh.h.mode == MODE_FAST)
+		r->fast_again_us = s->now;
+}
+
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	append_record(s, b, final_term);
+	measure_final(s, b);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct tx tx;
+		if (system_tx_is(block_tx_bytes(b, i))) {
+			struct system_tx entry;
+			map_put(&s->final_ids, b->tx[i].id.b, s);
+			if (!system_tx_decode(&entry, block_tx_bytes(b, i), &s->ctx))
+				note_mode(s, b, &entry);
+			continue; /* checked by every replica's ledger */
+		}
 		if (tx_decode(&tx, block_tx_bytes(b, i), &s->ctx, &s->genesis.limits)) {
 			sim_violation(s, SIM_SAFETY, "a malformed transaction is final");
 			return;
@@ -127,12 +178,15 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 		char mine[HASH_SHORT_SIZE], other[HASH_SHORT_SIZE] = "none";
 		if (height < s->log_len)
 			hash_short(other, &s->log[height].hash);
-		sim_violation(s, SIM_SAFETY,
-			      "[S4] fork: replica %u finalises %s (term %llu) at height %llu, "
-			      "others %s",
-			      node, hash_short(mine, &b->hash),
-			      (unsigned long long)b->sh.h.term, (unsigned long long)height,
-			      other);
+		s->result->conflicts++;
+		if (!s->options.measure_conflicts)
+			sim_violation(s, SIM_SAFETY,
+				      "[S4] fork: replica %u finalises %s (term %llu) at "
+				      "height %llu, "
+				      "others %s",
+				      node, hash_short(mine, &b->hash),
+				      (unsigned long long)b->sh.h.term,
+				      (unsigned long long)height, other);
 	}
 }
 
@@ -161,13 +215,61 @@ void check_recovered(struct sim *s, unsigned node)
 	}
 }
 
+/* Blocks that were made durable, and shown, but never sent. */
+static void check_position(struct sim *s, const struct position *p)
+{
+	for (uint32_t i = 0; i < p->header_count; i++) {
+		struct hash hash;
+		header_hash(&hash, &p->headers[i].h);
+		check_header(s, &p->headers[i].h, &hash);
+	}
+}
+
+/* With --trace: the chain of a base that lacks a final block, and the final blocks. */
+static void explain_base(struct sim *s, const struct term_cert *tc, size_t top)
+{
+	char hex[HASH_SHORT_SIZE];
+	struct hash at = tc->base.hash;
+	const struct known_header *k;
+	printf("term %llu is %s, led by %u, base (%llu, %llu)\n", (unsigned long long)tc->term,
+	       mode_name(tc->mode), tc->leader, (unsigned long long)tc->base.term,
+	       (unsigned long long)tc->base.height);
+	while ((k = map_get(&s->headers, at.b)) && k->height + 3 > top) {
+		printf("  base chain %llu %s\n", (unsigned long long)k->height,
+		       hash_short(hex, &at));
+		at = k->prev;
+	}
+	if (!k)
+		printf("  nobody has shown %s\n", hash_short(hex, &at));
+	for (size_t i = top > 2 ? top - 2 : 0; i < s->log_len; i++)
+		printf("  final %zu %s by a certificate of term %llu\n", i,
+		       hash_short(hex, &s->log[i].hash),
+		       (unsigned long long)s->log[i].final_term);
+	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++) {
+		const struct position *p = &tc->new_view->vc[i].position;
+		printf("  view change of %u: tip (%llu, %llu) %s, %u headers, qc %llu, "
+		       "checkpoint "
+		       "%llu\n",
+		       tc->new_view->vc[i].signer, (unsigned long long)p->tip.term,
+		       (unsigned long long)p->tip.height, hash_short(hex, &p->tip.hash),
+		       p->header_count, (unsigned long long)(p->has_qc ? p->qc.ref.height : 0),
+		       (unsigned long long)(p->has_checkpoint ? p->checkpoint.ref.height : 0));
+	}
+}
+
 /* [S2] A fast term has one certificate. [S3] Its base contains every block that became final in
  * a lower term. A block of an older term that became final through a descendant counts from
  * that term on. */
 void check_base(struct sim *s, const struct term_cert *tc)
 {
+	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++)
+		check_position(s, &tc->new_view->vc[i].position);
+	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one
+	 * that it never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
 	store_be64(key, tc->term);
+	if (tc->mode == MODE_PBFT)
+		memcpy(key + 8, tc->base.hash.b, 24);
 	struct known_base *known = map_get(&s->bases, key);
 	if (!known) {
 		known = mem_alloc(sizeof *known);
@@ -182,6 +284,11 @@ void check_base(struct sim *s, const struct term_cert *tc)
 	while (top > 0 && s->log[top].final_term >= tc->term)
 		top--;
 	struct hash at = tc->base.hash;
+	if (s->options.trace && (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash)))
+		explain_base(s, tc, top);
+	at = tc->base.hash;
+	if (s->options.measure_conflicts)
+		return; /* the fork itself is what counts */
 	if (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash))
 		sim_violation(s, SIM_SAFETY,
 			      "[S3] the base of term %llu (height %llu) does not contain the "
@@ -202,6 +309,8 @@ void check_term_cert(struct sim *s, unsigned node)
 /* The other direction: a block that becomes final now is in the base of every higher term. */
 static void check_bases_contain(struct sim *s, size_t height)
 {
+	if (s->options.measure_conflicts)
+		return;
 	const struct log_record *r = &s->log[height];
 	const struct known_base *b;
 	const uint8_t *key;
@@ -223,6 +332,8 @@ static void check_bases_contain(struct sim *s, size_t height)
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
+	if (sim_is_corrupt(s, from))
+		return;
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
 	if (v->ref.term == last->term) {
@@ -246,9 +357,14 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
-	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK)
+	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK &&
+	    m->type != MSG_PREPARE && m->type != MSG_VIEW_CHANGE &&
+	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST &&
+	    m->type != MSG_BLOCKS)
 		return;
 	if (message_decode(in, m->bytes)) {
+		if (sim_is_corrupt(s, from))
+			return;
 		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);
 		return;
 	}
@@ -256,6 +372,16 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 		check_vote(s, from, &in->appended.prepare);
 	if (m->type == MSG_HEARTBEAT_ACK && in->heartbeat_ack.has_prepare)
 		check_vote(s, from, &in->heartbeat_ack.prepare);
+	if (m->type == MSG_PREPARE)
+		check_vote(s, from, &in->prepare);
+	if (m->type == MSG_VIEW_CHANGE)
+		check_position(s, &in->view_change.vc.position);
+	if (m->type == MSG_VOTE_REQUEST || m->type == MSG_PRE_VOTE_REQUEST)
+		check_position(s, &in->vote_request.position);
+	if (m->type == MSG_BLOCKS)
+		for (uint32_t i = 0; i < in->blocks.count; i++)
+			check_header(s, &in->blocks.blocks[i]->sh.h,
+				     &in->blocks.blocks[i]->hash);
 	if (m->type == MSG_APPEND) {
 		for (uint32_t i = 0; i < in->append.count; i++)
 			check_header(s, &in->append.blocks[i]->sh.h,
@@ -278,6 +404,21 @@ void check_counters(struct sim *s, unsigned node, const struct engine_status *st
 				      "replica %u counts %llu %s among honest ones", node,
 				      (unsigned long long)status->counters[none[i]],
 				      engine_counter_name(none[i]));
+}
+
+void check_innocence(struct sim *s, unsigned node)
+{
+	struct engine_status status;
+	replica_status(s->node[node].replica, &status);
+	s->result->jailed_mask |= status.modes.jailed;
+	s->result->accused_mask |= status.accused;
+	if (status.accused && !s->result->first_proof_us)
+		s->result->first_proof_us = s->now;
+	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
+	if (framed)
+		sim_violation(s, SIM_SAFETY,
+			      "replica %u holds proof against the honest (mask %llx)", node,
+			      (unsigned long long)framed);
 }
 
 void check_acknowledged(struct sim *s, const struct hash *id)
@@ -308,6 +449,8 @@ void check_end(struct sim *s)
 		sim_violation(s, SIM_SAFETY, "%zu acknowledged transactions are lost",
 			      map_len(&s->acked));
 	for (unsigned i = s->options.dead; i < s->n; i++) {
+		if (sim_is_corrupt(s, i))
+			continue;
 		struct ledger *l = replica_ledger(s->node[i].replica);
 		uint64_t height = ledger_height(l);
 		if (!hash_equal(ledger_root(l), &s->log[height].state_root))

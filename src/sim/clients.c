@@ -66,8 +66,8 @@ void client_act(struct sim *s, unsigned i)
 	schedule(s, i, CLIENT_RETRY_US);
 	c->node = (unsigned)random_below(&s->random, s->n);
 	struct sim_node *node = &s->node[c->node];
-	if (!node->replica)
-		return;
+	if (!node->replica || sim_is_corrupt(s, c->node))
+		return; /* who asks a liar asks another one later */
 	struct hash id;
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)

@@ -80,8 +80,23 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 	s->result->partitions++;
 }
 
+/* An honest leader stands still for a second, until one of those that shall lead does. */
+void faults_make_way(struct sim *s)
+{
+	const uint64_t *strikes = team_strikes(s->team);
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (strikes[a])
+			return;
+	unsigned leader = leader_of(s);
+	if (!sim_is_corrupt(s, leader) && s->now > SECOND)
+		s->node[leader].paused_until = s->now + SECOND;
+	sim_push(s, (struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
+}
+
 void faults_next(struct sim *s)
 {
+	if (!s->faults_on && s->options.when_leading && s->options.gentle)
+		faults_make_way(s);
 	if (!s->faults_on)
 		return;
 	unsigned victim = (unsigned)random_below(&s->random, s->n);

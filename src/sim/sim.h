@@ -4,11 +4,13 @@
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
-#include "consensus/engine.h"
+#include "sim/adversary.h"
 
 struct sim;
 
 #define SIM_TEXT_MAX 512
+#define SIM_TIMES_MAX 4096
+#define SIM_MODES_MAX 64
 
 struct sim_options {
 	unsigned nodes;
@@ -16,10 +18,22 @@ struct sim_options {
 	uint32_t decisions;	/* blocks to make final while faults go on */
 	uint32_t clients;	/* closed loop, one transaction each at a time */
 	enum sig_scheme scheme; /* symbolic by default */
+	enum protocol protocol; /* 0: hybrid */
+	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
+	/* Malicious replicas, the first of a seed's shuffle; at most f, or it is a control that
+	 * must break. attacks 0: every one there is. */
+	unsigned corrupt;
+	uint64_t attacks;
+	bool steady;	   /* all of them, always; else moods that come and go */
+	bool when_leading; /* they attack only while they lead; honest leaders are held up
+			    * until one of them does */
+	uint64_t targets;  /* of two-sided attacks; 0: by chance */
+	bool gentle;	   /* corrupt: no other faults but small delays */
+	bool measure_conflicts; /* a fork is counted, not the end of the run */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -40,6 +54,24 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts;
+	uint64_t strikes[ATTACKS];
+	uint64_t corrupt_mask, jailed_mask, accused_mask;
+	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */
+	uint64_t longest_gap_us; /* between two new final blocks, anywhere */
+	uint64_t windows, windows_with_commit; /* of 100 ms */
+	uint64_t propose_to_final[SIM_TIMES_MAX]; /* us, of the newest blocks; unordered */
+	uint32_t times;
+	struct sim_mode {
+		uint64_t at_us, height, term;
+		enum system_kind kind;
+		enum escalation_reason reason;
+		unsigned culprit;
+		enum evidence_kind proof;
+	} modes[SIM_MODES_MAX];
+	uint32_t mode_count;
+	uint64_t first_proof_us;   /* a correct replica held one; 0: never */
+	uint64_t first_pbft_us;	   /* first block of pbft mode final after that */
+	uint64_t first_conviction_us, fast_again_us; /* first fast block final after it */
 	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };

@@ -152,8 +152,12 @@ static bool host_sync(void *ctx, uint64_t seq)
 static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
-	check_final(node->sim, node->index, b, c);
+	node->final = b->sh.h.height - 1;
+	if (!sim_is_corrupt(node->sim, node->index))
+		check_final(node->sim, node->index, b, c);
 	node->final = b->sh.h.height;
+	if (sim_is_corrupt(node->sim, node->index))
+		return;
 	clients_on_final(node->sim, node->index, b);
 }
 
@@ -166,6 +170,8 @@ static void host_rejected(void *ctx, const struct hash *id, int err)
 static void host_halted(void *ctx, const char *why)
 {
 	struct sim_node *node = ctx;
+	if (sim_is_corrupt(node->sim, node->index))
+		return;
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
 }
 
@@ -180,7 +186,11 @@ static void after_step(struct sim *s, unsigned i)
 	struct sim_node *node = &s->node[i];
 	if (!node->replica)
 		return;
-	check_term_cert(s, i);
+	if (!sim_is_corrupt(s, i)) {
+		check_term_cert(s, i);
+		if (s->team)
+			check_innocence(s, i);
+	}
 	uint64_t at = replica_wake_at(node->replica);
 	if (at == UINT64_MAX)
 		return;
@@ -193,6 +203,17 @@ static void after_step(struct sim *s, unsigned i)
 		 (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
 }
 
+bool sim_is_corrupt(const struct sim *s, unsigned node)
+{
+	return s->corrupt >> node & 1;
+}
+
+static struct engine *wrap_engine(void *ctx, struct engine *e)
+{
+	struct sim_node *node = ctx;
+	return adversary_wrap(node->sim->team, node->index, e);
+}
+
 void sim_start_node(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
@@ -202,6 +223,7 @@ void sim_start_node(struct sim *s, unsigned i)
 					.self = i,
 					.key = node->key,
 					.pipeline = s->options.pipeline,
+					.history = 0, /* only the newest final state */
 					.seed = node->seed + node->life,
 					.now = s->now,
 					.verify_txs = s->options.scheme == SIG_ED25519,
@@ -212,16 +234,22 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .rejected = host_rejected,
 						 .halted = host_halted,
 						 .wall_ms = host_wall_ms}};
+	if (sim_is_corrupt(s, i)) {
+		config.wrap = wrap_engine;
+		config.wrap_ctx = node;
+	}
 	node->life++;
 	node->wake_at = 0;
 	node->tc_term = 0;
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
-		sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i, m.text);
+		if (!sim_is_corrupt(s, i)) /* a liar's disk may hold anything */
+			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i, m.text);
 		return;
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
-	check_recovered(s, i);
+	if (!sim_is_corrupt(s, i))
+		check_recovered(s, i);
 	replica_tick(node->replica, s->now);
 	after_step(s, i);
 }
@@ -230,8 +258,10 @@ static void collect_counters(struct sim *s, unsigned i)
 {
 	struct engine_status status;
 	replica_status(s->node[i].replica, &status);
-	if (!s->options.intercept)
+	if (!s->options.intercept && !s->team)
 		check_counters(s, i, &status);
+	if (sim_is_corrupt(s, i))
+		return;
 	for (unsigned c = 0; c < COUNTERS; c++)
 		s->result->counters[c] += status.counters[c];
 }
@@ -347,7 +377,7 @@ static void trace_status(struct sim *s)
 static bool level(const struct sim *s)
 {
 	for (unsigned i = s->options.dead; i < s->n; i++)
-		if (!s->node[i].replica || s->node[i].final + 1 < s->log_len)
+		if (!sim_is_corrupt(s, i) && (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
 			return false;
 	for (uint32_t c = 0; c < s->options.clients; c++)
 		if (s->clients[c].waiting)
@@ -400,11 +430,12 @@ static void make_genesis(struct sim *s)
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "sim");
 	g->time_ms = 1700000000000;
-	g->protocol = PROTOCOL_HYBRID;
+	g->protocol = s->options.protocol ? s->options.protocol : PROTOCOL_HYBRID;
 	g->scheme = s->options.scheme;
 	g->n = s->n;
 	g->open = true;
-	g->checkpoint_interval = 32;
+	g->checkpoint_interval = s->options.calm ? 32 : 8;
+	g->probation = s->options.probation ? s->options.probation : 2;
 	for (unsigned i = 0; i < s->n; i++) {
 		uint8_t seed[32] = {1, (uint8_t)i};
 		keypair_from_seed(&s->node[i].key, seed);
@@ -434,6 +465,28 @@ static void draw_profile(struct sim *s)
 		p->down_max = quorum_faults_tolerated(s->n);
 }
 
+static void draw_team(struct sim *s)
+{
+	struct team_config c = {.ctx = &s->ctx,
+				.genesis = &s->genesis,
+				.attacks = s->options.attacks ? s->options.attacks
+							      : ATTACK_BIT(ATTACKS) - 1,
+				.random = !s->options.steady && !s->options.when_leading,
+				.when_leading = s->options.when_leading,
+				.targets = s->options.targets,
+				.seed = random_u64(&s->random)};
+	for (unsigned left = s->options.corrupt; left > 0;) {
+		unsigned i = (unsigned)random_below(&s->random, s->n);
+		if (c.members >> i & 1)
+			continue;
+		c.members |= UINT64_C(1) << i;
+		c.key[i] = s->node[i].key;
+		left--;
+	}
+	s->corrupt = s->result->corrupt_mask = c.members;
+	s->team = team_new(&c);
+}
+
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result)
 {
@@ -457,6 +510,8 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
 	}
+	if (options->corrupt)
+		draw_team(s);
 }
 
 void sim_world_end(struct sim *s)
@@ -466,6 +521,9 @@ void sim_world_end(struct sim *s)
 			replica_close(s->node[i].replica);
 	for (unsigned i = 0; i < s->n; i++)
 		store_close(s->node[i].store);
+	if (s->team)
+		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
+	team_free(s->team);
 	while (s->heap_len)
 		packet_drop(pop(s).packet);
 	clients_free(s);
@@ -482,8 +540,10 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	for (unsigned i = options->dead; i < s->n - options->late; i++)
 		sim_start_node(s, i);
 	clients_begin(s);
-	if (!options->calm)
+	if (!options->calm && !options->gentle)
 		faults_begin(s);
+	else if (options->when_leading)
+		faults_make_way(s);
 	loop(s);
 	if (!s->stopped)
 		check_end(s);

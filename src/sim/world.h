@@ -71,6 +71,7 @@ struct log_record {
 	uint64_t final_term;
 };
 struct known_header {
+	uint64_t seen_at;
 	struct hash prev;
 	uint64_t height;
 };
@@ -97,6 +98,8 @@ struct sim {
 	bool reorder;
 	bool faults_on, draining, stopped;
 	struct sim_client *clients;
+	struct team *team;
+	uint64_t corrupt; /* bit mask */
 	/* checkers */
 	struct log_record *log; /* by height; [0] genesis */
 	size_t log_len, log_cap;
@@ -106,6 +109,7 @@ struct sim {
 	struct message_in *decoded; /* scratch */
 	struct map used;	    /* hash of (sender, nonce): at most once */
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
+	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
 };
@@ -125,6 +129,7 @@ void faults_crash(struct sim *s, unsigned i); /* and restart later */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
+void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
 /* clients.c */
 void clients_begin(struct sim *s);
@@ -145,6 +150,9 @@ void check_base(struct sim *s, const struct term_cert *tc);
 void check_sent(struct sim *s, unsigned from, const struct message *m);
 void check_vote(struct sim *s, unsigned from, const struct vote *v);
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
+/* Only malicious replicas are convicted, or accused by proofs. */
+void check_innocence(struct sim *s, unsigned node);
+bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 void check_end(struct sim *s);

@@ -16,5 +16,6 @@ Suite *block_suite(void);
 Suite *recovery_suite(void);
 Suite *proof_suite(void);
 Suite *document_suite(void);
+Suite *modes_suite(void);
 
 #endif

@@ -189,6 +189,11 @@ START_TEST(lost_records)
 	struct ledger_built built;
 	ck_assert_int_eq(ledger_build(w.ledger, &w.tip->hash, 2, 0, &c, 1, &built),
 			 ERR_CORRUPT);
+	/* not the block's fault */
+	ck_assert(ledger_error_is_of_store(ERR_CORRUPT) && ledger_error_is_of_store(ERR_IO));
+	ck_assert(!ledger_error_is_by_bytes(ERR_CORRUPT) && !ledger_error_is_by_bytes(ERR_IO));
+	ck_assert_ptr_null(built.body);
+	ck_assert_int_ne(c.fate, CANDIDATE_REFUSED);
 	block_drop(b);
 	writer_free(&out);
 	world_free_txs(txs, 1);

@@ -71,7 +71,7 @@ START_TEST(test_whole_file)
 			  "[timing]\nheartbeat = 20\ntimeout_min=100\ntimeout_max = 200\n"
 			  "timeout_cap = 1000\n"
 			  "[limits]\nverify_threads = 3\napi_connections = 77\npipeline = "
-			  "32\n") == ERR_NONE,
+			  "32\nhistory = 1024\n") == ERR_NONE,
 		"%s", message.text);
 	ck_assert_str_eq(config.home, home);
 	ck_assert_str_eq(config.name, "node1");
@@ -92,6 +92,7 @@ START_TEST(test_whole_file)
 	ck_assert_uint_eq(config.verify_threads, 3);
 	ck_assert_uint_eq(config.api_connections, 77);
 	ck_assert_uint_eq(config.pipeline, 32);
+	ck_assert_uint_eq(config.history, 1024);
 }
 END_TEST
 
@@ -104,6 +105,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(config.api.port, CONFIG_API_PORT);
 	ck_assert_uint_eq(config.heartbeat_ms, 0);
 	ck_assert_uint_eq(config.pipeline, 0);
+	ck_assert_uint_eq(config.history, CONFIG_HISTORY);
 	/* a single validator needs no file content at all */
 	genesis.n = 1;
 	ck_assert_int_eq(read_text(""), ERR_NONE);
@@ -153,6 +155,8 @@ START_TEST(test_bad_values)
 		refused(text, 2, "must be a whole number from 1 to");
 	}
 	refused("[limits]\npipeline = 33\n", 2, "from 1 to 32");
+	refused("[limits]\nhistory = 1023\n", 2, "at least 1024");
+	refused("[limits]\nhistory = 0\n", 2, "from 1");
 	refused("[limits]\napi_connections = 65536\n", 2, "from 1 to 65535");
 	refused("[node]\nlog = loud\n", 2, "is not like info,consensus=debug");
 	refused("[node]\nlog_format = xml\n", 2, "must be text, logfmt or json");

@@ -169,6 +169,33 @@ static const struct {
 	{5, 13},  {7, 98},
 };
 
+/* Seeds with f malicious replicas that once failed. */
+static const struct {
+	unsigned nodes;
+	uint64_t seed;
+} kept_malicious[] = {
+	{4, 21077}, /* a minority vote that finality cut off: no view change could be shown */
+	{5, 23011}, /* the same, after a restart */
+	{6, 20215}, /* a tip that checkpoints left behind */
+	{5, 20603}, /* headers that recovery did not load */
+	{7, 31339}, /* bodies under the other NEW-VIEW of a malicious primary */
+	{4, 23083}, /* a block that was durable and never sent */
+};
+
+START_TEST(kept_malicious_seed)
+{
+	struct sim_options o = {.nodes = kept_malicious[_i].nodes,
+				.seed = kept_malicious[_i].seed,
+				.decisions = 50,
+				.clients = 4,
+				.scheme = SIG_SYMBOLIC,
+				.corrupt = quorum_of(kept_malicious[_i].nodes).f};
+	struct sim_result r;
+	sim_run(&o, &r);
+	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+}
+END_TEST
+
 START_TEST(kept_seed)
 {
 	struct sim_options o = {.nodes = kept[_i].nodes,
@@ -197,6 +224,8 @@ int main(void)
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);
 	tcase_add_loop_test(t, every_size_elects_and_commits, 0, 6);
 	tcase_add_loop_test(t, kept_seed, 0, sizeof kept / sizeof *kept);
+	tcase_add_loop_test(t, kept_malicious_seed, 0,
+			    (int)(sizeof kept_malicious / sizeof *kept_malicious));
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, checkers_case());
 	SRunner *runner = srunner_create(s);

@@ -8,17 +8,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "sim/sim.h"
 
-#ifdef ENABLE_MUTANTS
-extern int mutant_selected; /* src/consensus/hybrid/hybrid.h */
-#endif
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
+	uint64_t strikes[ATTACKS];
+	uint64_t jailed, corrupt; /* validators */
 };
+
+static bool stop_at_first;
+static bool corrupt_f; /* as many as n allows */
+static char attacks_text[256];
 
 static void add(struct totals *t, const struct sim_result *r)
 {
@@ -32,6 +36,49 @@ static void add(struct totals *t, const struct sim_result *r)
 	t->virtual_us += r->virtual_us;
 	for (unsigned c = 0; c < COUNTERS; c++)
 		t->counters[c] += r->counters[c];
+	for (unsigned a = 0; a < ATTACKS; a++)
+		t->strikes[a] += r->strikes[a];
+	t->jailed += (uint64_t)__builtin_popcountll(r->jailed_mask);
+	t->corrupt += (uint64_t)__builtin_popcountll(r->corrupt_mask);
+}
+
+/* Comma-separated names. */
+static bool parse_attacks(const char *text, uint64_t *out)
+{
+	char copy[sizeof attacks_text];
+	snprintf(attacks_text, sizeof attacks_text, "%s", text);
+	snprintf(copy, sizeof copy, "%s", text);
+	for (char *save, *name = strtok_r(copy, ",", &save); name;
+	     name = strtok_r(NULL, ",", &save)) {
+		int a = attack_by_name(name);
+		if (a < 0) {
+			fprintf(stderr, "there is no attack '%s'; there are:", name);
+			for (int i = 0; i < ATTACKS; i++)
+				fprintf(stderr, " %s", attack_name((enum attack)i));
+			fprintf(stderr, "\n");
+			return false;
+		}
+		*out |= ATTACK_BIT(a);
+	}
+	return true;
+}
+
+static void print_again(const struct sim_options *o)
+{
+	printf("  again: tests/sim/sim-run --nodes %u --seed %llu --decisions %u%s%s", o->nodes,
+	       (unsigned long long)o->seed, o->decisions, o->scheme == SIG_ED25519 ? " --real" : "",
+	       o->protocol == PROTOCOL_PBFT ? " --protocol pbft" : "");
+	if (o->corrupt)
+		printf(" --corrupt %u%s", o->corrupt, o->steady ? " --steady" : "");
+	if (o->attacks)
+		printf(" --attacks %s", attacks_text);
+	if (o->gentle)
+		printf(" --gentle");
+#ifdef ENABLE_MUTANTS
+	if (mutant_selected)
+		printf(" --mutant %d", mutant_selected);
+#endif
+	printf("\n");
 }
 
 static void run_share(const struct sim_options *base, uint64_t runs, unsigned job,
@@ -44,14 +91,13 @@ static void run_share(const struct sim_options *base, uint64_t runs, unsigned jo
 		sim_run(&o, &r);
 		add(t, &r);
 		if (r.verdict != SIM_OK) {
-			printf("%s: nodes %u, seed %llu: %s\n  again: tests/sim/sim-run "
-			       "--nodes %u "
-			       "--seed %llu --decisions %u%s\n",
+			printf("%s: nodes %u, seed %llu: %s\n",
 			       r.verdict == SIM_SAFETY ? "SAFETY" : "LIVENESS", o.nodes,
-			       (unsigned long long)o.seed, r.text, o.nodes,
-			       (unsigned long long)o.seed, o.decisions,
-			       o.scheme == SIG_ED25519 ? " --real" : "");
+			       (unsigned long long)o.seed, r.text);
+			print_again(&o);
 			fflush(stdout);
+			if (stop_at_first)
+				return;
 		}
 	}
 }
@@ -112,17 +158,34 @@ static void print_totals(unsigned nodes, const struct totals *t)
 }
 
 /* Coverage that a thousand seeds must reach; the table is printed in any case. */
-static int print_coverage(const struct totals *t, uint64_t least)
+static int print_coverage(const struct totals *t, uint64_t least, bool byzantine)
 {
 	static const enum engine_counter needed[] = {
 		COUNT_RULE_1,	 COUNT_RULE_2,	  COUNT_RULE_3,	    COUNT_QC_ADOPTED,
 		COUNT_ONE_ROUND, COUNT_TWO_ROUND, COUNT_LOG_REPAIR, COUNT_PRE_VOTE_REFUSED,
 	};
+	static const enum engine_counter needed_byzantine[] = {
+		COUNT_ESCALATED_E1,	  COUNT_ESCALATED_E2,
+		COUNT_ESCALATED_E3,	  COUNT_ESCALATED_E4,
+		COUNT_SELECT_QC,	  COUNT_SELECT_CHECKPOINT,
+		COUNT_SELECT_TC,	  COUNT_SELECT_CONFLICT,
+		COUNT_SELECT_WALKED,	  COUNT_SELECT_CULPRIT,
+		COUNT_MODE_ESCALATED,	  COUNT_MODE_FAST,
+		COUNT_MODE_FAST_REPEATED, COUNT_CONVICTIONS,
+		COUNT_EVIDENCE_HEADERS,	  COUNT_EVIDENCE_TERM_HEADERS,
+		COUNT_EVIDENCE_VOTES,	  COUNT_EVIDENCE_TERM_STATEMENTS,
+		COUNT_EVIDENCE_NEW_VIEWS, COUNT_EVIDENCE_LOW_BASE,
+		COUNT_EVIDENCE_HIDDEN_VOTE, COUNT_EVIDENCE_INVALID_BLOCK,
+		COUNT_SUSPICIONS_SIGNATURE, COUNT_SUSPICIONS_CENSORSHIP,
+	};
+	const enum engine_counter *wanted = byzantine ? needed_byzantine : needed;
+	size_t wanted_count = byzantine ? sizeof needed_byzantine / sizeof *needed_byzantine
+					: sizeof needed / sizeof *needed;
 	int missing = 0;
 	for (unsigned c = 0; c < COUNTERS; c++) {
 		bool must = false;
-		for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++)
-			must |= needed[i] == c;
+		for (unsigned i = 0; i < wanted_count; i++)
+			must |= wanted[i] == c;
 		bool low = must && t->counters[c] < least;
 		missing += low;
 		printf("  %-20s %12llu%s\n", engine_counter_name(c),
@@ -131,13 +194,24 @@ static int print_coverage(const struct totals *t, uint64_t least)
 	return missing;
 }
 
+static void print_attacks(const struct totals *t)
+{
+	printf("malicious %llu, convicted %llu; strikes:", (unsigned long long)t->corrupt,
+	       (unsigned long long)t->jailed);
+	for (unsigned a = 0; a < ATTACKS; a++)
+		printf(" %s %llu", attack_name((enum attack)a), (unsigned long long)t->strikes[a]);
+	printf("\n");
+}
+
 static int usage(void)
 {
 	fprintf(stderr,
 		"usage: sim-run [--nodes N[,N...]] [--seed S] [--runs M] [--decisions D]\n"
 		"               [--clients C] [--jobs J] [--coverage LEAST] [--trace] "
 		"[--real]\n"
-		"               [--calm] [--dead K]\n");
+		"               [--calm] [--dead K] [--protocol hybrid|pbft] [--probation P]\n"
+		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
+		"               [--stop (at the first failure)]\n");
 	return 2;
 }
 
@@ -154,7 +228,7 @@ int main(int argc, char **argv)
 		{"seed", 1, 0, 's'},
 		{"runs", 1, 0, 'r'},
 		{"decisions", 1, 0, 'd'},
-		{"clients", 1, 0, 'c'},
+		{"clients", 1, 0, 'l'},
 		{"jobs", 1, 0, 'j'},
 		{"coverage", 1, 0, 'v'},
 		{"trace", 0, 0, 't'},
@@ -162,12 +236,42 @@ int main(int argc, char **argv)
 		{"calm", 0, 0, 'C'},
 		{"dead", 1, 0, 'D'},
 		{"mutant", 1, 0, 'M'},
+		{"protocol", 1, 0, 'P'},
+		{"corrupt", 1, 0, 'c'},
+		{"attacks", 1, 0, 'a'},
+		{"steady", 0, 0, 'y'},
+		{"gentle", 0, 0, 'g'},
+		{"stop", 0, 0, 'S'},
+		{"probation", 1, 0, 'B'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'n':
 			nodes = optarg;
+			break;
+		case 'c':
+			corrupt_f = strcmp(optarg, "f") == 0;
+			o.corrupt = corrupt_f ? 0 : (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'a':
+			if (!parse_attacks(optarg, &o.attacks))
+				return 2;
+			break;
+		case 'g':
+			o.gentle = true;
+			break;
+		case 'S':
+			stop_at_first = true;
+			break;
+		case 'y':
+			o.steady = true;
+			break;
+		case 'P':
+			o.protocol = strcmp(optarg, "pbft") == 0 ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+			break;
+		case 'B':
+			o.probation = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 's':
 			o.seed = strtoull(optarg, NULL, 10);
@@ -178,7 +282,7 @@ int main(int argc, char **argv)
 		case 'd':
 			o.decisions = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
-		case 'c':
+		case 'l':
 			o.clients = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'j':
@@ -226,6 +330,8 @@ int main(int argc, char **argv)
 		if (end == at || o.nodes < 1 || o.nodes > VALIDATORS_MAX)
 			return usage();
 		at = *end == ',' ? end + 1 : end;
+		if (corrupt_f)
+			o.corrupt = quorum_of(o.nodes).f;
 		struct totals t = {0};
 		if (jobs == 1)
 			run_share(&o, runs, 0, 1, &t);
@@ -235,6 +341,8 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		merge(&all, &t);
 	}
-	int missing = print_coverage(&all, coverage);
+	if (o.corrupt)
+		print_attacks(&all);
+	int missing = print_coverage(&all, coverage, o.corrupt > 0);
 	return all.failures || bad || missing ? 1 : 0;
 }

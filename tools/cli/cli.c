@@ -13,9 +13,6 @@
 #include "config.h"
 #include "crypto/sign.h"
 
-#define GENERAL_OPTIONS                                                                        \
-	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
-
 /* ---- errors ---------------------------------------------------------------------------- */
 
 static int fail_text(struct cli *c, enum exit_code exit, const char *code, const char *hint,
@@ -77,6 +74,8 @@ enum exit_code exit_of(int err)
 	case ERR_UNKNOWN_SIGNER:
 	case ERR_DUPLICATE_SIGNER:
 	case ERR_NO_QUORUM:
+	case ERR_CULPRIT:
+	case ERR_MODE:
 	case ERR_BAD_PROOF:
 	case ERR_BAD_STATE_ROOT:
 	case ERR_VERSION:
@@ -190,7 +189,12 @@ uint64_t wall_ms(void)
 
 void sleep_ms(uint64_t ms)
 {
-	struct timespec ts = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+	sleep_us(ms * 1000);
+}
+
+void sleep_us(uint64_t us)
+{
+	struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 
 	while (nanosleep(&ts, &ts) != 0 && errno == EINTR && !interrupted())
 		continue;

@@ -45,6 +45,9 @@ struct verb {
 	int args_min, args_max;
 	int (*run)(struct cli *c); /* returns an exit code */
 };
+/* Those of every verb. */
+#define GENERAL_OPTIONS                                                                        \
+	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
 extern const struct verb verbs[];
 extern const size_t verb_count;
 
@@ -75,6 +78,7 @@ uint64_t now_ms(void); /* monotonic */
 uint64_t now_us(void);
 uint64_t wall_ms(void);	    /* Unix time */
 void sleep_ms(uint64_t ms); /* ends early when interrupted */
+void sleep_us(uint64_t us);
 void interrupt_install(void);
 bool interrupted(void);
 uint64_t cli_time_left(const struct cli *c); /* ms until the deadline, 0 if past */

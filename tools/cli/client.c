@@ -6,7 +6,8 @@
 
 #include "base/mem.h"
 
-#define TRY_MS 5000 /* one request's patience, before another node is asked */
+#define NEWEST_MS 1000 /* for one node, when all are asked */
+#define TRY_MS	  5000 /* one request's patience, before another node is asked */
 
 /* What of a verified header's certificate its receipts repeat. */
 struct seen {
@@ -307,6 +308,31 @@ int account_state(struct link *l, const struct pubkey *account, uint64_t *sugges
 		return cli_fail(l->t->c, EXIT_UNVERIFIED, "malformed_answer", NULL,
 				"%s does not answer as a node would", l->t->url[l->node]);
 	return EXIT_DONE;
+}
+
+int account_state_newest(struct link *l, const struct pubkey *account, uint64_t *suggested,
+			 uint64_t *expiry_max)
+{
+	char path[64 + PUBKEY_HEX_SIZE], hex[PUBKEY_HEX_SIZE];
+	uint64_t nonce, expiry;
+	bool any = false;
+
+	snprintf(path, sizeof path, "/v1/accounts/%s", pubkey_hex(hex, account));
+	for (unsigned i = 0; i < l->t->count && l->t->count > 1; i++) {
+		if (link_call(l, i, "GET", path, NULL, slice_of(NULL, 0), NEWEST_MS) !=
+			    ERR_NONE ||
+		    l->reply.status != 200 ||
+		    json_read_u64(json_get(l->answer, "nonce"), "suggested", &nonce) !=
+			    ERR_NONE ||
+		    json_read_u64(l->answer, "expiry_max", &expiry) != ERR_NONE)
+			continue;
+		if (!any || expiry > *expiry_max) {
+			*suggested = nonce;
+			*expiry_max = expiry;
+		}
+		any = true;
+	}
+	return any ? EXIT_DONE : account_state(l, account, suggested, expiry_max);
 }
 
 /* ---- verifying ------------------------------------------------------------------------- */

@@ -117,6 +117,9 @@ bool receipt_wants_new_nonce(const struct receipt *r);
 /* Nonces and expiry from a node: highest may be NULL. ERR_*, with l->m. */
 int account_state(struct link *l, const struct pubkey *account, uint64_t *suggested,
 		  uint64_t *expiry_max);
+/* The same from the node that is furthest, of all that answer. Prints errors; exit code. */
+int account_state_newest(struct link *l, const struct pubkey *account, uint64_t *suggested,
+			 uint64_t *expiry_max);
 /* Reads results of a receipt into JSON: tx, height, index, ... */
 struct json *receipt_json(const struct target *t, const struct hash *id,
 			  const struct receipt *r);

@@ -8,13 +8,21 @@
 #include "tools/cli/cli.h"
 
 #define CONNECT_TIMEOUT_MS 3000
+#define HTTP_TOKEN_MAX	   1024
 
 struct http {
 	CURL *curl;
 	struct curl_slist *headers[3]; /* none, JSON, bytes */
 	struct http_reply *reply;
 	bool too_long;
+	/* of a stream */
+	bool (*on_bytes)(void *arg, struct slice bytes);
+	void *arg;
+	uint64_t last_byte, silence_ms;
+	bool silent;
 };
+
+static char bearer[HTTP_TOKEN_MAX + 32];
 
 static const char *const content_types[] = {"", "application/json", "application/octet-stream"};
 
@@ -26,7 +34,15 @@ void http_start(void)
 static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
 {
 	struct http *h = arg;
+	long status = 0;
 
+	if (h->on_bytes != NULL) {
+		h->last_byte = now_ms();
+		curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+		if (status == 200)
+			return h->on_bytes(h->arg, slice_of(ptr, size * count)) ? size * count
+										: 0;
+	}
 	if (h->reply->body.len + size * count > HTTP_REPLY_MAX) {
 		h->too_long = true;
 		return 0;
@@ -55,7 +71,18 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
 
 static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t x, curl_off_t d)
 {
-	return interrupted();
+	struct http *h = arg;
+
+	if (h->on_bytes != NULL && now_ms() - h->last_byte > h->silence_ms)
+		h->silent = true;
+	return interrupted() || (h->on_bytes != NULL && h->silent);
+}
+
+void http_set_token(const char *token)
+{
+	bearer[0] = '\0';
+	if (token != NULL)
+		snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", token);
 }
 
 struct http *http_new(void)
@@ -68,6 +95,8 @@ struct http *http_new(void)
 		char line[64];
 		h->headers[i] = curl_slist_append(NULL, "Expect:");
 		snprintf(line, sizeof line, "Content-Type: %s", content_types[i]);
+		if (bearer[0] != '\0')
+			h->headers[i] = curl_slist_append(h->headers[i], bearer);
 		if (i > 0)
 			h->headers[i] = curl_slist_append(h->headers[i], line);
 	}
@@ -85,6 +114,7 @@ struct http *http_new(void)
 	curl_easy_setopt(h->curl, CURLOPT_HEADERDATA, h);
 	curl_easy_setopt(h->curl, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(h->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(h->curl, CURLOPT_XFERINFODATA, h);
 	return h;
 }
 
@@ -129,6 +159,8 @@ static int error_of(struct http *h, CURLcode code, const char *url, struct errms
 				       url, HTTP_REPLY_MAX);
 		break;
 	case CURLE_ABORTED_BY_CALLBACK:
+		if (h->silent)
+			return err_set(m, ERR_TIMEOUT, "%s fell silent", url);
 		return err_set(m, ERR_CLOSED, "interrupted");
 	default: /* curl's list is long and open */
 		break;
@@ -149,7 +181,8 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	reply->status = 0;
 	reply->retry_after_ms = 0;
 	h->reply = reply;
-	h->too_long = false;
+	h->too_long = h->silent = false;
+	h->on_bytes = NULL;
 	for (size_t i = 1; i < MEM_COUNT(content_types); i++)
 		if (content_type != NULL && strcmp(content_type, content_types[i]) == 0)
 			headers = h->headers[i];
@@ -178,6 +211,46 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	writer_u8(&reply->body, 0);
 	reply->body.len--;
 	return ERR_NONE;
+}
+
+int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t silence_ms,
+		bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
+		struct http_reply *reply, struct errmsg *m)
+{
+	struct curl_slist *headers = curl_slist_append(NULL, "Accept: text/event-stream");
+	char line[128];
+	long status = 0;
+	CURLcode code;
+
+	if (*last_event_id != '\0') {
+		snprintf(line, sizeof line, "Last-Event-ID: %s", last_event_id);
+		headers = curl_slist_append(headers, line);
+	}
+	if (bearer[0] != '\0')
+		headers = curl_slist_append(headers, bearer);
+	writer_reset(&reply->body);
+	reply->status = 0;
+	h->reply = reply;
+	h->too_long = h->silent = false;
+	h->on_bytes = on_bytes;
+	h->arg = arg;
+	h->silence_ms = silence_ms;
+	h->last_byte = now_ms();
+	curl_easy_setopt(h->curl, CURLOPT_URL, url);
+	curl_easy_setopt(h->curl, CURLOPT_HTTPGET, 1L);
+	curl_easy_setopt(h->curl, CURLOPT_CUSTOMREQUEST, "GET");
+	curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, 0L);
+	curl_easy_setopt(h->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+	code = curl_easy_perform(h->curl);
+	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+	reply->status = (unsigned)status;
+	writer_u8(&reply->body, 0);
+	reply->body.len--;
+	curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(headers);
+	h->on_bytes = NULL;
+	return error_of(h, code, url, m);
 }
 
 void http_escape(struct writer *w, struct slice text)

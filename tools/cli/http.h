@@ -27,6 +27,15 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	      struct slice body, uint64_t timeout_ms, struct http_reply *reply,
 	      struct errmsg *m);
 
+/* GET of a stream without an end. last_event_id "" sends no such header. A body of status 200
+ * goes to on_bytes (false ends it, ERR_CLOSED), any other into reply. Ends too when nothing at
+ * all came for silence_ms (ERR_TIMEOUT), and with ERR_NONE when the other side ends it. */
+int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t silence_ms,
+		bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
+		struct http_reply *reply, struct errmsg *m);
+/* What nodes with an access token want; NULL: none. For all requests from then on. */
+void http_set_token(const char *token);
+
 /* Appends text to a path or query with everything but A-Z a-z 0-9 - _ . ~ escaped. */
 void http_escape(struct writer *w, struct slice text);
 

@@ -228,7 +228,11 @@ static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "local");
 	g->time_ms = wall_ms();
-	g->protocol = PROTOCOL_HYBRID;
+	g->protocol = plan->pbft ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+	if (plan->checkpoint_interval)
+		g->checkpoint_interval = plan->checkpoint_interval;
+	if (plan->probation)
+		g->probation = plan->probation;
 	g->scheme = SIG_ED25519;
 	g->n = plan->nodes;
 	for (unsigned i = 0; i < plan->nodes; i++) {

@@ -38,6 +38,8 @@ void node_api_url(const struct network_node *node, char out[CONFIG_TEXT_MAX + 32
 struct network_plan {
 	const char *dir;
 	unsigned nodes;
+	uint32_t checkpoint_interval, probation; /* 0: default */
+	bool pbft;				 /* the protocol; else hybrid */
 	uint64_t balance;
 	uint16_t first_port; /* 0: any */
 };

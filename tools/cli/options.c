@@ -58,8 +58,9 @@ static const struct option_def defs[OPTIONS] = {
 			    .help = "also write the proof document to FILE"},
 	[OPT_HEIGHT] = {"height", 0, TYPE_U64, false, "H", 0, UINT64_MAX,
 			"at this height (default: the newest)"},
-	[OPT_FROM] = {"from", 0, TYPE_TEXT, false, "FILE",
-		      .help = "read many from FILE, one a line (- is standard input)"},
+	[OPT_FROM] = {"from", 0, TYPE_TEXT, false, "FILE|CURSOR",
+		      .help = "read many from FILE, one a line (- is standard input); of\n"
+			      "`watch`: go on after CURSOR, HEIGHT or HEIGHT.INDEX"},
 	[OPT_ABSENT] = {"absent", 0, TYPE_FLAG,
 			.help = "the key must be absent (instead of OLD)"},
 	[OPT_NONCE] = {"nonce", 0, TYPE_U64, false, "N", 1, UINT64_MAX,
@@ -67,31 +68,72 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_EXPIRY] = {"expiry", 0, TYPE_U64, false, "H", 1, UINT64_MAX,
 			"last height at which it may take effect (default: asked)"},
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
-		      .help = "write the signed transaction to FILE before it is sent"},
+		      .help = "write the signed transaction to FILE before it is sent;\n"
+			      "of `doctor`: the nodes' answers"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
 			 "the client key's initial balance (default 1000000000)"},
+	[OPT_CHECKPOINTS] = {"checkpoint-interval", 0, TYPE_U64, false, "K", 1, 4096,
+			     "heights between checkpoints (default 128)"},
+	[OPT_PROBATION] = {"probation", 0, TYPE_U64, false, "P", 1, 1024,
+			   "checkpoint intervals in pbft mode before the return to fast\n"
+			   "(default 8)"},
+	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft",
+			  .help = "pbft: the same engine, never fast (default hybrid)"},
 	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
 		      "first port to try (default: chosen at random)"},
 	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,
 		       "how many last lines (default 20)"},
 	[OPT_LIMIT] = {"limit", 0, TYPE_U64, false, "N", 1, 1000, "how many (default 20)"},
 	[OPT_CLIENTS] = {"clients", 'c', TYPE_U64, false, "N", 1, 512,
-			 "how many clients work side by side (default 16; 8 with --from)"},
+			 "how many clients work side by side (default 16; 8 with --from\n"
+			 "or --rate)"},
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
-		       "stop after so many transactions"},
+		       "stop after so many transactions; of `watch`: events"},
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
-		       "transactions in one request (default 1; 32 with --from)"},
+		       "transactions in one request (default 1; 32 with --from or\n"
+		       "--rate)"},
+	[OPT_RATE] = {"rate", 'r', TYPE_U64, false, "N", 1, 1000000,
+		      "open loop: send N transactions a second, whatever comes back"},
+	[OPT_WARMUP] = {"warmup", 0, TYPE_DURATION, false, "TIME",
+			.help = "run that long before counting (default 0)"},
+	[OPT_LINEARIZABLE] = {"linearizable", 0, TYPE_FLAG,
+			      .help = "ask a quorum: the value is at least as new as any\n"
+				      "acknowledged before the call"},
+	[OPT_VERIFY] = {"verify", 0, TYPE_FLAG,
+			.help = "check each proof again here, against the genesis file"},
+	[OPT_ORIGIN] = {"origin", 0, TYPE_FLAG,
+			.help = "say where each value comes from: file and line, or default"},
+	[OPT_ONCE] = {"once", 0, TYPE_FLAG, .help = "show once, and end"},
+	[OPT_INTERVAL] = {"interval", 0, TYPE_DURATION, false, "TIME",
+			  .help = "time between two looks (default 1s)"},
+	[OPT_ANSWERS] = {"answers", 0, TYPE_TEXT, false, "FILE",
+			 .help = "ask nobody: analyse what --save wrote to FILE"},
 };
 
 const char *option_name(enum option_id id)
 {
 	return defs[id].name;
+}
+
+char option_letter(enum option_id id)
+{
+	return defs[id].letter;
+}
+
+const char *option_argument(enum option_id id)
+{
+	return defs[id].arg;
+}
+
+const char *option_choices(enum option_id id)
+{
+	return defs[id].type == TYPE_CHOICE ? defs[id].arg : NULL;
 }
 
 /* Levenshtein distance, for words of up to 31 letters. */

@@ -38,6 +38,9 @@ enum option_id {
 	OPT_NO_SEND,
 	OPT_NODES,
 	OPT_BALANCE,
+	OPT_CHECKPOINTS,
+	OPT_PROBATION,
+	OPT_PROTOCOL,
 	OPT_PORT,
 	OPT_LINES,
 	OPT_LIMIT,
@@ -46,6 +49,14 @@ enum option_id {
 	OPT_COUNT,
 	OPT_VALUE_SIZE,
 	OPT_BATCH,
+	OPT_RATE,
+	OPT_WARMUP,
+	OPT_LINEARIZABLE,
+	OPT_VERIFY,
+	OPT_ORIGIN,
+	OPT_ONCE,
+	OPT_INTERVAL,
+	OPT_ANSWERS,
 	OPTIONS
 };
 #define OPT_BIT(id) (UINT64_C(1) << (id))
@@ -69,7 +80,10 @@ int options_environment(struct options *o, struct errmsg *m);
 int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
 		    struct errmsg *m);
 void options_help(FILE *out, uint64_t allowed);
-const char *option_name(enum option_id id); /* without the dashes */
+const char *option_name(enum option_id id);	/* without the dashes */
+char option_letter(enum option_id id);		/* 0: none */
+const char *option_argument(enum option_id id); /* as the help shows it; NULL: takes none */
+const char *option_choices(enum option_id id);	/* "a|b", or NULL */
 
 static inline bool opt_given(const struct options *o, enum option_id id)
 {

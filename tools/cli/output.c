@@ -95,8 +95,13 @@ char *cell_text(const struct json *v)
 		return mem_strdup(b ? "yes" : "no");
 	if (json_as_u64(v, &u) == ERR_NONE)
 		return mem_printf("%llu", (unsigned long long)u);
-	if (json_as_real(v, &d) == ERR_NONE)
+	if (json_as_real(v, &d) == ERR_NONE) {
+		char *exact = json_dump(v, false);
+		if (strpbrk(exact, ".eE") == NULL)
+			return exact; /* a whole number below zero */
+		mem_free(exact);
 		return mem_printf("%.1f", d);
+	}
 	if (json_is_array(v)) {
 		char *all = mem_strdup("");
 		for (size_t i = 0; i < json_len(v); i++) {

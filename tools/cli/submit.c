@@ -23,7 +23,9 @@ struct attempt {
 	uint64_t start, deadline; /* microseconds; milliseconds */
 	bool wait_committed, keep_proof;
 	uint64_t pause;
-	bool doubtful; /* the last answer refused a nonce */
+	unsigned busy;	   /* answers in a row */
+	bool refused_busy; /* of what the last answer told, some was */
+	bool doubtful;	   /* the last answer refused a nonce */
 };
 
 static uint64_t left_until(uint64_t deadline)
@@ -150,6 +152,7 @@ static void judge(struct attempt *a, struct submission *s, const struct json *ob
 		if (!a->wait_committed)
 			decide(a, s, FATE_ACCEPTED);
 	} else if (strcmp(status, "busy") == 0) {
+		a->refused_busy = true;
 		set_problem(&s->r, json_get(object, "problem"));
 	} else if (strcmp(status, "refused") == 0) {
 		set_problem(&s->r, json_get(object, "problem"));
@@ -187,6 +190,16 @@ static void judge_problem(struct attempt *a)
 	}
 }
 
+/* A node may be busy because it is far behind while the others are not: the next one is asked.
+ * When all are, the pauses grow. */
+static void on_busy(struct attempt *a)
+{
+	bool round_done = ++a->busy % a->l->t->count == 0;
+
+	next_node(a);
+	pause_before_retry(a, round_done ? a->l->reply.retry_after_ms / 4 : 0);
+}
+
 static void judge_answer(struct attempt *a, size_t sent)
 {
 	const struct json *results = json_get(a->l->answer, "results");
@@ -195,7 +208,7 @@ static void judge_answer(struct attempt *a, size_t sent)
 
 	if (results == NULL || json_len(results) != sent) {
 		if (status == 429) {
-			pause_before_retry(a, a->l->reply.retry_after_ms / 4);
+			on_busy(a);
 			for (size_t i = 0; i < a->count; i++)
 				if (!a->s[i].decided)
 					snprintf(a->s[i].r.code, sizeof a->s[i].r.code, "busy");
@@ -207,11 +220,16 @@ static void judge_answer(struct attempt *a, size_t sent)
 	for (size_t i = 0; i < a->count; i++)
 		if (!a->s[i].decided)
 			judge(a, &a->s[i], json_at(results, at++));
-	if (status == 429)
-		pause_before_retry(a, a->l->reply.retry_after_ms / 4);
+	if (!a->refused_busy && status != 429) {
+		a->busy = 0;
+		if (status == 202) /* it took its time in vain; another may be further */
+			next_node(a);
+	}
+	if (a->refused_busy || status == 429)
+		on_busy(a);
 	else if (a->doubtful)
 		pause_before_retry(a, NONCE_DOUBT_MS);
-	a->doubtful = false;
+	a->doubtful = a->refused_busy = false;
 }
 
 /* Sends what is undecided. Returns how many those are in *sent, and link_call()'s error. */

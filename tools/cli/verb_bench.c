@@ -1,8 +1,13 @@
-/* bench run: a closed loop. Each client sends a transaction, waits until its commitment has
- * been verified, and sends the next.
+/* bench run: signed transactions against a network, and how long each takes to be committed.
+ *
+ * Closed loop (default): each client sends, waits until the commitment has been verified, and
+ * sends the next; so a slow network is asked less. Open loop (--rate): transactions are due at
+ * fixed times, whatever comes back, and each one's latency counts from the time at which it was
+ * due, not from when it could be sent: a stall is paid for by all that were due in it (no
+ * "coordinated omission").
  *
  * Transactions are signed before the clock starts, in the order of their nonces, and each
- * client takes the next one, so that what is under way always lies close together in the
+ * client takes the next ones, so that what is under way always lies close together in the
  * sender's window of nonces. A block's certificate is verified once; each transaction's place
  * in its block is verified for itself. */
 #include <stdlib.h>
@@ -10,11 +15,14 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "tools/cli/hdr.h"
 #include "tools/cli/verbs.h"
 #include "tools/cli/write.h"
 
-#define SIGN_AHEAD_PER_S 10000 /* for a run by time: more than it can use */
+#define SIGN_AHEAD_PER_S 10000 /* closed loop by time: more than it can use */
 #define SIGN_AHEAD_MAX	 1000000
+#define DRAIN_MS	 5000 /* after the end, for what is under way, unless --timeout says else */
+#define OPEN_BATCH	 32
 
 struct bench {
 	struct cli *c;
@@ -26,11 +34,15 @@ struct bench {
 	size_t count;
 	struct slice *tx; /* owned bytes */
 	size_t sign_next, send_next;
+	uint64_t rate; /* 0: closed loop */
+	uint64_t drain_ms;
 	pthread_mutex_t lock;
-	uint64_t begin, end; /* microseconds; end: 0 if by count */
-	uint32_t *latency;   /* microseconds, of those committed */
-	size_t committed, refused, unknown, unverified;
-	uint64_t height_low, height_high, one_round;
+	/* microseconds; counted is what is sent, or due, from `measured` on; end: 0 if by count
+	 */
+	uint64_t begin, measured, end, last_done;
+	struct hdr latency; /* microseconds, of those committed */
+	size_t sent, committed, in_time, refused, unknown, unverified;
+	uint64_t height_low, height_high, one_round, latest_send;
 	struct errmsg m; /* of the first that failed */
 };
 
@@ -70,30 +82,63 @@ static bool sign_each(void *arg, struct link *l, size_t block)
 
 /* ---- the loop -------------------------------------------------------------------------- */
 
+static uint64_t due_at(const struct bench *b, size_t i)
+{
+	return b->begin + (uint64_t)((double)i * 1e6 / (double)b->rate);
+}
+
+/* With the lock held, which it lets go while it waits for the next to be due. */
+static void await_next(struct bench *b)
+{
+	for (;;) {
+		uint64_t now = now_us(), due;
+		if (b->send_next >= b->count || interrupted())
+			return;
+		due = due_at(b, b->send_next);
+		if (due <= now)
+			return;
+		pthread_mutex_unlock(&b->lock);
+		sleep_us(due - now < 100000 ? due - now : 100000);
+		pthread_mutex_lock(&b->lock);
+	}
+}
+
 static size_t take(struct bench *b, size_t *first)
 {
 	size_t n = 0;
 
 	pthread_mutex_lock(&b->lock);
-	if (b->send_next < b->count && (b->end == 0 || now_us() < b->end)) {
+	if (b->rate > 0)
+		await_next(b);
+	if (b->send_next < b->count && (b->rate > 0 || b->end == 0 || now_us() < b->end)) {
 		*first = b->send_next;
 		n = b->count - b->send_next < b->batch ? b->count - b->send_next : b->batch;
+		for (size_t k = 1; b->rate > 0 && k < n; k++)
+			if (due_at(b, *first + k) > now_us())
+				n = k;
 		b->send_next += n;
 	}
 	pthread_mutex_unlock(&b->lock);
 	return n;
 }
 
-static void count_receipt(struct bench *b, const struct receipt *r)
+/* from: when it was sent, or due. */
+static void count_receipt(struct bench *b, const struct receipt *r, uint64_t from,
+			  uint64_t done)
 {
+	if (from < b->measured)
+		return;
+	b->sent++;
+	b->last_done = done > b->last_done ? done : b->last_done;
 	switch (r->fate) {
 	case FATE_COMMITTED:
 		if (r->result != TX_OK) {
 			b->refused++;
 			return;
 		}
-		b->latency[b->committed++] =
-			r->latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)r->latency_us;
+		b->committed++;
+		b->in_time += b->end == 0 || done <= b->end;
+		hdr_add(&b->latency, done - from);
 		b->height_low = r->height < b->height_low ? r->height : b->height_low;
 		b->height_high = r->height > b->height_high ? r->height : b->height_high;
 		b->one_round += r->grade == CERT_ONE_ROUND;
@@ -116,6 +161,14 @@ static void count_receipt(struct bench *b, const struct receipt *r)
 			r->m.text[0] ? r->m.text : "timed out");
 }
 
+/* A transaction has --timeout, but none is waited for longer than drain_ms after the end. */
+static uint64_t deadline_of(const struct bench *b)
+{
+	uint64_t own = now_ms() + b->c->timeout_ms, last = b->end / 1000 + b->drain_ms;
+
+	return b->end != 0 && last < own ? last : own;
+}
+
 /* One client: until there is nothing left to send, or time is up. */
 static bool client(void *arg, struct link *l, size_t i)
 {
@@ -124,13 +177,18 @@ static bool client(void *arg, struct link *l, size_t i)
 	size_t first = 0, n;
 
 	while (!interrupted() && (n = take(b, &first)) > 0) {
+		uint64_t sent = now_us();
 		memset(s, 0, n * sizeof *s);
 		for (size_t k = 0; k < n; k++)
 			s[k].tx = b->tx[first + k];
-		submit(l, s, n, now_ms() + b->c->timeout_ms, true, false);
+		submit(l, s, n, deadline_of(b), true, false);
 		pthread_mutex_lock(&b->lock);
-		for (size_t k = 0; k < n; k++)
-			count_receipt(b, &s[k].r);
+		for (size_t k = 0; k < n; k++) {
+			uint64_t from = b->rate > 0 ? due_at(b, first + k) : sent;
+			if (b->rate > 0 && sent - from > b->latest_send)
+				b->latest_send = sent - from;
+			count_receipt(b, &s[k].r, from, sent + s[k].r.latency_us);
+		}
 		pthread_mutex_unlock(&b->lock);
 	}
 	mem_free(s);
@@ -139,45 +197,9 @@ static bool client(void *arg, struct link *l, size_t i)
 
 /* ---- figures --------------------------------------------------------------------------- */
 
-static int compare_latency(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double quantile_ms(const struct bench *b, double q)
 {
-	size_t at;
-
-	if (b->committed == 0)
-		return 0;
-	at = (size_t)(q * (double)b->committed); /* nearest rank, counted from 0 */
-	if (at >= b->committed)
-		at = b->committed - 1;
-	return (double)b->latency[at] / 1000;
-}
-
-/* Counts by powers of two of a millisecond: {le_ms, count}. */
-static struct json *histogram(const struct bench *b)
-{
-	struct json *rows = json_array();
-	double le = 0.25;
-	size_t i = 0;
-
-	while (i < b->committed) {
-		size_t from = i;
-		while (i < b->committed && (double)b->latency[i] <= le * 1000)
-			i++;
-		if (i > from) {
-			struct json *row = json_object();
-			json_set(row, "le_ms", json_real(le));
-			json_set(row, "count", json_u64(i - from));
-			json_append(rows, row);
-		}
-		le *= 2;
-	}
-	return rows;
+	return (double)hdr_quantile(&b->latency, q) / 1000;
 }
 
 static void print_histogram(struct cli *c, const struct json *rows)
@@ -199,37 +221,58 @@ static void print_histogram(struct cli *c, const struct json *rows)
 	}
 }
 
-static void show_figures(struct bench *b, double seconds, unsigned clients)
+static struct json *latency_json(const struct bench *b)
 {
-	struct json *o = json_object(), *latency = json_object(), *rows;
-	double sum = 0;
+	static const struct {
+		const char *name;
+		double q;
+	} quantiles[] = {{"p50", 0.5},	{"p90", 0.9},	 {"p95", 0.95},
+			 {"p99", 0.99}, {"p999", 0.999}, {"max", 1}};
+	struct json *o = json_object();
 
-	qsort(b->latency, b->committed, sizeof *b->latency, compare_latency);
-	for (size_t i = 0; i < b->committed; i++)
-		sum += b->latency[i];
-	rows = histogram(b);
+	json_set(o, "mean",
+		 json_real(b->latency.total ? b->latency.sum / (double)b->latency.total / 1000
+					    : 0));
+	json_set(o, "min", json_real(b->latency.total ? (double)b->latency.min / 1000 : 0));
+	for (size_t i = 0; i < MEM_COUNT(quantiles); i++)
+		json_set(o, quantiles[i].name, json_real(quantile_ms(b, quantiles[i].q)));
+	return o;
+}
+
+static void show_figures(struct bench *b, unsigned clients)
+{
+	struct json *o = json_object(), *latency = latency_json(b),
+		    *rows = hdr_rows(&b->latency);
+	uint64_t done = b->last_done > b->measured ? b->last_done : b->measured;
+	uint64_t until = b->end ? b->end : done;
+	double seconds = until > b->measured ? (double)(until - b->measured) / 1e6 : 0;
+
+	json_set(o, "loop", json_string(b->rate > 0 ? "open" : "closed"));
+	json_set(o, "rate", b->rate > 0 ? json_u64(b->rate) : json_null());
 	json_set(o, "clients", json_u64(clients));
 	json_set(o, "batch", json_u64(b->batch));
 	json_set(o, "value_size", json_u64(b->value_size));
+	json_set(o, "warmup_s", json_real((double)(b->measured - b->begin) / 1e6));
 	json_set(o, "seconds", json_real(seconds));
+	json_set(o, "drain_s",
+		 json_real(b->end && done > b->end ? (double)(done - b->end) / 1e6 : 0));
+	json_set(o, "sent", json_u64(b->sent));
 	json_set(o, "committed", json_u64(b->committed));
 	json_set(o, "refused", json_u64(b->refused));
 	json_set(o, "unknown", json_u64(b->unknown));
 	json_set(o, "unverified", json_u64(b->unverified));
-	json_set(o, "tx_per_s", json_real(seconds > 0 ? (double)b->committed / seconds : 0));
+	json_set(
+		o, "tx_per_s",
+		json_real(seconds > 0 ? (double)b->in_time / seconds : 0)); /* before the end */
+	if (b->rate > 0)
+		json_set(o, "latest_send_ms", json_real((double)b->latest_send / 1000));
 	json_set(o, "blocks", json_u64(b->committed ? b->height_high - b->height_low + 1 : 0));
 	json_set(o, "one_round", json_u64(b->one_round));
-	json_set(latency, "mean",
-		 json_real(b->committed ? sum / (double)b->committed / 1000 : 0));
-	json_set(latency, "p50", json_real(quantile_ms(b, 0.50)));
-	json_set(latency, "p95", json_real(quantile_ms(b, 0.95)));
-	json_set(latency, "p99", json_real(quantile_ms(b, 0.99)));
-	json_set(latency, "max", json_real(quantile_ms(b, 1.0)));
 	if (b->c->format == FORMAT_TABLE) {
-		static const char *const names[] = {"mean", "p50", "p95", "p99", "max"};
-		for (size_t i = 0; i < MEM_COUNT(names); i++) {
-			char *key = mem_printf("latency_ms_%s", names[i]);
-			json_set(o, key, json_copy(json_get(latency, names[i])));
+		for (const char *k = json_key_next(latency, NULL); k != NULL;
+		     k = json_key_next(latency, k)) {
+			char *key = mem_printf("latency_ms_%s", k);
+			json_set(o, key, json_copy(json_get(latency, k)));
 			mem_free(key);
 		}
 		out_object(b->c, o);
@@ -243,11 +286,31 @@ static void show_figures(struct bench *b, double seconds, unsigned clients)
 	out_object(b->c, o);
 }
 
+/* How many to sign. */
+static int plan(struct bench *b)
+{
+	struct cli *c = b->c;
+	bool timed = opt_given(&c->opt, OPT_SECONDS) || !opt_given(&c->opt, OPT_COUNT);
+	uint64_t ms = opt_u64(&c->opt, OPT_SECONDS, 10) * 1000 + opt_ms(&c->opt, OPT_WARMUP, 0);
+	uint64_t count = opt_u64(&c->opt, OPT_COUNT, UINT64_MAX);
+	uint64_t fits = b->rate > 0 ? ms * b->rate / 1000 : ms * SIGN_AHEAD_PER_S / 1000;
+
+	if (timed && fits < count)
+		count = fits;
+	if (b->rate > 0 && count > SIGN_AHEAD_MAX)
+		return cli_usage(c,
+				 "an open loop signs everything ahead, at most %d transactions",
+				 SIGN_AHEAD_MAX);
+	b->count = count > SIGN_AHEAD_MAX ? SIGN_AHEAD_MAX : (size_t)count;
+	b->end = timed ? 1 : 0;
+	return EXIT_DONE;
+}
+
 static int prepare(struct bench *b)
 {
 	struct cli *c = b->c;
 	struct writer w = {0};
-	uint64_t expiry_max, seconds = opt_u64(&c->opt, OPT_SECONDS, 10);
+	uint64_t expiry_max;
 	struct op op = {.kind = OP_PUT, .key = slice_str("bench/0123456789abcdef/12345678")};
 	uint8_t *value;
 	struct hash id;
@@ -255,17 +318,14 @@ static int prepare(struct bench *b)
 	int err, rc;
 
 	link_open(&l, b->t, 0);
-	rc = account_state(&l, &b->key.pub, &b->first_nonce, &expiry_max);
+	rc = account_state_newest(&l, &b->key.pub, &b->first_nonce, &expiry_max);
 	link_close(&l);
 	if (rc != EXIT_DONE)
 		return rc;
 	b->expiry = choose_expiry(b->t, expiry_max);
-	if (opt_given(&c->opt, OPT_COUNT))
-		b->count = (size_t)opt_u64(&c->opt, OPT_COUNT, 0);
-	else
-		b->count = (size_t)(seconds * SIGN_AHEAD_PER_S);
-	if (b->count > SIGN_AHEAD_MAX)
-		b->count = SIGN_AHEAD_MAX;
+	rc = plan(b);
+	if (rc != EXIT_DONE)
+		return rc;
 	value = mem_zalloc(b->value_size);
 	op.value = slice_of(value, b->value_size);
 	err = build_transaction(b->t, &w, &b->key, b->first_nonce, b->expiry, &op, 1, &id);
@@ -275,33 +335,13 @@ static int prepare(struct bench *b)
 		return cli_fail(c, EXIT_REFUSED, err_name(err), NULL,
 				"this chain takes no such transaction: %s", err_text(err));
 	b->tx = mem_array(b->count, sizeof *b->tx);
-	b->latency = mem_array(b->count, sizeof *b->latency);
 	cli_hint(c, "signing %zu transactions ahead", b->count);
 	each_in_parallel(b->t, (b->count + 255) / 256, 4, sign_each, b);
 	return EXIT_DONE;
 }
 
-static int run(struct bench *b)
+static int verdict(struct bench *b)
 {
-	unsigned clients = (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, 16);
-	uint64_t window = b->t->genesis.limits.nonce_window;
-	double seconds;
-
-	if (clients * b->batch > window / 2)
-		return cli_usage(
-			b->c,
-			"%u clients with %zu transactions each would leave the window of "
-			"%llu nonces; at most %llu may be under way",
-			clients, b->batch, (unsigned long long)window,
-			(unsigned long long)window / 2);
-	if (opt_given(&b->c->opt, OPT_SECONDS) || !opt_given(&b->c->opt, OPT_COUNT))
-		b->end = 1;
-	b->begin = now_us();
-	if (b->end != 0)
-		b->end = b->begin + opt_u64(&b->c->opt, OPT_SECONDS, 10) * 1000000;
-	each_in_parallel(b->t, clients, clients, client, b);
-	seconds = (double)(now_us() - b->begin) / 1e6;
-	show_figures(b, seconds, clients);
 	if (interrupted())
 		return EXIT_INTERRUPTED;
 	if (b->unverified > 0) {
@@ -317,6 +357,27 @@ static int run(struct bench *b)
 		return b->committed == 0 && b->unknown > 0 ? EXIT_UNKNOWN : EXIT_REFUSED;
 	}
 	return EXIT_DONE;
+}
+
+static int run(struct bench *b)
+{
+	unsigned clients = (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, b->rate > 0 ? 8 : 16);
+	uint64_t window = b->t->genesis.limits.nonce_window;
+
+	if (clients * b->batch > window / 2)
+		return cli_usage(
+			b->c,
+			"%u clients with %zu transactions each would leave the window of "
+			"%llu nonces; at most %llu may be under way",
+			clients, b->batch, (unsigned long long)window,
+			(unsigned long long)window / 2);
+	b->begin = now_us();
+	b->measured = b->begin + opt_ms(&b->c->opt, OPT_WARMUP, 0) * 1000;
+	if (b->end != 0)
+		b->end = b->measured + opt_u64(&b->c->opt, OPT_SECONDS, 10) * 1000000;
+	each_in_parallel(b->t, clients, clients, client, b);
+	show_figures(b, clients);
+	return verdict(b);
 }
 
 int verb_bench_run(struct cli *c)
@@ -335,7 +396,10 @@ int verb_bench_run(struct cli *c)
 	b->t = t;
 	b->height_low = UINT64_MAX;
 	b->value_size = (size_t)opt_u64(&c->opt, OPT_VALUE_SIZE, 64);
-	b->batch = (size_t)opt_u64(&c->opt, OPT_BATCH, 1);
+	b->rate = opt_u64(&c->opt, OPT_RATE, 0);
+	b->batch = (size_t)opt_u64(&c->opt, OPT_BATCH, b->rate > 0 ? OPEN_BATCH : 1);
+	b->drain_ms = opt_given(&c->opt, OPT_TIMEOUT) ? c->timeout_ms : DRAIN_MS;
+	hdr_init(&b->latency);
 	crypto_random(&b->tag, sizeof b->tag);
 	pthread_mutex_init(&b->lock, NULL);
 	if (rc == EXIT_DONE)
@@ -345,7 +409,6 @@ int verb_bench_run(struct cli *c)
 	for (size_t i = 0; b->tx != NULL && i < b->count; i++)
 		mem_free((void *)b->tx[i].ptr);
 	mem_free(b->tx);
-	mem_free(b->latency);
 	pthread_mutex_destroy(&b->lock);
 	crypto_wipe(&b->key, sizeof b->key);
 	target_close(t);

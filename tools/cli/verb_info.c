@@ -1,4 +1,4 @@
-/* status, health, blocks, block, validators, peers, evidence: what a node says about itself.
+/* status, health, blocks, block, validators, peers: what a node says about itself.
  *
  * 64-bit numbers are strings on the wire; this program prints them as numbers. */
 #include <string.h>
@@ -258,19 +258,4 @@ static void show_peers(struct cli *c, struct json *doc)
 int verb_peers(struct cli *c)
 {
 	return ask_and_show(c, "/v1/peers", show_peers);
-}
-
-static void show_evidence(struct cli *c, struct json *doc)
-{
-	static const struct column columns[] = {
-		{"ID", "id"}, {"KIND", "kind"}, {"CULPRIT", "culprit"}, {"SIZE", "size"}};
-
-	if (json_len(json_get(doc, "evidence")) == 0)
-		cli_hint(c, "no evidence against anybody");
-	show_list(c, columns, MEM_COUNT(columns), doc, "evidence");
-}
-
-int verb_evidence(struct cli *c)
-{
-	return ask_and_show(c, "/v1/evidence", show_evidence);
 }

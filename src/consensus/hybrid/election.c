@@ -13,6 +13,15 @@ static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
 	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
 }
 
+/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our tip
+ * must be shown from further below. */
+void trim_headers(struct hybrid *h)
+{
+	bool from_checkpoint;
+	uint64_t floor = position_floor(h, &from_checkpoint);
+	log_trim_headers(&h->log, floor < h->stable.ref.height ? floor : h->stable.ref.height);
+}
+
 static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t floor)
 {
 	uint64_t count = h->tip.height - floor;
@@ -32,11 +41,57 @@ static bool collect_headers(const struct hybrid *h, struct position *p, uint64_t
 	return true;
 }
 
+/* The mutant that shows less than it voted for: only its newest QC's block. */
+static bool hide_tip(struct hybrid *h, struct position *out)
+{
+	struct block_ref tip = h->tip;
+	if (!h->has_qc || h->qc.ref.term != tip.term || block_ref_equal(&h->qc.ref, &tip) ||
+	    log_contains(&h->log, &tip, &h->qc.ref) != 1)
+		return false;
+	out->tip = h->tip = h->qc.ref;
+	out->has_qc = true;
+	out->qc = h->qc;
+	term_cert_copy_ref(&out->tc, &h->tip_tc);
+	uint64_t floor = position_floor(h, &out->has_checkpoint);
+	if (out->has_checkpoint)
+		out->checkpoint = h->stable;
+	bool shown = out->tip.height >= floor && collect_headers(h, out, floor);
+	h->tip = tip;
+	return shown;
+}
+
+static void position_copy(struct position *out, const struct position *p)
+{
+	*out = *p;
+	term_cert_copy_ref(&out->tc, &p->tc);
+	out->headers = mem_dup(p->headers, p->header_count * sizeof *p->headers);
+}
+
+/* An honest replica may have voted for what an equivocating leader's other blocks then made void,
+ * or lag behind by a term. Its view changes must go on to show that vote, or it would be taken
+ * for a liar; and without a position it could send none at all. */
+void keep_cut_tip(struct hybrid *h)
+{
+	struct position p;
+	if (MUTANT(MUTANT_CUT_TIP_LOST))
+		return;
+	if ((h->has_cut && block_ref_equal(&h->cut.tip, &h->tip)) || !make_position(h, &p))
+		return;
+	position_free(&h->cut);
+	h->cut = p;
+	h->has_cut = true;
+	h->dirty[SLOT_CUT] = true;
+	h->want_sync = true; /* in one batch with the certificate that cuts it off */
+}
+
 bool make_position(struct hybrid *h, struct position *out)
 {
 	position_init(out);
+	if (MUTANT(MUTANT_HIDE_TIP) && hide_tip(h, out))
+		return true;
+	position_init(out);
 	out->tip = h->tip;
-	term_cert_copy(&out->tc, &h->tip_tc);
+	term_cert_copy_ref(&out->tc, &h->tip_tc);
 	if (h->tip.term == 0)
 		return true;
 	if (h->has_qc && h->qc.ref.term == h->tip.term) {
@@ -49,7 +104,10 @@ bool make_position(struct hybrid *h, struct position *out)
 	if (h->tip.height >= floor && collect_headers(h, out, floor))
 		return true;
 	position_free(out);
-	return false;
+	if (!h->has_cut || !block_ref_equal(&h->cut.tip, &h->tip))
+		return false;
+	position_copy(out, &h->cut);
+	return true;
 }
 
 /* ---- the candidate's side ---------------------------------------------------------------- */
@@ -72,6 +130,9 @@ static void send_request(struct hybrid *h, bool pre, const struct entitlement *w
 	m.has_refusal = refusal != NULL;
 	if (refusal)
 		m.refusal = *refusal;
+	m.has_final = h->final_cert.kind != 0;
+	if (m.has_final)
+		m.final = h->final_cert;
 	enum message_type type = pre ? MSG_PRE_VOTE_REQUEST : MSG_VOTE_REQUEST;
 	msg_vote_request_encode(out_message(h, mask_all(h), CLASS_URGENT, type), type, &m);
 	position_free(&m.position);
@@ -97,6 +158,7 @@ static void sign_own_vote(struct hybrid *h, uint16_t leader, const struct block_
 {
 	invariant(h->signed_term < h->term || MUTANT(MUTANT_TWO_VOTES_A_TERM));
 	h->signed_term = h->term;
+	h->signed_is_vc = false;
 	h->signed_vote = (struct term_vote){
 		.term = h->term, .leader = leader, .base = *base, .signer = (uint16_t)h->self};
 	term_vote_sign(&h->signed_vote, h->ctx, &h->key);
@@ -112,7 +174,8 @@ static void ask_for_votes(struct hybrid *h)
 	struct refusal_proof refusal = {0};
 	if (rescue)
 		for (unsigned i = 0; i < h->n; i++)
-			if (h->stray[i].since && h->stray[i].proof.term == stray_term)
+			if (h->stray[i].since && (h->stray[i].proof.term == stray_term ||
+						  h->stray[i].proof.term == e->term))
 				refusal = h->stray[i].proof;
 	struct entitlement grants;
 	entitlement_copy(&grants, &e->grants);
@@ -224,9 +287,31 @@ static void add_term_vote(struct hybrid *h, const struct term_vote *v)
 		become_leader(h);
 }
 
+/* A term vote that its signer's other statements forbid; and a claim to its term. */
+static void accuse_term_voter(struct hybrid *h, unsigned from, const struct term_vote *v)
+{
+	const struct view_slot *view = &h->view[from];
+	const struct vote *last = &h->last_prepare[from];
+	bool both = view->state != VIEW_NONE && view->vc.term == v->term;
+	bool low = last->kind && last->ref.term < v->term && v->base.term < last->ref.term;
+	bool claim = h->quorum.f && v->term > view->claimed && v->term > h->tc.term;
+	if (v->signer != from || (!both && !low && !claim) || term_vote_check(v, h->ctx))
+		return;
+	note_claim(h, from, v->term);
+	struct writer bytes = {0};
+	struct evidence ev;
+	if (both && evidence_of_both(&ev, &bytes, v, &view->vc))
+		take_proof(h, &ev);
+	writer_reset(&bytes);
+	if (low && evidence_of_low_base(&ev, &bytes, v, last))
+		take_proof(h, &ev);
+	writer_free(&bytes);
+}
+
 void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v)
 {
 	struct election *e = &h->election;
+	accuse_term_voter(h, from, v);
 	if (e->phase != ELECTION_VOTE || v->term != e->term || v->term != h->term ||
 	    v->leader != h->self || v->signer != from || !block_ref_equal(&v->base, &e->base)) {
 		h->counters[COUNT_STALE_MESSAGES]++;
@@ -245,7 +330,7 @@ void election_durable(struct hybrid *h)
 	if (e->phase != ELECTION_VOTE || !e->own_seq || h->durable_seq < e->own_seq)
 		return;
 	e->own_seq = 0;
-	if (h->signed_term == e->term && h->signed_vote.leader == h->self)
+	if (h->signed_term == e->term && !h->signed_is_vc && h->signed_vote.leader == h->self)
 		add_term_vote(h, &h->signed_vote);
 }
 
@@ -291,7 +376,8 @@ void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 /* Our own leader asks for a new term because a stray refused it: heard once per K blocks. */
 static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote_request *m)
 {
-	if (!m->has_refusal || from != current_leader(h) || m->term != m->refusal.term + 1 ||
+	if (!m->has_refusal || from != current_leader(h) ||
+	    (m->term != m->refusal.term + 1 && m->term != m->refusal.term) ||
 	    m->refusal.term <= h->term || refusal_check(&m->refusal, h->ctx))
 		return false;
 	if (m->term == h->rescue_accepted_term)
@@ -309,11 +395,25 @@ static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote
 static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_request *m,
 			 bool pre)
 {
+	if (in_pbft_mode(h)) { /* who knows that mode is fast again shows it */
+		if (m->has_final && m->final.ref.height > h->log.final->sh.h.height) {
+			take_cert(h, &m->final);
+			fetch_from(h, from);
+		}
+		h->counters[COUNT_PRE_VOTE_REFUSED]++;
+		send_refusal(h, from, m->term);
+		return false;
+	}
+	if (is_jailed(h, from) && !MUTANT(MUTANT_JAILED_LEADS)) {
+		h->counters[COUNT_PRE_VOTE_REFUSED]++;
+		return false;
+	}
 	if (leader_is_alive(h) && !h->timed_out_on_work && !rescue_is_due(h, from, m)) {
 		h->counters[COUNT_PRE_VOTE_IGNORED]++;
 		return false;
 	}
-	bool signed_other = h->signed_term == m->term && h->signed_vote.leader != from &&
+	bool signed_other = h->signed_term == m->term &&
+			    (h->signed_is_vc || h->signed_vote.leader != from) &&
 			    !MUTANT(MUTANT_TWO_VOTES_A_TERM);
 	if (m->term < h->term || m->term <= h->tc.term ||
 	    (m->term == h->term && signed_other)) {
@@ -330,6 +430,10 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 	} else if (why->kind != ENTITLED_GRANTS || why->term != m->term ||
 		   why->candidate != from) {
 		return false;
+	}
+	if (pre && why->kind == ENTITLED_TC) {
+		learn_tc(h, from, &why->tc);
+		return h->tc.term >= why->term || why->tc.mode == MODE_FAST;
 	}
 	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
@@ -361,6 +465,7 @@ static void grant_pre_vote(struct hybrid *h, unsigned to, uint64_t term)
 static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_request *m,
 		       int rule)
 {
+	invariant(!(h->signed_term == h->term && h->signed_is_vc));
 	if (h->signed_term < h->term || MUTANT(MUTANT_TWO_VOTES_A_TERM)) {
 		sign_own_vote(h, (uint16_t)to, &m->position.tip);
 		h->counters[rule == 1	? COUNT_RULE_1
@@ -380,12 +485,20 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		election_stop(h);
 		enter_term(h, m->term, &m->entitlement);
 	}
-	if (position_check(&m->position, m->term, h->ctx, &h->genesis_hash)) {
+	struct view_lookup look;
+	struct missing missing = {0};
+	int err = position_check(&m->position, m->term, h->ctx, &h->genesis_hash,
+				 view_lookup_of(h, &look), &missing);
+	if (err == ERR_NOT_FOUND) {
+		need_missing(h, from, &missing);
+		return;
+	}
+	if (err) {
 		h->counters[COUNT_POSITION_INVALID]++;
 		return;
 	}
 	if (m->position.tc.term < m->term)
-		learn_tc(h, &m->position.tc); /* else our grants would name an older one */
+		learn_tc(h, from, &m->position.tc); /* else our grants would name an older one */
 	int rule = rule_admits(h, &m->position);
 	if (!rule) {
 		h->counters[COUNT_RULE_REFUSED]++;
@@ -413,6 +526,17 @@ static void note_stray(struct hybrid *h, unsigned from, const struct msg_refusal
 	}
 }
 
+/* A view change above our term starts the clock; the refusal that our next heartbeat brings has
+ * what followers want to see. */
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const struct entitlement *e)
+{
+	(void)e;
+	if (h->stray[from].since || term <= h->term)
+		return;
+	h->stray[from].since = h->now;
+	h->stray[from].proof.term = 0;
+}
+
 void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 {
 	if (m->proof.signer != from || refusal_check(&m->proof, h->ctx)) {
@@ -422,9 +546,17 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	if (m->final_height > h->log.final->sh.h.height)
 		fetch_from(h, from);
 	const struct entitlement *why = &m->entitlement;
-	if (m->proof.term <= h->term || why->term <= h->term ||
+	bool stray_of_ours = h->role == ROLE_LEADER && m->proof.term > h->term;
+	if (m->proof.term <= h->term || (why->term <= h->term && !stray_of_ours) ||
 	    (why->term != m->proof.term && why->term + 1 != m->proof.term))
 		return;
+	if (why->kind == ENTITLED_TC) {
+		if (h->role == ROLE_LEADER && quorum_heard(h) && why->term <= h->term)
+			note_stray(h, from, m);
+		else
+			learn_tc(h, from, &why->tc);
+		return;
+	}
 	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
@@ -435,12 +567,8 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	}
 	if (leader_is_alive(h) && !h->timed_out_on_work)
 		return;
-	if (why->kind == ENTITLED_TC) {
-		accept_tc(h, &why->tc);
-	} else {
-		election_stop(h);
-		enter_term(h, why->term, why);
-	}
+	election_stop(h);
+	enter_term(h, why->term, why);
 	/* The next request will be for a term that can be granted: do not wait a whole timeout.
 	 */
 	uint64_t soon = h->now + random_below(&h->random, h->timing.timeout_min / 2 + 1);
@@ -455,20 +583,22 @@ void rescue_strays(struct hybrid *h)
 	for (unsigned i = 0; i < h->n; i++) {
 		if (!h->stray[i].since)
 			continue;
+		if (!h->stray[i].proof.term)
+			continue;
 		if (h->stray[i].proof.term <= h->term) {
 			h->stray[i].since = 0;
 			continue;
 		}
 		uint64_t due = h->stray[i].since + 2 * h->timing.timeout_min;
-		if (h->now < due || h->now < h->stray[i].next ||
-		    h->stray[i].entitlement.term != h->stray[i].proof.term)
+		if (h->now < due || h->now < h->stray[i].next || is_jailed(h, i) ||
+		    h->stray[i].entitlement.term + 1 < h->stray[i].proof.term)
 			continue;
 		uint64_t spacing = h->stray[i].spacing ? 2 * h->stray[i].spacing
 						       : 4 * h->timing.timeout_min;
 		h->stray[i].spacing = spacing;
 		h->stray[i].next = h->now + spacing;
 		h->counters[COUNT_STRAY_RESCUED]++;
-		start_pre_vote(h, h->stray[i].proof.term + 1, &h->stray[i].entitlement,
+		start_pre_vote(h, h->stray[i].entitlement.term + 1, &h->stray[i].entitlement,
 			       &h->stray[i].proof);
 		return;
 	}

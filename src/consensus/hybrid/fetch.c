@@ -29,8 +29,27 @@ void fetch_from_anybody(struct hybrid *h)
 	fetch_from(h, peer + (peer >= h->self));
 }
 
+/* The final block is above our tip, whose chain is cut off: the TC of its term lets it be the tip.
+ * Whoever sends blocks of that term sends it along. */
+static void fetch_tip_tc(struct hybrid *h)
+{
+	if (!h->tip_tc_wanted || h->fetching || h->n == 1 ||
+	    h->now < h->tip_tc_asked + 2 * h->timing.heartbeat)
+		return;
+	h->tip_tc_asked = h->now;
+	unsigned peer = (unsigned)random_below(&h->random, h->n - 1);
+	peer += peer >= h->self;
+	struct msg_fetch m = {.from_height = h->log.final->sh.h.height, .newest_tc = 0};
+	h->fetching = true;
+	h->fetch_peer = peer;
+	h->fetch_from = m.from_height;
+	h->fetch_at = h->now + 2 * h->timing.heartbeat;
+	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+}
+
 void fetch_tick(struct hybrid *h)
 {
+	fetch_tip_tc(h);
 	if (!h->fetching || h->now < h->fetch_at)
 		return;
 	h->fetching = false;
@@ -118,7 +137,7 @@ void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 	h->fetching = false;
 	h->peer_final[from] = m->final_height;
 	if (m->has_tc)
-		learn_tc(h, &m->tc);
+		learn_tc(h, from, &m->tc);
 	uint64_t before = h->log.final->sh.h.height;
 	bool gap = false;
 	struct log_entry *last = NULL;

@@ -8,7 +8,8 @@ int take_cert(struct hybrid *h, const struct cert *c)
 		if (c->ref.height <= final ||
 		    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
 			return ERR_STALE;
-	} else if (c->kind != CERT_QC_FAST || c->ref.term != h->tc.term ||
+	} else if (c->kind != (h->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT) ||
+		   c->ref.term != h->tc.term ||
 		   (h->has_qc && position_compare(&c->ref, &h->qc.ref) <= 0)) {
 		return ERR_STALE;
 	}
@@ -63,16 +64,46 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 {
 	struct block_ref ref = block_ref_of(e->block);
 	const struct cert *c = &h->pending_final;
+	h->tip_tc_wanted = false;
 	if (log_contains(&h->log, &h->tip, &ref) != 1) {
-		if (ref.term != h->tc.term || position_compare(&ref, &h->tip) <= 0)
+		if (log_contains(&h->log, &ref, &h->tip) != 1)
+			keep_cut_tip(h);
+		if (position_compare(&ref, &h->tip) <= 0)
 			return;
+		if (ref.term != h->tc.term && ref.term != h->tip.term) {
+			h->tip_tc_wanted = true;
+			keep_cut_tip(h); /* checkpoints will drop the headers below */
+			return;
+		}
 		store_chain(h, e);
 		set_tip(h, &ref, false);
 		h->counters[COUNT_QC_ADOPTED]++;
 	}
-	if (c->kind == CERT_ONE_ROUND && ref.term == h->tip.term &&
+	/* its votes are at least as good as a QC, which we may never have seen */
+	if (c->ref.term == ref.term && block_ref_equal(&c->ref, &ref) && ref.term == h->tip.term &&
 	    (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
 		set_qc(h, c);
+}
+
+void tip_catches_up(struct hybrid *h)
+{
+	struct block_ref ref = final_ref(h);
+	if (!h->tip_tc_wanted || h->spare_tc.term != ref.term)
+		return;
+	h->tip_tc_wanted = false;
+	if (position_compare(&ref, &h->tip) <= 0 || ref.term > h->term)
+		return;
+	drop_qc(h);
+	term_cert_free(&h->tip_tc);
+	term_cert_copy(&h->tip_tc, &h->spare_tc);
+	h->dirty[SLOT_TC] = true;
+	h->tip = ref;
+	h->tip_voted = false;
+	h->dirty[SLOT_TIP] = true;
+	if (h->final_cert.kind && block_ref_equal(&h->final_cert.ref, &ref))
+		set_qc(h, &h->final_cert);
+	h->counters[COUNT_QC_ADOPTED]++;
+	pool_follow_chain(h);
 }
 
 static bool settle_transactions(struct hybrid *h, const struct block *b)
@@ -105,8 +136,11 @@ void try_finalize(struct hybrid *h)
 		h->cert_news_at = h->now;
 	}
 	store_chain(h, e);
+	bool was_pbft = in_pbft_mode(h);
 	uint32_t count = log_depth(e);
 	struct block **blocks = mem_array(count, sizeof *blocks);
+	struct mode_state modes = e->modes;
+	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
 	h->final_cert = h->pending_final;
 	h->has_pending_final = false;
@@ -115,13 +149,18 @@ void try_finalize(struct hybrid *h)
 	for (uint32_t i = 0; i < count; i++) {
 		out_final(h, blocks[i], &h->final_cert);
 		held |= settle_transactions(h, blocks[i]);
+		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
 	}
 	make_checkpoint_vote(h, blocks, count);
 	for (uint32_t i = 0; i < count; i++)
 		block_drop(blocks[i]);
 	mem_free(blocks);
 	pool_follow_chain(h);
-	timer_on_commit(h, held);
+	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
+	if (held)
+		h->counted_timeouts = 0;
+	if (!mode_changed) /* else an election is due at once */
+		timer_on_commit(h, held);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------- */
@@ -138,7 +177,7 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 	h->stable = *c;
 	h->dirty[SLOT_STABLE] = true;
 	h->counters[COUNT_CHECKPOINTS]++;
-	log_trim_headers(&h->log, c->ref.height);
+	trim_headers(h);
 }
 
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)

@@ -10,31 +10,19 @@ void distrust_leader(struct hybrid *h)
 
 void record_evidence(struct hybrid *h, const struct evidence *ev)
 {
-	if (evidence_check(ev, h->ctx, NULL))
-		return; /* it proves nothing to others: suspected, not accused */
-	struct hash id;
-	evidence_hash(&id, ev);
-	evidence_encode(out_evidence(h, &id), ev);
-	h->counters[COUNT_EQUIVOCATIONS]++;
+	take_proof(h, ev); /* what proves nothing to others is suspected, not accused */
 }
 
 /* Two headers of one leader at one (term, height). */
 static void equivocation_found(struct hybrid *h, const struct block *a, const struct block *b)
 {
-	struct writer wa = {0}, wb = {0};
-	signed_header_encode(&wa, &a->sh);
-	signed_header_encode(&wb, &b->sh);
-	struct slice sa = writer_slice(&wa), sb = writer_slice(&wb);
-	bool in_order = slice_compare(sa, sb) < 0;
-	struct evidence ev = {.kind = EVIDENCE_HEADERS,
-			      .culprit = a->sh.h.leader,
-			      .first = {STATEMENT_HEADER, in_order ? sa : sb},
-			      .second = {STATEMENT_HEADER, in_order ? sb : sa}};
-	record_evidence(h, &ev);
-	writer_free(&wa);
-	writer_free(&wb);
-	if (a->sh.h.term == h->term)
+	struct writer bytes = {0};
+	struct evidence ev;
+	if (a->sh.h.term == h->term && a->sh.h.leader == current_leader(h))
 		distrust_leader(h);
+	if (evidence_of_headers(&ev, &bytes, &a->sh, &b->sh))
+		record_evidence(h, &ev);
+	writer_free(&bytes);
 }
 
 /* ---- taking blocks ----------------------------------------------------------------------- */
@@ -45,7 +33,27 @@ static bool fits_tc(const struct hybrid *h, const struct header *b)
 	if (b->term != h->tc.term)
 		return true;
 	return b->leader == h->tc.leader && b->mode == h->tc.mode &&
-	       b->base_height == h->tc.base.height && hash_equal(&b->base, &h->tc.base.hash);
+	       b->base_height == h->tc.base.height && hash_equal(&b->base, &h->tc.base.hash) &&
+	       hash_equal(&b->new_view, &h->tc.new_view_hash);
+}
+
+/* A signed header of our term with another mode or base than one that we hold. */
+static void misfit_found(struct hybrid *h, const struct block *b)
+{
+	const struct log_entry *tip = log_find(&h->log, &h->tip.hash);
+	if (!tip || tip->block->sh.h.term != b->sh.h.term ||
+	    tip->block->sh.h.leader != b->sh.h.leader || signed_header_check(&b->sh, h->ctx))
+		return;
+	equivocation_found(h, tip->block, b);
+}
+
+/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may show
+ * it, and then its body is needed. */
+static bool of_another_view(const struct hybrid *h, const struct header *b)
+{
+	const struct term_cert *tc = b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
+	return tc && tc->leader == b->leader && tc->base.height == b->base_height &&
+	       hash_equal(&tc->base.hash, &b->base);
 }
 
 struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
@@ -54,11 +62,15 @@ struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
 	if (e || b->sh.h.height <= h->log.final->sh.h.height)
 		return e;
 	if (!fits_tc(h, &b->sh.h)) {
-		h->counters[COUNT_BAD_MESSAGES]++;
-		return NULL;
+		misfit_found(h, b);
+		if (!of_another_view(h, &b->sh.h)) {
+			h->counters[COUNT_BAD_MESSAGES]++;
+			return NULL;
+		}
 	}
 	if (signed_header_check(&b->sh, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
+		h->bad_from_peer = true;
 		return NULL;
 	}
 	struct log_entry *rival = log_rival(&h->log, b);
@@ -75,6 +87,7 @@ struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
 		h->counters[COUNT_BAD_MESSAGES]++;
 	if (err)
 		return NULL;
+	modes_enter(h, e);
 	request_execution(h, e);
 	return e;
 }
@@ -106,6 +119,12 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 	}
 	if (b->term == h->term && b->leader == current_leader(h))
 		distrust_leader(h);
+	struct writer bytes = {0};
+	struct evidence ev;
+	if (in->executed.by_bytes &&
+	    evidence_of_block(&ev, &bytes, e->block, h->ctx, h->tx_invalid))
+		record_evidence(h, &ev);
+	writer_free(&bytes);
 }
 
 void on_executed(struct hybrid *h, const struct input *in)
@@ -146,6 +165,8 @@ void store_chain(struct hybrid *h, struct log_entry *e)
 static struct log_entry *vote_target(struct hybrid *h)
 {
 	struct log_entry *e = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	if (e && !fits_tc(h, &e->block->sh.h))
+		return NULL;
 	while (e && !e->executed)
 		e = e->parent;
 	/* No PREPARE more than W above the base or the newest QC of the term held. */
@@ -156,6 +177,17 @@ static struct log_entry *vote_target(struct hybrid *h)
 		anchor = h->log.final->sh.h.height;
 	while (e && e->block->sh.h.height > anchor + h->window)
 		e = e->parent;
+	/* every block on the way that is new to us holds the mode entries that the term asks for */
+	struct log_entry *lowest_bad = NULL;
+	for (struct log_entry *x = e; x && x->block->sh.h.term == h->term &&
+				      (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
+	     x = x->parent)
+		if (!mode_rules_hold(h, x))
+			lowest_bad = x;
+	if (lowest_bad) {
+		distrust_leader(h);
+		e = lowest_bad->parent;
+	}
 	return e && e->block->sh.h.term == h->term ? e : NULL;
 }
 
@@ -181,6 +213,8 @@ void try_vote(struct hybrid *h)
 	struct block_ref ref = block_ref_of(e->block);
 	set_tip(h, &ref, true);
 	h->answer_leader = true;
+	h->prepare_news = true;
+	pace_note_block(h);
 }
 
 bool tip_vote(const struct hybrid *h, struct vote *out)
@@ -189,7 +223,9 @@ bool tip_vote(const struct hybrid *h, struct vote *out)
 	    h->led_before_restart == h->term)
 		return false;
 	*out = (struct vote){
-		.kind = VOTE_PREPARE_FAST, .ref = h->tip, .signer = (uint16_t)h->self};
+		.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST : VOTE_PREPARE_PBFT,
+		.ref = h->tip,
+		.signer = (uint16_t)h->self};
 	return true;
 }
 
@@ -228,6 +264,11 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 		h->answer_leader = true;
 		return;
 	}
+	if (MUTANT(MUTANT_COMMIT_OFF_CHAIN) && log_find(&h->log, &qc->ref.hash)) {
+		set_qc(h, qc);
+		h->answer_leader = true;
+		return;
+	}
 	if (position_compare(&qc->ref, &h->tip) <= 0)
 		return; /* off our chain and not above: ignored */
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
@@ -261,7 +302,8 @@ static bool from_our_leader(struct hybrid *h, unsigned from, uint64_t term)
 		return false;
 	}
 	h->leader_heard = h->now;
-	if (h->distrusted_term != h->term)
+	/* a pbft term that has brought us back to fast mode has no leader any more */
+	if (h->distrusted_term != h->term && (h->tc.mode == MODE_FAST || in_pbft_mode(h)))
 		timer_on_heartbeat(h);
 	return true;
 }
@@ -269,12 +311,13 @@ static bool from_our_leader(struct hybrid *h, unsigned from, uint64_t term)
 void on_append(struct hybrid *h, unsigned from, struct msg_append *m)
 {
 	if (m->has_tc)
-		learn_tc(h, &m->tc);
+		learn_tc(h, from, &m->tc);
 	if (m->has_final)
 		take_cert(h, &m->final);
 	if (!from_our_leader(h, from, m->term))
 		return;
 	bool gap = false;
+	h->bad_from_peer = false;
 	for (uint32_t i = 0; i < m->count && !gap; i++) {
 		struct log_entry *e = take_block(h, m->blocks[i], &gap);
 		if (e && e->block->sh.h.term == h->term) {
@@ -286,17 +329,21 @@ void on_append(struct hybrid *h, unsigned from, struct msg_append *m)
 								      e->block->hash}))
 			h->answer_leader = true; /* asked again: the same vote again */
 	}
+	if (h->bad_from_peer)
+		suspect(h, REASON_SIGNATURE);
 	if (gap)
 		fetch_from(h, from);
-	if (m->has_qc)
-		take_cert(h, &m->qc);
+	if (m->has_qc && take_cert(h, &m->qc) == ERR_BAD_SIGNATURE)
+		suspect(h, REASON_SIGNATURE);
+	if (m->has_prepare)
+		on_prepare(h, from, &m->prepare);
 	try_vote(h);
 }
 
 void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m)
 {
 	if (m->has_tc)
-		learn_tc(h, &m->tc);
+		learn_tc(h, from, &m->tc);
 	h->peer_final[from] = m->final_height;
 	if (!from_our_leader(h, from, m->term))
 		return;
@@ -312,11 +359,14 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 	struct msg_heartbeat_ack ack = {.term = h->term,
 					.counter = m->counter,
 					.final_height = h->log.final->sh.h.height};
-	ack.has_prepare = h->tip.height > h->log.final->sh.h.height &&
+	bool fast = h->tc.mode == MODE_FAST;
+	if (!fast)
+		pbft_on_heartbeat(h);
+	ack.has_prepare = fast && h->tip.height > h->log.final->sh.h.height &&
 			  h->distrusted_term != h->term && tip_vote(h, &ack.prepare);
 	if (ack.has_prepare)
 		vote_sign(&ack.prepare, h->ctx, &h->key);
-	ack.has_commit = commit_due(h, &ack.commit);
+	ack.has_commit = fast && commit_due(h, &ack.commit);
 	if (ack.has_commit)
 		vote_sign(&ack.commit, h->ctx, &h->key);
 	ack.has_checkpoint = checkpoint_vote_due(h);
@@ -336,6 +386,8 @@ void follow_end_of_step(struct hybrid *h)
 	if (newest && newest->executing)
 		return;
 	h->answer_leader = false;
+	if (h->tc.mode == MODE_PBFT)
+		return; /* votes go to all: pbft_end_of_step() */
 	uint16_t leader = current_leader(h);
 	if (leader == NO_VALIDATOR || leader == h->self || h->distrusted_term == h->term)
 		return;

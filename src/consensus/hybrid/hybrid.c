@@ -1,9 +1,5 @@
-/* The hybrid engine: creation, dispatch, timers. Fast mode; pbft mode is not built yet. */
+/* The hybrid engine: creation, dispatch, timers. */
 #include "consensus/hybrid/hybrid.h"
-
-#ifdef ENABLE_MUTANTS
-int mutant_selected;
-#endif
 
 /* ---- timers (section 3) ------------------------------------------------------------------ */
 
@@ -26,7 +22,7 @@ void timer_restart(struct hybrid *h)
 /* A heartbeat is not progress: it resets the timer of the idle only. */
 void timer_on_heartbeat(struct hybrid *h)
 {
-	if (holds_work(h))
+	if (holds_work(h) && !MUTANT(MUTANT_HEARTBEAT_PROGRESS))
 		return;
 	h->timeouts = 0;
 	h->timed_out_on_work = false;
@@ -35,7 +31,7 @@ void timer_on_heartbeat(struct hybrid *h)
 
 void timer_on_commit(struct hybrid *h, bool of_held)
 {
-	if (of_held || !holds_work(h)) {
+	if (of_held || !holds_work(h) || MUTANT(MUTANT_ANY_COMMIT_PROGRESS)) {
 		h->timeouts = 0;
 		h->timed_out_on_work = false;
 		timer_restart(h);
@@ -52,12 +48,18 @@ bool leader_is_alive(const struct hybrid *h)
 	if (h->role == ROLE_LEADER)
 		return quorum_heard(h);
 	return in_accepted_term(h) && h->tc.leader != h->self &&
+	       (h->tc.mode == MODE_FAST || in_pbft_mode(h)) &&
 	       h->distrusted_term != h->term && h->leader_heard &&
 	       h->now - h->leader_heard < h->timing.timeout_min;
 }
 
 static void on_timeout(struct hybrid *h)
 {
+	if (view_waits(h)) { /* for claims; our own is sent again meanwhile */
+		timer_restart(h);
+		fetch_from_anybody(h);
+		return;
+	}
 	if (h->timeouts < 1000)
 		h->timeouts++;
 	if (holds_work(h)) {
@@ -67,7 +69,12 @@ static void on_timeout(struct hybrid *h)
 	timer_restart(h);
 	if (h->role != ROLE_LEADER)
 		fetch_from_anybody(h); /* merely behind? */
-	campaign(h);
+	if (!in_pbft_mode(h))
+		count_timeout(h); /* may escalate */
+	else
+		view_timeout(h);
+	if (!in_pbft_mode(h))
+		campaign(h);
 }
 
 static void run_timers(struct hybrid *h)
@@ -75,6 +82,8 @@ static void run_timers(struct hybrid *h)
 	fetch_tick(h);
 	forward_tick(h);
 	lead_tick(h);
+	view_tick(h);
+	suspect_tick(h);
 	if (h->now >= h->timer_at)
 		on_timeout(h);
 }
@@ -92,7 +101,12 @@ static uint64_t wake_at(const struct hybrid *h)
 	}
 	if (h->fetching && h->fetch_at < at)
 		at = h->fetch_at;
-	return at;
+	if (view_resend_at(h) < at)
+		at = view_resend_at(h);
+	if (h->role != ROLE_LEADER && holds_work(h) && in_accepted_term(h) && h->quorum.f &&
+	    h->now + h->timing.timeout_min / 2 < at)
+		at = h->now + h->timing.timeout_min / 2; /* watching the leader */
+	return at > h->now ? at : h->now + 1;
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------- */
@@ -147,7 +161,28 @@ static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
 	case MSG_RELAY:
 		on_txs(h, from, &m->txs, true);
 		break;
-	default: /* evidence of others is acted upon in pbft mode only */
+	case MSG_EVIDENCE:
+		on_evidence(h, from, m->evidence);
+		break;
+	case MSG_SUSPICION:
+		on_suspicion(h, from, &m->suspicion);
+		break;
+	case MSG_VIEW_CHANGE:
+		on_view_change(h, from, &m->view_change);
+		break;
+	case MSG_NEW_VIEW:
+		on_new_view(h, from, &m->new_view);
+		break;
+	case MSG_PREPARE:
+		on_prepare(h, from, &m->prepare);
+		break;
+	case MSG_COMMIT:
+		on_commit(h, from, &m->commit);
+		break;
+	case MSG_FETCH_VIEW:
+		on_fetch_view(h, from, &m->fetch_view);
+		break;
+	default:
 		h->counters[COUNT_STALE_MESSAGES]++;
 		break;
 	}
@@ -199,9 +234,11 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		hybrid_resume(h);
 	dispatch(h, in);
 	run_timers(h);
+	view_end_of_step(h);
 	forward_end_of_step(h);
 	lead_end_of_step(h);
 	follow_end_of_step(h);
+	pbft_end_of_step(h);
 	/* [I1] Nobody learns of a state that a crash could undo. */
 	if (h->out.message_count || h->want_sync)
 		flush_state(h);
@@ -224,6 +261,9 @@ static void engine_free_hybrid(struct engine *e)
 		entitlement_free(&h->stray[i].entitlement);
 	term_cert_free(&h->tc);
 	term_cert_free(&h->tip_tc);
+	pbft_free(h);
+	view_free(h);
+	proofs_free(h);
 	mem_free(h->tallies);
 	mem_free(h->candidates);
 	mem_free(h->check_request);
@@ -247,7 +287,7 @@ static void status(const struct engine *e, struct engine_status *out)
 {
 	const struct hybrid *h = (const struct hybrid *)e;
 	*out = (struct engine_status){.role = h->role,
-				      .mode = h->tc.mode,
+				      .mode = in_pbft_mode(h) ? MODE_PBFT : MODE_FAST,
 				      .term = h->term,
 				      .leader = current_leader(h),
 				      .tip = h->tip,
@@ -261,6 +301,12 @@ static void status(const struct engine *e, struct engine_status *out)
 	if (h->has_stable)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);
+	out->escalated = h->escalated;
+	out->reason = h->reason;
+	out->modes = h->modes;
+	out->timeouts = h->timeouts;
+	for (unsigned i = 0; i < h->n; i++)
+		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);
@@ -300,6 +346,14 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 	h->tc.mode = MODE_FAST;
 	h->tc.base = h->tip;
 	term_cert_copy(&h->tip_tc, &h->tc);
+	term_cert_init(&h->spare_tc);
+	mode_state_init(&h->modes);
+	view_change_init(&h->signed_vc);
+	position_init(&h->cut);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		view_change_init(&h->view[i].vc);
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		term_cert_init(&h->views[i]);
 }
 
 int engine_new_hybrid(struct engine **out, const struct engine_config *c,
@@ -325,7 +379,12 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->now = c->now;
 	h->tally_cap = 2 * h->window;
 	h->tallies = mem_array(h->tally_cap, sizeof *h->tallies);
-	h->candidates = mem_array(c->genesis->limits.block_txs_max, sizeof *h->candidates);
+	h->votes_cap = 2 * h->window;
+	h->votes = mem_array(h->votes_cap, sizeof *h->votes);
+	h->tx_invalid = c->tx_invalid;
+	h->pinned = c->genesis->protocol == PROTOCOL_PBFT;
+	h->candidates = mem_array(c->genesis->limits.block_txs_max + 1 + CONVICTIONS_MAX,
+				  sizeof *h->candidates);
 	h->check_request = mem_array(FORWARD_TXS_MAX, sizeof *h->check_request);
 	h->in = mem_zalloc(sizeof *h->in);
 	h->append_scratch = mem_zalloc(sizeof *h->append_scratch);

@@ -1,11 +1,16 @@
 /* The hybrid engine, private. One struct, one file for each phase:
  *
  *	hybrid.c	creation, dispatch of inputs, timers
- *	state.c		what is durable: vote state slots, entering terms, the tip and the high
- *QC recover.c	from disk to a running replica
+ *	state.c		what is durable: vote state slots, entering terms, the tip and the high QC
+ *	recover.c	from disk to a running replica
  *	election.c	pre-votes, term votes, rules 1-3, refusals, strays
- *	lead.c		the fast leader: proposing, counting votes, certificates
- *	follow.c	the fast follower: accepting blocks, voting, QC adoption
+ *	lead.c		the leader of either mode: proposing; the fast one: counting votes
+ *	follow.c	accepting blocks, voting, QC adoption
+ *	pbft.c		pbft mode's normal case: PREPARE and COMMIT all to all
+ *	view.c		view changes: claims, signing, joining, timers
+ *	new_view.c	new views: collecting, making, checking, keeping
+ *	escalate.c	E1 to E4: proofs, suspicions, timeouts
+ *	modes.c		mode entries of the ledger: which are due, what they do
  *	finality.c	final certificates, checkpoints
  *	fetch.c		catching up, serving blocks
  *	forward.c	transactions between replicas
@@ -16,32 +21,12 @@
 #define CONSENSUS_HYBRID_HYBRID_H
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "consensus/engine_private.h"
 #include "consensus/hybrid/message.h"
 #include "consensus/log.h"
 #include "consensus/pool.h"
-
-/* A planted bug: false unless --enable-mutants and selected (docs/testing.md). */
-#ifdef ENABLE_MUTANTS
-extern int mutant_selected;
-#define MUTANT(id) (mutant_selected == (id))
-#else
-#define MUTANT(id) false
-#endif
-enum mutant_id {
-	MUTANT_NONE = 0,
-	MUTANT_LONGER_LOG = 1,		  /* Raft's rule: longer wins, need not extend */
-	MUTANT_MAJORITY_QUORUM = 2,	  /* n/2+1 instead of q and qf */
-	MUTANT_VOTE_BEFORE_SYNC = 3,	  /* PREPARE leaves before it is durable */
-	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip */
-	MUTANT_Q_FOR_QF = 5,		  /* one round with q votes */
-	MUTANT_TWO_VOTES_A_TERM = 6,	  /* a second term vote in one term */
-	MUTANT_LATE_COMMIT = 7,		  /* COMMIT after having left the term */
-	MUTANT_FORGET_VOTE = 8,		  /* the vote state is not written */
-	MUTANT_OLD_TERM_COMMIT = 9,	  /* votes of another term count */
-	MUTANT_RELEAD_AFTER_RESTART = 10, /* proposes in a term it led before a restart */
-};
 
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
@@ -49,7 +34,48 @@ enum mutant_id {
 #define STALE_ANSWERS_SPACING 1	    /* heartbeats between refusals to one peer */
 #define CERT_WAIT_DIVISOR     4	    /* a lone QC waits a heartbeat/4 for one-round votes */
 
-enum vote_slot { SLOT_TERM = 0, SLOT_TC = 1, SLOT_TIP = 2, SLOT_STABLE = 3 };
+enum vote_slot {
+	SLOT_TERM = 0,
+	SLOT_TC = 1,
+	SLOT_TIP = 2,
+	SLOT_STABLE = 3,
+	SLOT_VIEW = 4, /* the VIEW-CHANGE that we signed */
+	SLOT_CUT = 5,  /* headers of a tip that finality cut off */
+	SLOT_VIEWS = 6, /* NEW-VIEWs that others need to check those of SLOT_TC */
+};
+
+#define VIEWS_KEPT	  256 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_WANTED	  16  /* fetches of NEW-VIEWs under way */
+#define CONVICTIONS_MAX	  4  /* in one block */
+#define E3_TIMEOUTS	  3  /* k of E3 */
+#define SLOW_WINDOW	  10 /* timeouts that a leader has to show its pace */
+
+/* Votes of pbft mode at one height of the accepted term, the first of each replica. */
+struct cast_vote {
+	struct hash hash;
+	struct signature sig;
+};
+struct height_votes {
+	uint64_t height; /* 0: unused */
+	uint64_t prepared, committed; /* bit masks */
+	struct cast_vote *prepare, *commit; /* n each */
+};
+
+/* The newest view change of each replica, and the highest term that it is known to have signed
+ * a view change or term vote in. */
+enum view_state { VIEW_NONE, VIEW_WAITING, VIEW_CHECKED /* but bodies miss */, VIEW_VALID, VIEW_INVALID };
+struct view_slot {
+	uint64_t claimed;
+	enum view_state state;
+	struct view_change vc; /* unless VIEW_NONE */
+	uint64_t checked_at;
+};
+
+/* A proof whose culprit is not jailed by a final block yet. */
+struct pending_proof {
+	uint8_t *bytes; /* encoded evidence; NULL: none against this validator */
+	size_t size;
+};
 
 /* Votes for one of our blocks (leader). */
 struct vote_slot_tally {
@@ -113,14 +139,21 @@ struct hybrid {
 	struct keypair key;
 	struct engine_timing timing;
 	uint32_t pipeline, window, checkpoint_interval;
+	evidence_tx_invalid tx_invalid;
 	struct hash genesis_hash;
 	struct random random;
 	uint64_t now, wall_ms;
 
 	/* ---- durable (state.c) ---- */
 	uint64_t term;			/* own term */
-	uint64_t signed_term;		/* newest term in which we signed a term vote */
-	struct term_vote signed_vote;	/* that vote; resent byte for byte */
+	uint64_t signed_term;		/* newest term in which we signed either of: */
+	bool signed_is_vc;
+	struct term_vote signed_vote;	/* a term vote, or */
+	struct view_change signed_vc;	/* a VIEW-CHANGE; resent byte for byte */
+	bool escalated;
+	enum escalation_reason reason;
+	uint64_t escalated_term;  /* of the VIEW-CHANGE */
+	uint64_t escalated_final; /* final height when we escalated */
 	struct entitlement entitlement; /* to `term` when TC(term) is not held */
 	struct term_cert tc;		/* accepted: the newest; term 0 at the start */
 	struct term_cert tip_tc;	/* TC(tip.term), which positions show */
@@ -130,7 +163,10 @@ struct hybrid {
 	struct cert qc; /* high QC, on the tip's chain */
 	bool has_stable;
 	struct cert stable; /* newest stable checkpoint */
-	bool dirty[4];	    /* slots that changed since they were written */
+	/* Our position when finality cut our tip's chain off: view changes must still show it. */
+	bool has_cut;
+	struct position cut;
+	bool dirty[VOTE_SLOTS]; /* slots that changed since they were written */
 	uint64_t write_seq; /* of the newest output with writes */
 	uint64_t durable_seq;
 
@@ -141,6 +177,12 @@ struct hybrid {
 	struct cert pending_final; /* verified, above the final height, not yet executed */
 	bool has_pending_qc;
 	struct cert pending_qc;	  /* verified QC of the own term that we cannot apply yet */
+	struct mode_state modes; /* after the final block */
+	uint64_t fast_term; /* term of the newest final block with a mode fast, 0: none known */
+	bool pinned;	    /* the protocol is pbft: never fast */
+	uint64_t tip_tc_asked;
+	bool tip_tc_wanted; /* finality cut our tip off: the TC of the final block's term is wanted */
+	struct term_cert spare_tc; /* checked, of a term between tip and accepted; term 0: none */
 	uint64_t distrusted_term; /* its leader was caught or proposed an invalid block */
 	struct hash append_tip;	  /* newest block of the own term taken from its leader */
 	bool has_append_tip;
@@ -166,7 +208,8 @@ struct hybrid {
 	struct vote_slot_tally *tallies; /* ring by height */
 	uint32_t tally_cap;
 	bool building;
-	uint64_t build_id, build_time;
+	uint64_t build_id, build_time, build_height;
+	bool resend_all; /* a restarted pbft primary: its blocks once more, before new ones */
 	struct pool_tx *candidates; /* block_txs_max of them */
 	struct hash build_parent;
 	bool lead_first; /* the term's first block is still to be made */
@@ -180,6 +223,49 @@ struct hybrid {
 		struct entitlement entitlement;
 		uint64_t spacing, next;
 	} stray[VALIDATORS_MAX];
+
+	bool empty_due;	      /* probation: an empty block may be made */
+	uint64_t block_at;    /* when we made the newest */
+	bool build_empty;     /* the block under way may be empty */
+	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
+	struct writer system[1 + CONVICTIONS_MAX]; /* SYSTEM transactions of the block under way */
+
+	/* pbft mode: votes of the accepted term */
+	struct height_votes *votes; /* ring by height */
+	uint32_t votes_cap;
+	bool bad_from_peer; /* take_block() met a false signature */
+	bool prepare_news, commit_news; /* own votes to send at the end of this step */
+	struct block_ref prepare_sent, commit_sent_ref;
+	struct block_ref seen_tip, seen_qc; /* at the last heartbeat */
+	struct vote last_prepare[VALIDATORS_MAX]; /* highest seen; kind 0: none */
+
+	/* view changes */
+	struct view_slot view[VALIDATORS_MAX];
+	struct term_cert views[VIEWS_KEPT]; /* checked pbft certificates; term 0: free */
+	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
+	struct {
+		uint64_t term, asked_at;
+		struct hash hash;
+	} wanted[VIEWS_WANTED];
+	uint64_t position_missing_until;
+	uint64_t view_sent_at;
+	bool view_timer; /* qv replicas claim our term or more: its timer runs */
+	uint64_t view_answered_at[VALIDATORS_MAX];
+	bool new_view_tried; /* nothing changed since makings failed */
+
+	/* escalation */
+	struct pending_proof proof[VALIDATORS_MAX];
+	struct {
+		uint64_t term;
+		enum escalation_reason reason;
+	} suspected[VALIDATORS_MAX]; /* by each, the leader of that term */
+	uint64_t suspicion_sent_at;
+	uint64_t tc_accepted_at;
+	uint32_t counted_timeouts; /* E3 */
+	uint64_t counted_at;
+	uint64_t censorship_checked_at;
+	uint64_t pace_since, pace_work, pace_blocks; /* this leader, with work pending */
+	uint64_t last_pace; /* blocks in 1024 heartbeats of the leader before */
 
 	/* checkpoints */
 	bool has_checkpoint_vote;
@@ -248,9 +334,14 @@ void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why);
 /* A checked fast TC of a term not below our own: enters it as its leader's follower, or, if we
  * are its leader, as leader. False if it is not newer than the accepted one. */
 bool accept_tc(struct hybrid *h, const struct term_cert *tc);
-/* Checks tc unless it is useless, then accept_tc(). A TC below the own term, but newer than the
- * accepted one, is accepted without entering its term (a stray keeps its log fresh). */
-bool learn_tc(struct hybrid *h, const struct term_cert *tc);
+/* A TC that `from` shows: checks it unless it is useless, then accept_tc(). A TC below the own
+ * term, but newer than the accepted one, is accepted without entering its term (a stray keeps
+ * its log fresh). One of a pbft term in reference form is fetched if it is not known. */
+bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc);
+/* As learn_tc(), for one that is checked and in full form. */
+bool take_tc(struct hybrid *h, const struct term_cert *tc);
+/* The final block is above our tip, and the TC of its term is in hand now: it is the tip. */
+void tip_catches_up(struct hybrid *h);
 bool tip_extends(const struct hybrid *h,
 		 const struct log_entry *e); /* e strictly extends tip */
 void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted);
@@ -273,9 +364,12 @@ void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);
 void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m);
 void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term);
 void rescue_strays(struct hybrid *h);
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const struct entitlement *e);
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
+void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
+void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
 /* lead.c */
 void lead_begin(struct hybrid *h);
@@ -335,6 +429,75 @@ void recheck_oldest(struct hybrid *h);
 void forward_all_later(struct hybrid *h);
 void pool_follow_chain(struct hybrid *h); /* marks what blocks of the tip's chain contain */
 void forward_free(struct hybrid *h);
+
+/* modes.c */
+bool in_pbft_mode(const struct hybrid *h);
+bool is_jailed(const struct hybrid *h, unsigned validator); /* or will be: a proof is pending */
+/* State after the entry's block, NULL: after the final block. */
+const struct mode_state *modes_after(const struct hybrid *h, const struct log_entry *e);
+void modes_enter(struct hybrid *h, struct log_entry *e); /* right after log_add() */
+/* A block of the accepted term has the mode entries that its term asks for, and a leader whom
+ * no ancestor jails. */
+bool mode_rules_hold(struct hybrid *h, struct log_entry *e);
+/* The SYSTEM transactions of a child of parent that we lead, into candidates[0..]. False: no
+ * block may extend this parent in our term. */
+bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,
+		       uint32_t *count);
+/* The ledger refuses this SYSTEM transaction of ours: without it, or nothing could be built. */
+void system_refused(struct hybrid *h, const struct hash *id);
+bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
+void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
+void modes_recovered(struct hybrid *h);
+
+/* pbft.c */
+void pbft_reset_votes(struct hybrid *h);
+void pbft_free(struct hybrid *h);
+void on_prepare(struct hybrid *h, unsigned from, const struct vote *v);
+void on_commit(struct hybrid *h, unsigned from, const struct msg_commit *m);
+void pbft_end_of_step(struct hybrid *h);
+void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing */
+void pbft_resume_leading(struct hybrid *h);
+void note_prepare(struct hybrid *h, const struct vote *v); /* checked, of another replica */
+
+/* view.c */
+bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);
+void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m);
+void note_claim(struct hybrid *h, unsigned from, uint64_t term);
+uint64_t next_pbft_term(struct hybrid *h, uint64_t term);
+void view_timeout(struct hybrid *h);
+void view_tick(struct hybrid *h);
+uint64_t view_resend_at(const struct hybrid *h); /* UINT64_MAX: nothing to resend */
+void view_end_of_step(struct hybrid *h);
+bool view_waits(const struct hybrid *h); /* for claims: its timer does not run */
+void learn_entitlement(struct hybrid *h, unsigned from, const struct entitlement *e);
+void view_free(struct hybrid *h);
+void view_recover(struct hybrid *h);
+
+/* new_view.c */
+extern const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
+void views_keep(struct hybrid *h, const struct term_cert *tc);
+void views_mark(struct hybrid *h); /* after the accepted or the tip's certificate changed */
+const struct term_cert *views_find(const struct hybrid *h, uint64_t term, const struct hash *hash);
+void fetch_view(struct hybrid *h, unsigned peer, uint64_t term, const struct hash *hash);
+void need_missing(struct hybrid *h, unsigned peer, const struct missing *missing);
+void on_fetch_view(struct hybrid *h, unsigned from, const struct msg_fetch_view *m);
+void on_new_view(struct hybrid *h, unsigned from, struct msg_new_view *m);
+void answer_with_tc(struct hybrid *h, unsigned to);
+void validate_views(struct hybrid *h);
+void try_new_view(struct hybrid *h);
+
+/* escalate.c */
+void escalate(struct hybrid *h, enum escalation_reason reason, uint64_t term);
+bool take_proof(struct hybrid *h, const struct evidence *ev);
+void on_evidence(struct hybrid *h, unsigned from, struct slice bytes);
+void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s);
+void suspect(struct hybrid *h, enum escalation_reason reason);
+void suspect_tick(struct hybrid *h);
+void count_timeout(struct hybrid *h);
+void pace_note_block(struct hybrid *h);
+void pace_new_leader(struct hybrid *h);
+void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
+void proofs_free(struct hybrid *h);
 
 /* hybrid.c: timers (section 3, "Timers") */
 bool holds_work(const struct hybrid *h);

@@ -1,4 +1,4 @@
-/* The fast leader: proposes, counts votes, makes certificates (section 3, "Replication",
+/* The leader. In either mode: proposes. In fast mode: , counts votes, makes certificates (section 3, "Replication",
  * "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1) messages a block. */
 #include "consensus/hybrid/hybrid.h"
 
@@ -16,6 +16,8 @@ void lead_begin(struct hybrid *h)
 	h->tc_acked = 0;
 	h->building = false;
 	h->lead_first = true;
+	h->empty_due = false;
+	h->block_at = h->now;
 	h->cert_news = false;
 	h->heartbeat_at = h->now + h->timing.heartbeat;
 	for (unsigned i = 0; i < h->n; i++)
@@ -55,9 +57,13 @@ static bool one_round_likely(const struct hybrid *h)
 /* The block that the next one extends, or NULL while it is not executed. */
 static struct block *parent_to_build_on(struct hybrid *h)
 {
-	if (hash_equal(&h->tip.hash, &h->log.final->hash))
+	/* a pbft term's first block extends what select() chose, whatever our own tip is */
+	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
+	if (hash_equal(&on->hash, &h->log.final->hash))
 		return h->log.final;
-	struct log_entry *e = log_find(&h->log, &h->tip.hash);
+	struct log_entry *e = log_find(&h->log, &on->hash);
+	if (!e && h->tc.mode == MODE_PBFT)
+		fetch_from_anybody(h);
 	return e && e->executed ? e->block : NULL;
 }
 
@@ -71,22 +77,40 @@ static bool may_propose(const struct hybrid *h)
 	uint64_t anchor = base;
 	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)
 		anchor = h->qc.ref.height;
-	if (h->tip.height >= anchor + h->window)
+	uint64_t tip = h->tip.term == h->term ? h->tip.height : base;
+	if (tip >= anchor + h->window)
 		return false;
 	uint64_t final = h->log.final->sh.h.height;
 	uint64_t settled = final > base ? final : base;
-	return h->tip.height < settled + h->pipeline;
+	return tip < settled + h->pipeline;
+}
+
+/* During a probation the primary makes at most one empty block a heartbeat interval, so that idle
+ * networks return to fast mode too. */
+static bool empty_block_due(const struct hybrid *h)
+{
+	return h->tc.mode == MODE_PBFT && !h->pinned && in_pbft_mode(h) && !h->lead_first &&
+	       h->now >= h->block_at + h->timing.heartbeat;
 }
 
 void maybe_build(struct hybrid *h)
 {
-	if (!may_propose(h) || (!h->lead_first && !h->pool.free.count))
+	if (!may_propose(h))
+		return;
+	const struct log_entry *tip = log_find(&h->log, &h->tip.hash);
+	bool empty = h->lead_first || empty_block_due(h);
+	if (!empty && !h->pool.free.count && !conviction_is_due(h, tip))
 		return;
 	struct block *parent = parent_to_build_on(h);
 	if (!parent)
 		return;
 	uint32_t max = h->genesis->limits.block_txs_max, count = 0;
 	uint64_t bytes = 0;
+	if (!system_candidates(h, log_find(&h->log, &parent->hash), parent->sh.h.height + 1, &count))
+		return;
+	uint32_t systems = count;
+	for (uint32_t i = 0; i < systems; i++)
+		bytes += h->candidates[i].bytes.len + 5;
 	for (struct pool_entry *e = h->pool.free.head; e && count < max; e = e->next) {
 		bytes += e->size + 5;
 		if (bytes > h->genesis->limits.block_body_max - 4 && count > 0)
@@ -96,6 +120,7 @@ void maybe_build(struct hybrid *h)
 		count++;
 	}
 	h->building = true;
+	h->build_empty = empty;
 	h->build_id = ++h->next_work_id;
 	h->build_parent = parent->hash;
 	struct work *w = out_work(h, WORK_BUILD);
@@ -105,6 +130,8 @@ void maybe_build(struct hybrid *h)
 	h->build_time = w->time_ms;
 	w->txs = h->candidates;
 	w->tx_count = count;
+	w->system_count = systems;
+	h->build_height = parent->sh.h.height + 1;
 	out_hold(h, parent);
 }
 
@@ -114,10 +141,15 @@ static void send_append(struct hybrid *h, struct block *b)
 	m->term = h->term;
 	m->count = b ? 1 : 0;
 	m->blocks[0] = b;
-	m->has_final = h->final_cert.kind && h->final_cert.ref.term == h->term;
+	bool fast = h->tc.mode == MODE_FAST;
+	/* in pbft mode everybody makes its own certificates */
+	m->has_final = fast && h->final_cert.kind && h->final_cert.ref.term == h->term;
 	if (m->has_final)
 		m->final = h->final_cert;
-	m->has_qc = h->has_qc && h->qc.ref.term == h->term &&
+	m->has_prepare = !fast && b && tip_vote(h, &m->prepare);
+	if (m->has_prepare)
+		vote_sign(&m->prepare, h->ctx, &h->key);
+	m->has_qc = fast && h->has_qc && h->qc.ref.term == h->term &&
 		    h->qc.ref.height > h->log.final->sh.h.height;
 	if (m->has_qc)
 		m->qc = h->qc;
@@ -127,12 +159,12 @@ static void send_append(struct hybrid *h, struct block *b)
 		out_message(h, mask_all(h) & h->tc_acked, CLASS_CONSENSUS, MSG_APPEND), m);
 	/* Section 2's one exception: the leader's block, and certificates, which prove
 	 * themselves, need not wait for our own sync. */
-	out_last_message(h)->before_durable = true;
+	out_last_message(h)->before_durable = fast;
 	if (fresh) {
 		m->has_tc = true;
 		m->tc = h->tc;
 		msg_append_encode(out_message(h, fresh, CLASS_CONSENSUS, MSG_APPEND), m);
-		out_last_message(h)->before_durable = true;
+		out_last_message(h)->before_durable = fast;
 	}
 	h->cert_news = false;
 	h->append_sent = true;
@@ -142,9 +174,9 @@ static struct block *make_block(struct hybrid *h, const struct input *in)
 {
 	struct signed_header sh = {.h = {.chain = h->ctx->id,
 					 .term = h->term,
-					 .mode = MODE_FAST,
-					 .height = h->tip.height + 1,
-					 .prev = h->tip.hash,
+					 .mode = h->tc.mode,
+					 .height = h->build_height,
+					 .prev = h->build_parent,
 					 .base_height = h->tc.base.height,
 					 .base = h->tc.base.hash,
 					 .tx_root = in->built.tx_root,
@@ -152,6 +184,7 @@ static struct block *make_block(struct hybrid *h, const struct input *in)
 					 .time_ms = h->build_time,
 					 .leader = (uint16_t)h->self,
 					 .valset = h->ctx->vals.hash,
+					 .new_view = h->tc.new_view_hash,
 					 .tx_count = in->built.tx_count,
 					 .body_size = (uint32_t)in->built.body.len}};
 	signed_header_sign(&sh, h->ctx, &h->key);
@@ -169,11 +202,20 @@ static void propose(struct hybrid *h, struct block *b)
 		if (log_add(&h->log, b, &e) != ERR_NONE)
 			return;
 	}
+	modes_enter(h, e);
+	invariant(!e->invalid);
 	request_execution(h, e);
-	e->stored = true;
-	out_block(h, b);
+	store_chain(h, e);
 	struct block_ref ref = block_ref_of(b);
 	set_tip(h, &ref, true);
+	h->lead_first = false;
+	h->block_at = h->now;
+	if (h->tc.mode == MODE_PBFT) {
+		send_append(h, b);
+		h->prepare_sent = (struct block_ref){0}; /* it rode on the APPEND */
+		h->prepare_news = true;
+		return;
+	}
 	struct vote_slot_tally *t = tally_at(h, ref.height);
 	t->ref = ref;
 	t->own_seq = h->write_seq + 1;
@@ -181,7 +223,31 @@ static void propose(struct hybrid *h, struct block *b)
 	tally_init(&t->prepare, VOTE_PREPARE_FAST, &ref, &none);
 	tally_init(&t->commit, VOTE_COMMIT, &ref, &none);
 	send_append(h, b);
-	h->lead_first = false;
+}
+
+/* After a restart the primary still leads its term: all its blocks again, before a new one. They
+ * were durable before anybody saw them. */
+void pbft_resume_leading(struct hybrid *h)
+{
+	if (!in_accepted_term(h) || h->tc.mode != MODE_PBFT || h->tc.leader != h->self ||
+	    !in_pbft_mode(h))
+		return;
+	lead_begin(h);
+	h->lead_first = h->tip.term != h->term;
+	h->resend_all = !h->lead_first;
+}
+
+static void resend_blocks(struct hybrid *h)
+{
+	struct log_entry *tip = log_find(&h->log, &h->tip.hash);
+	uint32_t depth = log_depth(tip);
+	for (uint32_t i = depth; i-- > 0;) {
+		const struct log_entry *e = tip;
+		for (uint32_t down = 0; down < i; down++)
+			e = e->parent;
+		if (e->block->sh.h.term == h->term)
+			send_append(h, e->block);
+	}
 }
 
 void on_built(struct hybrid *h, const struct input *in)
@@ -190,11 +256,14 @@ void on_built(struct hybrid *h, const struct input *in)
 		return;
 	h->building = false;
 	for (uint32_t i = 0; i < in->built.refused_count; i++)
-		if (pool_remove(&h->pool, &in->built.refused[i]))
+		if (in->built.err)
+			system_refused(h, &in->built.refused[i]);
+		else if (pool_remove(&h->pool, &in->built.refused[i]))
 			out_rejected(h, &in->built.refused[i], in->built.refused_err[i]);
-	if (in->built.err || !hash_equal(&h->build_parent, &h->tip.hash) || !may_propose(h))
+	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
+	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))
 		return; /* tried again with the next heartbeat, or in the new term not at all */
-	if (in->built.tx_count == 0 && !h->lead_first)
+	if (in->built.tx_count == 0 && !h->build_empty)
 		return;
 	struct block *b = make_block(h, in);
 	propose(h, b);
@@ -286,7 +355,7 @@ static bool answers_us(struct hybrid *h, unsigned from, uint64_t term)
 
 void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m)
 {
-	if (answers_us(h, from, m->term))
+	if (h->tc.mode == MODE_FAST && answers_us(h, from, m->term))
 		take_votes(h, from, m->has_prepare ? &m->prepare : NULL,
 			   m->has_commit ? &m->commit : NULL,
 			   m->has_checkpoint ? &m->checkpoint : NULL);
@@ -304,7 +373,7 @@ void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbea
 /* Our own votes exist once what they claim is durable. */
 void lead_durable(struct hybrid *h)
 {
-	if (h->role != ROLE_LEADER || h->led_before_restart == h->term)
+	if (h->role != ROLE_LEADER || h->led_before_restart == h->term || h->tc.mode != MODE_FAST)
 		return;
 	for (uint64_t height = h->log.final->sh.h.height + 1; height <= h->tip.height;
 	     height++) {
@@ -356,10 +425,16 @@ void lead_tick(struct hybrid *h)
 	if (h->role != ROLE_LEADER || h->now < h->heartbeat_at)
 		return;
 	h->heartbeat_at = h->now + h->timing.heartbeat;
+	if (h->resend_all)
+		resend_blocks(h);
+	h->resend_all = false;
 	send_heartbeat(h);
 	if (quorum_heard(h))
 		timer_on_heartbeat(h);
-	rescue_strays(h);
+	if (h->tc.mode == MODE_PBFT)
+		pbft_on_heartbeat(h);
+	else
+		rescue_strays(h);
 }
 
 /* A certificate that no block carries: an idle leader sends it at once; while blocks are in
@@ -368,8 +443,9 @@ void lead_end_of_step(struct hybrid *h)
 {
 	if (h->role != ROLE_LEADER)
 		return;
-	maybe_build(h);
-	if (!h->cert_news || h->append_sent || h->building || h->now < h->cert_news_at)
+	if (!h->resend_all)
+		maybe_build(h);
+	if (h->tc.mode != MODE_FAST || !h->cert_news || h->append_sent || h->building || h->now < h->cert_news_at)
 		return;
 	uint64_t newest = h->log.final->sh.h.height;
 	if (h->has_qc && h->qc.ref.height > newest)

@@ -1,6 +1,7 @@
 #include "consensus/hybrid/message.h"
 
 #include "base/mem.h"
+#include "base/mutant.h"
 
 const char *message_type_name(uint8_t type)
 {
@@ -24,6 +25,7 @@ const char *message_type_name(uint8_t type)
 		[MSG_NEW_VIEW] = "new_view",
 		[MSG_PREPARE] = "prepare",
 		[MSG_COMMIT] = "commit",
+		[MSG_FETCH_VIEW] = "fetch_view",
 	};
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
@@ -88,6 +90,7 @@ void entitlement_init(struct entitlement *e)
 	e->term = 0;
 	e->candidate = NO_VALIDATOR;
 	e->grant_count = 0;
+	e->claim_count = 0;
 	term_cert_init(&e->tc);
 }
 
@@ -108,6 +111,8 @@ void entitlement_copy(struct entitlement *out, const struct entitlement *e)
 	out->candidate = e->candidate;
 	out->grant_count = e->grant_count;
 	memcpy(out->grant, e->grant, e->grant_count * sizeof e->grant[0]);
+	out->claim_count = e->claim_count;
+	memcpy(out->claim, e->claim, e->claim_count * sizeof e->claim[0]);
 }
 
 void entitlement_encode(struct writer *w, const struct entitlement *e)
@@ -118,7 +123,12 @@ void entitlement_encode(struct writer *w, const struct entitlement *e)
 	case ENTITLED_NONE:
 		break;
 	case ENTITLED_TC:
-		term_cert_encode(w, &e->tc);
+		term_cert_encode_ref(w, &e->tc);
+		break;
+	case ENTITLED_CLAIMS:
+		writer_u8(w, (uint8_t)e->claim_count);
+		for (uint32_t i = 0; i < e->claim_count; i++)
+			view_claim_encode(w, &e->claim[i]);
 		break;
 	case ENTITLED_GRANTS:
 		writer_u16(w, e->candidate);
@@ -151,6 +161,20 @@ static void grants_decode(struct reader *r, struct entitlement *out)
 	out->grant_count = r->err ? 0 : count;
 }
 
+static void claims_decode(struct reader *r, struct entitlement *out)
+{
+	uint32_t count = reader_u8(r);
+	if (count < 1 || count > VALIDATORS_MAX)
+		reader_fail(r, ERR_LIMIT);
+	for (uint32_t i = 0; i < count && !r->err; i++) {
+		struct view_claim *c = &out->claim[i];
+		view_claim_decode(r, c);
+		if (c->term < out->term || (i > 0 && c->signer <= out->claim[i - 1].signer))
+			reader_fail(r, ERR_NONCANONICAL);
+	}
+	out->claim_count = r->err ? 0 : count;
+}
+
 void entitlement_decode(struct reader *r, struct entitlement *out)
 {
 	entitlement_init(out);
@@ -163,13 +187,17 @@ void entitlement_decode(struct reader *r, struct entitlement *out)
 		break;
 	case ENTITLED_TC:
 		out->kind = ENTITLED_TC;
-		term_cert_decode(r, &out->tc);
+		term_cert_decode_ref(r, &out->tc);
 		if (!r->err && out->tc.term != out->term)
 			reader_fail(r, ERR_NONCANONICAL);
 		break;
 	case ENTITLED_GRANTS:
 		out->kind = ENTITLED_GRANTS;
 		grants_decode(r, out);
+		break;
+	case ENTITLED_CLAIMS:
+		out->kind = ENTITLED_CLAIMS;
+		claims_decode(r, out);
 		break;
 	default:
 		reader_fail(r, ERR_RANGE);
@@ -179,12 +207,24 @@ void entitlement_decode(struct reader *r, struct entitlement *out)
 int entitlement_check(const struct entitlement *e, const struct chain_ctx *ctx,
 		      uint64_t newest_tc)
 {
+	if (MUTANT(MUTANT_ANY_ENTITLEMENT))
+		return ERR_NONE;
 	switch (e->kind) {
 	case ENTITLED_NONE:
 		return e->term == 0 ? ERR_NONE : ERR_NO_QUORUM;
 	case ENTITLED_TC:
-		/* select() of a pbft certificate is recomputed by pbft mode only */
-		return e->tc.mode == MODE_FAST ? term_cert_check(&e->tc, ctx) : ERR_UNSUPPORTED;
+		if (e->tc.mode != MODE_FAST)
+			return ERR_UNSUPPORTED;
+		return fast_cert_check(&e->tc, ctx);
+	case ENTITLED_CLAIMS:
+		if (e->claim_count < ctx->quorum.f + 1)
+			return ERR_NO_QUORUM;
+		for (uint32_t i = 0; i < e->claim_count; i++) {
+			int err = view_claim_check(&e->claim[i], ctx);
+			if (err)
+				return err;
+		}
+		return ERR_NONE;
 	case ENTITLED_GRANTS:
 		if (e->grant_count < ctx->quorum.q)
 			return ERR_NO_QUORUM;
@@ -277,6 +317,13 @@ static uint32_t blocks_decode(struct reader *r, struct block **blocks, uint32_t 
 	return count;
 }
 
+static void vote_decode_kind(struct reader *r, struct vote *out, enum vote_kind kind)
+{
+	vote_decode(r, out);
+	if (!r->err && out->kind != kind)
+		reader_fail(r, ERR_RANGE);
+}
+
 /* ---- messages ---------------------------------------------------------------------------- */
 
 void msg_append_encode(struct writer *w, const struct msg_append *m)
@@ -285,11 +332,14 @@ void msg_append_encode(struct writer *w, const struct msg_append *m)
 	writer_u64(w, m->term);
 	flags_encode(w, m->has_tc, m->has_final, m->has_qc);
 	if (m->has_tc)
-		term_cert_encode(w, &m->tc);
+		term_cert_encode_ref(w, &m->tc);
 	if (m->has_final)
 		cert_encode(w, &m->final);
 	if (m->has_qc)
 		cert_encode(w, &m->qc);
+	writer_u8(w, m->has_prepare);
+	if (m->has_prepare)
+		vote_encode(w, &m->prepare);
 	blocks_encode(w, m->blocks, m->count);
 }
 
@@ -300,11 +350,14 @@ static void append_decode(struct reader *r, struct msg_append *m)
 	flags_decode(r, &m->has_tc, &m->has_final, &m->has_qc);
 	term_cert_init(&m->tc);
 	if (m->has_tc)
-		term_cert_decode(r, &m->tc);
+		term_cert_decode_ref(r, &m->tc);
 	if (m->has_final)
 		cert_decode(r, &m->final);
 	if (m->has_qc)
 		cert_decode(r, &m->qc);
+	m->has_prepare = reader_bool(r);
+	if (m->has_prepare)
+		vote_decode_kind(r, &m->prepare, VOTE_PREPARE_PBFT);
 	m->count = blocks_decode(r, m->blocks, APPEND_BLOCKS_MAX);
 }
 
@@ -319,13 +372,6 @@ static void votes_encode(struct writer *w, bool has_prepare, const struct vote *
 		vote_encode(w, commit);
 	if (has_checkpoint)
 		vote_encode(w, checkpoint);
-}
-
-static void vote_decode_kind(struct reader *r, struct vote *out, enum vote_kind kind)
-{
-	vote_decode(r, out);
-	if (!r->err && out->kind != kind)
-		reader_fail(r, ERR_RANGE);
 }
 
 static void votes_decode(struct reader *r, bool *has_prepare, struct vote *prepare,
@@ -359,7 +405,7 @@ void msg_heartbeat_encode(struct writer *w, const struct msg_heartbeat *m)
 	writer_u64(w, m->final_height);
 	flags_encode(w, m->has_tc, m->has_stable, false);
 	if (m->has_tc)
-		term_cert_encode(w, &m->tc);
+		term_cert_encode_ref(w, &m->tc);
 	if (m->has_stable)
 		cert_encode(w, &m->stable);
 }
@@ -374,7 +420,7 @@ static void heartbeat_decode(struct reader *r, struct msg_heartbeat *m)
 	flags_decode(r, &m->has_tc, &m->has_stable, NULL);
 	term_cert_init(&m->tc);
 	if (m->has_tc)
-		term_cert_decode(r, &m->tc);
+		term_cert_decode_ref(r, &m->tc);
 	if (m->has_stable)
 		cert_decode(r, &m->stable);
 }
@@ -399,6 +445,9 @@ void msg_vote_request_encode(struct writer *w, enum message_type type,
 	writer_u8(w, m->has_refusal);
 	if (m->has_refusal)
 		refusal_proof_encode(w, &m->refusal);
+	writer_u8(w, m->has_final);
+	if (m->has_final)
+		cert_encode(w, &m->final);
 }
 
 static void vote_request_decode(struct reader *r, struct msg_vote_request *m)
@@ -410,6 +459,9 @@ static void vote_request_decode(struct reader *r, struct msg_vote_request *m)
 	m->has_refusal = reader_bool(r);
 	if (m->has_refusal)
 		refusal_proof_decode(r, &m->refusal);
+	m->has_final = reader_bool(r);
+	if (m->has_final)
+		cert_decode(r, &m->final);
 }
 
 void msg_pre_vote_encode(struct writer *w, const struct grant *g)
@@ -444,7 +496,7 @@ void msg_blocks_encode(struct writer *w, const struct msg_blocks *m)
 	writer_u8(w, MSG_BLOCKS);
 	flags_encode(w, m->has_tc, m->has_cert, false);
 	if (m->has_tc)
-		term_cert_encode(w, &m->tc);
+		term_cert_encode_ref(w, &m->tc);
 	if (m->has_cert)
 		cert_encode(w, &m->cert);
 	writer_u64(w, m->final_height);
@@ -457,7 +509,7 @@ static void msg_blocks_decode(struct reader *r, struct msg_blocks *m)
 	flags_decode(r, &m->has_tc, &m->has_cert, NULL);
 	term_cert_init(&m->tc);
 	if (m->has_tc)
-		term_cert_decode(r, &m->tc);
+		term_cert_decode_ref(r, &m->tc);
 	if (m->has_cert)
 		cert_decode(r, &m->cert);
 	m->final_height = reader_u64(r);
@@ -486,6 +538,107 @@ void msg_evidence_encode(struct writer *w, struct slice evidence)
 {
 	writer_u8(w, MSG_EVIDENCE);
 	writer_raw(w, evidence.ptr, evidence.len);
+}
+
+/* ---- pbft mode --------------------------------------------------------------------------- */
+
+static struct slice suspicion_bytes(uint8_t buf[13], const struct suspicion *s)
+{
+	store_be64(buf, s->term);
+	buf[8] = (uint8_t)(s->leader >> 8);
+	buf[9] = (uint8_t)s->leader;
+	buf[10] = (uint8_t)s->reason;
+	buf[11] = (uint8_t)(s->signer >> 8);
+	buf[12] = (uint8_t)s->signer;
+	return slice_of(buf, 13);
+}
+
+void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx, const struct keypair *key)
+{
+	uint8_t buf[13];
+	sig_make(ctx->scheme, &s->sig, key, SIG_TAG_SUSPICION, &ctx->id, suspicion_bytes(buf, s));
+}
+
+int suspicion_check(const struct suspicion *s, const struct chain_ctx *ctx)
+{
+	uint8_t buf[13];
+	return chain_check_sig(ctx, s->signer, SIG_TAG_SUSPICION, suspicion_bytes(buf, s), &s->sig);
+}
+
+void msg_suspicion_encode(struct writer *w, const struct suspicion *s)
+{
+	uint8_t buf[13];
+	struct slice body = suspicion_bytes(buf, s);
+	writer_u8(w, MSG_SUSPICION);
+	writer_raw(w, body.ptr, body.len);
+	writer_signature(w, &s->sig);
+}
+
+static void suspicion_decode(struct reader *r, struct suspicion *s)
+{
+	s->term = reader_u64(r);
+	s->leader = reader_u16(r);
+	uint8_t reason = reader_u8(r);
+	if (reason != REASON_SIGNATURE && reason != REASON_CENSORSHIP && reason != REASON_SLOW)
+		reader_fail(r, ERR_RANGE);
+	s->reason = r->err ? REASON_NONE : reason;
+	s->signer = reader_u16(r);
+	reader_signature(r, &s->sig);
+}
+
+void msg_view_change_encode(struct writer *w, const struct msg_view_change *m)
+{
+	writer_u8(w, MSG_VIEW_CHANGE);
+	view_change_encode(w, &m->vc);
+	entitlement_encode(w, &m->entitlement);
+}
+
+void msg_new_view_encode(struct writer *w, const struct msg_new_view *m)
+{
+	writer_u8(w, MSG_NEW_VIEW);
+	term_cert_encode(w, &m->tc);
+	writer_u8(w, m->has_final);
+	if (m->has_final)
+		cert_encode(w, &m->final);
+}
+
+static void msg_new_view_decode(struct reader *r, struct msg_new_view *m)
+{
+	term_cert_init(&m->tc);
+	term_cert_decode(r, &m->tc);
+	m->has_final = reader_bool(r);
+	if (m->has_final)
+		cert_decode(r, &m->final);
+}
+
+void msg_prepare_encode(struct writer *w, const struct vote *v)
+{
+	writer_u8(w, MSG_PREPARE);
+	vote_encode(w, v);
+}
+
+void msg_commit_encode(struct writer *w, const struct msg_commit *m)
+{
+	writer_u8(w, MSG_COMMIT);
+	vote_encode(w, &m->commit);
+	writer_u8(w, m->has_checkpoint);
+	if (m->has_checkpoint)
+		vote_encode(w, &m->checkpoint);
+}
+
+static void msg_commit_decode(struct reader *r, struct msg_commit *m)
+{
+	vote_decode_kind(r, &m->commit, VOTE_COMMIT);
+	m->has_checkpoint = reader_bool(r);
+	if (m->has_checkpoint)
+		vote_decode_kind(r, &m->checkpoint, VOTE_CHECKPOINT);
+}
+
+void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m)
+{
+	writer_u8(w, MSG_FETCH_VIEW);
+	writer_u64(w, m->term);
+	writer_hash(w, &m->hash);
 }
 
 int message_decode(struct message_in *m, struct slice bytes)
@@ -543,6 +696,28 @@ int message_decode(struct message_in *m, struct slice bytes)
 	case MSG_EVIDENCE:
 		m->evidence = reader_take(&r, r.left);
 		break;
+	case MSG_SUSPICION:
+		suspicion_decode(&r, &m->suspicion);
+		break;
+	case MSG_VIEW_CHANGE:
+		view_change_init(&m->view_change.vc);
+		entitlement_init(&m->view_change.entitlement);
+		view_change_decode(&r, &m->view_change.vc);
+		entitlement_decode(&r, &m->view_change.entitlement);
+		break;
+	case MSG_NEW_VIEW:
+		msg_new_view_decode(&r, &m->new_view);
+		break;
+	case MSG_PREPARE:
+		vote_decode_kind(&r, &m->prepare, VOTE_PREPARE_PBFT);
+		break;
+	case MSG_COMMIT:
+		msg_commit_decode(&r, &m->commit);
+		break;
+	case MSG_FETCH_VIEW:
+		m->fetch_view.term = reader_u64(&r);
+		reader_hash(&r, &m->fetch_view.hash);
+		break;
 	default:
 		m->type = 0;
 		return ERR_UNSUPPORTED;
@@ -578,6 +753,13 @@ void message_free(struct message_in *m)
 		for (uint32_t i = 0; i < m->blocks.count; i++)
 			block_drop(m->blocks.blocks[i]);
 		term_cert_free(&m->blocks.tc);
+		break;
+	case MSG_VIEW_CHANGE:
+		view_change_free(&m->view_change.vc);
+		entitlement_free(&m->view_change.entitlement);
+		break;
+	case MSG_NEW_VIEW:
+		term_cert_free(&m->new_view.tc);
 		break;
 	default:
 		break;

@@ -25,6 +25,7 @@ enum message_type {
 	MSG_NEW_VIEW = 17,
 	MSG_PREPARE = 18,
 	MSG_COMMIT = 19,
+	MSG_FETCH_VIEW = 20, /* a NEW-VIEW by its hash; answered with MSG_NEW_VIEW */
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
@@ -47,12 +48,20 @@ struct grant {
 void grant_sign(struct grant *g, const struct chain_ctx *ctx, const struct keypair *key);
 int grant_check(const struct grant *g, const struct chain_ctx *ctx);
 
-/* What entitles a replica to be in a term: its TC, or q grants for one candidate. */
-enum entitlement_kind { ENTITLED_NONE = 0, ENTITLED_TC = 1, ENTITLED_GRANTS = 2 };
+/* What entitles a replica to be in a term: its TC, q grants for one candidate, or the signed view
+ * changes, for that term or above, of f+1 replicas. */
+enum entitlement_kind {
+	ENTITLED_NONE = 0,
+	ENTITLED_TC = 1,
+	ENTITLED_GRANTS = 2,
+	ENTITLED_CLAIMS = 3,
+};
 struct entitlement {
 	enum entitlement_kind kind;
 	uint64_t term;
-	struct term_cert tc; /* ENTITLED_TC; owned */
+	struct term_cert tc; /* ENTITLED_TC; owned; on the wire in reference form */
+	uint32_t claim_count; /* ENTITLED_CLAIMS, ascending distinct signers */
+	struct view_claim claim[VALIDATORS_MAX];
 	uint16_t candidate;  /* ENTITLED_GRANTS, ascending distinct signers */
 	uint32_t grant_count;
 	struct grant grant[VALIDATORS_MAX];
@@ -63,14 +72,16 @@ void entitlement_copy(struct entitlement *out, const struct entitlement *e); /* 
 void entitlement_encode(struct writer *w, const struct entitlement *e);
 void entitlement_decode(struct reader *r, struct entitlement *out);
 /* newest_tc: of the receiver; grants that name an older one do not count. Term 0 needs no
- * entitlement: ENTITLED_NONE with term 0 is valid. */
+ * entitlement: ENTITLED_NONE with term 0 is valid. A pbft certificate is the caller's to resolve:
+ * ERR_UNSUPPORTED. */
 int entitlement_check(const struct entitlement *e, const struct chain_ctx *ctx,
 		      uint64_t newest_tc);
 
 struct msg_append {
 	uint64_t term;
-	bool has_tc, has_final, has_qc;
+	bool has_tc, has_final, has_qc, has_prepare;
 	struct term_cert tc;
+	struct vote prepare; /* pbft: the primary's own, for the last block */
 	struct cert final; /* newest final certificate */
 	struct cert qc;	   /* of the term, above the final one */
 	uint32_t count;
@@ -116,6 +127,37 @@ struct msg_vote_request { /* MSG_PRE_VOTE_REQUEST and MSG_VOTE_REQUEST */
 	struct position position;
 	bool has_refusal; /* a leader that rescues a stray */
 	struct refusal_proof refusal;
+	bool has_final; /* newest final certificate: laggards see that mode fast is final */
+	struct cert final;
+};
+/* "The leader of this term does not do its duty." SIG_TAG_SUSPICION over the fields before sig.
+ * f+1 of them escalate; one alone does nothing. */
+struct suspicion {
+	uint64_t term;
+	uint16_t leader;
+	enum escalation_reason reason; /* SIGNATURE, CENSORSHIP or SLOW */
+	uint16_t signer;
+	struct signature sig;
+};
+void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx, const struct keypair *key);
+int suspicion_check(const struct suspicion *s, const struct chain_ctx *ctx);
+struct msg_view_change {
+	struct view_change vc;
+	struct entitlement entitlement; /* to vc.term, or below it */
+};
+struct msg_new_view { /* a term certificate, of either mode: new, or the answer to a stale claim */
+	struct term_cert tc; /* full form */
+	bool has_final;
+	struct cert final;
+};
+struct msg_commit {
+	struct vote commit;
+	bool has_checkpoint;
+	struct vote checkpoint;
+};
+struct msg_fetch_view {
+	uint64_t term;
+	struct hash hash;
 };
 struct msg_fetch {
 	uint64_t from_height;
@@ -150,6 +192,12 @@ struct message_in {
 		struct msg_blocks blocks;
 		struct msg_txs txs;    /* FORWARD, RELAY */
 		struct slice evidence; /* encoded struct evidence */
+		struct suspicion suspicion;
+		struct msg_view_change view_change;
+		struct msg_new_view new_view;
+		struct vote prepare;
+		struct msg_commit commit;
+		struct msg_fetch_view fetch_view;
 	};
 };
 /* ERR_UNSUPPORTED for types this version does not handle. Form only. */
@@ -170,6 +218,12 @@ void msg_blocks_encode(struct writer *w, const struct msg_blocks *m);
 void msg_txs_encode(struct writer *w, enum message_type type, const struct slice *tx,
 		    uint32_t count);
 void msg_evidence_encode(struct writer *w, struct slice evidence);
+void msg_suspicion_encode(struct writer *w, const struct suspicion *s);
+void msg_view_change_encode(struct writer *w, const struct msg_view_change *m);
+void msg_new_view_encode(struct writer *w, const struct msg_new_view *m);
+void msg_prepare_encode(struct writer *w, const struct vote *v);
+void msg_commit_encode(struct writer *w, const struct msg_commit *m);
+void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m);
 
 /* Shared by the vote-state slots. */
 void grant_encode(struct writer *w, const struct grant *g);

@@ -43,8 +43,10 @@ static void recover_blocks(struct hybrid *h, const struct engine_recovery *rec)
 	qsort(sorted, rec->block_count, sizeof *sorted, by_height);
 	for (uint32_t i = 0; i < rec->block_count; i++) {
 		struct log_entry *e;
-		if (log_add(&h->log, sorted[i], &e) == ERR_NONE)
+		if (log_add(&h->log, sorted[i], &e) == ERR_NONE) {
+			modes_enter(h, e);
 			e->stored = true; /* the rest belongs to forks that finality cut off */
+		}
 	}
 	mem_free(sorted);
 }
@@ -70,7 +72,15 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	int err = recover_slots(h, rec, m);
 	if (err)
 		return err;
+	h->modes = rec->modes;
+	modes_recovered(h);
+	if (MUTANT(MUTANT_FORGET_VIEW_CHANGE) && h->signed_is_vc)
+		h->signed_term = 0;
 	recover_blocks(h, rec);
+	views_keep(h, &h->tc);
+	views_keep(h, &h->tip_tc);
+	proofs_recover(h, rec);
+	view_recover(h);
 	if (!tip_is_stored(h, rec)) {
 		char hex[HASH_HEX_SIZE];
 		return err_set(m, ERR_CORRUPT,
@@ -80,10 +90,11 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 			       hash_hex(hex, &h->tip.hash), (unsigned long long)h->tip.height);
 	}
 	if (h->has_stable)
-		log_trim_headers(&h->log, h->stable.ref.height);
+		trim_headers(h);
 	/* In a term that we may have led, blocks of ours may be lost on this disk and known to
 	 * others: propose and PREPARE nothing more in it. */
-	if (h->signed_term == h->term && h->signed_term && h->signed_vote.leader == h->self) {
+	if (h->signed_term == h->term && h->signed_term && !h->signed_is_vc &&
+	    h->signed_vote.leader == h->self) {
 		h->led_before_restart = h->term;
 		h->counters[COUNT_RESTARTED_LEADER]++;
 	}
@@ -98,4 +109,5 @@ void hybrid_resume(struct hybrid *h)
 		if (!e->parent)
 			request_execution(h, e);
 	pool_follow_chain(h);
+	pbft_resume_leading(h);
 }

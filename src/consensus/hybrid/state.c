@@ -48,9 +48,11 @@ void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why)
 		h->has_append_tip = false;
 		h->has_pending_qc = false;
 		h->role = ROLE_FOLLOWER;
+		h->view_timer = false;
+		h->new_view_tried = false;
 	}
 	h->term = t;
-	if (why && why->kind == ENTITLED_GRANTS) {
+	if (why && (why->kind == ENTITLED_GRANTS || why->kind == ENTITLED_CLAIMS)) {
 		struct entitlement copy;
 		entitlement_copy(&copy, why);
 		entitlement_free(&h->entitlement);
@@ -67,41 +69,81 @@ static void replace_tc(struct hybrid *h, const struct term_cert *tc)
 	h->tc = copy;
 	h->dirty[SLOT_TC] = true;
 	term_cert_encode(out_tc(h, tc->term), tc);
+	views_keep(h, tc);
+	views_mark(h);
+	pbft_reset_votes(h);
+	h->prepare_news = h->commit_news = false;
 }
 
 bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 {
-	if (tc->term <= h->tc.term || tc->term < h->term || tc->mode != MODE_FAST)
+	if (tc->term <= h->tc.term || tc->term < h->term)
 		return false;
+	invariant(tc->mode == MODE_FAST || tc->new_view);
 	enter_term(h, tc->term, NULL);
+	pace_new_leader(h);
 	replace_tc(h, tc);
+	h->tc_accepted_at = h->now;
 	election_stop(h);
 	h->has_append_tip = false;
 	h->has_pending_qc = false;
 	h->role = ROLE_FOLLOWER;
 	h->leader_heard = h->now;
-	if (tc->leader == h->self) {
+	if (tc->leader == h->self && tc->mode == MODE_FAST) {
 		/* We did not assemble it in this life, so we led that term in an earlier one:
 		 * it may have blocks of ours that we lost (section 2, the one exception). */
 		h->led_before_restart = tc->term;
 		h->counters[COUNT_RESTARTED_LEADER]++;
 	}
 	forward_all_later(h);
+	if (tc->mode == MODE_PBFT) {
+		h->counters[COUNT_NEW_VIEW_ACCEPTED]++;
+		timer_restart(h);
+		if (tc->leader == h->self)
+			lead_begin(h);
+	}
 	return true;
 }
 
-bool learn_tc(struct hybrid *h, const struct term_cert *tc)
+bool take_tc(struct hybrid *h, const struct term_cert *tc)
 {
-	if (tc->term <= h->tc.term || tc->mode != MODE_FAST)
-		return false;
-	if (term_cert_check(tc, h->ctx)) {
-		h->counters[COUNT_BAD_SIGNATURES]++;
-		return false;
+	/* Finality has moved on without the tip: then this is the certificate that was missing. */
+	if (h->tip_tc_wanted && tc->term == h->log.final->sh.h.term && tc->term != h->tip_tc.term) {
+		term_cert_free(&h->spare_tc);
+		term_cert_copy(&h->spare_tc, tc);
+		tip_catches_up(h);
 	}
+	if (tc->term <= h->tc.term)
+		return false;
 	if (tc->term >= h->term)
 		return accept_tc(h, tc);
 	replace_tc(h, tc);
 	return false;
+}
+
+bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc)
+{
+	bool wanted = h->tip_tc_wanted && tc->term == h->log.final->sh.h.term;
+	if (tc->term <= h->tc.term && !wanted)
+		return false;
+	if (tc->mode == MODE_PBFT && !tc->new_view) {
+		const struct term_cert *known = views_find(h, tc->term, &tc->new_view_hash);
+		if (known) {
+			struct term_cert copy;
+			term_cert_copy(&copy, known);
+			bool accepted = take_tc(h, &copy);
+			term_cert_free(&copy);
+			return accepted;
+		}
+		if (h->quorum.f && from != h->self)
+			fetch_view(h, from, tc->term, &tc->new_view_hash);
+		return false;
+	}
+	if (fast_cert_check(tc, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return false;
+	}
+	return take_tc(h, tc);
 }
 
 bool tip_extends(const struct hybrid *h, const struct log_entry *e)
@@ -126,6 +168,8 @@ void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted)
 		term_cert_free(&h->tip_tc);
 		h->tip_tc = copy;
 		h->dirty[SLOT_TC] = true;
+		views_keep(h, &h->tip_tc);
+		views_mark(h);
 	}
 	h->tip = *ref;
 	h->tip_voted = voted;
@@ -139,6 +183,7 @@ void set_qc(struct hybrid *h, const struct cert *qc)
 	h->qc = *qc;
 	if (qc->kind == CERT_ONE_ROUND) /* the same votes, and at least as many */
 		h->qc.kind = CERT_QC_FAST;
+	h->commit_news = true;
 	h->dirty[SLOT_TIP] = true;
 }
 
@@ -148,19 +193,24 @@ void drop_qc(struct hybrid *h)
 	h->dirty[SLOT_TIP] = true;
 }
 
-void own_entitlement(const struct hybrid *h, struct entitlement *out)
+/* ---- slots ------------------------------------------------------------------------------- */
+
+/* The base of a pbft term is what checking its NEW-VIEW gave: kept, not computed again. */
+static void tc_write(struct writer *w, const struct term_cert *tc)
 {
-	if (h->term > 0 && h->tc.term == h->term) {
-		entitlement_init(out);
-		out->kind = ENTITLED_TC;
-		out->term = h->term;
-		term_cert_copy(&out->tc, &h->tc);
-	} else {
-		entitlement_copy(out, &h->entitlement);
-	}
+	term_cert_encode(w, tc);
+	block_ref_encode(w, &tc->base);
 }
 
-/* ---- slots ------------------------------------------------------------------------------- */
+static void tc_read(struct reader *r, struct term_cert *out)
+{
+	struct block_ref base;
+	term_cert_free(out);
+	term_cert_decode(r, out);
+	block_ref_decode(r, &base);
+	if (!r->err)
+		out->base = base;
+}
 
 void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
 {
@@ -170,12 +220,37 @@ void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
 		writer_u64(w, h->term);
 		entitlement_encode(w, &h->entitlement);
 		writer_u64(w, h->signed_term);
-		if (h->signed_term)
+		writer_u8(w, h->signed_is_vc);
+		if (h->signed_term && !h->signed_is_vc)
 			term_vote_encode(w, &h->signed_vote);
+		writer_u8(w, h->escalated);
+		writer_u8(w, (uint8_t)h->reason);
+		writer_u64(w, h->escalated_term);
+		writer_u64(w, h->escalated_final);
 		break;
 	case SLOT_TC:
-		term_cert_encode(w, &h->tc);
-		term_cert_encode(w, &h->tip_tc);
+		tc_write(w, &h->tc);
+		tc_write(w, &h->tip_tc);
+		break;
+	case SLOT_VIEW:
+		writer_u8(w, h->signed_is_vc);
+		if (h->signed_is_vc)
+			view_change_encode(w, &h->signed_vc);
+		break;
+	case SLOT_VIEWS: {
+		uint32_t count = 0;
+		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+			count += h->view_needed[i];
+		writer_u32(w, count);
+		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+			if (h->view_needed[i])
+				tc_write(w, &h->views[i]);
+		break;
+	}
+	case SLOT_CUT:
+		writer_u8(w, h->has_cut);
+		if (h->has_cut)
+			position_encode(w, &h->cut);
 		break;
 	case SLOT_TIP:
 		block_ref_encode(w, &h->tip);
@@ -203,14 +278,34 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 		h->term = reader_u64(&r);
 		entitlement_decode(&r, &h->entitlement);
 		h->signed_term = reader_u64(&r);
-		if (h->signed_term)
+		h->signed_is_vc = reader_bool(&r);
+		if (h->signed_term && !h->signed_is_vc)
 			term_vote_decode(&r, &h->signed_vote);
+		h->escalated = reader_bool(&r);
+		h->reason = reader_u8(&r);
+		h->escalated_term = reader_u64(&r);
+		h->escalated_final = reader_u64(&r);
 		break;
 	case SLOT_TC:
-		term_cert_free(&h->tc);
-		term_cert_decode(&r, &h->tc);
-		term_cert_free(&h->tip_tc);
-		term_cert_decode(&r, &h->tip_tc);
+		tc_read(&r, &h->tc);
+		tc_read(&r, &h->tip_tc);
+		break;
+	case SLOT_VIEW:
+		if (reader_bool(&r))
+			view_change_decode(&r, &h->signed_vc);
+		break;
+	case SLOT_VIEWS: {
+		uint32_t count = reader_u32(&r);
+		for (uint32_t i = 0; i < count && i < VIEWS_KEPT && !r.err; i++) {
+			tc_read(&r, &h->views[i]);
+			h->view_needed[i] = true;
+		}
+		break;
+	}
+	case SLOT_CUT:
+		h->has_cut = reader_bool(&r);
+		if (h->has_cut)
+			position_decode(&r, &h->cut);
 		break;
 	case SLOT_TIP:
 		block_ref_decode(&r, &h->tip);

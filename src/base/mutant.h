@@ -1,0 +1,55 @@
+/* Planted bugs, to test the tests: MUTANT(id) is false unless configured with --enable-mutants and
+ * selected by a test program (docs/testing.md). Each is one line of real code gone wrong. */
+#ifndef BASE_MUTANT_H
+#define BASE_MUTANT_H
+
+#include <stdbool.h>
+
+#ifdef ENABLE_MUTANTS
+extern int mutant_selected;
+#define MUTANT(id) (mutant_selected == (id))
+#else
+#define MUTANT(id) false
+#endif
+
+enum mutant_id { /* a number is never reused */
+	MUTANT_NONE = 0,
+	MUTANT_LONGER_LOG = 1,		  /* Raft's rule: longer wins, need not extend */
+	MUTANT_MAJORITY_QUORUM = 2,	  /* n/2+1 instead of q and qf */
+	MUTANT_VOTE_BEFORE_SYNC = 3,	  /* PREPARE leaves before it is durable */
+	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip */
+	MUTANT_Q_FOR_QF = 5,		  /* one round with q votes */
+	MUTANT_TWO_VOTES_A_TERM = 6,	  /* a second statement in one term */
+	MUTANT_LATE_COMMIT = 7,		  /* COMMIT after having left the term */
+	MUTANT_FORGET_VOTE = 8,		  /* the vote state is not written */
+	MUTANT_COMMIT_OFF_CHAIN = 9,	  /* a QC off the own chain gets a COMMIT (trap 4) */
+	MUTANT_RELEAD_AFTER_RESTART = 10, /* proposes in a term it led before a restart */
+	MUTANT_ALWAYS_ESCALATE = 11,	  /* a mode fast that is not final for f+1 is not repeated */
+	MUTANT_JAILED_LEADS = 12,	  /* a convicted validator may lead */
+	MUTANT_EXTEND_MODE_FAST = 13,	  /* a block extends a mode fast in its term */
+	MUTANT_ONE_ROUND_IN_PBFT = 14,	  /* qf pbft PREPAREs finalise (trap 5) */
+	MUTANT_NO_CATCH_UP = 15,	  /* f+1 claims above do not move a replica */
+	MUTANT_VIEW_CHANGE_ONCE = 16,	  /* not resent (trap 10) */
+	MUTANT_UNCAPPED_TIMER = 17,	  /* a term's timer runs without claims of qv (trap 10) */
+	MUTANT_LONE_SUSPICION = 18,	  /* one suspicion escalates (E2) */
+	MUTANT_REPLAYED_PROOF = 19,	  /* a proof against the convicted escalates again (trap 13) */
+	MUTANT_E3_ALONE = 20,		  /* timeouts count although qv were not heard (trap 12) */
+	MUTANT_CULPRIT_IN_SET = 21,	  /* select(): the equivocator stays in S */
+	MUTANT_LESS_SUPPORT = 22,	  /* select(): s-1 */
+	MUTANT_TC_BASE_DESPITE_QC = 23,	  /* select(): the TC's base although S holds a QC (trap 7) */
+	MUTANT_CERTIFIED_ONLY = 24,	  /* select(): one-round commits are not seen (Zyzzyva, FaB) */
+	MUTANT_SMALL_VIEW = 25,		  /* NEW-VIEWs of qv-1 view changes */
+	MUTANT_TRUST_HEADERS = 26,	  /* positions are not verified (trap 6) */
+	MUTANT_FORGET_VIEW_CHANGE = 27,	  /* signs another one for its term after a restart */
+	MUTANT_HEARTBEAT_PROGRESS = 28,	  /* heartbeats reset the timer of who holds work (trap 10) */
+	MUTANT_ANY_COMMIT_PROGRESS = 29,  /* and so do commits of what it does not hold (hBFT) */
+	MUTANT_HIDE_TIP = 30,		  /* view changes show the base only */
+	MUTANT_ANY_ENTITLEMENT = 31,	  /* terms are entered on anybody's word (trap 11) */
+	MUTANT_MIXED_QC = 32,		  /* votes of one height count whatever their hash */
+	MUTANT_UNCHECKED_VOTES = 33,	  /* pbft votes count without a look at the signature */
+	MUTANT_STICKY_ESCALATION = 34,	  /* an escalated replica never comes back (trap 12) */
+	MUTANT_DROP_VIEWS = 35,		  /* NEW-VIEWs that others need are forgotten (trap 14) */
+	MUTANT_CUT_TIP_LOST = 36,	  /* no position once finality has cut the tip off (trap 9) */
+};
+
+#endif

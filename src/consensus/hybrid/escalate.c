@@ -1,0 +1,270 @@
+/* Escalation (section 4): E1 transferable proof, E2 f+1 suspicions, E3 timeouts in a row, E4 view
+ * changes of f+1 others (in view.c). One voice alone changes nothing but its owner. */
+#include "consensus/hybrid/hybrid.h"
+
+void escalate(struct hybrid *h, enum escalation_reason reason, uint64_t term)
+{
+	if (h->quorum.f == 0 || in_pbft_mode(h))
+		return;
+	h->escalated = true;
+	h->reason = reason;
+	h->escalated_final = h->log.final->sh.h.height;
+	h->escalated_term = next_pbft_term(h, term);
+	h->counted_timeouts = 0;
+	h->dirty[SLOT_TERM] = true;
+	h->counters[COUNT_ESCALATED_E1] += reason == REASON_PROOF;
+	h->counters[COUNT_ESCALATED_E2] += reason == REASON_SIGNATURE ||
+					   reason == REASON_CENSORSHIP || reason == REASON_SLOW;
+	h->counters[COUNT_ESCALATED_E3] += reason == REASON_TIMEOUTS;
+	send_view_change(h, h->escalated_term, reason);
+}
+
+/* The leader of the accepted term must go: over to pbft mode, or to its next term. */
+static void depose(struct hybrid *h, unsigned leader, enum escalation_reason reason)
+{
+	if (!in_pbft_mode(h))
+		escalate(h, reason, h->term + 1);
+	else if (in_accepted_term(h) && h->tc.leader == leader)
+		send_view_change(h, next_pbft_term(h, h->term + 1), reason);
+}
+
+/* ---- E1: proofs -------------------------------------------------------------------------- */
+
+void proofs_free(struct hybrid *h)
+{
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		mem_free(h->proof[i].bytes);
+}
+
+static void count_kind(struct hybrid *h, enum evidence_kind kind)
+{
+	unsigned c = COUNT_EVIDENCE_HEADERS + (unsigned)kind - EVIDENCE_HEADERS;
+	if (c <= COUNT_EVIDENCE_INVALID_STATEMENT)
+		h->counters[c]++;
+}
+
+/* Keeps it until its culprit is jailed by a final block. */
+static void keep_proof(struct hybrid *h, const struct evidence *ev)
+{
+	struct writer w = {0};
+	evidence_encode(&w, ev);
+	struct slice s = writer_slice(&w);
+	struct pending_proof *p = &h->proof[ev->culprit];
+	p->bytes = mem_alloc(s.len);
+	memcpy(p->bytes, s.ptr, s.len);
+	p->size = s.len;
+	writer_free(&w);
+}
+
+bool take_proof(struct hybrid *h, const struct evidence *ev)
+{
+	if (ev->culprit >= h->n)
+		return false;
+	if (is_jailed(h, ev->culprit) && !MUTANT(MUTANT_REPLAYED_PROOF))
+		return false; /* no further effect (trap 13) */
+	if (evidence_check(ev, h->ctx, h->tx_invalid))
+		return false; /* it proves nothing to others */
+	count_kind(h, ev->kind);
+	h->counters[COUNT_EQUIVOCATIONS]++;
+	if (!h->proof[ev->culprit].bytes)
+		keep_proof(h, ev);
+	struct hash id;
+	evidence_hash(&id, ev);
+	evidence_encode(out_evidence(h, &id), ev);
+	h->want_sync = true;
+	struct slice bytes = slice_of(h->proof[ev->culprit].bytes, h->proof[ev->culprit].size);
+	msg_evidence_encode(out_message(h, mask_all(h), CLASS_URGENT, MSG_EVIDENCE), bytes);
+	if (h->quorum.f == 0)
+		return true;
+	/* An escalated replica that waits for the culprit's own term goes on to the next. */
+	if (in_pbft_mode(h) && !in_accepted_term(h) && primary_of(h->term, h->n) == ev->culprit &&
+	    h->signed_term == h->term)
+		send_view_change(h, next_pbft_term(h, h->term + 1), REASON_PROOF);
+	else
+		depose(h, ev->culprit, REASON_PROOF);
+	return true;
+}
+
+void on_evidence(struct hybrid *h, unsigned from, struct slice bytes)
+{
+	(void)from;
+	struct reader r;
+	struct evidence ev;
+	reader_init(&r, bytes);
+	evidence_decode(&r, &ev);
+	if (reader_finish(&r)) {
+		h->counters[COUNT_BAD_MESSAGES]++;
+		return;
+	}
+	take_proof(h, &ev);
+}
+
+/* Pending proofs are durable; they escalate nobody a second time. */
+void proofs_recover(struct hybrid *h, const struct engine_recovery *rec)
+{
+	for (uint32_t i = 0; i < rec->evidence_count; i++) {
+		struct reader r;
+		struct evidence ev;
+		reader_init(&r, rec->evidence[i]);
+		evidence_decode(&r, &ev);
+		if (reader_finish(&r) || ev.culprit >= h->n || is_jailed(h, ev.culprit))
+			continue;
+		if (evidence_check(&ev, h->ctx, h->tx_invalid) == ERR_NONE)
+			keep_proof(h, &ev);
+	}
+}
+
+/* ---- E2: suspicions ---------------------------------------------------------------------- */
+
+/* Who suspects the leader of our term; the reason that most give, the lowest of equals. */
+static unsigned suspicions(const struct hybrid *h, enum escalation_reason *reason)
+{
+	unsigned given[REASON_JOIN + 1] = {0}, count = 0;
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->suspected[i].term == h->term && h->suspected[i].reason) {
+			given[h->suspected[i].reason]++;
+			count++;
+		}
+	*reason = REASON_SIGNATURE;
+	for (unsigned r = REASON_SIGNATURE; r <= REASON_SLOW; r++)
+		if (given[r] > given[*reason])
+			*reason = (enum escalation_reason)r;
+	return count;
+}
+
+static void judge_suspicions(struct hybrid *h)
+{
+	enum escalation_reason reason;
+	unsigned count = suspicions(h, &reason);
+	if (count >= h->quorum.f + 1 || (MUTANT(MUTANT_LONE_SUSPICION) && count))
+		depose(h, h->tc.leader, reason);
+}
+
+void suspect(struct hybrid *h, enum escalation_reason reason)
+{
+	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self)
+		return;
+	if (h->suspected[h->self].term == h->term &&
+	    h->now < h->suspicion_sent_at + h->timing.timeout_min)
+		return;
+	h->suspicion_sent_at = h->now;
+	h->suspected[h->self].term = h->term;
+	h->suspected[h->self].reason = reason;
+	h->counters[COUNT_SUSPICIONS_SIGNATURE] += reason == REASON_SIGNATURE;
+	h->counters[COUNT_SUSPICIONS_CENSORSHIP] += reason == REASON_CENSORSHIP;
+	h->counters[COUNT_SUSPICIONS_SLOW] += reason == REASON_SLOW;
+	struct suspicion s = {.term = h->term,
+			      .leader = h->tc.leader,
+			      .reason = reason,
+			      .signer = (uint16_t)h->self};
+	suspicion_sign(&s, h->ctx, &h->key);
+	msg_suspicion_encode(out_message(h, mask_all(h), CLASS_URGENT, MSG_SUSPICION), &s);
+	judge_suspicions(h);
+}
+
+void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
+{
+	if (s->signer != from || !in_accepted_term(h) || s->term != h->term ||
+	    s->leader != h->tc.leader) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
+	if (h->suspected[from].term == s->term && h->suspected[from].reason == s->reason)
+		return;
+	if (suspicion_check(s, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	h->suspected[from].term = s->term;
+	h->suspected[from].reason = s->reason;
+	judge_suspicions(h);
+}
+
+/* The oldest transactions that the leader knows of, and has left unordered while it lived. */
+static void watch_for_censorship(struct hybrid *h)
+{
+	const struct pool_entry *e = h->pool.free.head;
+	if (!e || !(e->forwarded || e->relayed))
+		return;
+	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
+	uint64_t relay_at = since + h->timing.timeout_min * 3 / 2;
+	uint64_t suspect_at = since + 3 * h->timing.timeout_min;
+	if (h->tc.mode == MODE_PBFT) {
+		uint64_t twice = since + 2 * (h->timing.timeout_min << (h->timeouts < 4 ? h->timeouts : 4));
+		if (twice > suspect_at)
+			suspect_at = twice;
+	}
+	if (h->now >= relay_at && h->censorship_checked_at < relay_at) {
+		h->censorship_checked_at = h->now;
+		recheck_oldest(h); /* relays what is still valid in our state, drops the rest */
+	} else if (h->now >= suspect_at && e->relayed && h->censorship_checked_at >= relay_at) {
+		suspect(h, REASON_CENSORSHIP);
+	}
+}
+
+/* Blocks in 1024 heartbeats with work pending: a leader that makes fewer than half of what the
+ * one before it made, over SLOW_WINDOW timeouts, is slow (Aardvark's regular view changes,
+ * Prime's bounded delay: a leader must not be just fast enough, trap 13). */
+void pace_note_block(struct hybrid *h)
+{
+	h->pace_blocks++;
+}
+
+static uint64_t pace(const struct hybrid *h)
+{
+	return h->pace_blocks * 1024 / (h->pace_work / h->timing.heartbeat + 1);
+}
+
+void pace_new_leader(struct hybrid *h)
+{
+	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
+		h->last_pace = pace(h);
+	h->pace_blocks = h->pace_work = 0;
+	h->pace_since = h->now;
+}
+
+static void watch_pace(struct hybrid *h)
+{
+	if (holds_work(h))
+		h->pace_work += h->now - h->pace_since;
+	h->pace_since = h->now;
+	if (h->pace_work < SLOW_WINDOW * h->timing.timeout_min)
+		return;
+	if (pace(h) * 2 < h->last_pace) {
+		suspect(h, REASON_SLOW);
+	} else if (h->pace_work >= 2 * SLOW_WINDOW * h->timing.timeout_min) {
+		h->last_pace = pace(h); /* a new window, held against this one */
+		h->pace_blocks = h->pace_work = 0;
+	}
+}
+
+void suspect_tick(struct hybrid *h)
+{
+	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
+	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
+		h->pace_since = h->now;
+		return;
+	}
+	watch_for_censorship(h);
+	watch_pace(h);
+}
+
+/* ---- E3: timeouts in a row ----------------------------------------------------------------*/
+
+/* Counts only those in which we heard signed messages from qv replicas: who is cut off suspects
+ * itself (trap 12). */
+void count_timeout(struct hybrid *h)
+{
+	if (!holds_work(h)) {
+		h->counted_timeouts = 0;
+		return;
+	}
+	unsigned heard = 1;
+	for (unsigned i = 0; i < h->n; i++)
+		heard += i != h->self && h->heard[i] && h->heard[i] >= h->counted_at;
+	if (heard < h->quorum.qv && !MUTANT(MUTANT_E3_ALONE))
+		return;
+	h->counted_at = h->now;
+	if (++h->counted_timeouts >= E3_TIMEOUTS)
+		escalate(h, REASON_TIMEOUTS, h->term + 1);
+}

@@ -1,0 +1,356 @@
+/* The wrapper: what goes in, what comes out, and when. The lies themselves are in forge.c. */
+#include "sim/adversary_private.h"
+
+static const char *const names[ATTACKS] = {
+	[ATTACK_EQUIVOCATE] = "equivocate",
+	[ATTACK_DOUBLE_VOTE] = "double-vote",
+	[ATTACK_SILENT] = "silent",
+	[ATTACK_SELECTIVE] = "selective",
+	[ATTACK_SLOW] = "slow",
+	[ATTACK_CENSOR] = "censor",
+	[ATTACK_BAD_SIGNATURES] = "bad-signatures",
+	[ATTACK_REPLAY] = "replay",
+	[ATTACK_INFLATE] = "inflate",
+	[ATTACK_BOGUS_CERT] = "bogus-cert",
+	[ATTACK_STATE_ROOT] = "state-root",
+	[ATTACK_CHECKPOINT] = "checkpoint",
+	[ATTACK_CORRUPT_BODY] = "corrupt-body",
+	[ATTACK_LIE_FETCH] = "lie-fetch",
+	[ATTACK_WITHHOLD] = "withhold",
+	[ATTACK_HOARD] = "hoard",
+	[ATTACK_FLOOD] = "flood",
+	[ATTACK_HIDDEN_VOTE] = "hidden-vote",
+	[ATTACK_TWO_VIEWS] = "two-views",
+	[ATTACK_SHOUT] = "shout",
+	[ATTACK_EVIDENCE] = "evidence",
+	[ATTACK_TERM_VOTES] = "term-votes",
+	[ATTACK_GARBAGE] = "garbage",
+	[ATTACK_LOW_BASE] = "low-base",
+	[ATTACK_RACE] = "race",
+	[ATTACK_DRIP] = "drip",
+	[ATTACK_ECLIPSE] = "eclipse",
+	[ATTACK_AMNESIA] = "amnesia",
+	[ATTACK_FRAME] = "frame",
+};
+
+const char *attack_name(enum attack a)
+{
+	return a < ATTACKS ? names[a] : "unknown";
+}
+
+int attack_by_name(const char *name)
+{
+	for (int i = 0; i < ATTACKS; i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+/* ---- team -------------------------------------------------------------------------------- */
+
+struct team *team_new(const struct team_config *config)
+{
+	struct team *t = mem_zalloc(sizeof *t);
+	t->config = *config;
+	t->active = true;
+	if (config->targets == TARGETS_HALF) {
+		t->config.targets = 0;
+		for (unsigned i = 0, k = 0; i < config->ctx->vals.n; i++)
+			if (!(config->members >> i & 1) && k++ % 2 == 0)
+				t->config.targets |= UINT64_C(1) << i;
+	}
+	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
+	t->in = mem_zalloc(sizeof *t->in);
+	return t;
+}
+
+void team_free(struct team *t)
+{
+	if (!t)
+		return;
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		view_change_free(&t->vc[i]);
+	writer_free(&t->evidence);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		for (unsigned slot = 0; slot < VOTE_SLOTS; slot++)
+			writer_free(&t->slot[i][slot]);
+	frame_free(t);
+	mem_free(t->in);
+	mem_free(t);
+}
+
+const uint64_t *team_strikes(const struct team *t)
+{
+	return t->strikes;
+}
+
+void team_set_active(struct team *t, bool active)
+{
+	t->active = active;
+}
+
+void team_set_attacks(struct team *t, uint64_t attacks)
+{
+	t->config.attacks = attacks;
+	t->config.random = false;
+	t->config.from_height = 0;
+	t->active = attacks != 0;
+	t->orders++;
+}
+
+/* ---- outgoing messages ------------------------------------------------------------------- */
+
+struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
+			      uint8_t type)
+{
+	if (a->count == a->cap) {
+		a->cap = a->cap ? 2 * a->cap : 16;
+		a->out = mem_realloc(a->out, a->cap * sizeof *a->out);
+		a->body = mem_realloc(a->body, a->cap * sizeof *a->body);
+		memset(a->body + a->count, 0, (a->cap - a->count) * sizeof *a->body);
+	}
+	struct writer *w = &a->body[a->count];
+	writer_reset(w);
+	a->out[a->count++] = (struct message){
+		.to = to & ~(UINT64_C(1) << a->self), .class = class, .type = type};
+	return w;
+}
+
+void adversary_pass(struct adversary *a, const struct message *m, uint64_t to)
+{
+	if (!(to & m->to))
+		return;
+	struct writer *w = adversary_emit(a, to & m->to, m->class, m->type);
+	a->out[a->count - 1].before_durable = m->before_durable;
+	writer_raw(w, m->bytes.ptr, m->bytes.len);
+}
+
+void adversary_hold(struct adversary *a, const struct message *m, uint64_t delay)
+{
+	for (unsigned i = 0; i < HELD_MAX; i++) {
+		struct held *h = &a->held[i];
+		if (h->due)
+			continue;
+		h->due = a->now + delay;
+		h->to = m->to;
+		h->class = m->class;
+		h->type = m->type;
+		writer_reset(&h->bytes);
+		writer_raw(&h->bytes, m->bytes.ptr, m->bytes.len);
+		return;
+	}
+	adversary_pass(a, m, m->to);
+}
+
+static uint64_t release_held(struct adversary *a)
+{
+	uint64_t next = UINT64_MAX;
+	for (unsigned i = 0; i < HELD_MAX; i++) {
+		struct held *h = &a->held[i];
+		if (!h->due)
+			continue;
+		if (h->due > a->now) {
+			next = h->due < next ? h->due : next;
+			continue;
+		}
+		struct writer *w = adversary_emit(a, h->to, h->class, h->type);
+		struct slice s = writer_slice(&h->bytes);
+		writer_raw(w, s.ptr, s.len);
+		h->due = 0;
+	}
+	return next;
+}
+
+/* For replays: some messages of ours. */
+static void remember(struct adversary *a, const struct message *m)
+{
+	if (m->bytes.len > 8192 || !random_chance(&a->random, 1, 8))
+		return;
+	struct held *h = &a->old[random_below(&a->random, OLD_MAX)];
+	h->due = 1;
+	h->to = m->to;
+	h->class = m->class;
+	h->type = m->type;
+	writer_reset(&h->bytes);
+	writer_raw(&h->bytes, m->bytes.ptr, m->bytes.len);
+}
+
+/* ---- moods ------------------------------------------------------------------------------- */
+
+bool adversary_does(struct adversary *a, enum attack attack)
+{
+	return a->attacks & ATTACK_BIT(attack);
+}
+
+void adversary_struck(struct adversary *a, enum attack attack)
+{
+	a->team->strikes[attack]++;
+}
+
+static void change_mood(struct adversary *a)
+{
+	const struct team_config *c = &a->team->config;
+	a->orders = a->team->orders;
+	a->mood_until = a->now + random_between(&a->random, 20000, 3000000);
+	a->targets = c->targets ? c->targets : random_u64(&a->random);
+	a->attacks = 0;
+	if (!a->team->active || a->final < c->from_height)
+		return;
+	if (!c->random) {
+		a->attacks = c->attacks;
+		return;
+	}
+	unsigned want = (unsigned)random_below(&a->random, 5);
+	for (unsigned tries = 0; want && tries < 200; tries++) {
+		unsigned pick = (unsigned)random_below(&a->random, ATTACKS);
+		if (!(c->attacks >> pick & 1) || (a->attacks >> pick & 1))
+			continue;
+		/* mutes would keep all others from happening: rarely */
+		if ((pick == ATTACK_SILENT || pick == ATTACK_WITHHOLD) &&
+		    !random_chance(&a->random, 1, 4))
+			continue;
+		a->attacks |= ATTACK_BIT(pick);
+		want--;
+	}
+}
+
+/* ---- clocks and disks -------------------------------------------------------------------- */
+
+#define RACE_FACTOR 5
+
+/* The honest engine's time. It never goes back: what was gained in a race stays. */
+static uint64_t engine_time(struct adversary *a)
+{
+	if (adversary_does(a, ATTACK_RACE) && a->now > a->raced_at)
+		a->skew += (RACE_FACTOR - 1) * (a->now - a->raced_at);
+	a->raced_at = a->now;
+	return a->now + a->skew;
+}
+
+static uint64_t true_time(struct adversary *a, uint64_t engine_at)
+{
+	uint64_t now = a->now + a->skew;
+	if (engine_at == UINT64_MAX || engine_at <= now)
+		return engine_at == UINT64_MAX ? engine_at : a->now + 1;
+	uint64_t in = engine_at - now;
+	return a->now + (adversary_does(a, ATTACK_RACE) ? in / RACE_FACTOR + 1 : in);
+}
+
+/* All slots stay as they were, together, when forgetting began: a state that fits together. A
+ * write that must not happen becomes one of an old slot, because its durability is waited for. */
+static void forget(struct adversary *a, struct output *out)
+{
+	struct writer *slots = a->team->slot[a->self];
+	unsigned old = 0;
+	while (old < VOTE_SLOTS && !slots[old].len)
+		old++;
+	bool amnesia = adversary_does(a, ATTACK_AMNESIA) && old < VOTE_SLOTS;
+	if (out->write_count > a->write_cap) {
+		a->write_cap = 2 * out->write_count;
+		a->writes = mem_realloc(a->writes, a->write_cap * sizeof *a->writes);
+	}
+	for (uint32_t i = 0; i < out->write_count; i++) {
+		struct write *w = &a->writes[i];
+		*w = out->writes[i];
+		if (w->kind != WRITE_VOTES)
+			continue;
+		if (amnesia) {
+			w->slot = slots[w->slot].len ? w->slot : old;
+			w->bytes = writer_slice(&slots[w->slot]);
+			adversary_struck(a, ATTACK_AMNESIA);
+		} else {
+			writer_reset(&slots[w->slot]);
+			writer_raw(&slots[w->slot], w->bytes.ptr, w->bytes.len);
+		}
+	}
+	out->writes = a->writes;
+}
+
+/* ---- the engine -------------------------------------------------------------------------- */
+
+static void step(struct engine *e, const struct input *in, struct output *out)
+{
+	struct adversary *a = (struct adversary *)e;
+	if (in->now > a->now)
+		a->now = in->now;
+	struct input seen = *in;
+	seen.now = engine_time(a);
+	a->count = 0;
+	if (in->kind == INPUT_MESSAGE &&
+	    adversary_listen(a, in->message.from, in->message.bytes))
+		seen = (struct input){
+			.kind = INPUT_TICK, .now = seen.now, .wall_ms = in->wall_ms};
+	engine_step(a->honest, &seen, out);
+	out->wake_at = true_time(a, out->wake_at);
+	if (out->write_count)
+		forget(a, out);
+	if (out->final_count)
+		a->final = out->finals[out->final_count - 1].block->sh.h.height;
+	if (a->now >= a->mood_until || a->orders != a->team->orders)
+		change_mood(a);
+	if (a->team->config.when_leading) {
+		struct engine_status s;
+		engine_status(a->honest, &s);
+		a->attacks = s.role == ROLE_LEADER && a->team->active &&
+					     a->final >= a->team->config.from_height
+				     ? a->team->config.attacks
+				     : 0;
+	}
+	adversary_learn(a);
+	for (uint32_t i = 0; i < out->message_count; i++) {
+		remember(a, &out->messages[i]);
+		adversary_alter(a, &out->messages[i]);
+	}
+	adversary_add(a, in->kind == INPUT_TICK);
+	uint64_t next = release_held(a);
+	for (uint32_t i = 0; i < a->count; i++)
+		a->out[i].bytes = writer_slice(&a->body[i]);
+	out->messages = a->out;
+	out->message_count = a->count;
+	if (next < out->wake_at)
+		out->wake_at = next;
+	if (a->mood_until < out->wake_at)
+		out->wake_at = a->mood_until;
+}
+
+static void engine_free_adversary(struct engine *e)
+{
+	struct adversary *a = (struct adversary *)e;
+	engine_free(a->honest);
+	for (uint32_t i = 0; i < a->cap; i++)
+		writer_free(&a->body[i]);
+	for (unsigned i = 0; i < HELD_MAX; i++)
+		writer_free(&a->held[i].bytes);
+	for (unsigned i = 0; i < OLD_MAX; i++)
+		writer_free(&a->old[i].bytes);
+	mem_free(a->out);
+	mem_free(a->body);
+	mem_free(a->writes);
+	position_free(&a->old_position);
+	mem_free(a);
+}
+
+static void status(const struct engine *e, struct engine_status *out)
+{
+	engine_status(((const struct adversary *)e)->honest, out);
+}
+
+static const struct term_cert *term_cert(const struct engine *e)
+{
+	return engine_term_cert(((const struct adversary *)e)->honest);
+}
+
+static const struct engine_ops adversary_ops = {step, engine_free_adversary, status, term_cert};
+
+struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest)
+{
+	struct adversary *a = mem_zalloc(sizeof *a);
+	a->base.ops = &adversary_ops;
+	a->honest = honest;
+	a->team = t;
+	a->self = self;
+	a->orders = t->orders;
+	position_init(&a->old_position);
+	random_seed(&a->random, random_u64(&t->random) + self);
+	return &a->base;
+}

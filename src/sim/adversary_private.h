@@ -1,0 +1,99 @@
+/* Shared by adversary.c and forge.c only. */
+#ifndef SIM_ADVERSARY_PRIVATE_H
+#define SIM_ADVERSARY_PRIVATE_H
+
+#include "base/mem.h"
+#include "base/random.h"
+#include "consensus/engine_private.h"
+#include "consensus/hybrid/message.h"
+#include "sim/adversary.h"
+
+#define HELD_MAX  256
+#define OLD_MAX	  32
+#define TWINS_MAX 256 /* blocks with a second version */
+#define SEEN_MAX  128 /* block references and votes that the team has seen */
+#define VIEWS_MAX 32
+#define SIGNED_MAX 64 /* statements of each kind that are kept for framing */
+
+struct held {
+	uint64_t due; /* 0: free */
+	uint64_t to;
+	enum message_class class;
+	uint8_t type;
+	struct writer bytes;
+};
+struct twin { /* a block of ours and the version for the other side */
+	struct block_ref ref, other;
+};
+struct team {
+	struct team_config config;
+	struct random random;
+	bool active;
+	uint64_t strikes[ATTACKS];
+	struct message_in *in; /* decoding scratch */
+	struct block_ref seen[SEEN_MAX];
+	unsigned seen_next;
+	struct vote votes[SEEN_MAX];
+	unsigned votes_next;
+	struct view_change vc[VALIDATORS_MAX]; /* newest of each */
+	bool has_vc[VALIDATORS_MAX];
+	struct {
+		uint64_t term;
+		struct hash hash;
+		struct block_ref base;
+	} views[VIEWS_MAX];
+	unsigned views_next;
+	struct writer evidence; /* the last that anybody sent */
+	uint64_t orders;	/* rises when the attacks are changed from outside */
+	/* what members had written to their vote slots before they became forgetful */
+	struct writer slot[VALIDATORS_MAX][VOTE_SLOTS];
+	struct keepsakes *keepsakes; /* frame.c */
+};
+struct adversary {
+	struct engine base;
+	struct engine *honest;
+	struct team *team;
+	unsigned self;
+	struct random random;
+	uint64_t now, final;
+	uint64_t attacks, targets, mood_until;
+	struct message *out;
+	struct writer *body;
+	uint32_t count, cap;
+	struct held held[HELD_MAX], old[OLD_MAX];
+	struct twin twins[TWINS_MAX];
+	unsigned twins_next;
+	bool diverged; /* the other side has a chain of its own in this term */
+	uint64_t diverged_term;
+	bool has_old_position;
+	struct position old_position;
+	struct hash second_view; /* of the term we lead: the other NEW-VIEW; same base */
+	uint64_t second_view_term;
+	struct vote prepare; /* our newest */
+	uint64_t shouted_at;
+	uint64_t orders;
+	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
+	struct write *writes;	 /* those of a forgetful one */
+	uint32_t write_cap;
+};
+
+struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
+			      uint8_t type);
+void adversary_pass(struct adversary *a, const struct message *m, uint64_t to);
+void adversary_hold(struct adversary *a, const struct message *m, uint64_t delay);
+bool adversary_does(struct adversary *a, enum attack attack);
+void adversary_struck(struct adversary *a, enum attack attack);
+
+/* frame.c */
+void frame_free(struct team *t);
+void frame_keep(struct team *t, const struct message_in *m);
+void frame_try(struct adversary *a);
+
+/* forge.c */
+/* True: the honest engine shall not hear it. */
+bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes);
+void adversary_learn(struct adversary *a);
+void adversary_alter(struct adversary *a, const struct message *m);
+void adversary_add(struct adversary *a, bool tick);
+
+#endif

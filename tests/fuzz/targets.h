@@ -1,0 +1,9 @@
+#ifndef TESTS_FUZZ_TARGETS_H
+#define TESTS_FUZZ_TARGETS_H
+
+#include "tests/fuzz/fuzz.h"
+
+extern const struct fuzz_target fuzz_message, fuzz_engine, fuzz_chain, fuzz_frame, fuzz_session,
+	fuzz_handshake, fuzz_execute, fuzz_records;
+
+#endif

@@ -1,0 +1,99 @@
+#!/bin/bash
+# watch against a network whose nodes die under it: each event once, in order, from any node.
+set -uo pipefail
+
+top=$PWD # of the build
+PATH=$top/tools:$PATH
+export OSTRAKOND=$top/src/node/ostrakond
+work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-watch.XXXXXX")
+net=$work/net
+watch_pid=
+
+cleanup() {
+	[ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null
+	ostrakon net down "$net" >/dev/null 2>&1
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+fail() {
+	echo "FAILED: $*" >&2
+	ostrakon net status "$net" >&2
+	exit 1
+}
+# expect-code CODE COMMAND...
+expect_code() {
+	local want=$1 code=0
+	shift
+	"$@" >"$work/out" 2>"$work/err" || code=$?
+	[ "$code" -eq "$want" ] || fail "exit code $code instead of $want: $*: $(cat "$work/err")"
+}
+
+ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
+ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+count=400
+: >"$work/seen.jsonl"
+seq -f 'key/%g' $count | awk '{print $1 "\tvalue-" NR}' >"$work/lines.tsv"
+
+ostrakon watch txs --home "$net" --from 0 --count $count --timeout 120s -o jsonl >"$work/seen.jsonl" \
+	2>"$work/watch.err" &
+watch_pid=$!
+# The watcher begins with node1; it and its successors are killed while events come.
+ostrakon put --from "$work/lines.tsv" --clients 1 --batch 1 --home "$net" --timeout 120s -o jsonl \
+	>"$work/acks.jsonl" 2>/dev/null &
+put_pid=$!
+for victim in node1 node2 node3; do
+	before=$(wc -l <"$work/seen.jsonl")
+	for _ in $(seq 3000); do
+		now=$(wc -l <"$work/seen.jsonl")
+		[ "$now" -lt $((before + 20)) ] || break
+		[ "$now" -lt $count ] || break
+		sleep 0.02
+	done
+	ostrakon net kill "$net" "$victim" >/dev/null || fail "net kill $victim"
+	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up after $victim"
+done
+wait "$put_pid" || fail "the writer"
+wait "$watch_pid"
+code=$?
+watch_pid=
+[ "$code" -eq 0 ] || fail "watch ended with $code: $(cat "$work/watch.err")"
+jq -r 'select(.event == "txs") | .data.tx' "$work/seen.jsonl" >"$work/seen.txt"
+jq -r .tx "$work/acks.jsonl" >"$work/acked.txt"
+[ "$(wc -l <"$work/seen.txt")" -eq $count ] || fail "$(wc -l <"$work/seen.txt") of $count seen"
+[ "$(sort "$work/seen.txt" | uniq -d | wc -l)" -eq 0 ] || fail "some were seen twice"
+cmp -s <(sort "$work/seen.txt") <(sort "$work/acked.txt") || fail "others were seen than put"
+jq -r .cursor "$work/seen.jsonl" | awk -F. '{if ($1 < h || ($1 == h && $2 <= i)) exit 1; h = $1; i = $2}' ||
+	fail "out of order"
+
+# A cursor in the middle goes on right after it.
+middle=$(sed -n '200p' "$work/seen.jsonl" | jq -r .cursor)
+expect_code 0 ostrakon watch txs --home "$net" --from "$middle" --count 200 -o json
+cmp -s <(jq -r .data.tx "$work/out") <(tail -n 200 "$work/seen.txt") || fail "resumed elsewhere"
+# Blocks have no holes; as a table too.
+expect_code 0 ostrakon watch blocks --home "$net" --from 1 --count 5
+[ "$(wc -l <"$work/out")" -eq 5 ] || fail "five lines wanted"
+expect_code 0 ostrakon watch blocks,txs --home "$net" --from 1 --count 20 -o jsonl
+jq -s -e '[.[] | select(.event == "blocks") | .data.height] as $h | $h == [range($h[0]; $h[-1] + 1)]' \
+	"$work/out" >/dev/null || fail "blocks with holes"
+# What a node no longer has is shown as a gap, not passed over.
+expect_code 0 ostrakon watch consensus --home "$net" --from 0 --count 1 -o jsonl
+jq -e '.event == "gap" and .data.to != null' "$work/out" >/dev/null || fail "no gap: $(cat "$work/out")"
+
+expect_code 2 ostrakon watch block --home "$net"
+grep -q 'did you mean "blocks"' "$work/err" || fail "no hint"
+expect_code 2 ostrakon watch txs --from half --home "$net"
+expect_code 2 ostrakon watch txs --from 1.2.3 --home "$net"
+expect_code 2 ostrakon watch
+ostrakon watch blocks --home "$net" >/dev/null 2>&1 &
+watch_pid=$!
+while ! grep -q ' SigCgt:' <(sed 's/^/ /' "/proc/$watch_pid/status"); do sleep 0.01; done
+sleep 0.2
+kill -INT "$watch_pid"
+wait "$watch_pid"
+code=$?
+watch_pid=
+[ "$code" -eq 130 ] || fail "exit code $code after SIGINT"
+ostrakon net down "$net" >/dev/null || fail "net down"
+expect_code 3 ostrakon watch blocks --home "$net" --timeout 300ms
+echo "watch: $count events, each once and in order, through three deaths"

@@ -1,0 +1,31 @@
+/* What the lab's verbs share. */
+#ifndef TOOLS_LAB_LAB_H
+#define TOOLS_LAB_LAB_H
+
+#include "base/json.h"
+#include "tools/lab/scenario.h"
+
+enum lab_exit {
+	LAB_EXIT_OK = 0,
+	LAB_EXIT_FAILED = 1, /* an expectation does not hold */
+	LAB_EXIT_USAGE = 2,
+	LAB_EXIT_UNREACHABLE = 3,
+	LAB_EXIT_CONFIG = 78,
+};
+enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
+struct lab_options {
+	const char *name;
+	enum protocol protocol;
+	unsigned nodes; /* 0: the scenario's */
+	uint64_t seed;
+	unsigned runs, seconds;
+	bool keep, help;
+	enum lab_format format;
+};
+
+int lab_sim(const struct lab_options *o);
+int lab_live(const struct lab_options *o);
+void lab_print(const struct json *v, enum lab_format format);
+struct json *lab_describe(const struct scenario *s); /* owned by the caller */
+
+#endif

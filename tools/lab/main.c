@@ -1,0 +1,191 @@
+/* ostrakon-lab: attacks and faults, simulated and live, and what they cost. */
+#include <config.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tools/lab/lab.h"
+
+static const char usage[] =
+	"usage: ostrakon-lab VERB [OPTIONS]\n"
+	"\n"
+	"  list                      the scenarios that there are\n"
+	"  describe NAME             what a scenario does, and what it expects\n"
+	"  sim NAME [options]        run it in the simulator\n"
+	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  attacks                   the attacks that scenarios can name\n"
+	"  version\n"
+	"\n"
+	"options:\n"
+	"  --protocol hybrid|pbft    default hybrid (sim)\n"
+	"  --nodes N                 default: the scenario's, or 4\n"
+	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --seconds T               of load (live; default 20)\n"
+	"  --keep                    keep the network's directory (live)\n"
+	"  -o table|json|jsonl\n"
+	"\n"
+	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
+	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
+	"network did not come up; 78 a scenario file is wrong.\n";
+
+static int fail(int code, const char *text)
+{
+	fprintf(stderr, "ostrakon-lab: %s\n", text);
+	return code;
+}
+
+static int list(const struct lab_options *o)
+{
+	char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX];
+	unsigned count = scenario_list(names);
+	struct json *all = json_array();
+	if (!count)
+		return fail(LAB_EXIT_CONFIG,
+			    "no scenarios found; set OSTRAKON_SCENARIOS to their directory");
+	for (unsigned i = 0; i < count; i++) {
+		struct scenario s;
+		struct errmsg m;
+		if (scenario_read(&s, names[i], &m))
+			return fail(LAB_EXIT_CONFIG, m.text);
+		if (o->format == LAB_TABLE)
+			printf("%-24s %s\n", s.name, s.summary);
+		struct json *row = json_object();
+		json_set(row, "name", json_string(s.name));
+		json_set(row, "summary", json_string(s.summary));
+		json_set(row, "nodes", json_int(s.nodes));
+		json_set(row, "corrupt", json_int(scenario_corrupt(&s, s.nodes)));
+		json_append(all, row);
+	}
+	if (o->format != LAB_TABLE)
+		lab_print(all, o->format);
+	json_free(all);
+	return LAB_EXIT_OK;
+}
+
+static const char *expectation(const struct json *list, size_t i)
+{
+	static char word[64];
+	char *text = json_dump(json_at(list, i), false);
+	snprintf(word, sizeof word, "%.*s", (int)strlen(text) - 2, text + 1); /* without quotes */
+	mem_free(text);
+	return word;
+}
+
+static int describe(const struct lab_options *o)
+{
+	struct scenario s;
+	struct errmsg m;
+	if (scenario_read(&s, o->name, &m))
+		return fail(LAB_EXIT_CONFIG, m.text);
+	struct json *x = lab_describe(&s);
+	if (o->format != LAB_TABLE) {
+		lab_print(x, o->format);
+	} else {
+		printf("%s: %s\n\n%s\n\nnodes %u, malicious %u, attacks:", s.name, s.summary, s.text,
+		       s.nodes, scenario_corrupt(&s, s.nodes));
+		for (unsigned a = 0; a < ATTACKS; a++)
+			if (s.attacks >> a & 1)
+				printf(" %s", attack_name((enum attack)a));
+		printf("\nexpected:");
+		const struct json *e = json_get(x, "expect");
+		for (size_t i = 0; i < json_len(e); i++)
+			printf(" %s", expectation(e, i));
+		printf("\n");
+	}
+	json_free(x);
+	return LAB_EXIT_OK;
+}
+
+static bool parse(struct lab_options *o, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},   {"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'}, {"keep", 0, 0, 'k'},
+		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {0, 0, 0, 0}};
+	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
+		switch (opt) {
+		case 'p':
+			if (strcmp(optarg, "hybrid") == 0)
+				o->protocol = PROTOCOL_HYBRID;
+			else if (strcmp(optarg, "pbft") == 0)
+				o->protocol = PROTOCOL_PBFT;
+			else
+				return fail(0, "--protocol is hybrid or pbft; raft and "
+					       "multipaxos are not built yet"),
+				       false;
+			break;
+		case 'n':
+			o->nodes = (unsigned)strtoul(optarg, NULL, 10);
+			if (o->nodes < 1 || o->nodes > VALIDATORS_MAX)
+				return fail(0, "--nodes is a number from 1 to 64"), false;
+			break;
+		case 's':
+			o->seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'r':
+			o->runs = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 't':
+			o->seconds = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'k':
+			o->keep = true;
+			break;
+		case 'o':
+			if (strcmp(optarg, "table") == 0)
+				o->format = LAB_TABLE;
+			else if (strcmp(optarg, "json") == 0)
+				o->format = LAB_JSON;
+			else if (strcmp(optarg, "jsonl") == 0)
+				o->format = LAB_JSONL;
+			else
+				return fail(0, "-o is table, json or jsonl"), false;
+			break;
+		case 'h':
+			o->help = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	o->name = optind < argc ? argv[optind] : NULL;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct lab_options o = {.protocol = PROTOCOL_HYBRID, .seed = 1, .runs = 1, .seconds = 20};
+	const char *verb = argc > 1 ? argv[1] : "";
+	if (!*verb || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
+		fputs(usage, *verb ? stdout : stderr);
+		return *verb ? LAB_EXIT_OK : LAB_EXIT_USAGE;
+	}
+	if (strcmp(verb, "version") == 0 || strcmp(verb, "--version") == 0) {
+		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
+		return LAB_EXIT_OK;
+	}
+	if (!parse(&o, argc - 1, argv + 1)) {
+		fputs("Try `ostrakon-lab --help`.\n", stderr);
+		return LAB_EXIT_USAGE;
+	}
+	if (o.help) {
+		fputs(usage, stdout);
+		return LAB_EXIT_OK;
+	}
+	crypto_init();
+	if (strcmp(verb, "list") == 0)
+		return list(&o);
+	if (strcmp(verb, "attacks") == 0) {
+		for (unsigned a = 0; a < ATTACKS; a++)
+			printf("%s\n", attack_name((enum attack)a));
+		return LAB_EXIT_OK;
+	}
+	bool sim = strcmp(verb, "sim") == 0, live = strcmp(verb, "live") == 0;
+	if (!sim && !live && strcmp(verb, "describe") != 0)
+		return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
+	if (!o.name)
+		return fail(LAB_EXIT_USAGE, "the name of a scenario is needed; `ostrakon-lab list`");
+	return sim ? lab_sim(&o) : live ? lab_live(&o) : describe(&o);
+}

@@ -1,0 +1,503 @@
+/* Twins words by the million: shares for processes, a rate, what was reached, what failed. */
+#include <errno.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "sim/twins.h"
+#include "tools/lab/twins.h"
+
+#define JOBS_MAX      64
+#define FAILURES_KEPT 8
+#define REPORT_EVERY  500
+
+struct failure {
+	uint64_t word;
+	struct twins_result result;
+};
+/* What a job has found since its last report; sums only, so that shares add up. */
+struct sums {
+	uint64_t words, unsafe, stuck, healed;
+	uint64_t two_blocks, pbft, convicted, no_final, deliveries;
+	uint64_t finals[8];	      /* words by heights final, the last: or more */
+	uint64_t forks, forks_proven; /* proven: f+1 or more named with evidence */
+	uint64_t counters[COUNTERS];
+};
+struct report {
+	struct sums tally;
+	bool has_failure, last;
+	struct failure failure;
+};
+struct run {
+	struct twins_language language;
+	uint64_t from, to;   /* canonical words by number; to: exclusive */
+	unsigned heal_every; /* 0: never */
+	unsigned jobs;
+	bool json, expect_forks;
+	struct sums total;
+	struct failure failure[FAILURES_KEPT];
+	unsigned failures;
+};
+
+static uint64_t clock_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ---- one job ----------------------------------------------------------------------------- */
+
+static void add(struct sums *t, const struct twins_result *r, unsigned f, bool healed)
+{
+	t->words++;
+	t->unsafe += r->verdict == TWINS_SAFETY;
+	t->stuck += r->verdict == TWINS_LIVENESS;
+	t->healed += healed;
+	t->two_blocks += r->two_blocks;
+	t->pbft += r->pbft;
+	t->convicted += r->convicted != 0;
+	t->deliveries += r->deliveries;
+	t->finals[r->finals < 7 ? r->finals : 7]++;
+	if (r->culprits) {
+		t->forks++;
+		t->forks_proven += (unsigned)__builtin_popcountll(r->proven) > f;
+	}
+	for (unsigned c = 0; c < COUNTERS; c++)
+		t->counters[c] += r->counters[c];
+}
+
+static bool write_all(int fd, const void *ptr, size_t len)
+{
+	for (const char *p = ptr; len;) {
+		ssize_t n = write(fd, p, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+/* Every jobs-th canonical word of the range, from `job` on. */
+static void work(struct run *run, unsigned job, int fd)
+{
+	struct twins_language *l = &run->language;
+	unsigned f = quorum_of(l->options.nodes).f;
+	struct report *r = mem_zalloc(sizeof *r);
+	uint64_t number = 0;
+	/* engines are large and live for half a millisecond */
+	mallopt(M_MMAP_THRESHOLD, 256 << 20);
+	mallopt(M_TRIM_THRESHOLD, 512 << 20);
+	for (uint64_t word = 0; word < l->words && number < run->to; word++) {
+		if (!twins_is_canonical(l, word))
+			continue;
+		uint64_t mine = number++;
+		if (mine < run->from || mine % run->jobs != job)
+			continue;
+		struct twins_result result;
+		l->options.heal = run->heal_every && mine / run->jobs % run->heal_every == 0;
+		twins_run(l, word, &result);
+		add(&r->tally, &result, f, l->options.heal);
+		r->has_failure = result.verdict != TWINS_OK;
+		if (r->has_failure)
+			r->failure = (struct failure){word, result};
+		if (r->has_failure || r->tally.words == REPORT_EVERY) {
+			if (!write_all(fd, r, sizeof *r))
+				break;
+			*r = (struct report){0};
+		}
+	}
+	r->last = true;
+	(void)write_all(fd, r, sizeof *r);
+	mem_free(r);
+}
+
+/* ---- all jobs ---------------------------------------------------------------------------- */
+
+static void merge(struct run *run, const struct report *r)
+{
+	const uint64_t *from = (const uint64_t *)&r->tally;
+	uint64_t *to = (uint64_t *)&run->total;
+	for (size_t i = 0; i < sizeof r->tally / sizeof *from; i++)
+		to[i] += from[i];
+	if (r->has_failure && run->failures < FAILURES_KEPT)
+		run->failure[run->failures++] = r->failure;
+}
+
+static bool read_report(int fd, struct report *r)
+{
+	for (size_t at = 0; at < sizeof *r;) {
+		ssize_t n = read(fd, (char *)r + at, sizeof *r - at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		at += (size_t)n;
+	}
+	return true;
+}
+
+static void show_progress(const struct run *run, uint64_t wanted, uint64_t begin, bool end)
+{
+	static uint64_t shown;
+	uint64_t now = clock_us();
+	if (!isatty(2) || (!end && now - shown < 200000))
+		return;
+	shown = now;
+	double s = (double)(now - begin) / 1e6,
+	       rate = (double)run->total.words / (s > 0 ? s : 1);
+	fprintf(stderr, "\r%llu of %llu words, %.0f/s, %.0f s left, %llu violations   %s",
+		(unsigned long long)run->total.words, (unsigned long long)wanted, rate,
+		rate > 0 ? (double)(wanted - run->total.words) / rate : 0,
+		(unsigned long long)(run->total.unsafe + run->total.stuck), end ? "\n" : "");
+}
+
+/* False: a job died. */
+static bool run_jobs(struct run *run, uint64_t wanted)
+{
+	struct pollfd fds[JOBS_MAX];
+	pid_t pids[JOBS_MAX];
+	uint64_t begin = clock_us();
+	bool whole = true;
+	unsigned open = 0;
+	for (unsigned j = 0; j < run->jobs; j++) {
+		int fd[2];
+		fflush(NULL);
+		if (pipe(fd) != 0 || (pids[j] = fork()) < 0)
+			return false;
+		if (pids[j] == 0) {
+			close(fd[0]);
+			work(run, j, fd[1]);
+			_exit(0);
+		}
+		close(fd[1]);
+		fds[j] = (struct pollfd){.fd = fd[0], .events = POLLIN};
+		open++;
+	}
+	struct report *r = mem_zalloc(sizeof *r);
+	while (open) {
+		if (poll(fds, run->jobs, -1) < 0)
+			continue;
+		for (unsigned j = 0; j < run->jobs; j++) {
+			if (fds[j].fd < 0 || !fds[j].revents)
+				continue;
+			bool good = read_report(fds[j].fd, r);
+			if (good)
+				merge(run, r);
+			if (good && !r->last)
+				continue;
+			whole &= good;
+			close(fds[j].fd);
+			fds[j].fd = -1;
+			open--;
+		}
+		show_progress(run, wanted, begin, !open);
+	}
+	mem_free(r);
+	for (unsigned j = 0; j < run->jobs; j++) {
+		int status;
+		whole &= waitpid(pids[j], &status, 0) == pids[j] && status == 0;
+	}
+	return whole;
+}
+
+/* ---- what came of it --------------------------------------------------------------------- */
+
+static void again(const struct run *run, const struct failure *x, char *out, size_t size)
+{
+	const struct twins_options *o = &run->language.options;
+	snprintf(out, size,
+		 "ostrakon-lab twins --nodes %u --twins %u --rounds %u --word %llu --trace%s",
+		 o->nodes, o->twins, o->rounds, (unsigned long long)x->word,
+		 x->result.verdict == TWINS_LIVENESS ? " --heal" : "");
+}
+
+static struct json *mask_json(uint64_t mask)
+{
+	struct json *a = json_array();
+	char name[16];
+	for (; mask; mask &= mask - 1) {
+		snprintf(name, sizeof name, "node%u", (unsigned)__builtin_ctzll(mask) + 1);
+		json_append(a, json_string(name));
+	}
+	return a;
+}
+
+static void print_json(const struct run *run, uint64_t wanted, double seconds)
+{
+	const struct sums *t = &run->total;
+	const struct twins_options *o = &run->language.options;
+	struct json *doc = json_object(), *failures = json_array(), *counters = json_object();
+	json_set(doc, "nodes", json_int(o->nodes));
+	json_set(doc, "twins", json_int(o->twins));
+	json_set(doc, "rounds", json_int(o->rounds));
+	json_set(doc, "canonical_words", json_u64(wanted));
+	json_set(doc, "words", json_u64(t->words));
+	json_set(doc, "safety_violations", json_u64(t->unsafe));
+	json_set(doc, "healed_words", json_u64(t->healed));
+	json_set(doc, "liveness_violations", json_u64(t->stuck));
+	json_set(doc, "forks", json_u64(t->forks));
+	json_set(doc, "forks_proven", json_u64(t->forks_proven));
+	json_set(doc, "two_blocks", json_u64(t->two_blocks));
+	json_set(doc, "pbft", json_u64(t->pbft));
+	json_set(doc, "convicted", json_u64(t->convicted));
+	json_set(doc, "deliveries", json_u64(t->deliveries));
+	json_set(doc, "words_per_s", json_real((double)t->words / seconds));
+	json_set(doc, "jobs", json_int(run->jobs));
+	json_set(doc, "wall_s", json_real(seconds));
+	for (unsigned c = 0; c < COUNTERS; c++)
+		json_set(counters, engine_counter_name((enum engine_counter)c),
+			 json_u64(t->counters[c]));
+	json_set(doc, "counters", counters);
+	for (unsigned i = 0; i < run->failures; i++) {
+		const struct failure *x = &run->failure[i];
+		char text[TWINS_TEXT_MAX];
+		struct json *o_ = json_object();
+		json_set(o_, "word", json_u64(x->word));
+		json_set(o_, "text",
+			 json_string(twins_word_text(&run->language, x->word, text)));
+		json_set(o_, "violation", json_string(x->result.text));
+		json_set(o_, "culprits", mask_json(x->result.culprits));
+		json_set(o_, "proven", mask_json(x->result.proven));
+		again(run, x, text, sizeof text);
+		json_set(o_, "again", json_string(text));
+		json_append(failures, o_);
+	}
+	json_set(doc, "violations", failures);
+	char *text = json_dump(doc, isatty(1));
+	puts(text);
+	mem_free(text);
+	json_free(doc);
+}
+
+static void print_names(const char *title, uint64_t mask)
+{
+	printf("    %s:", title);
+	for (; mask; mask &= mask - 1)
+		printf(" node%u", (unsigned)__builtin_ctzll(mask) + 1);
+	printf("\n");
+}
+
+static void print_text(const struct run *run, uint64_t wanted, double seconds)
+{
+	const struct sums *t = &run->total;
+	const struct twins_options *o = &run->language.options;
+	printf("n=%u, %u of them twins, %u rounds: %llu words of %llu canonical ones (%llu in "
+	       "all)\n",
+	       o->nodes, o->twins, o->rounds, (unsigned long long)t->words,
+	       (unsigned long long)wanted, (unsigned long long)run->language.words);
+	printf("%llu violations of safety; %llu of %llu words that were healed did not "
+	       "progress\n",
+	       (unsigned long long)t->unsafe, (unsigned long long)t->stuck,
+	       (unsigned long long)t->healed);
+	printf("%.0f s, %.0f words a second on %u jobs, %.0f each, %.0f messages a word\n",
+	       seconds, (double)t->words / seconds, run->jobs,
+	       (double)t->words / seconds / run->jobs,
+	       (double)t->deliveries / (double)(t->words ? t->words : 1));
+	printf("reached: two blocks at one place %llu, pbft mode %llu, convictions %llu; "
+	       "heights "
+	       "final:",
+	       (unsigned long long)t->two_blocks, (unsigned long long)t->pbft,
+	       (unsigned long long)t->convicted);
+	for (unsigned i = 0; i < 8; i++)
+		printf(" %u%s: %llu", i, i == 7 ? "+" : "", (unsigned long long)t->finals[i]);
+	printf("\n");
+	if (t->forks)
+		printf("forks: %llu; f+1 or more named with evidence that anybody can check: "
+		       "%llu\n",
+		       (unsigned long long)t->forks, (unsigned long long)t->forks_proven);
+	for (unsigned c = 0; c < COUNTERS; c++)
+		if (t->counters[c])
+			printf("  %-26s %12llu\n", engine_counter_name((enum engine_counter)c),
+			       (unsigned long long)t->counters[c]);
+	for (unsigned i = 0; i < run->failures; i++) {
+		const struct failure *x = &run->failure[i];
+		char text[TWINS_TEXT_MAX];
+		printf("word %llu (%s): %s\n", (unsigned long long)x->word,
+		       twins_word_text(&run->language, x->word, text), x->result.text);
+		if (x->result.culprits) {
+			print_names("signed for both sides", x->result.culprits);
+			print_names("of these by evidence", x->result.proven);
+		}
+		again(run, x, text, sizeof text);
+		printf("    again: %s\n", text);
+	}
+}
+
+/* ---- the command ------------------------------------------------------------------------- */
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: ostrakon-lab twins [--words all|COUNT|A-B] [--jobs N] [--nodes N]\n"
+		"                          [--twins K] [--rounds R] [--heal-every K] [-o "
+		"json]\n"
+		"                          [--word W [--trace] [--heal]]\n"
+		"Runs canonical words of the Twins language, n=4 with one twin, four rounds "
+		"and two\n"
+		"partitions unless told otherwise; every word, or the first COUNT, or those "
+		"numbered\n"
+		"A to B. With --heal-every K each K-th word must also make progress once "
+		"healed.\n"
+		"With more twins than f it is a control: forks are shown, and who made "
+		"them.\n");
+	return 2;
+}
+
+static bool number(const char *text, uint64_t *out, const char **rest)
+{
+	char *end;
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	*rest = end;
+	return end != text && !errno && *text != '-';
+}
+
+static bool parse_words(struct run *run, const char *text)
+{
+	const char *rest;
+	run->from = 0;
+	run->to = UINT64_MAX;
+	if (strcmp(text, "all") == 0)
+		return true;
+	if (!number(text, &run->to, &rest))
+		return false;
+	if (*rest == '-') {
+		run->from = run->to;
+		if (!number(rest + 1, &run->to, &rest))
+			return false;
+		run->to++;
+	}
+	return *rest == 0 && run->from < run->to;
+}
+
+static int one_word(struct run *run, uint64_t word)
+{
+	struct twins_language *l = &run->language;
+	struct twins_result r;
+	char text[TWINS_TEXT_MAX];
+	if (word >= l->words) {
+		fprintf(stderr, "there are %llu words\n", (unsigned long long)l->words);
+		return 2;
+	}
+	printf("%s%s\n", twins_word_text(l, word, text),
+	       twins_is_canonical(l, word) ? "" : " (not canonical)");
+	twins_run(l, word, &r);
+	printf("%llu heights final, %llu messages%s%s\n", (unsigned long long)r.finals,
+	       (unsigned long long)r.deliveries, r.verdict ? ": " : "", r.text);
+	if (r.culprits) {
+		print_names("signed for both sides", r.culprits);
+		print_names("of these by evidence", r.proven);
+	}
+	return r.verdict == TWINS_OK ? 0 : 1;
+}
+
+static uint64_t count_canonical(const struct run *run)
+{
+	uint64_t count = 0;
+	for (uint64_t word = 0; word < run->language.words && count < run->to; word++)
+		count += twins_is_canonical(&run->language, word);
+	return count;
+}
+
+static int run_words(struct run *run)
+{
+	uint64_t all = count_canonical(run);
+	if (run->to > all)
+		run->to = all;
+	if (run->from >= run->to) {
+		fprintf(stderr, "there are %llu canonical words\n", (unsigned long long)all);
+		return 2;
+	}
+	uint64_t wanted = run->to - run->from, begin = clock_us();
+	bool whole = run_jobs(run, wanted);
+	double seconds = (double)(clock_us() - begin) / 1e6;
+	if (run->json)
+		print_json(run, wanted, seconds);
+	else
+		print_text(run, wanted, seconds);
+	if (!whole)
+		fprintf(stderr, "a job died: the count is not complete\n");
+	/* beyond f the fork must be seen; up to f there must be none */
+	bool control = run->language.options.twins > quorum_of(run->language.options.nodes).f;
+	bool good = control ? run->total.forks > 0 : !run->total.unsafe && !run->total.stuck;
+	return whole && good ? 0 : 1;
+}
+
+int lab_twins(int argc, char **argv)
+{
+	struct run run = {.to = UINT64_MAX, .jobs = 1};
+	struct twins_options o = {.nodes = 4, .twins = 1, .rounds = 4};
+	const char *words = "all", *word = NULL, *rest;
+	uint64_t v = 0;
+	static const struct option known[] = {
+		{"words", 1, 0, 'w'},  {"jobs", 1, 0, 'j'},   {"nodes", 1, 0, 'n'},
+		{"twins", 1, 0, 't'},  {"rounds", 1, 0, 'r'}, {"heal-every", 1, 0, 'e'},
+		{"word", 1, 0, 'W'},   {"trace", 0, 0, 'T'},  {"heal", 0, 0, 'H'},
+		{"output", 1, 0, 'o'}, {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+	optind = 1;
+	for (int opt; (opt = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
+		if (strchr("jntre", opt) &&
+		    (!number(optarg, &v, &rest) || *rest || v > 1000000))
+			return usage();
+		switch (opt) {
+		case 'w':
+			words = optarg;
+			break;
+		case 'j':
+			run.jobs = (unsigned)v;
+			break;
+		case 'n':
+			o.nodes = (unsigned)v;
+			break;
+		case 't':
+			o.twins = (unsigned)v;
+			break;
+		case 'r':
+			o.rounds = (unsigned)v;
+			break;
+		case 'e':
+			run.heal_every = (unsigned)v;
+			break;
+		case 'W':
+			word = optarg;
+			break;
+		case 'T':
+			o.trace = true;
+			break;
+		case 'H':
+			o.heal = true;
+			break;
+		case 'o':
+			run.json = strcmp(optarg, "json") == 0 || strcmp(optarg, "jsonl") == 0;
+			break;
+		default:
+			return usage();
+		}
+	}
+	struct errmsg m;
+	if (optind != argc || run.jobs < 1 || run.jobs > JOBS_MAX || !parse_words(&run, words))
+		return usage();
+	if (twins_language_init(&run.language, &o, &m)) {
+		fprintf(stderr, "%s\n", m.text);
+		return 2;
+	}
+	int rc;
+	if (word)
+		rc = number(word, &v, &rest) && !*rest ? one_word(&run, v) : usage();
+	else
+		rc = run_words(&run);
+	twins_language_free(&run.language);
+	return rc;
+}
