@@ -71,18 +71,6 @@ static int ask_and_show(struct cli *c, const char *path,
 	return rc;
 }
 
-/* A document whose list is shown as a table; jsonl: the list's elements. */
-static void show_list(struct cli *c, const struct column *columns, size_t count,
-		      struct json *doc, const char *member)
-{
-	if (c->format == FORMAT_JSONL) {
-		out_rows(c, columns, count, json_copy(json_get(doc, member)));
-		json_free(doc);
-	} else {
-		out_document(c, columns, count, doc, member);
-	}
-}
-
 static void show_status(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"PEER", "name"},
@@ -173,7 +161,7 @@ static void show_blocks(struct cli *c, struct json *doc)
 						{"TXS", "tx_count"},	{"GRADE", "grade"},
 						{"SIGNERS", "signers"}, {"HASH", "hash"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "blocks");
+	out_list(c, columns, MEM_COUNT(columns), doc, "blocks");
 }
 
 int verb_blocks(struct cli *c)
@@ -233,7 +221,7 @@ static void show_validators(struct cli *c, struct json *doc)
 	static const struct column columns[] = {
 		{"INDEX", "index"}, {"NAME", "name"}, {"KEY", "key"}, {"LEADER", "leader"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "validators");
+	out_list(c, columns, MEM_COUNT(columns), doc, "validators");
 }
 
 int verb_validators(struct cli *c)
@@ -252,7 +240,7 @@ static void show_peers(struct cli *c, struct json *doc)
 						{"RESENT", "resent_messages"},
 						{"QUEUED", "queued_messages"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "peers");
+	out_list(c, columns, MEM_COUNT(columns), doc, "peers");
 }
 
 int verb_peers(struct cli *c)

@@ -63,7 +63,7 @@ static void show_modes(struct cli *c, struct json *doc)
 
 	if (json_len(json_get(doc, "entries")) == 0)
 		cli_hint(c, "the ledger has been in fast mode since genesis");
-	show_list(c, columns, MEM_COUNT(columns), doc, "entries");
+	out_list(c, columns, MEM_COUNT(columns), doc, "entries");
 }
 
 int verb_modes(struct cli *c)
