@@ -6,5 +6,6 @@
 Suite *doctor_suite(void);
 Suite *events_suite(void);
 Suite *hdr_suite(void);
+Suite *monitor_suite(void);
 
 #endif

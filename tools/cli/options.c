@@ -69,7 +69,7 @@ static const struct option_def defs[OPTIONS] = {
 			"last height at which it may take effect (default: asked)"},
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
 		      .help = "write the signed transaction to FILE before it is sent;\n"
-			      "of `doctor`: the nodes' answers"},
+			      "of `doctor` and `monitor`: the nodes' answers"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
@@ -92,7 +92,8 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
-		       "stop after so many transactions; of `watch`: events"},
+		       "stop after so many transactions; of `watch`: events;\n"
+		       "of `monitor`: looks"},
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
