@@ -129,7 +129,7 @@ const struct verb verbs[] = {
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
 		 B(BATCH) | B(RATE) | B(WARMUP),
 	 0, 0, verb_bench_run},
-	{"completion", "bash|zsh", "Print a completion script for a shell.",
+	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
 };

@@ -132,6 +132,11 @@ const char *option_argument(enum option_id id)
 	return defs[id].arg;
 }
 
+const char *option_help(enum option_id id)
+{
+	return defs[id].help;
+}
+
 const char *option_choices(enum option_id id)
 {
 	return defs[id].type == TYPE_CHOICE ? defs[id].arg : NULL;

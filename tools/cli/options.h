@@ -84,6 +84,7 @@ const char *option_name(enum option_id id);	/* without the dashes */
 char option_letter(enum option_id id);		/* 0: none */
 const char *option_argument(enum option_id id); /* as the help shows it; NULL: takes none */
 const char *option_choices(enum option_id id);	/* "a|b", or NULL */
+const char *option_help(enum option_id id);	/* lines */
 
 static inline bool opt_given(const struct options *o, enum option_id id)
 {
