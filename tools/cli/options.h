@@ -72,7 +72,8 @@ struct options {
 
 /* Sorts argv (without argv[0]) into options and arguments; borrows the strings. Options may
  * stand anywhere, as --name VALUE, --name=VALUE, -o VALUE or -oVALUE; "--" ends them. Values
- * are checked by type here. ERR_SYNTAX: m says which, why and what is near. */
+ * are checked by type here. ERR_SYNTAX: m says which was the first, why and what is near; those
+ * after it are sorted all the same, so that -o may stand anywhere. */
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *m);
 /* Fills in what flags left open from OSTRAKON_* (OSTRAKON_PROOF_FILE for --proof-file). */
 int options_environment(struct options *o, struct errmsg *m);
