@@ -8,6 +8,7 @@
 #include "tools/cli/client.h"
 #include "tools/cli/doctor.h"
 #include "tools/cli/lines.h"
+#include "tools/cli/modes.h"
 #include "tools/cli/monitor.h"
 #include "tools/cli/verbs.h"
 
@@ -54,10 +55,10 @@ static struct json *ask(struct link *l, const char *path)
 }
 
 /* Keeps the newest entries only; the list of a chain grows at its end. */
-static void keep_modes(struct monitor *m, const struct json *entries)
+static void keep_modes(struct monitor *m, const struct json *entries, size_t fresh)
 {
 	struct json *all = json_array();
-	size_t old = json_len(m->modes), fresh = json_len(entries);
+	size_t old = json_len(m->modes);
 	size_t skip = old + fresh > MODES_KEPT ? old + fresh - MODES_KEPT : 0;
 
 	for (size_t i = skip; i < old + fresh; i++)
@@ -69,24 +70,16 @@ static void keep_modes(struct monitor *m, const struct json *entries)
 
 static void look_at_modes(struct monitor *m, struct link *l)
 {
-	for (unsigned page = 0; page < MODE_PAGES; page++) {
+	size_t got = 1;
+
+	for (unsigned page = 0; page < MODE_PAGES && got > 0; page++) {
 		char path[64];
 		struct json *answer;
-		const struct json *entries;
-		uint64_t height = 0;
 		snprintf(path, sizeof path, "/v1/modes?from=%llu",
 			 (unsigned long long)m->modes_next);
 		answer = ask(l, path);
-		entries = json_get(answer, "entries");
-		if (!json_is_array(entries) || json_len(entries) == 0 ||
-		    json_read_u64(json_at(entries, json_len(entries) - 1), "height", &height) !=
-			    ERR_NONE ||
-		    height < m->modes_next || height == UINT64_MAX) {
-			json_free(answer);
-			return;
-		}
-		keep_modes(m, entries);
-		m->modes_next = height + 1;
+		got = modes_page(json_get(answer, "entries"), &m->modes_next);
+		keep_modes(m, json_get(answer, "entries"), got);
 		json_free(answer);
 	}
 }
