@@ -138,8 +138,8 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 			json_set_bytes(o, "value", r->value);
 		else
 			json_set(o, "value", json_null());
-		json_set(o, "height", json_u64(r->height));
-		json_set(o, "age_ms", json_u64(r->age_ms));
+		json_set(o, "height", json_said(r->height));
+		json_set(o, "age_ms", json_said(r->age_ms));
 		json_set(o, "verified", json_bool(r->verified));
 		json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 		out_object(c, o);
@@ -267,10 +267,9 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 	}
 	o = json_object();
 	json_set(o, "account", json_hex(account->b, PUBKEY_SIZE));
-	json_set(o, "balance",
-		 balance <= INT64_MAX ? json_u64(balance) : json_u64_string(balance));
-	json_set(o, "height", json_u64(r->height));
-	json_set(o, "age_ms", json_u64(r->age_ms));
+	json_set(o, "balance", json_said(balance));
+	json_set(o, "height", json_said(r->height));
+	json_set(o, "age_ms", json_said(r->age_ms));
 	json_set(o, "verified", json_bool(r->verified));
 	json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 	snprintf(text, sizeof text, "%llu", (unsigned long long)balance);
