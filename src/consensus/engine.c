@@ -14,7 +14,7 @@ int engine_new(struct engine **out, const struct engine_config *config,
 	case PROTOCOL_RAFT:
 		return engine_new_raft(out, config, recovery, m);
 	case PROTOCOL_MULTIPAXOS:
-		break;
+		return engine_new_multipaxos(out, config, recovery, m);
 	}
 	return err_set(m, ERR_UNSUPPORTED, "the genesis file names no protocol known here");
 }
