@@ -1,5 +1,16 @@
 #include "consensus/raft/message.h"
 
+/* Terms rise by one at a time: beyond this somebody lies, and adding to it stays harmless. */
+#define RAFT_TERM_MAX (UINT64_C(1) << 62)
+
+static uint64_t reader_term(struct reader *r)
+{
+	uint64_t term = reader_u64(r);
+	if (term > RAFT_TERM_MAX)
+		reader_fail(r, ERR_RANGE);
+	return term;
+}
+
 void raft_append_encode(struct writer *w, uint8_t type, const struct raft_append *m)
 {
 	writer_u8(w, type);
@@ -13,7 +24,7 @@ void raft_append_encode(struct writer *w, uint8_t type, const struct raft_append
 
 static void append_decode(struct reader *r, uint8_t type, struct raft_append *m)
 {
-	m->term = reader_u64(r);
+	m->term = reader_term(r);
 	m->prev_index = reader_u64(r);
 	m->prev_term = reader_u64(r);
 	m->commit = reader_u64(r);
@@ -64,19 +75,19 @@ int raft_message_decode(struct raft_message *out, struct slice bytes)
 		break;
 	case RAFT_APPENDED:
 	case RAFT_HEARTBEAT_REPLY:
-		out->appended.term = reader_u64(&r);
+		out->appended.term = reader_term(&r);
 		out->appended.success = reader_bool(&r);
 		out->appended.index = reader_u64(&r);
 		break;
 	case RAFT_PRE_VOTE_REQUEST:
 	case RAFT_VOTE_REQUEST:
-		out->vote_request.term = reader_u64(&r);
+		out->vote_request.term = reader_term(&r);
 		out->vote_request.last_index = reader_u64(&r);
 		out->vote_request.last_term = reader_u64(&r);
 		break;
 	case RAFT_PRE_VOTE:
 	case RAFT_VOTE:
-		out->vote.term = reader_u64(&r);
+		out->vote.term = reader_term(&r);
 		out->vote.granted = reader_bool(&r);
 		break;
 	case CRASH_FORWARD:
