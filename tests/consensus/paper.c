@@ -46,6 +46,9 @@ static struct block *find_block(const struct paper_node *node, const struct hash
 	for (unsigned i = 0; i < node->block_count; i++)
 		if (hash_equal(&node->blocks[i]->hash, hash))
 			return node->blocks[i];
+	for (unsigned i = 0; i < node->executed_count; i++)
+		if (hash_equal(&node->executed[i]->hash, hash))
+			return node->executed[i];
 	for (unsigned i = 0; i < node->pending_count; i++)
 		if (node->pending[i].block && hash_equal(&node->pending[i].block->hash, hash))
 			return node->pending[i].block;
@@ -65,6 +68,8 @@ static void answer_execute(struct paper_node *node, const struct work *w)
 	root_after(&root, &parent->sh.h.state_root, &h->tx_root);
 	in.executed.block = w->block->hash;
 	in.executed.err = hash_equal(&root, &h->state_root) ? ERR_NONE : ERR_BAD_STATE_ROOT;
+	if (!in.executed.err && node->executed_count < PAPER_BLOCKS)
+		node->executed[node->executed_count++] = block_hold(w->block);
 	driver_input(node->driver, &in);
 }
 
@@ -284,6 +289,8 @@ void paper_crash(struct paper *p, unsigned i)
 	struct paper_node *node = &p->node[i];
 	driver_free(node->driver);
 	node->driver = NULL;
+	while (node->executed_count)
+		block_drop(node->executed[--node->executed_count]);
 	drop_pending(node);
 	paper_drop(p, i);
 }

@@ -43,6 +43,8 @@ struct paper_node {
 	struct cert mark; /* kind 0: none */
 	struct paper_write *pending;
 	unsigned pending_count;
+	struct block *executed[PAPER_BLOCKS]; /* in this life */
+	unsigned executed_count;
 	/* what it said */
 	struct paper_sent *sent;
 	unsigned sent_count, sent_cap;

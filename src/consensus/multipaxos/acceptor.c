@@ -226,15 +226,16 @@ void paxos_on_accept(struct multipaxos *p, unsigned from, const struct paxos_acc
 	if (!follow(p, from, m->ballot))
 		return;
 	c->peer_final = m->commit;
-	paxos_note_chosen(p, from, m->ballot, m->commit);
-	if (slot > final + PAXOS_WINDOW) {
-		c->counters[COUNT_STALE_MESSAGES]++; /* ignored; we must catch up first */
-		return;
-	}
 	/* What is final here was chosen, and so is this very value: nothing to remember. */
 	struct paxos_accepted_value *a = slot > final ? paxos_accepted_at(p, slot) : NULL;
-	if (slot > final && (!a || a->ballot < m->ballot))
+	bool far = slot > final + PAXOS_WINDOW; /* ignored; we must catch up first */
+	if (slot > final && !far && (!a || a->ballot < m->ballot))
 		paxos_store(p, m->ballot, v);
+	paxos_note_chosen(p, from, m->ballot, m->commit);
+	if (far) {
+		c->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
 	struct paxos_accepted reply = {.ballot = m->ballot, .slot = slot};
 	paxos_accepted_encode(
 		emit_message(&c->out, emit_to(from), CLASS_CONSENSUS, PAXOS_ACCEPTED), &reply);
