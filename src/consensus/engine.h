@@ -211,6 +211,16 @@ void engine_free(struct engine *e);
 /* ERR_CORRUPT if the recovered state contradicts itself. */
 int engine_new_hybrid(struct engine **out, const struct engine_config *config,
 		      const struct engine_recovery *recovery, struct errmsg *m);
+int engine_new_raft(struct engine **out, const struct engine_config *config,
+		    const struct engine_recovery *recovery, struct errmsg *m);
+int engine_new_multipaxos(struct engine **out, const struct engine_config *config,
+			  const struct engine_recovery *recovery, struct errmsg *m);
+/* The one that the genesis file names. */
+int engine_new(struct engine **out, const struct engine_config *config,
+	       const struct engine_recovery *recovery, struct errmsg *m);
+/* Of any engine's message; "unknown". Types are below this: */
+#define ENGINE_MESSAGE_TYPES 64
+const char *engine_message_name(uint8_t type);
 
 enum engine_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
 const char *engine_role_name(enum engine_role r);
@@ -279,6 +289,10 @@ enum engine_counter {
 	COUNT_EVIDENCE_HIDDEN_VOTE,
 	COUNT_EVIDENCE_INVALID_STATEMENT,
 	COUNT_MODE_RULES_REFUSED, /* blocks whose mode entries are not what their term asks for */
+	COUNT_VALUES_ADOPTED, /* Multi-Paxos: values of older ballots proposed again */
+	COUNT_GAPS_FILLED,    /* slots that got a no-op */
+	COUNT_REBASED,	      /* chosen values executed on another block than they were made on */
+	COUNT_NACKS,	      /* told of a higher ballot */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);

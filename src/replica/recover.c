@@ -21,7 +21,7 @@ static int newest_cert(struct replica *r, struct cert *out)
 	if (store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
-		cert_decode(&rd, out);
+		cert_decode_stored(&rd, out);
 		err = reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 	} else if (store_iter_error(it)) {
 		err = store_iter_error(it);
@@ -254,7 +254,7 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .seed = r->config.seed,
 					       .now = r->config.now,
 					       .tx_invalid = tx_never_valid};
-		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
+		err = engine_new(&engine, &config, &rec->engine, m);
 	}
 	if (!err && r->config.wrap)
 		engine = r->config.wrap(r->config.wrap_ctx, engine);

@@ -81,8 +81,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_PROBATION] = {"probation", 0, TYPE_U64, false, "P", 1, 1024,
 			   "checkpoint intervals in pbft mode before the return to fast\n"
 			   "(default 8)"},
-	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft",
-			  .help = "pbft: the same engine, never fast (default hybrid)"},
+	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft|raft|multipaxos",
+			  .help = "pbft: the hybrid's engine, never fast; raft, multipaxos:\n"
+				  "crash faults only, nothing is proved (default hybrid)"},
 	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
 		      "first port to try (default: chosen at random)"},
 	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,
