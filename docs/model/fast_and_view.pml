@@ -16,7 +16,10 @@
  *   its term at any time, for a fast or for a pbft one. This includes every schedule of E1 to E4.
  *
  * Terms 1 to T-1 have blocks, up to D1, D2, D3 deep over their base, with two values at each height.
- * In the last term T only certificates are made, and [S3] checked on them.
+ * Of the last term T it is only computed, in each state, which certificates it could have if all
+ * moved there now. That is complete: whoever moves there earlier could as well stand still until
+ * now and move then, since what others need of it is sent, what admits a vote stays, and its
+ * position is the same.
  *
  * What replicas may do is in Promela below; what follows from a step (certificates, finality, the
  * view changes that a primary can choose from, and the checks) is computed in C by settle().
@@ -139,8 +142,8 @@ hidden byte second[NB]; /* it is the second child of its parent */
 
 byte own[H], tip[H], qc[H]; /* qc: of the tip's term and on its chain, else 0 */
 byte prepares[NB], commits[NB];
-byte term_votes[(T - 1) * NB];	/* for terms 2 to T, by base */
-byte view_changes[(T - 1) * NP]; /* by position */
+byte term_votes[(T - 2) * NB];	/* for terms 2 to T-1, by base */
+byte view_changes[(T - 2) * NP]; /* by position */
 byte tc[NS];			/* base of this certificate + 1; 0: there is none */
 byte mode[NS];			/* of each: 1 fast, 2 pbft */
 int final;			/* bit mask of the blocks that have a commit certificate */
@@ -257,7 +260,8 @@ static void open_slot(int s, int base)
 /* ---- select() and NEW-VIEWs: "View change"; src/chain/select.c ------------------------------ */
 
 static int count[NP], byzantine; /* the set S, and how many of it are Byzantine */
-static int avail[NP], byz_pos[NP], byz_count;
+static int honest_pos[H], honest_count, undecided; /* which checkpoint it shows */
+static int byz_pos[NP], byz_count;
 static int result;		 /* bit mask of what select() gives over all S */
 
 static int at_depth(int tip, int d) /* the ancestor of tip in its slot, d over the base */
@@ -357,21 +361,24 @@ static void select_base(void)
 	result |= 1 << best;
 }
 
-static void pick_honest(int p, int left)
+static void pick_honest(int i, int left)
 {
-	int c;
+	int p, c;
 	if (!left) {
 		select_base();
 		return;
 	}
-	while (p < NP && !avail[p])
-		p++;
-	if (p == NP)
+	if (i + left > honest_count)
 		return;
-	for (c = avail[p] < left ? avail[p] : left; c >= 0; c--) {
-		count[p] += c;
-		pick_honest(p + 1, left - c);
-		count[p] -= c;
+	pick_honest(i + 1, left);
+	p = honest_pos[i];
+	for (c = 0; c < (undecided ? CP : 1); c++) {
+		int t = p / (DD * CP);
+		if (c && (c > level[t] || !checkpointed(at_depth(t, c))))
+			break;
+		count[p + c]++;
+		pick_honest(i + 1, left - 1);
+		count[p + c]--;
 	}
 }
 
@@ -410,33 +417,31 @@ static void byzantine_positions(int t)
 	}
 }
 
-/* What a Byzantine primary of t can make NEW-VIEWs of, from qv of the view changes sent. It is a
- * pure function of part of the state, and remembered. */
+/* What a primary of t can make NEW-VIEWs of: a pure function of part of the state, remembered. */
 #define CACHE 65536
 static struct memo {
-	unsigned char key[NP + 2 * NS + 8];
+	unsigned char key[H + NS + 9];
 	int result;
 } cache[CACHE];
 
-static int new_views(int t)
+static int all_selections(int t)
 {
 	struct memo m;
 	unsigned hash = 2166136261u, i;
-	int p, total = 0, qcs = 0;
-	const unsigned char *sent = &now.view_changes[(t - 2) * NP];
-	for (p = 0; p < NP; p++)
-		total += sent[p];
-	if (total + F < QV)
+	int p, qcs = 0;
+	if (honest_count + F < QV)
 		return 0;
 	for (p = 1; p < NB; p++)
 		qcs |= (now.prepares[p] + F >= Q) << p;
 	memset(&m, 0, sizeof m);
-	memcpy(m.key, sent, NP);
-	memcpy(m.key + NP, (void *)now.tc, NS);
-	memcpy(m.key + NP + NS, &qcs, 4);
+	for (p = 0; p < honest_count; p++)
+		m.key[p] = honest_pos[p];
+	memcpy(m.key + H, (void *)now.tc, NS);
+	memcpy(m.key + H + NS, &qcs, 4);
 	if (CHECKPOINTS)
-		memcpy(m.key + NP + NS + 4, (void *)&now.final, 3);
-	m.key[NP + NS + 7] = t;
+		memcpy(m.key + H + NS + 4, (void *)&now.final, 3);
+	m.key[H + NS + 7] = t;
+	m.key[H + NS + 8] = honest_count;
 	for (i = 0; i < sizeof m.key; i++)
 		hash = (hash ^ m.key[i]) * 16777619u;
 	hash = (hash ^ hash >> 16) % CACHE;
@@ -444,14 +449,38 @@ static int new_views(int t)
 		return cache[hash].result;
 	result = 0;
 	byzantine_positions(t);
-	for (p = 0; p < NP; p++)
-		avail[p] = sent[p];
 	for (byzantine = 0; byzantine <= F; byzantine++)
-		if (total >= QV - byzantine)
+		if (honest_count >= QV - byzantine)
 			pick_byzantine(0, byzantine);
 	m.result = result;
 	cache[hash] = m;
 	return result;
+}
+
+static int shown(int r) /* the position of replica r, without a checkpoint */
+{
+	int t = now.tip[r], q = now.qc[r];
+	if (q && MUTANT == MUT_HIDE_TIP)
+		t = q;
+	return POS(t, q && on_chain(q, t) ? level[q] : 0, 0);
+}
+
+/* A bit mask of the bases that NEW-VIEWs of term t can have, by the VIEW-CHANGEs sent. In the last
+ * term: by those that would be sent if everybody moved there now. */
+static int new_views(int t)
+{
+	int p, c;
+	honest_count = 0;
+	undecided = CHECKPOINTS && t == T;
+	if (t == T) {
+		for (p = 0; p < H; p++)
+			honest_pos[honest_count++] = shown(p);
+		return all_selections(t);
+	}
+	for (p = 0; p < NP; p++)
+		for (c = now.view_changes[(t - 2) * NP + p]; c > 0; c--)
+			honest_pos[honest_count++] = p;
+	return all_selections(t);
 }
 
 /* ---- certificates and checks --------------------------------------------------------------- */
@@ -517,19 +546,17 @@ static int free_slot(int t)
 static void find_fast_tcs(void)
 {
 	int t, x, s;
-	for (t = 2; t <= T; t++)
+	for (t = 2; t < T; t++)
 		for (x = 0; x < NB; x++) {
 			if (!fast_tc(t, x))
 				continue;
 			check_base(t, x);
-			if (t == T || ((s = slot_with(t, x)) >= 0 && now.mode[s] == 1))
+			if ((s = slot_with(t, x)) >= 0 && now.mode[s] == 1)
 				continue;
 			event(R_FAST_TC);
 			if (now.tc[first_slot(t)]) {
-				if (MUTANT != MUT_TWO_MODES)
-					breach(S2); /* [S2], [I5] one TC, and one mode */
-				if (free_slot(t) < 0)
-					continue;
+				breach(S2); /* [S2], [I5]: one TC, and one mode */
+				continue;
 			}
 			s = free_slot(t);
 			open_slot(s, x);
@@ -546,7 +573,7 @@ static void check_views(void)
 	for (t = 2; t <= T; t++) {
 		int made = new_views(t);
 		for (x = 0; x < NB; x++) {
-			if (made && fast_tc(t, x) && MUTANT != MUT_TWO_MODES)
+			if (made && t < T && fast_tc(t, x))
 				breach(S2); /* [I5] */
 			if (made >> x & 1) {
 				event(R_NEW_VIEW);
@@ -579,6 +606,38 @@ static void open_view(int t, int x)
 	now.mode[s] = 2;
 }
 
+/* Rule 3 of "Elections": a QC of the voter's tip's term, on the candidate's chain and not an
+ * ancestor of the voter's tip. */
+static int rule_3(int r, int x)
+{
+	int v = now.tip[r];
+	if (!v || term_of[x] != term_of[v])
+		return 0;
+	if (certified(x) && (!on_chain(x, v) || MUTANT == MUT_RULE_3))
+		return 1;
+	return inner[x] && certified(inner[x]) && (!on_chain(inner[x], v) || MUTANT == MUT_RULE_3);
+}
+
+/* The last term: which candidates would find q voters if everybody voted there now? */
+static void check_last_votes(void)
+{
+	int x, r;
+	for (x = 0; x < NB; x++) {
+		int votes = F, before = term_of[x];
+		if (x && !now.tc[slot_of[x]])
+			continue;
+		for (r = 0; r < H; r++) {
+			int v = now.tip[r], longer = now.height[x] >= now.height[v];
+			votes += before > term_of[v] ||
+				 (before == term_of[v] &&
+				  (MUTANT == MUT_LONGER_LOG ? longer : on_chain(v, x))) ||
+				 rule_3(r, x);
+		}
+		if (votes >= Q)
+			check_base(T, x);
+	}
+}
+
 /* [S1] The QCs of one term form one chain. */
 static void check_qcs(void)
 {
@@ -591,18 +650,6 @@ static void check_qcs(void)
 			    now.prepares[c] + F >= Q && !related(b, c))
 				breach(S1);
 	}
-}
-
-/* Rule 3 of "Elections": a QC of the voter's tip's term, on the candidate's chain and not an
- * ancestor of the voter's tip. */
-static int rule_3(int r, int x)
-{
-	int v = now.tip[r];
-	if (!v || term_of[x] != term_of[v])
-		return 0;
-	if (certified(x) && (!on_chain(x, v) || MUTANT == MUT_RULE_3))
-		return 1;
-	return inner[x] && certified(inner[x]) && (!on_chain(inner[x], v) || MUTANT == MUT_RULE_3);
 }
 
 static int may_show(int r, int c) /* has replica r a tip with a checkpoint c over its base? */
@@ -643,7 +690,7 @@ static void forget_dead_votes(void)
 		if (MUTANT != MUT_LATE_COMMIT && MUTANT != MUT_COMMIT_OFF)
 			now.commits[b] = fin ? 0 : cap(now.commits[b], can_commit, Q - F, Q - F);
 	}
-	for (t = 2; t <= T; t++) {
+	for (t = 2; t < T; t++) {
 		int can = 0, total = 0;
 		unsigned char *sent = &now.view_changes[(t - 2) * NP];
 		for (r = 0; r < H; r++)
@@ -671,9 +718,6 @@ static int before(int a, int b)
 static void sort_replicas(void)
 {
 	int i, j;
-	for (i = 0; i < H; i++)
-		if (now.own[i] == T && MUTANT != MUT_LATE_COMMIT)
-			now.tip[i] = now.qc[i] = 0; /* all that it signs, it has signed */
 	for (i = 1; i < H; i++)
 		for (j = i; j > 0 && before(j, j - 1); j--) {
 			unsigned char o = now.own[j], t = now.tip[j], q = now.qc[j];
@@ -694,6 +738,7 @@ static void settle(void)
 	find_final();
 	find_fast_tcs();
 	check_views();
+	check_last_votes();
 	check_qcs();
 	if (now.broken)
 		return;
@@ -774,15 +819,13 @@ static void setup(void)
 #define NEWER_QC(r, b) (qc[r] == 0 || height[b] > height[qc[r]])
 #if MUTANT == MUT_LATE_COMMIT
 #define MAY_COMMIT(r, b) true
-#define MAY_FOLLOW(r) true
 #else
 #define MAY_COMMIT(r, b) (own[r] == term_of[b])
-#define MAY_FOLLOW(r) (own[r] < T)
 #endif
 #define COMMITTED(r, x) (qc[r] && ON_CHAIN(x, qc[r]))
 #define FOLLOW_QC(r, b) \
 	:: d_step { \
-		FIRST_##r && MAY_FOLLOW(r) && tc[slot_of[b]] && \
+		FIRST_##r && tc[slot_of[b]] && \
 		((ON_TIP(r, b) && NEWER_QC(r, b)) || ABOVE(r, b)) && c_expr { (certified(b)) } -> \
 		c_code { event(R_QC_FOLLOWED); }; \
 		if \

@@ -48,20 +48,19 @@
 
 #define VOTE_2(r, x) TERM_VOTE(r, 2, x)
 #define VOTE_3(r, x) TERM_VOTE(r, 3, x)
-#define VOTE_4(r, x) TERM_VOTE(r, 4, x)
 #if CHECKPOINTS
 #define VIEWS(r, t) VIEW_CHANGE(r, t, 0) VIEW_CHANGE(r, t, 1) VIEW_CHANGE(r, t, 2)
 #else
 #define VIEWS(r, t) VIEW_CHANGE(r, t, 0)
 #endif
 #if T > 3
-#define LAST_TERM(r) VIEWS(r, 4) EACH_BASE(VOTE_4, r)
+#define TERM_3(r) VIEWS(r, 3) EACH_BASE(VOTE_3, r)
 #else
-#define LAST_TERM(r)
+#define TERM_3(r)
 #endif
 #define REPLICA(r) \
 	EACH_BLOCK(PREPARE, r) EACH_BLOCK(FOLLOW_QC, r) EACH_BLOCK(COMMIT_OFF_CHAIN, r) \
-	VIEWS(r, 2) VIEWS(r, 3) EACH_BASE(VOTE_2, r) EACH_BASE(VOTE_3, r) LAST_TERM(r)
+	VIEWS(r, 2) EACH_BASE(VOTE_2, r) TERM_3(r)
 
 #if N - (N - 1) / 3 == 3
 #define EACH_REPLICA(X) X(0) X(1) X(2)
