@@ -59,6 +59,10 @@ struct team *team_new(const struct team_config *config)
 			if (!(config->members >> i & 1) && k++ % 2 == 0)
 				t->config.targets |= UINT64_C(1) << i;
 	}
+	if (config->targets == TARGETS_ONE_HONEST) {
+		uint64_t honest = ~config->members;
+		t->config.targets = honest & -honest;
+	}
 	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
 	t->in = mem_zalloc(sizeof *t->in);
 	return t;
@@ -237,7 +241,8 @@ static uint64_t true_time(struct adversary *a, uint64_t engine_at)
 }
 
 /* All slots stay as they were, together, when forgetting began: a state that fits together. A
- * write that must not happen becomes one of an old slot, because its durability is waited for. */
+ * write that must not happen becomes one of an old slot, because its durability is waited for.
+ */
 static void forget(struct adversary *a, struct output *out)
 {
 	struct writer *slots = a->team->slot[a->self];

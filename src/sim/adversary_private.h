@@ -8,11 +8,11 @@
 #include "consensus/hybrid/message.h"
 #include "sim/adversary.h"
 
-#define HELD_MAX  256
-#define OLD_MAX	  32
-#define TWINS_MAX 256 /* blocks with a second version */
-#define SEEN_MAX  128 /* block references and votes that the team has seen */
-#define VIEWS_MAX 32
+#define HELD_MAX   256
+#define OLD_MAX	   32
+#define TWINS_MAX  256 /* blocks with a second version */
+#define SEEN_MAX   128 /* block references and votes that the team has seen */
+#define VIEWS_MAX  32
 #define SIGNED_MAX 64 /* statements of each kind that are kept for framing */
 
 struct held {

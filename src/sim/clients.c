@@ -21,6 +21,16 @@ void clients_begin(struct sim *s)
 	}
 }
 
+void clients_resume(struct sim *s)
+{
+	if (!s->quiet)
+		return;
+	s->quiet = false;
+	for (uint32_t i = 0; i < s->options.clients; i++)
+		if (!s->clients[i].waiting)
+			schedule(s, i, 1000 * (i + 1));
+}
+
 void clients_free(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->options.clients; i++)
@@ -58,7 +68,7 @@ void client_act(struct sim *s, unsigned i)
 	if (c->waiting && s->now < c->retry_at)
 		return;
 	if (!c->waiting) {
-		if (s->draining)
+		if (s->draining || s->quiet)
 			return;
 		new_transaction(s, c);
 	}

@@ -42,17 +42,44 @@ void faults_crash(struct sim *s, unsigned i)
 				   .node = i});
 }
 
-static unsigned leader_of(struct sim *s)
+unsigned sim_leader(struct sim *s)
 {
+	unsigned leader = s->n;
+	uint64_t term = 0;
 	for (unsigned i = 0; i < s->n; i++) {
 		struct engine_status status;
 		if (!s->node[i].replica)
 			continue;
 		replica_status(s->node[i].replica, &status);
-		if (status.role == ROLE_LEADER)
-			return i;
+		if (status.role == ROLE_LEADER && status.term > term) {
+			leader = i;
+			term = status.term;
+		}
 	}
-	return (unsigned)random_below(&s->random, s->n);
+	return leader;
+}
+
+static unsigned leader_of(struct sim *s)
+{
+	unsigned leader = sim_leader(s);
+	return leader < s->n ? leader : (unsigned)random_below(&s->random, s->n);
+}
+
+/* Ends with the first final block of a term above every one there is now. */
+void failover_begins(struct sim *s)
+{
+	if (s->leader_lost_at)
+		return;
+	s->leader_lost_at = s->now;
+	s->leader_lost_term = 0;
+	for (unsigned i = 0; i < s->n; i++) {
+		struct engine_status status;
+		if (!s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &status);
+		if (status.tc_term > s->leader_lost_term)
+			s->leader_lost_term = status.tc_term;
+	}
 }
 
 static void partition(struct sim *s)
@@ -208,7 +235,10 @@ void faults_end(struct sim *s)
 	s->faults_on = false;
 	s->loss_per_mille = 0;
 	s->reorder = false;
+	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
+	s->healed_at = s->now;
+	clients_resume(s);
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		s->node[i].crash_at_sync = false;

@@ -56,8 +56,8 @@ static void vote_for_candidate(struct adversary *a, unsigned from,
 	if (adversary_does(a, ATTACK_LOW_BASE) && random_chance(&a->random, 1, 2))
 		v.base = (struct block_ref){0};
 	term_vote_sign(&v, ctx_of(a), own_key(a));
-	msg_term_vote_encode(adversary_emit(a, UINT64_C(1) << from, CLASS_URGENT, MSG_TERM_VOTE),
-			     &v);
+	msg_term_vote_encode(
+		adversary_emit(a, UINT64_C(1) << from, CLASS_URGENT, MSG_TERM_VOTE), &v);
 	adversary_struck(a, ATTACK_TERM_VOTES);
 }
 
@@ -124,7 +124,8 @@ void adversary_learn(struct adversary *a)
 	if (tc->mode != MODE_PBFT)
 		return;
 	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (t->views[i].term == tc->term && hash_equal(&t->views[i].hash, &tc->new_view_hash))
+		if (t->views[i].term == tc->term &&
+		    hash_equal(&t->views[i].hash, &tc->new_view_hash))
 			return;
 	unsigned at = t->views_next++ % VIEWS_MAX;
 	t->views[at].term = tc->term;
@@ -229,7 +230,8 @@ static bool gather_cert(struct adversary *a, enum cert_kind kind, const struct b
 static void bogus_cert(struct adversary *a, const struct block_ref *ref, enum mode mode,
 		       struct cert *out)
 {
-	*out = (struct cert){.kind = mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT, .ref = *ref};
+	*out = (struct cert){.kind = mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT,
+			     .ref = *ref};
 	for (unsigned i = 0; i < ctx_of(a)->quorum.q; i++) {
 		out->signers |= UINT64_C(1) << i;
 		memset(&out->sig[out->count++], (int)random_below(&a->random, 256),
@@ -271,8 +273,8 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	const struct twin *parent = twin_of(a, &m->blocks[0]->sh.h.prev);
 	if (parent && m->blocks[0]->sh.h.mode == MODE_FAST) {
 		lie.has_final = gather_cert(a, CERT_ONE_ROUND, &parent->other, &lie.final);
-		lie.has_qc = !lie.has_final &&
-			     gather_cert(a, CERT_QC_FAST, &parent->other, &lie.qc);
+		lie.has_qc =
+			!lie.has_final && gather_cert(a, CERT_QC_FAST, &parent->other, &lie.qc);
 	}
 	send_instead(a, orig, &lie, other, side);
 	block_drop(other);
@@ -316,8 +318,9 @@ static bool alter_append(struct adversary *a, const struct message *orig, struct
 		bogus.has_qc = true;
 		bogus_cert(a, &ref, b->sh.h.mode, &bogus.qc);
 		adversary_pass(a, orig, orig->to & ~a->targets);
-		msg_append_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_APPEND),
-				  &bogus);
+		msg_append_encode(
+			adversary_emit(a, orig->to & a->targets, orig->class, MSG_APPEND),
+			&bogus);
 		adversary_struck(a, ATTACK_BOGUS_CERT);
 		return true;
 	}
@@ -393,7 +396,8 @@ static bool alter_votes(struct adversary *a, const struct message *orig, struct 
 		if (!spoil(a, &m->prepare))
 			return false;
 		adversary_pass(a, orig, orig->to & ~side);
-		msg_prepare_encode(adversary_emit(a, side, orig->class, orig->type), &m->prepare);
+		msg_prepare_encode(adversary_emit(a, side, orig->class, orig->type),
+				   &m->prepare);
 		return true;
 	}
 	bool lies = spoil_checkpoint(a, m->commit.has_checkpoint, &m->commit.checkpoint);
@@ -436,9 +440,10 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 	if (adversary_does(a, ATTACK_HIDDEN_VOTE)) {
 		struct position none;
 		genesis_position(a, &none);
-		const struct position *p = a->has_old_position && random_chance(&a->random, 2, 3)
-						   ? &a->old_position
-						   : &none;
+		const struct position *p =
+			a->has_old_position && random_chance(&a->random, 2, 3)
+				? &a->old_position
+				: &none;
 		adversary_pass(a, orig, orig->to & ~a->targets);
 		if (p->tip.term < m->vc.term)
 			send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, p,
@@ -452,7 +457,8 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 		p.has_qc = true;
 		bogus_cert(a, &p.tip, p.tc.mode, &p.qc);
 		adversary_pass(a, orig, orig->to & ~a->targets);
-		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p, &m->entitlement);
+		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p,
+				 &m->entitlement);
 		adversary_struck(a, ATTACK_BOGUS_CERT);
 		lied = true;
 	}
@@ -464,7 +470,8 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 		a->has_old_position = true;
 	}
 	if (adversary_does(a, ATTACK_FLOOD) || adversary_does(a, ATTACK_INFLATE)) {
-		enum attack what = adversary_does(a, ATTACK_FLOOD) ? ATTACK_FLOOD : ATTACK_INFLATE;
+		enum attack what =
+			adversary_does(a, ATTACK_FLOOD) ? ATTACK_FLOOD : ATTACK_INFLATE;
 		uint64_t far = what == ATTACK_FLOOD ? 1 + random_below(&a->random, 5)
 						    : random_u64(&a->random) >> 8;
 		send_view_change(a, orig->to, &m->vc, m->vc.term + far, NULL, &m->entitlement);
@@ -508,8 +515,9 @@ static bool alter_new_view(struct adversary *a, const struct message *orig,
 	view_change_free(&other.new_view->vc[victim]);
 	view_change_copy(&other.new_view->vc[victim], &t->vc[spare]);
 	for (unsigned i = 1; i < other.new_view->count; i++)
-		for (unsigned k = i; k > 0 && other.new_view->vc[k].signer <
-						      other.new_view->vc[k - 1].signer; k--) {
+		for (unsigned k = i;
+		     k > 0 && other.new_view->vc[k].signer < other.new_view->vc[k - 1].signer;
+		     k--) {
 			struct view_change swap = other.new_view->vc[k];
 			other.new_view->vc[k] = other.new_view->vc[k - 1];
 			other.new_view->vc[k - 1] = swap;
@@ -532,7 +540,8 @@ static bool alter_new_view(struct adversary *a, const struct message *orig,
 	msg_new_view_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_NEW_VIEW),
 			    &lie);
 	if (random_chance(&a->random, 1, 4)) /* and shows both to all */
-		msg_new_view_encode(adversary_emit(a, orig->to, orig->class, MSG_NEW_VIEW), &lie);
+		msg_new_view_encode(adversary_emit(a, orig->to, orig->class, MSG_NEW_VIEW),
+				    &lie);
 	term_cert_free(&other);
 	adversary_struck(a, ATTACK_TWO_VIEWS);
 	return true;
@@ -566,8 +575,8 @@ static bool alter_heartbeat(struct adversary *a, const struct message *orig,
 	adversary_pass(a, orig, orig->to & ~a->targets);
 	m->term += random_chance(&a->random, 1, 2) ? random_below(&a->random, 1000) : 1;
 	m->final_height += random_below(&a->random, 100);
-	msg_heartbeat_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_HEARTBEAT),
-			     m);
+	msg_heartbeat_encode(
+		adversary_emit(a, orig->to & a->targets, orig->class, MSG_HEARTBEAT), m);
 	adversary_struck(a, ATTACK_INFLATE);
 	return true;
 }
@@ -652,10 +661,12 @@ void adversary_alter(struct adversary *a, const struct message *m)
 		     (m->type == MSG_PRE_VOTE || m->type == MSG_REFUSAL ||
 		      m->type == MSG_TERM_VOTE));
 	if (late) {
-		adversary_struck(a, adversary_does(a, ATTACK_SLOW) ? ATTACK_SLOW : ATTACK_HOARD);
-		adversary_hold(a, m,
-			       random_between(&a->random, 1000,
-					      adversary_does(a, ATTACK_SLOW) ? 400000 : 5000000));
+		adversary_struck(a,
+				 adversary_does(a, ATTACK_SLOW) ? ATTACK_SLOW : ATTACK_HOARD);
+		adversary_hold(
+			a, m,
+			random_between(&a->random, 1000,
+				       adversary_does(a, ATTACK_SLOW) ? 400000 : 5000000));
 		return;
 	}
 	if (a->attacks && rewrite(a, m))
@@ -671,8 +682,8 @@ static void shout(struct adversary *a)
 		return;
 	struct suspicion x = {.term = s.term,
 			      .leader = s.leader,
-			      .reason = REASON_SIGNATURE + (enum escalation_reason)random_below(
-								   &a->random, 3),
+			      .reason = REASON_SIGNATURE +
+					(enum escalation_reason)random_below(&a->random, 3),
 			      .signer = (uint16_t)a->self};
 	suspicion_sign(&x, ctx_of(a), own_key(a));
 	msg_suspicion_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);

@@ -316,15 +316,16 @@ static bool check(const struct network *w, const struct json *modes, bool kept)
 {
 	const struct scenario *s = w->s;
 	bool good = kept && w->acknowledged > 0;
-	if (s->expect & EXPECT_CONVICTED)
+	if (scenario_expects(s, EXPECT_CONVICTED))
 		good &= has_entry(modes, "conviction", NULL);
-	if (s->expect & EXPECT_MODE_CHANGE)
+	const struct expectation *change = scenario_expects(s, EXPECT_MODE_CHANGE);
+	if (change)
 		good &= has_entry(modes, "escalated",
-				  s->expected_reason ? escalation_reason_name(s->expected_reason)
+				  change->value ? escalation_reason_name((enum escalation_reason)change->value)
 						     : NULL);
-	if (s->expect & EXPECT_NO_MODE_CHANGE)
+	if (scenario_expects(s, EXPECT_NO_MODE_CHANGE))
 		good &= json_len(json_get(modes, "entries")) == 0;
-	if (s->expect & EXPECT_RETURN) {
+	if (scenario_expects(s, EXPECT_RETURN)) {
 		const char *mode = "";
 		json_read_string(modes, "mode", &mode);
 		good &= strcmp(mode, "fast") == 0;
@@ -394,7 +395,7 @@ int lab_live(const struct lab_options *o)
 			fprintf(stderr, "ostrakon-lab: no forged node came to lead\n");
 		put_some(&w, 20);
 		struct json *modes = wait_for_modes(&w, now_s() + o->seconds,
-						    (s.expect & EXPECT_RETURN) != 0);
+						    scenario_expects(&s, EXPECT_RETURN) != NULL);
 		bool kept = all_there(&w);
 		bool good = leads && modes && check(&w, modes, kept);
 		if (o->format == LAB_TABLE) {

@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "sim/twins.h"
-#include "tools/lab/twins.h"
+#include "tools/lab/lab.h"
 
 #define JOBS_MAX      64
 #define FAILURES_KEPT 8
