@@ -34,7 +34,8 @@ static int usage(void)
 		"                   [--targets chance|half|one|MASK] [--from-height H]\n"
 		"                   [--when-leading] [--moods] [--team HOME[:HOME...]]\n"
 		"                   [--log-file FILE]\n"
-		"Runs the validator of DIR as ostrakond would, with real keys and links, but lying.\n"
+		"Runs the validator of DIR as ostrakond would, with real keys and links, but "
+		"lying.\n"
 		"Attacks can be changed while it runs: write their names into DIR/orders.\n"
 		"`ostrakon-lab attacks` lists them.\n");
 	return LAB_EXIT_USAGE;
@@ -67,7 +68,8 @@ static bool check_attacks(const char *names)
 	     name = strtok_r(NULL, ",", &save))
 		if (attack_by_name(name) < 0) {
 			fprintf(stderr,
-				"ostrakon-lab: there is no attack \"%s\"; `ostrakon-lab attacks` "
+				"ostrakon-lab: there is no attack \"%s\"; `ostrakon-lab "
+				"attacks` "
 				"lists them\n",
 				name);
 			return false;
@@ -77,10 +79,15 @@ static bool check_attacks(const char *names)
 
 int lab_forged(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{"home", 1, 0, 'h'},	    {"attack", 1, 0, 'a'}, {"targets", 1, 0, 't'},
-		{"from-height", 1, 0, 'f'}, {"moods", 0, 0, 'm'},  {"when-leading", 0, 0, 'l'},
-		{"team", 1, 0, 'T'},	    {"log-file", 1, 0, 'g'}, {0, 0, 0, 0}};
+	static const struct option known[] = {{"home", 1, 0, 'h'},
+					      {"attack", 1, 0, 'a'},
+					      {"targets", 1, 0, 't'},
+					      {"from-height", 1, 0, 'f'},
+					      {"moods", 0, 0, 'm'},
+					      {"when-leading", 0, 0, 'l'},
+					      {"team", 1, 0, 'T'},
+					      {"log-file", 1, 0, 'g'},
+					      {0, 0, 0, 0}};
 	const char *home = NULL, *attacks = NULL, *log = NULL;
 	char program[LAB_PATH_MAX];
 	optind = 1;

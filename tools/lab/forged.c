@@ -1,13 +1,11 @@
-/* A forged node: ostrakond's own main loop and links, its engine inside an adversary. What it does
- * is in the environment, set by ostrakon-lab:
- *	OSTRAKON_FORGE_ATTACKS	names, separated by commas
- *	OSTRAKON_FORGE_TARGETS	bit mask of validators, 0: by chance
- *	OSTRAKON_FORGE_FROM	final height from which on it lies
- *	OSTRAKON_FORGE_MOODS	1: attacks come and go
+/* A forged node: ostrakond's own main loop and links, its engine inside an adversary. What it
+ *does is in the environment, set by ostrakon-lab: OSTRAKON_FORGE_ATTACKS	names, separated
+ *by commas OSTRAKON_FORGE_TARGETS	bit mask of validators, 0: by chance OSTRAKON_FORGE_FROM
+ *final height from which on it lies OSTRAKON_FORGE_MOODS	1: attacks come and go
  *	OSTRAKON_FORGE_LEADING	1: only while it leads
- *	OSTRAKON_FORGE_TEAM	homes of those that it colludes with, separated by colons: it holds
- *				their keys too
- * Later orders are read from HOME/orders when that file changes: names as above; none is peace. */
+ *	OSTRAKON_FORGE_TEAM	homes of those that it colludes with, separated by colons: it
+ *holds their keys too Later orders are read from HOME/orders when that file changes: names as
+ *above; none is peace. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +66,8 @@ static void listen_for_orders(struct listener *l)
 	text[len] = 0;
 	fclose(f);
 	if (!parse_attacks(text, &attacks, bad)) {
-		log_write(LOG_NODE, LOG_WARN, "orders name an attack that there is not: %s", bad);
+		log_write(LOG_NODE, LOG_WARN, "orders name an attack that there is not: %s",
+			  bad);
 		return;
 	}
 	log_write(LOG_NODE, LOG_WARN, "new orders: %.200s", attacks ? text : "peace");
@@ -126,8 +125,9 @@ static void add_colluders(struct team_config *c, const struct node *n)
 	     home = strtok_r(NULL, ":", &save)) {
 		struct keypair key;
 		snprintf(path, sizeof path, "%s/validator.key", home);
-		int i = keyfile_read(path, &key, NULL, NULL) ? -1
-							     : valset_index(&ctx.vals, &key.pub);
+		int i = keyfile_read(path, &key, NULL, NULL)
+				? -1
+				: valset_index(&ctx.vals, &key.pub);
 		if (i >= 0) {
 			c->members |= UINT64_C(1) << i;
 			c->key[i] = key;

@@ -16,7 +16,7 @@ enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
 struct lab_options {
 	const char *name;
 	enum protocol protocol; /* 0: the scenario's */
-	unsigned nodes; /* 0: the scenario's */
+	unsigned nodes;		/* 0: the scenario's */
 	uint64_t seed;
 	unsigned runs, seconds;
 	bool keep, help, trace;

@@ -1,6 +1,7 @@
-/* Scenarios with real processes: `ostrakon net init` makes the homes, ostrakond runs the correct
- * replicas, ostrakond-forged the malicious ones (the same main loop, the engine wrapped), and
- * `ostrakon put` is the client, whose acknowledged writes are read back with proofs at the end. */
+/* Scenarios with real processes: `ostrakon net init` makes the homes, ostrakond runs the
+ * correct replicas, ostrakond-forged the malicious ones (the same main loop, the engine
+ * wrapped), and `ostrakon put` is the client, whose acknowledged writes are read back with
+ * proofs at the end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -136,8 +137,8 @@ static bool start_node(struct network *w, unsigned i, bool forged)
 	char attacks[512] = "";
 	for (unsigned a = 0; a < ATTACKS; a++)
 		if (w->s->attacks >> a & 1)
-			snprintf(attacks + strlen(attacks), sizeof attacks - strlen(attacks), "%s%s",
-				 *attacks ? "," : "", attack_name((enum attack)a));
+			snprintf(attacks + strlen(attacks), sizeof attacks - strlen(attacks),
+				 "%s%s", *attacks ? "," : "", attack_name((enum attack)a));
 	snprintf(targets, sizeof targets, "%llu",
 		 (unsigned long long)scenario_targets(w->s, w->n));
 	pid_t pid = fork();
@@ -150,7 +151,8 @@ static bool start_node(struct network *w, unsigned i, bool forged)
 			setenv("OSTRAKON_FORGE_ATTACKS", attacks, 1);
 			setenv("OSTRAKON_FORGE_TARGETS", targets, 1);
 			setenv("OSTRAKON_FORGE_MOODS", w->s->who == WHO_MOODS ? "1" : "0", 1);
-			setenv("OSTRAKON_FORGE_LEADING", w->s->who == WHO_LEADER ? "1" : "0", 1);
+			setenv("OSTRAKON_FORGE_LEADING", w->s->who == WHO_LEADER ? "1" : "0",
+			       1);
 		}
 		execl(program, program, "run", "--home", home, "--log-file", log, (char *)NULL);
 		_exit(127);
@@ -203,7 +205,8 @@ static bool let_forged_lead(struct network *w)
 	static const char *const verb[] = {"modes", NULL};
 	for (unsigned tries = 0; tries < 60; tries++) {
 		int leader = leader_of(w);
-		struct json *modes = ask(w, 0, verb); /* it may have led, and be deposed already */
+		struct json *modes =
+			ask(w, 0, verb); /* it may have led, and be deposed already */
 		bool changed = json_len(json_get(modes, "entries")) > 0;
 		json_free(modes);
 		if (changed)
@@ -232,7 +235,8 @@ static void put_some(struct network *w, unsigned count)
 		fprintf(f, "lab-%llu value-%llu\n", (unsigned long long)(w->put + i),
 			(unsigned long long)(w->put + i));
 	fclose(f);
-	const char *const args[] = {"put", "--from", path, "--home", w->dir, "--timeout", "10s", NULL};
+	const char *const args[] = {"put",  "--from",	 path,	"--home",
+				    w->dir, "--timeout", "10s", NULL};
 	if (cli(w, NULL, args) != 0)
 		return; /* the outcome of some is not known: not acknowledged */
 	char log[600];
@@ -251,7 +255,8 @@ static bool all_there(const struct network *w)
 {
 	char log[600];
 	snprintf(log, sizeof log, "%s/acknowledged", w->dir);
-	const char *const args[] = {"get", "--from", log, "--home", w->dir, "--timeout", "60s", NULL};
+	const char *const args[] = {"get",  "--from",	 log,	"--home",
+				    w->dir, "--timeout", "60s", NULL};
 	return w->acknowledged == 0 || cli(w, NULL, args) == 0;
 }
 
@@ -321,8 +326,9 @@ static bool check(const struct network *w, const struct json *modes, bool kept)
 	const struct expectation *change = scenario_expects(s, EXPECT_MODE_CHANGE);
 	if (change)
 		good &= has_entry(modes, "escalated",
-				  change->value ? escalation_reason_name((enum escalation_reason)change->value)
-						     : NULL);
+				  change->value ? escalation_reason_name(
+							  (enum escalation_reason)change->value)
+						: NULL);
 	if (scenario_expects(s, EXPECT_NO_MODE_CHANGE))
 		good &= json_len(json_get(modes, "entries")) == 0;
 	if (scenario_expects(s, EXPECT_RETURN)) {
@@ -336,8 +342,9 @@ static bool check(const struct network *w, const struct json *modes, bool kept)
 static void show(const struct network *w, const struct json *modes, bool kept, bool good)
 {
 	const struct json *list = json_get(modes, "entries");
-	printf("%s, live, n=%u, %u forged: %llu writes acknowledged, all there: %s\n", w->s->name,
-	       w->n, w->forged, (unsigned long long)w->acknowledged, kept ? "yes" : "NO");
+	printf("%s, live, n=%u, %u forged: %llu writes acknowledged, all there: %s\n",
+	       w->s->name, w->n, w->forged, (unsigned long long)w->acknowledged,
+	       kept ? "yes" : "NO");
 	for (size_t i = 0; i < json_len(list); i++) {
 		char *text = json_dump(json_at(list, i), false);
 		printf("  %s\n", text);
@@ -373,8 +380,9 @@ int lab_live(const struct lab_options *o)
 	snprintf(network, sizeof network, "%s/net", w.dir);
 	memcpy(w.dir, network, sizeof w.dir - 1);
 	double started = now_s();
-	const char *const init[] = {"net", "init", w.dir, "--nodes", nodes, "--probation", "1",
-				    "--checkpoint-interval", "32", NULL};
+	const char *const init[] = {"net", "init",	  w.dir, "--nodes",
+				    nodes, "--probation", "1",	 "--checkpoint-interval",
+				    "32",  NULL};
 	if (cli(&w, NULL, init) != 0) {
 		fprintf(stderr, "ostrakon-lab: `ostrakon net init %s` failed\n", w.dir);
 		return LAB_EXIT_UNREACHABLE;
@@ -386,7 +394,8 @@ int lab_live(const struct lab_options *o)
 		pause_ms(100);
 	int code = LAB_EXIT_UNREACHABLE;
 	if (!up || leader_of(&w) < 0) {
-		fprintf(stderr, "ostrakon-lab: the network in %s did not come up; see the logs there\n",
+		fprintf(stderr,
+			"ostrakon-lab: the network in %s did not come up; see the logs there\n",
 			w.dir);
 	} else {
 		put_some(&w, 20);
@@ -394,8 +403,8 @@ int lab_live(const struct lab_options *o)
 		if (!leads)
 			fprintf(stderr, "ostrakon-lab: no forged node came to lead\n");
 		put_some(&w, 20);
-		struct json *modes = wait_for_modes(&w, now_s() + o->seconds,
-						    scenario_expects(&s, EXPECT_RETURN) != NULL);
+		struct json *modes = wait_for_modes(
+			&w, now_s() + o->seconds, scenario_expects(&s, EXPECT_RETURN) != NULL);
 		bool kept = all_there(&w);
 		bool good = leads && modes && check(&w, modes, kept);
 		if (o->format == LAB_TABLE) {

@@ -15,7 +15,8 @@ static const char usage[] =
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
-	"  twins [options]           one key, two honest copies: every word of leaders and cuts\n"
+	"  twins [options]           one key, two honest copies: every word of leaders and "
+	"cuts\n"
 	"  forged-node --home DIR --attack NAME[,NAME...]   a node that lies\n"
 	"  attacks                   the attacks that scenarios can name\n"
 	"  version\n"
@@ -78,8 +79,8 @@ static int describe(const struct lab_options *o)
 	if (o->format != LAB_TABLE) {
 		lab_print(x, o->format);
 	} else {
-		printf("%s: %s\n\n%s\n\nnodes %u, malicious %u, attacks:", s.name, s.summary, s.text,
-		       s.nodes, scenario_corrupt(&s, s.nodes));
+		printf("%s: %s\n\n%s\n\nnodes %u, malicious %u, attacks:", s.name, s.summary,
+		       s.text, s.nodes, scenario_corrupt(&s, s.nodes));
 		for (unsigned a = 0; a < ATTACKS; a++)
 			if (s.attacks >> a & 1)
 				printf(" %s", attack_name((enum attack)a));
@@ -94,11 +95,11 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},   {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'}, {"keep", 0, 0, 'k'},
-		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},
-		{0, 0, 0, 0}};
+	static const struct option options[] = {{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},
+						{"seed", 1, 0, 's'},	 {"runs", 1, 0, 'r'},
+						{"seconds", 1, 0, 't'},	 {"keep", 0, 0, 'k'},
+						{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},
+						{"trace", 0, 0, 'T'},	 {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -189,6 +190,7 @@ int main(int argc, char **argv)
 	if (!sim && !live && strcmp(verb, "describe") != 0)
 		return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
 	if (!o.name)
-		return fail(LAB_EXIT_USAGE, "the name of a scenario is needed; `ostrakon-lab list`");
+		return fail(LAB_EXIT_USAGE,
+			    "the name of a scenario is needed; `ostrakon-lab list`");
 	return sim ? lab_sim(&o) : live ? lab_live(&o) : describe(&o);
 }

@@ -1,4 +1,4 @@
-/* Scenario files: one directive a line, '#' begins a comment (docs/scenarios.md). */
+/* Scenario files: one directive a line, '#' begins a comment (docs/lab.md). */
 #ifndef TOOLS_LAB_SCENARIO_H
 #define TOOLS_LAB_SCENARIO_H
 

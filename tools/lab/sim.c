@@ -143,8 +143,7 @@ static struct json *times_json(uint64_t *us, size_t n)
 	} at[] = {{"p50", 50}, {"p95", 95}, {"p99", 99}, {"max", 100}};
 	for (unsigned i = 0; i < MEM_COUNT(at); i++)
 		json_set(o, at[i].name,
-			 n ? milliseconds(us[(n - 1) * at[i].percent / 100])
-			   : json_null());
+			 n ? milliseconds(us[(n - 1) * at[i].percent / 100]) : json_null());
 	return o;
 }
 
@@ -246,7 +245,7 @@ struct lab_total {
 	struct sim_result r;
 	uint64_t *times;
 	size_t time_count, time_cap;
-	uint64_t failed;	/* bit i: expectation i, in some run */
+	uint64_t failed; /* bit i: expectation i, in some run */
 	unsigned runs, bad_runs;
 	uint64_t first_bad_seed;
 	double wall;
@@ -495,7 +494,8 @@ int lab_sim(const struct lab_options *o)
 	}
 	options_of(&so, s, o);
 	if (so.corrupt > so.nodes) {
-		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", so.corrupt, so.nodes);
+		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", so.corrupt,
+			so.nodes);
 		mem_free(s);
 		return LAB_EXIT_USAGE;
 	}
@@ -507,8 +507,9 @@ int lab_sim(const struct lab_options *o)
 		sim_run(&so, r);
 		add_run(t, s, r, so.seed, seconds_now() - begin);
 		if (o->runs > 1 && isatty(2))
-			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", t->runs, o->runs,
-				t->runs / t->wall, t->bad_runs, i + 1 == o->runs ? "\n" : "");
+			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", t->runs,
+				o->runs, t->runs / t->wall, t->bad_runs,
+				i + 1 == o->runs ? "\n" : "");
 	}
 	so.seed = o->seed;
 	if (o->format == LAB_TABLE) {
