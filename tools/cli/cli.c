@@ -13,9 +13,6 @@
 #include "config.h"
 #include "crypto/sign.h"
 
-#define GENERAL_OPTIONS                                                                        \
-	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
-
 /* ---- errors ---------------------------------------------------------------------------- */
 
 static int fail_text(struct cli *c, enum exit_code exit, const char *code, const char *hint,

@@ -121,6 +121,21 @@ const char *option_name(enum option_id id)
 	return defs[id].name;
 }
 
+char option_letter(enum option_id id)
+{
+	return defs[id].letter;
+}
+
+const char *option_argument(enum option_id id)
+{
+	return defs[id].arg;
+}
+
+const char *option_choices(enum option_id id)
+{
+	return defs[id].type == TYPE_CHOICE ? defs[id].arg : NULL;
+}
+
 /* Levenshtein distance, for words of up to 31 letters. */
 static unsigned edit_distance(const char *a, const char *b)
 {

@@ -80,7 +80,10 @@ int options_environment(struct options *o, struct errmsg *m);
 int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
 		    struct errmsg *m);
 void options_help(FILE *out, uint64_t allowed);
-const char *option_name(enum option_id id); /* without the dashes */
+const char *option_name(enum option_id id);	/* without the dashes */
+char option_letter(enum option_id id);		/* 0: none */
+const char *option_argument(enum option_id id); /* as the help shows it; NULL: takes none */
+const char *option_choices(enum option_id id);	/* "a|b", or NULL */
 
 static inline bool opt_given(const struct options *o, enum option_id id)
 {

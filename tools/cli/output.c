@@ -274,3 +274,14 @@ void out_document(struct cli *c, const struct column *columns, size_t count, str
 		print_json(c, doc, false);
 	json_free(doc);
 }
+
+void out_list(struct cli *c, const struct column *columns, size_t count, struct json *doc,
+	      const char *member)
+{
+	if (c->format == FORMAT_JSONL) {
+		out_rows(c, columns, count, json_copy(json_get(doc, member)));
+		json_free(doc);
+	} else {
+		out_document(c, columns, count, doc, member);
+	}
+}

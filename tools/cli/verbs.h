@@ -40,6 +40,8 @@ int verb_modes(struct cli *c);
 int verb_bench_run(struct cli *c);
 int verb_doctor(struct cli *c);
 int verb_watch(struct cli *c);
+int verb_config_show(struct cli *c);
+int verb_completion(struct cli *c);
 int verb_version(struct cli *c);
 
 /* A copy with the API's numbers in strings as numbers; hashes and names stay text. key: the
