@@ -31,6 +31,7 @@ static const char *const names[ATTACKS] = {
 	[ATTACK_ECLIPSE] = "eclipse",
 	[ATTACK_AMNESIA] = "amnesia",
 	[ATTACK_FRAME] = "frame",
+	[ATTACK_FORK] = "fork",
 };
 
 const char *attack_name(enum attack a)
@@ -181,7 +182,7 @@ static void remember(struct adversary *a, const struct message *m)
 
 /* ---- moods ------------------------------------------------------------------------------- */
 
-bool adversary_does(struct adversary *a, enum attack attack)
+bool adversary_does(const struct adversary *a, enum attack attack)
 {
 	return a->attacks & ATTACK_BIT(attack);
 }

@@ -39,6 +39,7 @@ enum attack {
 	ATTACK_ECLIPSE,	       /* one victim gets heartbeats from it and nothing else */
 	ATTACK_AMNESIA,	       /* its votes are not written: a restart forgets them */
 	ATTACK_FRAME,	       /* tries to make evidence out of what honest replicas signed */
+	ATTACK_FORK,	       /* leader: a chain with certificates for each of two sides */
 	ATTACKS
 };
 const char *attack_name(enum attack a); /* "equivocate", ... */

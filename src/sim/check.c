@@ -95,6 +95,8 @@ static void note_mode(struct sim *s, const struct block *b, const struct system_
 		if (!r->first_conviction_us)
 			r->first_conviction_us = s->now;
 	}
+	if (tx->kind != SYSTEM_CONVICTION)
+		r->in_pbft = tx->kind == SYSTEM_ESCALATED;
 	if (r->mode_count < SIM_MODES_MAX)
 		r->modes[r->mode_count++] = (struct sim_mode){.at_us = s->now,
 							      .height = b->sh.h.height,
@@ -169,7 +171,7 @@ static void new_final_block(struct sim *s, const struct block *b, uint64_t final
 static void name_culprits(struct sim *s, const struct cert *a, const struct cert *b)
 {
 	struct sim_result *r = s->result;
-	r->culprits = a->signers & b->signers;
+	r->culprits |= a->signers & b->signers;
 	if (a->kind != b->kind || a->ref.term != b->ref.term || a->ref.height != b->ref.height)
 		return;
 	for (unsigned i = 0; i < s->n; i++) {
@@ -190,6 +192,16 @@ static void name_culprits(struct sim *s, const struct cert *a, const struct cert
 			r->proven |= UINT64_C(1) << i;
 		writer_free(&bytes);
 	}
+}
+
+static void note_fork(struct sim *s, uint64_t height, const struct cert *a,
+		      const struct cert *b)
+{
+	if (!s->result->conflicts)
+		s->result->fork = (struct sim_fork){.at_us = s->now,
+						    .height = height,
+						    .ref = {a->ref, b->ref},
+						    .kind = {a->kind, b->kind}};
 }
 
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c)
@@ -218,8 +230,10 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 		char mine[HASH_SHORT_SIZE], other[HASH_SHORT_SIZE] = "none";
 		if (height < s->log_len)
 			hash_short(other, &s->log[height].hash);
-		if (height < s->log_len && s->log[height].cert && !s->result->conflicts)
+		if (height < s->log_len && s->log[height].cert) {
 			name_culprits(s, s->log[height].cert, c);
+			note_fork(s, height, s->log[height].cert, c);
+		}
 		s->result->conflicts++;
 		if (!s->options.measure_conflicts)
 			sim_violation(s, SIM_SAFETY,

@@ -11,7 +11,7 @@ static const struct chain_ctx *ctx_of(const struct adversary *a)
 	return a->team->config.ctx;
 }
 
-static uint64_t everybody(const struct adversary *a)
+uint64_t adversary_everybody(const struct adversary *a)
 {
 	unsigned n = ctx_of(a)->vals.n;
 	return n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
@@ -109,6 +109,8 @@ bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes)
 	if (adversary_does(a, ATTACK_FRAME))
 		frame_keep(a->team, m);
 	message_free(m);
+	if (fork_hides(a, from, type))
+		return true;
 	if (adversary_does(a, ATTACK_CENSOR) && (type == MSG_FORWARD || type == MSG_RELAY)) {
 		adversary_struck(a, ATTACK_CENSOR);
 		return true;
@@ -144,7 +146,7 @@ static struct block *resigned(const struct adversary *a, const struct block *b,
 	return block_new(&out, &sh, slice_of(b->body, b->body_size)) ? NULL : out;
 }
 
-static const struct twin *twin_of(const struct adversary *a, const struct hash *hash)
+const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash)
 {
 	for (unsigned i = 0; i < TWINS_MAX; i++)
 		if (hash_equal(&a->twins[i].ref.hash, hash))
@@ -152,23 +154,23 @@ static const struct twin *twin_of(const struct adversary *a, const struct hash *
 	return NULL;
 }
 
-/* The other side's version of a block of ours: on top of its version of the parent. */
-static struct block *second_version(struct adversary *a, const struct block *b)
+/* On top of its version of the parent. */
+struct block *adversary_second_version(struct adversary *a, const struct block *b)
 {
 	struct header h = b->sh.h;
-	const struct twin *parent = twin_of(a, &h.prev);
-	bool begins = a->diverged_term != h.term;
+	const struct twin *parent = adversary_twin(a, &h.prev);
+	bool known = adversary_twin(a, &b->hash) != NULL;
 	if (parent)
 		h.prev = parent->other.hash;
-	else if (!begins && a->diverged)
-		return NULL; /* the other side has no such parent */
+	else if (a->diverged && a->diverged_term == h.term && !known)
+		return NULL;
 	if (a->second_view_term == h.term)
 		h.new_view = a->second_view;
 	h.time_ms++;
 	a->diverged = true;
 	a->diverged_term = h.term;
 	struct block *other = resigned(a, b, &h);
-	if (other) {
+	if (other && !known) {
 		struct twin *t = &a->twins[a->twins_next++ % TWINS_MAX];
 		t->ref = block_ref_of(b);
 		t->other = block_ref_of(other);
@@ -202,9 +204,8 @@ static struct block *with_garbage(const struct adversary *a, const struct block 
 	return err ? NULL : out;
 }
 
-/* A certificate for ref out of what the team has seen and can sign itself. True: a real one. */
-static bool gather_cert(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
-			struct cert *out)
+bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
+		      struct cert *out)
 {
 	struct team *t = a->team;
 	struct tally tally;
@@ -262,7 +263,7 @@ static void send_instead(struct adversary *a, const struct message *orig, struct
 
 static void equivocate(struct adversary *a, const struct message *orig, struct msg_append *m)
 {
-	struct block *other = second_version(a, m->blocks[0]);
+	struct block *other = adversary_second_version(a, m->blocks[0]);
 	uint64_t side = a->targets & orig->to;
 	adversary_pass(a, orig, orig->to & ~side);
 	if (!other)
@@ -270,11 +271,11 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	struct msg_append lie = *m;
 	lie.has_final = lie.has_qc = false;
 	/* what the other side needs to believe in its chain, if it can be had */
-	const struct twin *parent = twin_of(a, &m->blocks[0]->sh.h.prev);
+	const struct twin *parent = adversary_twin(a, &m->blocks[0]->sh.h.prev);
 	if (parent && m->blocks[0]->sh.h.mode == MODE_FAST) {
-		lie.has_final = gather_cert(a, CERT_ONE_ROUND, &parent->other, &lie.final);
-		lie.has_qc =
-			!lie.has_final && gather_cert(a, CERT_QC_FAST, &parent->other, &lie.qc);
+		lie.has_final = adversary_gather(a, CERT_ONE_ROUND, &parent->other, &lie.final);
+		lie.has_qc = !lie.has_final &&
+			     adversary_gather(a, CERT_QC_FAST, &parent->other, &lie.qc);
 	}
 	send_instead(a, orig, &lie, other, side);
 	block_drop(other);
@@ -595,6 +596,10 @@ static bool rewrite(struct adversary *a, const struct message *m)
 		message_free(in);
 		return true;
 	}
+	if (fork_alter(a, m, in)) {
+		message_free(in);
+		return true;
+	}
 	switch (in->type) {
 	case MSG_APPEND:
 		done = alter_append(a, m, &in->append);
@@ -627,7 +632,7 @@ static bool rewrite(struct adversary *a, const struct message *m)
 /* The first of the targets that is honest, or of all. */
 static uint64_t victim_of(const struct adversary *a)
 {
-	uint64_t honest = everybody(a) & ~a->team->config.members;
+	uint64_t honest = adversary_everybody(a) & ~a->team->config.members;
 	uint64_t among = honest & a->targets ? honest & a->targets : honest;
 	return among & -among;
 }
@@ -669,7 +674,7 @@ void adversary_alter(struct adversary *a, const struct message *m)
 				       adversary_does(a, ATTACK_SLOW) ? 400000 : 5000000));
 		return;
 	}
-	if (a->attacks && rewrite(a, m))
+	if ((a->attacks || a->team->fork_side) && rewrite(a, m))
 		return;
 	adversary_pass(a, m, m->to);
 }
@@ -686,7 +691,8 @@ static void shout(struct adversary *a)
 					(enum escalation_reason)random_below(&a->random, 3),
 			      .signer = (uint16_t)a->self};
 	suspicion_sign(&x, ctx_of(a), own_key(a));
-	msg_suspicion_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
+	msg_suspicion_encode(
+		adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
 	adversary_struck(a, ATTACK_SHOUT);
 }
 
@@ -694,8 +700,9 @@ static void false_evidence(struct adversary *a)
 {
 	struct team *t = a->team;
 	if (t->evidence.len && random_chance(&a->random, 1, 2)) {
-		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-				    writer_slice(&t->evidence));
+		msg_evidence_encode(
+			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+			writer_slice(&t->evidence));
 		adversary_struck(a, ATTACK_EVIDENCE);
 		return;
 	}
@@ -709,8 +716,9 @@ static void false_evidence(struct adversary *a)
 	struct evidence ev;
 	if (evidence_of_votes(&ev, &bytes, x, &y)) {
 		evidence_encode(&encoded, &ev);
-		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-				    writer_slice(&encoded));
+		msg_evidence_encode(
+			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+			writer_slice(&encoded));
 		adversary_struck(a, ATTACK_EVIDENCE);
 	}
 	writer_free(&bytes);
@@ -721,7 +729,7 @@ static void garbage(struct adversary *a)
 {
 	size_t len = random_chance(&a->random, 1, 8) ? 60000 : random_below(&a->random, 400);
 	uint8_t type = (uint8_t)random_below(&a->random, MESSAGE_TYPES + 2);
-	struct writer *w = adversary_emit(a, everybody(a), CLASS_CONSENSUS, type);
+	struct writer *w = adversary_emit(a, adversary_everybody(a), CLASS_CONSENSUS, type);
 	writer_u8(w, type);
 	for (size_t i = 0; i < len; i++)
 		writer_u8(w, (uint8_t)random_u64(&a->random));
@@ -733,7 +741,7 @@ static void replay(struct adversary *a)
 	const struct held *h = &a->old[random_below(&a->random, OLD_MAX)];
 	if (!h->due)
 		return;
-	struct writer *w = adversary_emit(a, everybody(a), h->class, h->type);
+	struct writer *w = adversary_emit(a, adversary_everybody(a), h->class, h->type);
 	writer_raw(w, h->bytes.buf, h->bytes.len);
 	adversary_struck(a, ATTACK_REPLAY);
 }
@@ -742,6 +750,7 @@ void adversary_add(struct adversary *a, bool tick)
 {
 	if (!a->attacks || adversary_does(a, ATTACK_SILENT))
 		return;
+	fork_add(a);
 	(void)tick;
 	if (a->now < a->shouted_at)
 		return;

@@ -40,7 +40,8 @@ struct sim_options {
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
 	uint64_t delay_min_us, delay_max_us, think_us;
 	uint32_t loss_per_mille;
-	bool measure_conflicts; /* a fork is counted, not the end of the run */
+	bool measure_conflicts; /* a fork is counted; the run ends a while after the first */
+	bool await_fast;	/* the run is not over while the ledger says pbft */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -60,7 +61,7 @@ struct sim_result {
 	uint64_t messages[32]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
-	uint64_t crashes, partitions, restarts;
+	uint64_t crashes, partitions, restarts, halted;
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;
 	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */
@@ -83,10 +84,16 @@ struct sim_result {
 	 * another; the longest. 0: no leader was lost. */
 	uint64_t failover_us;
 	uint64_t progress_us;	      /* from the end of all faults to the next final block */
+	bool in_pbft;		      /* by the final blocks, at the end */
 	struct sig_counts signatures; /* made and checked by all replicas */
 	/* of a fork: who signed both certificates, and against how many of them that is
 	 * evidence that anybody can check */
 	uint64_t culprits, proven;
+	struct sim_fork { /* the first */
+		uint64_t at_us, height;
+		struct block_ref ref[2]; /* of the certificates */
+		enum cert_kind kind[2];
+	} fork;
 	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };

@@ -172,6 +172,9 @@ static void host_halted(void *ctx, const char *why)
 	struct sim_node *node = ctx;
 	if (sim_is_corrupt(node->sim, node->index))
 		return;
+	node->sim->result->halted++;
+	if (node->sim->result->conflicts && node->sim->options.measure_conflicts)
+		return; /* rightly so */
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
 }
 
@@ -393,13 +396,28 @@ static bool level(const struct sim *s)
 #define HEALED_DECISIONS 20
 #define HEALED_LIMIT_US	 (120 * UINT64_C(1000000))
 #define RUN_LIMIT_US	 (300 * UINT64_C(1000000)) /* of faults */
+#define FORKED_US	 (2 * UINT64_C(1000000))   /* how long a fork is watched */
+
+/* Those who shall attack while they lead have. */
+static bool has_struck(const struct sim *s)
+{
+	if (!s->options.when_leading || !s->team)
+		return true;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (team_strikes(s->team)[a])
+			return true;
+	return false;
+}
 
 static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 {
 	uint64_t decided = s->log_len - 1;
+	if (s->result->conflicts && s->now > s->result->fork.at_us + FORKED_US)
+		return true; /* beyond f nothing more is promised */
 	if (!*goal) {
 		bool acted = decided >= s->options.decisions &&
-			     s->now >= s->options.duration_us && script_is_over(s);
+			     s->now >= s->options.duration_us && script_is_over(s) &&
+			     has_struck(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
@@ -409,7 +427,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
-	if (decided >= *goal)
+	if (decided >= *goal && !(s->options.await_fast && s->result->in_pbft))
 		s->draining = true; /* clients finish what they have and stop */
 	if (s->draining && level(s))
 		return true;
@@ -417,7 +435,9 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		sim_violation(s, SIM_LIVENESS,
 			      "no progress after healing: %llu of %llu blocks, %s",
 			      (unsigned long long)decided, (unsigned long long)*goal,
-			      s->draining ? "replicas or clients not level" : "still waiting");
+			      s->draining	 ? "replicas or clients not level"
+			      : decided >= *goal ? "not back in fast mode"
+						 : "still waiting");
 	return false;
 }
 
@@ -572,7 +592,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	struct sig_counts after = sig_counts();
 	result->signatures =
 		(struct sig_counts){after.made - before.made, after.checked - before.checked};
-	if (!s->stopped)
+	if (!s->stopped && !result->conflicts)
 		check_end(s);
 	if (s->options.trace)
 		trace_status(s);

@@ -11,6 +11,7 @@ enum lab_exit {
 	LAB_EXIT_USAGE = 2,
 	LAB_EXIT_UNREACHABLE = 3,
 	LAB_EXIT_CONFIG = 78,
+	LAB_EXIT_INTERRUPTED = 130,
 };
 enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
 struct lab_options {

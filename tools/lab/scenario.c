@@ -127,7 +127,9 @@ static int read_expect(struct scenario *s, struct words *w)
 	case EXPECT_CONVICTED:
 	case EXPECT_CULPRITS:
 		e->value = 1;
-		if (words_peek(w))
+		if (words_take(w, "f+1"))
+			e->value = EXPECT_MORE_THAN_F;
+		else if (words_peek(w))
 			err = words_number(w, words_next(w), 1, VALIDATORS_MAX, &e->value);
 		break;
 	case EXPECT_MODE_CHANGE:

@@ -30,6 +30,7 @@ enum expectation_kind {
 	EXPECT_FAILOVER,     /* value: within microseconds */
 	EXPECT_KINDS
 };
+#define EXPECT_MORE_THAN_F 0 /* of CONVICTED and CULPRITS: f+1 at least */
 struct expectation {
 	enum expectation_kind kind;
 	uint64_t value;

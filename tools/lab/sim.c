@@ -75,7 +75,14 @@ static unsigned innocent_accused(const struct sim_result *r)
 					      ~r->corrupt_mask);
 }
 
-static bool holds(const struct sim_result *r, const struct expectation *e)
+static bool enough(uint64_t mask, uint64_t wanted, unsigned nodes)
+{
+	unsigned least =
+		wanted == EXPECT_MORE_THAN_F ? quorum_of(nodes).f + 1 : (unsigned)wanted;
+	return (unsigned)__builtin_popcountll(mask) >= least;
+}
+
+static bool holds(const struct sim_result *r, const struct expectation *e, unsigned nodes)
 {
 	switch (e->kind) {
 	case EXPECT_NO_CONFLICT:
@@ -88,19 +95,17 @@ static bool holds(const struct sim_result *r, const struct expectation *e)
 	case EXPECT_INNOCENT:
 		return innocent_accused(r) == 0;
 	case EXPECT_CONVICTED:
-		return (unsigned)__builtin_popcountll(r->jailed_mask) >= e->value;
+		return enough(r->jailed_mask, e->value, nodes);
 	case EXPECT_NO_MODE_CHANGE:
 		return r->mode_count == 0;
 	case EXPECT_MODE_CHANGE:
 		return mode_changed(r, (enum escalation_reason)e->value);
 	case EXPECT_RETURN:
-		return r->fast_again_us > 0 || r->mode_count == 0 ||
-		       r->modes[r->mode_count - 1].kind == SYSTEM_MODE_FAST ||
-		       r->mode_count == SIM_MODES_MAX;
+		return !r->in_pbft;
 	case EXPECT_EVIDENCE:
 		return evidence_shown(r, (enum evidence_kind)e->value);
 	case EXPECT_CULPRITS:
-		return (unsigned)__builtin_popcountll(r->proven) >= e->value;
+		return enough(r->proven, e->value, nodes);
 	case EXPECT_AVAILABILITY:
 		return 100 * availability(r) >= (double)e->value;
 	case EXPECT_FAILOVER:
@@ -111,11 +116,11 @@ static bool holds(const struct sim_result *r, const struct expectation *e)
 	return false;
 }
 
-static unsigned broken(const struct scenario *s, const struct sim_result *r)
+static unsigned broken(const struct scenario *s, const struct sim_result *r, unsigned nodes)
 {
 	unsigned bits = 0;
 	for (unsigned i = 0; i < s->expect_count; i++)
-		if (!holds(r, &s->expect[i]))
+		if (!holds(r, &s->expect[i], nodes))
 			bits |= 1u << i;
 	return bits;
 }
@@ -263,16 +268,16 @@ static void keep_times(struct lab_total *t, const struct sim_result *r)
 	t->time_count += n;
 }
 
-static void add_run(struct lab_total *t, const struct scenario *s, const struct sim_result *r,
-		    uint64_t seed, double wall)
+static void add_run(struct lab_total *t, const struct scenario *s, const struct sim_options *so,
+		    const struct sim_result *r, double wall)
 {
 	struct sim_result *sum = &t->r;
-	unsigned bits = broken(s, r);
+	unsigned bits = broken(s, r, so->nodes);
 	keep_times(t, r);
 	t->wall += wall;
 	t->failed |= bits;
 	if (bits && !t->bad_runs++)
-		t->first_bad_seed = seed;
+		t->first_bad_seed = so->seed;
 	if (t->runs++ == 0) {
 		*sum = *r;
 		return;
@@ -293,6 +298,11 @@ static void add_run(struct lab_total *t, const struct scenario *s, const struct 
 	sum->lone_certificates += r->lone_certificates;
 	sum->signatures.made += r->signatures.made;
 	sum->signatures.checked += r->signatures.checked;
+	if (!sum->conflicts && r->conflicts) {
+		sum->fork = r->fork;
+		sum->culprits = r->culprits;
+		sum->proven = r->proven;
+	}
 	sum->conflicts += r->conflicts;
 	sum->windows += r->windows;
 	sum->windows_with_commit += r->windows_with_commit;
@@ -340,6 +350,39 @@ static void set_times(struct json *x, const struct sim_result *r)
 			 r->fast_again_us - r->first_conviction_us));
 }
 
+/* What the two certificates of the first fork prove by themselves, and what would be needed. */
+static const char *fork_text(const struct sim_result *r)
+{
+	const struct sim_fork *f = &r->fork;
+	if (f->ref[0].term != f->ref[1].term)
+		return "the certificates are of different terms, and signing in both is no "
+		       "offence: what is provable are term votes or view changes of a term "
+		       "between that show less than their signers had voted for (low_base, "
+		       "hidden_vote), by whoever kept them";
+	if (f->kind[0] != f->kind[1] || f->ref[0].height != f->ref[1].height)
+		return "the first two certificates are of one term, but not of one height and "
+		       "kind: votes of later ones, which are, prove who signed both";
+	return "both certificates are of one term, height and kind: two votes of each who "
+	       "signed both are a proof";
+}
+
+static struct json *fork_json(const struct sim_result *r)
+{
+	struct json *o = json_object(), *certs = json_array();
+	json_set(o, "height", json_u64(r->fork.height));
+	json_set(o, "at_ms", milliseconds(r->fork.at_us));
+	for (unsigned i = 0; i < 2; i++) {
+		struct json *c = json_object();
+		json_set(c, "kind", json_string(cert_kind_name(r->fork.kind[i])));
+		json_set(c, "term", json_u64(r->fork.ref[i].term));
+		json_set(c, "height", json_u64(r->fork.ref[i].height));
+		json_append(certs, c);
+	}
+	json_set(o, "certificates", certs);
+	json_set(o, "provable", json_string(fork_text(r)));
+	return o;
+}
+
 static struct json *total_json(const struct scenario *s, const struct sim_options *so,
 			       struct lab_total *t)
 {
@@ -376,6 +419,7 @@ static struct json *total_json(const struct scenario *s, const struct sim_option
 	if (r->conflicts) {
 		json_set(x, "culprits", validators_json(r->culprits));
 		json_set(x, "culprits_proven", validators_json(r->proven));
+		json_set(x, "fork", fork_json(r));
 	}
 	json_set(x, "availability", json_real(availability(r)));
 	set_times(x, r);
@@ -417,6 +461,19 @@ static void print_mask(const char *title, uint64_t mask)
 	printf("\n");
 }
 
+static void print_fork(const struct sim_result *r)
+{
+	const struct sim_fork *f = &r->fork;
+	printf("  fork at height %llu, %.3f s: %s of (%llu, %llu) against %s of (%llu, %llu)\n",
+	       (unsigned long long)f->height, (double)f->at_us / 1e6,
+	       cert_kind_name(f->kind[0]), (unsigned long long)f->ref[0].term,
+	       (unsigned long long)f->ref[0].height, cert_kind_name(f->kind[1]),
+	       (unsigned long long)f->ref[1].term, (unsigned long long)f->ref[1].height);
+	printf("  %s\n", fork_text(r));
+	print_mask("signed both sides of the fork", r->culprits);
+	print_mask("of these proven by evidence", r->proven);
+}
+
 static void print_total(const struct scenario *s, const struct sim_options *so,
 			const struct lab_total *t)
 {
@@ -432,10 +489,8 @@ static void print_total(const struct scenario *s, const struct sim_options *so,
 	print_modes(r);
 	if (r->corrupt_mask)
 		print_mask("malicious", r->corrupt_mask);
-	if (r->conflicts) {
-		print_mask("signed both sides of the fork", r->culprits);
-		print_mask("of these proven by evidence", r->proven);
-	}
+	if (r->conflicts)
+		print_fork(r);
 	for (unsigned i = 0; i < s->expect_count; i++)
 		printf("  expected %-24s %s\n", s->expect[i].text,
 		       t->failed >> i & 1 ? "NO" : "yes");
@@ -472,6 +527,7 @@ static void options_of(struct sim_options *so, const struct scenario *s,
 	so->corrupt = scenario_corrupt(s, so->nodes);
 	so->targets = scenario_targets(s, so->nodes);
 	so->measure_conflicts = so->corrupt > quorum_of(so->nodes).f;
+	so->await_fast = scenario_expects(s, EXPECT_RETURN) != NULL;
 	so->peaceful = !s->attacks;
 }
 
@@ -505,7 +561,7 @@ int lab_sim(const struct lab_options *o)
 		double begin = seconds_now();
 		so.seed = o->seed + i;
 		sim_run(&so, r);
-		add_run(t, s, r, so.seed, seconds_now() - begin);
+		add_run(t, s, &so, r, seconds_now() - begin);
 		if (o->runs > 1 && isatty(2))
 			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", t->runs,
 				o->runs, t->runs / t->wall, t->bad_runs,
