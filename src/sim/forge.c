@@ -282,6 +282,13 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	adversary_struck(a, ATTACK_EQUIVOCATE);
 }
 
+/* All of it must get the first of its blocks: one that misses it has no use for the rest. */
+static bool to_the_other_side(const struct adversary *a, const struct message *orig)
+{
+	uint64_t side = a->targets & adversary_everybody(a) & ~(UINT64_C(1) << a->self);
+	return side && (orig->to & side) == side;
+}
+
 static bool alter_append(struct adversary *a, const struct message *orig, struct msg_append *m)
 {
 	if (m->count != 1 || m->blocks[0]->sh.h.leader != a->self) {
@@ -294,7 +301,8 @@ static bool alter_append(struct adversary *a, const struct message *orig, struct
 	}
 	struct block *b = m->blocks[0];
 	if (adversary_does(a, ATTACK_EQUIVOCATE) &&
-	    (a->diverged_term == m->term || random_chance(&a->random, 1, 3))) {
+	    (a->diverged_term == m->term ||
+	     (to_the_other_side(a, orig) && random_chance(&a->random, 1, 3)))) {
 		equivocate(a, orig, m);
 		return true;
 	}
