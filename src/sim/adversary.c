@@ -274,6 +274,15 @@ static void forget(struct adversary *a, struct output *out)
 
 /* ---- the engine -------------------------------------------------------------------------- */
 
+static void follow_role(struct adversary *a)
+{
+	const struct team_config *c = &a->team->config;
+	struct engine_status s;
+	engine_status(a->honest, &s);
+	bool now = (s.role == ROLE_LEADER) == c->when_leading;
+	a->attacks = now && a->team->active && a->final >= c->from_height ? c->attacks : 0;
+}
+
 static void step(struct engine *e, const struct input *in, struct output *out)
 {
 	struct adversary *a = (struct adversary *)e;
@@ -294,14 +303,8 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		a->final = out->finals[out->final_count - 1].block->sh.h.height;
 	if (a->now >= a->mood_until || a->orders != a->team->orders)
 		change_mood(a);
-	if (a->team->config.when_leading) {
-		struct engine_status s;
-		engine_status(a->honest, &s);
-		a->attacks = s.role == ROLE_LEADER && a->team->active &&
-					     a->final >= a->team->config.from_height
-				     ? a->team->config.attacks
-				     : 0;
-	}
+	if (a->team->config.when_leading || a->team->config.when_following)
+		follow_role(a);
 	adversary_learn(a);
 	for (uint32_t i = 0; i < out->message_count; i++) {
 		remember(a, &out->messages[i]);

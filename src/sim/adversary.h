@@ -64,6 +64,7 @@ struct team_config {
 	bool random;
 	uint64_t targets;
 	bool when_leading;    /* attacks only while it leads */
+	bool when_following;  /* attacks only while it does not */
 	uint64_t from_height; /* honest until this height is final */
 	uint64_t seed;
 };

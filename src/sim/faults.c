@@ -107,22 +107,33 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 	s->result->partitions++;
 }
 
-/* An honest leader stands still for a second, until one of those that shall lead does. */
+bool faults_have_struck(const struct sim *s)
+{
+	if ((!s->options.when_leading && !s->options.when_following) || !s->team)
+		return true;
+	if (s->options.await_change)
+		return s->result->mode_count > 0;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (team_strikes(s->team)[a])
+			return true;
+	return false;
+}
+
+/* A leader stands still for a second, until one of those that shall lead does. */
 void faults_make_way(struct sim *s)
 {
-	const uint64_t *strikes = team_strikes(s->team);
-	for (unsigned a = 0; a < ATTACKS; a++)
-		if (strikes[a])
-			return;
+	if (faults_have_struck(s))
+		return;
 	unsigned leader = leader_of(s);
-	if (!sim_is_corrupt(s, leader) && s->now > SECOND)
+	if (sim_is_corrupt(s, leader) != s->options.when_leading && s->now > SECOND)
 		s->node[leader].paused_until = s->now + SECOND;
 	sim_push(s, (struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
 }
 
 void faults_next(struct sim *s)
 {
-	if (!s->faults_on && s->options.when_leading && s->options.gentle)
+	if (!s->faults_on && (s->options.when_leading || s->options.when_following) &&
+	    s->options.gentle)
 		faults_make_way(s);
 	if (!s->faults_on)
 		return;

@@ -92,6 +92,14 @@ bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsig
 	}
 }
 
+bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned leader)
+{
+	bool hurts = a->kind == SCRIPT_CRASH || a->kind == SCRIPT_PAUSE ||
+		     a->kind == SCRIPT_ISOLATE || a->kind == SCRIPT_MUTE ||
+		     a->kind == SCRIPT_DEAFEN;
+	return hurts && leader < VALIDATORS_MAX && mask >> leader & 1;
+}
+
 /* ---- in the simulator -------------------------------------------------------------------- */
 
 static void cut(struct sim *s, const struct script_action *a, uint64_t mask)
@@ -198,15 +206,6 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 	}
 }
 
-/* Does it take the leader away? Then the time until another has a block final is a failover. */
-static bool hits(const struct script_action *a, uint64_t mask, unsigned leader)
-{
-	bool hurts = a->kind == SCRIPT_CRASH || a->kind == SCRIPT_PAUSE ||
-		     a->kind == SCRIPT_ISOLATE || a->kind == SCRIPT_MUTE ||
-		     a->kind == SCRIPT_DEAFEN;
-	return hurts && leader < VALIDATORS_MAX && mask >> leader & 1;
-}
-
 static void fire(struct sim *s, unsigned i)
 {
 	const struct script_action *a = &s->options.script->action[i];
@@ -216,7 +215,7 @@ static void fire(struct sim *s, unsigned i)
 	if (s->options.trace)
 		printf("%10.6f line %u of the scenario, nodes %llx\n", (double)s->now / 1e6,
 		       a->line, (unsigned long long)s->script_mask[i]);
-	if (hits(a, s->script_mask[i], leader))
+	if (script_hits_leader(a, s->script_mask[i], leader))
 		failover_begins(s);
 	perform(s, a, s->script_mask[i]);
 	if (a->for_us)

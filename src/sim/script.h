@@ -67,6 +67,8 @@ bool script_can_end(enum script_kind kind);
 /* Masks of nodes, for n of them. leader: index, or n if there is none now. */
 uint64_t script_mask(const struct script_action *a, unsigned n, unsigned leader,
 		     uint64_t malicious);
+/* Does it take the leader away? Then the time until another has a block final is a failover. */
+bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned leader);
 /* cut[from * n + to]: does nothing pass there any more, as far as this action says? */
 bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsigned from,
 		 unsigned to);

@@ -29,19 +29,22 @@ struct sim_options {
 	 * must break. attacks 0: every one there is. */
 	unsigned corrupt;
 	uint64_t attacks;
-	bool peaceful;	   /* none until the script says so */
-	bool steady;	   /* all of them, always; else moods that come and go */
-	bool when_leading; /* they attack only while they lead; honest leaders are held up
-			    * until one of them does */
-	uint64_t targets;  /* of two-sided attacks; 0: by chance */
-	bool gentle;	   /* no other faults but small delays */
+	bool peaceful;	     /* none until the script says so */
+	bool steady;	     /* all of them, always; else moods that come and go */
+	bool when_following; /* they attack only while they do not lead */
+	bool when_leading;   /* they attack only while they lead; honest leaders are held up
+			      * until one of them does */
+	uint64_t targets;    /* of two-sided attacks; 0: by chance */
+	bool gentle;	     /* no other faults but small delays */
 	const struct script *script; /* NULL: none; else what else happens, and when */
 	uint64_t duration_us;	     /* acts at least so long, whatever has been decided */
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
 	uint64_t delay_min_us, delay_max_us, think_us;
 	uint32_t loss_per_mille;
 	bool measure_conflicts; /* a fork is counted; the run ends a while after the first */
+	bool await_change;	/* nor before there has been a mode change */
 	bool await_fast;	/* the run is not over while the ledger says pbft */
+	bool live;		/* not simulated: for reports only */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not

@@ -398,17 +398,6 @@ static bool level(const struct sim *s)
 #define RUN_LIMIT_US	 (300 * UINT64_C(1000000)) /* of faults */
 #define FORKED_US	 (2 * UINT64_C(1000000))   /* how long a fork is watched */
 
-/* Those who shall attack while they lead have. */
-static bool has_struck(const struct sim *s)
-{
-	if (!s->options.when_leading || !s->team)
-		return true;
-	for (unsigned a = 0; a < ATTACKS; a++)
-		if (team_strikes(s->team)[a])
-			return true;
-	return false;
-}
-
 static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 {
 	uint64_t decided = s->log_len - 1;
@@ -417,7 +406,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	if (!*goal) {
 		bool acted = decided >= s->options.decisions &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
-			     has_struck(s);
+			     faults_have_struck(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
@@ -512,8 +501,9 @@ static void draw_team(struct sim *s)
 					   : s->options.attacks ? s->options.attacks
 								: ATTACK_BIT(ATTACKS) - 1,
 				.random = !s->options.steady && !s->options.when_leading &&
-					  !s->options.peaceful,
+					  !s->options.when_following && !s->options.peaceful,
 				.when_leading = s->options.when_leading,
+				.when_following = s->options.when_following,
 				.targets = s->options.targets,
 				.seed = random_u64(&s->random)};
 	for (unsigned left = s->options.corrupt; left > 0;) {
@@ -584,7 +574,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	clients_begin(s);
 	if (!options->calm && !options->gentle)
 		faults_begin(s);
-	else if (options->when_leading)
+	else if (options->when_leading || options->when_following)
 		faults_make_way(s);
 	script_begin(s);
 	struct sig_counts before = sig_counts();

@@ -143,6 +143,8 @@ void faults_crash(struct sim *s, unsigned i); /* and restart later */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
+/* Those who shall attack in a certain role have, and what they are to bring about is there. */
+bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
 /* clients.c */

@@ -1,11 +1,13 @@
 /* A forged node: ostrakond's own main loop and links, its engine inside an adversary. What it
- *does is in the environment, set by ostrakon-lab: OSTRAKON_FORGE_ATTACKS	names, separated
- *by commas OSTRAKON_FORGE_TARGETS	bit mask of validators, 0: by chance OSTRAKON_FORGE_FROM
- *final height from which on it lies OSTRAKON_FORGE_MOODS	1: attacks come and go
- *	OSTRAKON_FORGE_LEADING	1: only while it leads
- *	OSTRAKON_FORGE_TEAM	homes of those that it colludes with, separated by colons: it
- *holds their keys too Later orders are read from HOME/orders when that file changes: names as
- *above; none is peace. */
+ * does is in the environment, set by ostrakon-lab, variables that begin with OSTRAKON_FORGE_:
+ *
+ * - ATTACKS: names, separated by commas; TARGETS: bit mask of validators, 0: by chance;
+ * - FROM: final height from which on it lies; MOODS=1: attacks come and go;
+ * - LEADING=1: only while it leads; FOLLOWING=1: only while it does not;
+ * - TEAM: homes of those that it colludes with, separated by colons: it holds their keys too.
+ *
+ * Later orders are read from HOME/orders when that file changes: names as above; none is
+ * peace. HOME/strikes says how often each attack has struck. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@ static struct team *team;
 struct listener {
 	struct engine base;
 	struct engine *adversary;
-	char path[CONFIG_PATH_MAX + 32];
+	char path[CONFIG_PATH_MAX + 32], strikes[CONFIG_PATH_MAX + 32];
+	uint64_t struck; /* as written */
 	uint64_t next;
 	struct timespec changed;
 };
@@ -74,12 +77,34 @@ static void listen_for_orders(struct listener *l)
 	team_set_attacks(team, attacks);
 }
 
+static void tell_strikes(struct listener *l)
+{
+	const uint64_t *strikes = team_strikes(team);
+	char fresh[sizeof l->strikes + 8];
+	uint64_t sum = 0;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		sum += strikes[a];
+	if (sum == l->struck)
+		return;
+	snprintf(fresh, sizeof fresh, "%s.new", l->strikes);
+	FILE *f = fopen(fresh, "w");
+	if (!f)
+		return;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (strikes[a])
+			fprintf(f, "%s %llu\n", attack_name((enum attack)a),
+				(unsigned long long)strikes[a]);
+	if (fclose(f) == 0 && rename(fresh, l->strikes) == 0)
+		l->struck = sum;
+}
+
 static void step(struct engine *e, const struct input *in, struct output *out)
 {
 	struct listener *l = (struct listener *)e;
 	if (in->now >= l->next) {
 		l->next = in->now + ORDERS_EVERY_US;
 		listen_for_orders(l);
+		tell_strikes(l);
 	}
 	engine_step(l->adversary, in, out);
 	if (out->wake_at > l->next)
@@ -112,6 +137,7 @@ static struct engine *forge(void *arg, struct engine *honest)
 	l->base.ops = &listener_ops;
 	l->adversary = adversary_wrap(team, n->self, honest);
 	snprintf(l->path, sizeof l->path, "%s/orders", n->config.home);
+	snprintf(l->strikes, sizeof l->strikes, "%s/strikes", n->config.home);
 	return &l->base;
 }
 
@@ -153,6 +179,7 @@ int forge_prepare(struct node *n, struct errmsg *m)
 				.targets = number("OSTRAKON_FORGE_TARGETS"),
 				.from_height = number("OSTRAKON_FORGE_FROM"),
 				.when_leading = number("OSTRAKON_FORGE_LEADING") != 0,
+				.when_following = number("OSTRAKON_FORGE_FOLLOWING") != 0,
 				.random = number("OSTRAKON_FORGE_MOODS") != 0};
 	c.key[n->self] = n->key;
 	crypto_random(&c.seed, sizeof c.seed);

@@ -26,7 +26,9 @@ static const char usage[] =
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
 	"  --trace                   every message and action (sim)\n"
-	"  --seconds T               of load (live; default 20)\n"
+	"  --seconds T               how long at most what is expected may take (live; default "
+	"30)\n"
+	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
 	"\n"
@@ -60,7 +62,7 @@ static int list(const struct lab_options *o)
 		json_set(row, "summary", json_string(s.summary));
 		json_set(row, "nodes", json_int(s.nodes));
 		json_set(row, "corrupt", json_int(scenario_corrupt(&s, s.nodes)));
-		json_set(row, "live", json_bool(!s.sim_only));
+		json_set(row, "live", json_bool(scenario_is_live(&s, &m)));
 		json_append(all, row);
 	}
 	if (o->format != LAB_TABLE)
@@ -95,11 +97,17 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},
-						{"seed", 1, 0, 's'},	 {"runs", 1, 0, 'r'},
-						{"seconds", 1, 0, 't'},	 {"keep", 0, 0, 'k'},
-						{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},
-						{"trace", 0, 0, 'T'},	 {0, 0, 0, 0}};
+	static const struct option options[] = {{"protocol", 1, 0, 'p'},
+						{"nodes", 1, 0, 'n'},
+						{"seed", 1, 0, 's'},
+						{"runs", 1, 0, 'r'},
+						{"seconds", 1, 0, 't'},
+						{"keep", 0, 0, 'k'},
+						{"output", 1, 0, 'o'},
+						{"help", 0, 0, 'h'},
+						{"trace", 0, 0, 'T'},
+						{"idle", 0, 0, 'i'},
+						{0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -145,6 +153,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'T':
 			o->trace = true;
 			break;
+		case 'i':
+			o->idle = true;
+			break;
 		default:
 			return false;
 		}
@@ -155,7 +166,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 20};
+	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 30};
 	const char *verb = argc > 1 ? argv[1] : "";
 	if (!*verb || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
 		fputs(usage, *verb ? stdout : stderr);

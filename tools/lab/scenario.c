@@ -93,19 +93,20 @@ static int within(struct words *w, bool needed, uint64_t *out)
 
 static int read_expect(struct scenario *s, struct words *w)
 {
-	static const char *const known[EXPECT_KINDS] = {
-		[EXPECT_NO_CONFLICT] = "no-conflict",
-		[EXPECT_CONFLICT] = "conflict",
-		[EXPECT_PROGRESS] = "progress",
-		[EXPECT_INNOCENT] = "innocent",
-		[EXPECT_CONVICTED] = "convicted",
-		[EXPECT_NO_MODE_CHANGE] = "no-mode-change",
-		[EXPECT_MODE_CHANGE] = "mode-change",
-		[EXPECT_RETURN] = "return-to-fast",
-		[EXPECT_EVIDENCE] = "evidence",
-		[EXPECT_CULPRITS] = "culprits",
-		[EXPECT_AVAILABILITY] = "availability",
-		[EXPECT_FAILOVER] = "failover"};
+	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
+							[EXPECT_CONFLICT] = "conflict",
+							[EXPECT_PROGRESS] = "progress",
+							[EXPECT_INNOCENT] = "innocent",
+							[EXPECT_CONVICTED] = "convicted",
+							[EXPECT_NO_MODE_CHANGE] =
+								"no-mode-change",
+							[EXPECT_MODE_CHANGE] = "mode-change",
+							[EXPECT_RETURN] = "return-to-fast",
+							[EXPECT_EVIDENCE] = "evidence",
+							[EXPECT_CULPRITS] = "culprits",
+							[EXPECT_AVAILABILITY] = "availability",
+							[EXPECT_FAILOVER] = "failover",
+							[EXPECT_STRUCK] = "strikes"};
 	int which, err;
 	uint32_t share;
 	if (s->expect_count == SCENARIO_EXPECT_MAX)
@@ -147,6 +148,7 @@ static int read_expect(struct scenario *s, struct words *w)
 	case EXPECT_INNOCENT:
 	case EXPECT_NO_MODE_CHANGE:
 	case EXPECT_RETURN:
+	case EXPECT_STRUCK:
 	case EXPECT_KINDS:
 		break;
 	}
@@ -249,7 +251,7 @@ static int read_choice(struct words *w, const char *what, const char *const *kno
 
 static int read_directive(struct scenario *s, struct words *w, enum directive d)
 {
-	static const char *const who[] = {"any", "leader", "moods"};
+	static const char *const who[] = {"any", "leader", "moods", "follower"};
 	static const char *const targets[] = {"chance", "half", "all", "one"};
 	static const char *const faults[] = {"none", "storm"};
 	static const char *const protocols[] = {"hybrid", "pbft"};
@@ -334,6 +336,19 @@ static int read_line(struct scenario *s, struct words *w, char *line)
 	return ERR_NONE;
 }
 
+/* What no attack has touched proves nothing. */
+static void add_strikes(struct scenario *s)
+{
+	bool attacks = s->attacks != 0;
+	for (unsigned i = 0; i < s->script.count; i++)
+		attacks |= s->script.action[i].kind == SCRIPT_ATTACK;
+	if (!attacks || !s->expect_count || scenario_expects(s, EXPECT_STRUCK) ||
+	    s->expect_count == SCENARIO_EXPECT_MAX)
+		return;
+	s->expect[s->expect_count++] =
+		(struct expectation){.kind = EXPECT_STRUCK, .text = "strikes"};
+}
+
 int scenario_parse(struct scenario *s, const char *file, const char *text, struct errmsg *m)
 {
 	struct words w = {.file = file, .m = m};
@@ -348,6 +363,7 @@ int scenario_parse(struct scenario *s, const char *file, const char *text, struc
 		err = read_line(s, &w, line);
 	}
 	mem_free(copy);
+	add_strikes(s);
 	if (!err && !s->summary[0])
 		err = err_set(m, ERR_SYNTAX, "%s: a summary is needed", file);
 	if (!err && !s->expect_count)

@@ -13,7 +13,7 @@
 #define SCENARIO_CORRUPT_F    (-1)
 #define SCENARIO_CORRUPT_MORE (-2) /* f+1 */
 
-enum scenario_who { WHO_ANY, WHO_LEADER, WHO_MOODS };
+enum scenario_who { WHO_ANY, WHO_LEADER, WHO_MOODS, WHO_FOLLOWER };
 enum scenario_targets { TARGETS_CHANCE, TARGETS_EVERY_SECOND, TARGETS_EVERYBODY, TARGETS_ONE };
 enum expectation_kind {
 	EXPECT_NO_CONFLICT,
@@ -28,6 +28,7 @@ enum expectation_kind {
 	EXPECT_CULPRITS,     /* value: so many of a fork are named by evidence at least */
 	EXPECT_AVAILABILITY, /* value: per cent at least */
 	EXPECT_FAILOVER,     /* value: within microseconds */
+	EXPECT_STRUCK,	     /* attacks took place; always expected where there are any */
 	EXPECT_KINDS
 };
 #define EXPECT_MORE_THAN_F 0 /* of CONVICTED and CULPRITS: f+1 at least */
@@ -64,6 +65,8 @@ int scenario_parse(struct scenario *out, const char *file, const char *text, str
 unsigned scenario_list(char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX]);
 unsigned scenario_corrupt(const struct scenario *s, unsigned nodes);
 uint64_t scenario_targets(const struct scenario *s, unsigned nodes);
+/* False: it needs what only the simulator can do; m says what. */
+bool scenario_is_live(const struct scenario *s, struct errmsg *m);
 /* NULL: not expected. */
 const struct expectation *scenario_expects(const struct scenario *s,
 					   enum expectation_kind kind);

@@ -187,6 +187,29 @@ int scenario_action(struct scenario *s, struct words *w, enum script_trigger tri
 	return err;
 }
 
+bool scenario_is_live(const struct scenario *s, struct errmsg *m)
+{
+	if (s->sim_only || s->storm || s->protocol != PROTOCOL_HYBRID || s->delay_max_us ||
+	    s->loss_per_mille) {
+		err_set(m, ERR_UNSUPPORTED,
+			"%s is for the simulator only: its network, faults or protocol",
+			s->name);
+		return false;
+	}
+	for (unsigned i = 0; i < s->script.count; i++) {
+		const struct script_action *a = &s->script.action[i];
+		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_RESTART ||
+		    a->kind == SCRIPT_PAUSE || a->kind == SCRIPT_ATTACK ||
+		    a->kind == SCRIPT_PEACE || a->kind == SCRIPT_QUIET ||
+		    a->kind == SCRIPT_LOAD)
+			continue;
+		err_set(m, ERR_UNSUPPORTED, "%s:%u: \"%s\" is for the simulator only", s->path,
+			a->line, kinds[a->kind]);
+		return false;
+	}
+	return true;
+}
+
 const char *script_kind_name(enum script_kind kind)
 {
 	return kind < SCRIPT_KINDS ? kinds[kind] : "unknown";
