@@ -313,6 +313,300 @@ START_TEST(made_up_terms_do_not_halt_a_replica)
 }
 END_TEST
 
+/* ---- [H5] ---------------------------------------------------------------------------------
+ * Block 2 was lost, block 3 is here: the leader has it, and says so with every heartbeat. Replica 3
+ * keeps the victim's one fetch to itself: a heartbeat of a higher term draws it, an answer without
+ * blocks just before the time limit ends it, the next heartbeat draws the next. */
+
+START_TEST(one_peer_does_not_keep_all_fetches)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct block *b2 = empty_block(b1, LEADER), *b3 = empty_block(b2, LEADER);
+	heartbeat(MALICE, 1000000, NULL, b1, 1);
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, MALICE));
+	forget_sent();
+	append(LEADER, LEADER, NULL, b3, NULL);
+	bool asked = false;
+	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
+		if (ms % 90 == 0) {
+			if (_i == 1)
+				send_blocks(MALICE, NULL, 0, NULL, 1);
+			heartbeat(MALICE, 1000000, NULL, b1, 1);
+		}
+		if (ms % 50 == 0)
+			heartbeat(LEADER, LEADER, NULL, b3, 1);
+		pass(1000);
+		asked = newest(MSG_FETCH, LEADER) != NULL || newest(MSG_FETCH, 0) != NULL;
+	}
+	ck_assert_msg(asked, "nobody but the liar is asked for block 2 in 10 s");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* The leader of pbft term 5 (1) and replica 0 name its NEW-VIEW by hash; so does replica 3, sooner,
+ * and never answers. */
+START_TEST(one_peer_does_not_keep_a_new_view_away)
+{
+	struct term_cert tc, ref;
+	struct block *b1 = first_block(&tc);
+	term_cert_init(&ref);
+	ref.mode = MODE_PBFT;
+	ref.term = 5;
+	ref.new_view_hash = (struct hash){{7}};
+	bool asked = false;
+	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
+		heartbeat(MALICE, 5, &ref, b1, 1);
+		if (ms % 50 == 0) {
+			heartbeat(LEADER, 5, &ref, b1, 1);
+			heartbeat(0, 5, &ref, b1, 1);
+		}
+		pass(1000);
+		asked = newest(MSG_FETCH_VIEW, LEADER) || newest(MSG_FETCH_VIEW, 0);
+		if (sent_count > 1000 && !asked)
+			forget_sent();
+	}
+	ck_assert_msg(asked, "nobody but the liar is asked for the NEW-VIEW in 10 s");
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H7] ---------------------------------------------------------------------------------
+ * A fast block with a mode entry gets no votes. But its leader stands for the next term with it as
+ * base, and nobody looks at the entry again: the entry becomes final. */
+
+START_TEST(no_mode_entry_in_a_fast_block)
+{
+	struct term_cert tc, tc3, tc7;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	const struct system_tx entry = {
+		.kind = SYSTEM_ESCALATED, .height = 2, .term = 3, .reason = REASON_PROOF};
+	system_tx_encode(&out, &entry, &w.ctx);
+	struct slice tx = writer_slice(&out);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	struct block *bad = world_build(&w, b1, 3, &tx, 1, NULL);
+	ck_assert_int_eq(ledger_execute(w.ledger, bad, false), ERR_NONE);
+
+	make_tc(&tc3, 3, b1);
+	heartbeat(MALICE, 3, &tc3, b1, 1);
+	append(MALICE, 3, NULL, bad, NULL);
+	ck_assert(!has_prepared(bad)); /* so far, so good */
+
+	struct block *next = world_build(&w, bad, 7, NULL, 0, NULL);
+	make_tc(&tc7, 7, bad); /* rule 1: its tip is of term 3 */
+	heartbeat(MALICE, 7, &tc7, bad, 1);
+	send_blocks(MALICE, &bad, 1, NULL, 1);
+	append(MALICE, 7, NULL, next, NULL);
+	pass(HEARTBEAT);
+	heartbeat(MALICE, 7, NULL, next, 1);
+	ck_assert_msg(!has_prepared(next),
+		      "a vote for a chain that records an escalation which never was");
+	block_drop(next);
+	block_drop(bad);
+	block_drop(b1);
+	writer_free(&out);
+}
+END_TEST
+
+/* ---- [H8] ---------------------------------------------------------------------------------
+ * The leader of term 1 commits nothing. The victim alone goes over to pbft mode; the others, who have no
+ * work, stay. What a client gives it from then on, it tells nobody. */
+
+START_TEST(a_stray_passes_transactions_on)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	struct slice first = world_put(&w, 0, 1, "a", "1"), second = world_put(&w, 0, 2, "b", "2");
+	ck_assert_int_eq(replica_submit(replica, now, first, false, &id), ERR_NONE);
+	for (unsigned i = 0; i < 200; i++) {
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		heartbeat(MALICE, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+	}
+	replica_status(replica, &s);
+	ck_assert(s.escalated);
+	ck_assert_uint_gt(s.term, 1);
+	forget_sent();
+	ck_assert_int_eq(replica_submit(replica, now, second, false, &id), ERR_NONE);
+	static struct message_in in;
+	bool told = false;
+	for (unsigned i = 0; i < 1200 && !told; i++) { /* a minute */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		for (unsigned k = 0; k < sent_count; k++) {
+			if (sent[k].type != MSG_RELAY && sent[k].type != MSG_FORWARD)
+				continue;
+			ck_assert_int_eq(message_decode(&in, writer_slice(&sent[k].bytes)), ERR_NONE);
+			for (uint32_t x = 0; x < in.txs.count; x++)
+				told |= slice_equal(in.txs.tx[x], second);
+		}
+		forget_sent();
+	}
+	ck_assert_msg(told, "the second transaction is told to nobody in 60 s");
+	mem_free((void *)first.ptr);
+	mem_free((void *)second.ptr);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H9] ---------------------------------------------------------------------------------
+ * The victim is primary of term 2. Replica 3's view change shows a QC of another term that nobody signed:
+ * it counts as none, and the view change as valid. Whoever gets the NEW-VIEW can have the victim
+ * convicted for it. */
+
+static void view_change_at(struct view_change *v, uint64_t term, unsigned signer,
+			   const struct term_cert *tc, const struct block *tip)
+{
+	view_change_init(v);
+	v->term = term;
+	v->signer = (uint16_t)signer;
+	v->reason = REASON_TIMEOUTS;
+	v->position.tip = block_ref_of(tip);
+	term_cert_copy_ref(&v->position.tc, tc);
+	v->position.headers = mem_array(1, sizeof *v->position.headers);
+	v->position.headers[0] = tip->sh;
+	v->position.header_count = 1;
+}
+
+static void send_view_change_of(struct view_change *v)
+{
+	struct writer out = {0};
+	struct msg_view_change m = {.vc = *v};
+	entitlement_init(&m.entitlement);
+	msg_view_change_encode(&out, &m);
+	deliver(v->signer, &out);
+	view_change_free(v);
+}
+
+START_TEST(an_honest_primary_is_not_convicted_for_what_it_may_take)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct view_change v;
+	view_change_at(&v, 2, 0, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	view_change_at(&v, 2, MALICE, &tc, b1);
+	v.position.has_qc = true;
+	v.position.qc = (struct cert){.kind = CERT_QC_FAST,
+				      .ref = {.term = 77, .height = 99},
+				      .signers = 7,
+				      .count = 3};
+	view_change_sign(&v, &w.ctx, &w.validator[MALICE]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	/* replica 1 is slow, but comes: without number 3 the set is complete as well */
+	view_change_at(&v, 2, 1, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	const struct sent *s = newest(MSG_NEW_VIEW, 0);
+	ck_assert_ptr_nonnull(s);
+	static struct message_in in;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.new_view.tc.new_view->signer, VICTIM);
+	struct evidence e;
+	struct writer bytes = {0};
+	ck_assert(evidence_of_new_view(&e, &bytes, in.new_view.tc.new_view));
+	ck_assert_int_eq(e.culprit, VICTIM);
+	ck_assert_msg(evidence_check(&e, &w.ctx, NULL) != ERR_NONE,
+		      "the correct primary's own NEW-VIEW convicts it");
+	message_free(&in);
+	writer_free(&bytes);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H5c] --------------------------------------------------------------------------------
+ * The victim is primary of term 6 and misses the bodies behind two view changes. Replica 0, which led
+ * term 4, answers no fetch; replica 1 would. */
+
+START_TEST(bodies_are_asked_of_everybody_who_shows_some)
+{
+	struct term_cert tc, tc4;
+	struct block *b1 = first_block(&tc);
+	struct block *b2 = empty_block(b1, 4), *b3 = empty_block(b2, 4);
+	struct view_change v;
+	make_tc(&tc4, 4, b1);
+	view_change_at(&v, 6, 1, &tc4, b2);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	struct view_change of_holder = v;
+	view_change_at(&v, 6, 0, &tc4, b3);
+	mem_free(v.position.headers);
+	v.position.headers = mem_array(2, sizeof *v.position.headers);
+	v.position.headers[0] = b3->sh;
+	v.position.headers[1] = b2->sh;
+	v.position.header_count = 2;
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	send_view_change_of(&of_holder);
+	bool asked = false;
+	for (unsigned i = 0; i < 200 && !asked; i++) {
+		pass(HEARTBEAT);
+		asked = newest(MSG_FETCH, 1) != NULL;
+	}
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	ck_assert_msg(asked, "replica 1 is not asked for what it shows in 10 s");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H10] --------------------------------------------------------------------------------
+ * A malicious primary signs fifty NEW-VIEWs of its term, all valid. Two prove it; the rest is kept too. */
+
+START_TEST(two_new_views_of_a_term_are_enough)
+{
+	struct term_cert tc, pbft;
+	struct block *b1 = first_block(&tc);
+	unsigned answered = 0;
+	struct hash hash[50];
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_new_view m = {0};
+		term_cert_init(&pbft);
+		pbft.mode = MODE_PBFT;
+		pbft.term = 3;
+		pbft.leader = MALICE;
+		pbft.new_view = mem_zalloc(sizeof *pbft.new_view);
+		*pbft.new_view = (struct new_view){.term = 3, .count = 3, .signer = MALICE};
+		pbft.new_view->vc = mem_array(3, sizeof *pbft.new_view->vc);
+		static const unsigned who[] = {0, 1, MALICE};
+		for (unsigned k = 0; k < 3; k++) {
+			struct view_change *v = &pbft.new_view->vc[k];
+			view_change_at(v, 3, who[k], &tc, b1);
+			v->last_mode_change = k == 2 ? i : 0;
+			view_change_sign(v, &w.ctx, &w.validator[who[k]]);
+		}
+		new_view_sign(pbft.new_view, &w.ctx, &w.validator[MALICE]);
+		new_view_hash(&hash[i], pbft.new_view);
+		m.tc = pbft;
+		msg_new_view_encode(&out, &m);
+		deliver(MALICE, &out);
+		term_cert_free(&pbft);
+	}
+	forget_sent();
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_fetch_view m = {.term = 3, .hash = hash[i]};
+		msg_fetch_view_encode(&out, &m);
+		deliver(0, &out);
+		answered += newest(MSG_NEW_VIEW, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(answered >= 1 && answered <= 3, "%u NEW-VIEWs of one term are kept", answered);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -322,6 +616,13 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
 	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
+	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 2);
+	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
+	tcase_add_test(t, no_mode_entry_in_a_fast_block);
+	tcase_add_test(t, a_stray_passes_transactions_on);
+	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
+	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
+	tcase_add_test(t, two_new_views_of_a_term_are_enough);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
