@@ -223,18 +223,11 @@ static struct log_entry *vote_target(struct hybrid *h)
 		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
 	while (e && e->block->sh.h.height > shown_max)
 		e = e->parent;
-	/* every block on the way that is new to us holds the mode entries that the term asks
-	 * for */
-	struct log_entry *lowest_bad = NULL;
-	for (struct log_entry *x = e;
-	     x && x->block->sh.h.term == h->term &&
-	     (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
-	     x = x->parent)
-		if (!mode_rules_hold(h, x))
-			lowest_bad = x;
-	if (lowest_bad) {
+	/* every block on the way holds the mode entries that its term asks for */
+	struct log_entry *broken;
+	if (mode_rules(h, e, h->term, &broken) != RULES_HOLD) {
 		distrust_leader(h);
-		e = lowest_bad->parent;
+		e = broken->parent;
 	}
 	return e && e->block->sh.h.term == h->term ? e : NULL;
 }

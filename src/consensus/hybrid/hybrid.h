@@ -439,9 +439,11 @@ bool is_jailed(const struct hybrid *h, unsigned validator); /* or will be: a pro
 /* State after the entry's block, NULL: after the final block. */
 const struct mode_state *modes_after(const struct hybrid *h, const struct log_entry *e);
 void modes_enter(struct hybrid *h, struct log_entry *e); /* right after log_add() */
-/* A block of the accepted term has the mode entries that its term asks for, and a leader whom
- * no ancestor jails. */
-bool mode_rules_hold(struct hybrid *h, struct log_entry *e);
+/* The blocks of e's chain above the final one have the mode entries that their terms ask for, and
+ * leaders whom no ancestor jails. BROKEN: *at does not. UNKNOWN: *at is of strict_term and needs
+ * its NEW-VIEW; in other terms what is not known is let pass: a quorum may be past asking. */
+enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
+		      struct log_entry **at);
 /* The SYSTEM transactions of a child of parent that we lead, into candidates[0..]. False: no
  * block may extend this parent in our term. */
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,

@@ -334,13 +334,36 @@ static void check_view(struct hybrid *h, unsigned i)
 	}
 }
 
+/* Nobody votes for a block whose mode entries break its term's rules; but its leader could show
+ * it as a tip, and then it would become final as an ancestor. What a QC covers, a quorum has
+ * judged. */
+static bool shown_rules_hold(struct hybrid *h, unsigned i, struct view_slot *v,
+			     struct log_entry *e)
+{
+	const struct cert *qc = position_qc(&v->vc.position);
+	struct log_entry *at;
+	enum rules r = mode_rules(h, e, v->vc.position.tip.term, &at);
+	if (r == RULES_HOLD || (qc && qc->ref.height >= at->block->sh.h.height))
+		return true;
+	if (r == RULES_BROKEN) {
+		v->state = VIEW_INVALID;
+		h->counters[COUNT_VIEW_CHANGE_INVALID]++;
+	} else {
+		fetch_view(h, i == h->self ? primary_of(at->block->sh.h.term, h->n) : i,
+			   at->block->sh.h.term, &at->block->sh.h.new_view);
+	}
+	return false;
+}
+
 static void check_bodies(struct hybrid *h, unsigned i)
 {
 	struct view_slot *v = &h->view[i];
-	const struct log_entry *e = log_find(&h->log, &v->vc.position.tip.hash);
+	struct log_entry *e = log_find(&h->log, &v->vc.position.tip.hash);
 	if (e && e->invalid) {
 		v->state = VIEW_INVALID; /* in our state: not valid here, not treason either */
 		h->counters[COUNT_VIEW_CHANGE_INVALID]++;
+	} else if (e && e->executed && !shown_rules_hold(h, i, v, e)) {
+		return; /* invalid, or its NEW-VIEW is asked for */
 	} else if (bodies_hold(h, &v->vc)) {
 		v->state = VIEW_VALID;
 		h->new_view_tried = false;
@@ -369,13 +392,30 @@ void validate_views(struct hybrid *h)
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-/* Exactly qv valid ones for our term, without those left out, ascending. */
+/* Exactly qv valid ones for our term, without those left out, ascending: the smallest ones, for
+ * a NEW-VIEW has to fit in a message, and those of the honest are small. */
 static unsigned choose(struct hybrid *h, uint64_t left_out, const struct view_change **set)
 {
-	unsigned count = 0;
-	for (unsigned i = 0; i < h->n && count < h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW); i++)
+	unsigned wanted = h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW), valid = 0, count = 0;
+	uint64_t taken = 0;
+	for (unsigned i = 0; i < h->n; i++)
 		if (h->view[i].state == VIEW_VALID && h->view[i].vc.term == h->term &&
-		    !(left_out >> i & 1))
+		    !(left_out >> i & 1)) {
+			taken |= UINT64_C(1) << i;
+			valid++;
+		}
+	for (; valid > wanted; valid--) {
+		unsigned largest = VALIDATORS_MAX;
+		for (unsigned i = 0; i < h->n; i++)
+			if (taken >> i & 1 &&
+			    (largest == VALIDATORS_MAX ||
+			     h->view[i].vc.position.header_count >=
+				     h->view[largest].vc.position.header_count))
+				largest = i;
+		taken &= ~(UINT64_C(1) << largest);
+	}
+	for (unsigned i = 0; i < h->n; i++)
+		if (taken >> i & 1)
 			set[count++] = &h->view[i].vc;
 	return count;
 }
