@@ -21,6 +21,16 @@ void clients_begin(struct sim *s)
 	}
 }
 
+void clients_resume(struct sim *s)
+{
+	if (!s->quiet)
+		return;
+	s->quiet = false;
+	for (uint32_t i = 0; i < s->options.clients; i++)
+		if (!s->clients[i].waiting)
+			schedule(s, i, 1000 * (i + 1));
+}
+
 void clients_free(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->options.clients; i++)
@@ -65,7 +75,7 @@ void client_act(struct sim *s, unsigned i)
 	if (c->waiting && s->now < c->retry_at)
 		return;
 	if (!c->waiting) {
-		if (s->draining)
+		if (s->draining || s->quiet)
 			return;
 		new_transaction(s, c);
 	}
@@ -79,7 +89,7 @@ void client_act(struct sim *s, unsigned i)
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */
-	else if (err && err != ERR_BUSY)
+	else if (err && err != ERR_BUSY && !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
 	/* the submission may have moved the replica's timers */

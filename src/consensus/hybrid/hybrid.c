@@ -56,6 +56,8 @@ bool leader_is_alive(const struct hybrid *h)
 static void on_timeout(struct hybrid *h)
 {
 	if (view_waits(h)) { /* for claims; our own is sent again meanwhile */
+		if (holds_work(h))
+			recheck_oldest(h); /* and passes on what its clients wait for */
 		timer_restart(h);
 		fetch_from_anybody(h);
 		return;
