@@ -2,6 +2,7 @@
  * Replica 3 is malicious, 1 leads term 1, 0 is correct. Each test here shows a hole: it fails as
  * long as the hole is there (tests/HOLES). */
 #include <check.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -917,6 +918,48 @@ START_TEST(final_blocks_under_the_other_new_view_are_taken)
 }
 END_TEST
 
+/* ---- [H18] --------------------------------------------------------------------------------
+ * The log is bounded by 1024 blocks, of up to 4 MB each: replica 3 sends blocks of terms that do not exist,
+ * wrong in this state (so: no proof), and all of them are kept, 300 here of 1 MB. */
+
+START_TEST(what_a_peer_sends_is_bounded_in_bytes)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	static char big[60000];
+	struct writer body = {0};
+	struct hash leaves[16], root, wrong = {{1}};
+	memset(big, 'x', sizeof big - 1);
+	body_begin(&body);
+	for (unsigned i = 0; i < 16; i++) {
+		struct op op = op_put("a", big);
+		struct slice tx = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		body_add(&body, TX_OK, tx);
+		body_leaf(&leaves[i], TX_OK, tx);
+		mem_free((void *)tx.ptr);
+	}
+	body_end(&body, 16);
+	merkle_root(&root, leaves, 16);
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	uint64_t term = 4003;
+	for (unsigned i = 0; i < 300; i++, term += 4) {
+		struct block *fake = world_seal_block(&w, b1, term, writer_slice(&body), &root,
+						      &wrong, 16);
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, &fake, 1, NULL, 1);
+		block_drop(fake);
+		if (i % 10 == 0)
+			heartbeat(LEADER, LEADER, NULL, b1, 1);
+		pass(1000);
+		forget_sent();
+	}
+	size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+	ck_assert_msg(after < before + (UINT64_C(160) << 20), "%zu MB kept", (after - before) >> 20);
+	writer_free(&body);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -938,6 +981,7 @@ int main(void)
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
+	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
