@@ -960,6 +960,50 @@ START_TEST(what_a_peer_sends_is_bounded_in_bytes)
 }
 END_TEST
 
+/* ---- [H19] --------------------------------------------------------------------------------
+ * A client (nobody of the validators) gives the leader one transaction of each nonce, and the victim another of
+ * the same nonce a moment before. All that the victim holds is void soon, but it never holds nothing, and
+ * nothing that it holds is committed. The leader is as good as can be. */
+
+START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 500; i++) { /* 10 s */
+		struct op one = op_put("a", "1"), two = op_put("a", "2");
+		struct slice good = world_tx(&w, &w.client[0], i + 1, 5000, &one, 1);
+		struct slice lost = world_tx(&w, &w.client[0], i + 1, 5000, &two, 1);
+		struct cert c;
+		ck_assert_int_eq(replica_submit(replica, now, lost, false, &id), ERR_NONE);
+		struct block *next = world_build(&w, b, LEADER, &good, 1, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 3 == 0) {
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+			heartbeat(0, 0, NULL, b, 1);
+			heartbeat(MALICE, 0, NULL, b, 1);
+		}
+		pass(20000);
+		forget_sent();
+		block_drop(b);
+		b = next;
+		mem_free((void *)good.ptr);
+		mem_free((void *)lost.ptr);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(!s.escalated && s.counters[COUNT_VIEW_CHANGES] == 0,
+		      "a client drives the victim into pbft mode; %llu elections begun",
+		      (unsigned long long)s.counters[COUNT_ELECTIONS_STARTED]);
+	ck_assert_uint_eq(s.final.height, 501);
+	block_drop(b);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -982,6 +1026,7 @@ int main(void)
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
 	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
+	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
