@@ -1004,6 +1004,37 @@ START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
 }
 END_TEST
 
+/* ---- [H20] --------------------------------------------------------------------------------
+ * The log is full of made-up blocks. One answer holds one of them and its child: making room for the child
+ * throws the parent out, to which on_blocks() still points. */
+
+START_TEST(a_full_log_forgets_nothing_in_use)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct block *fake[1024], *two[2];
+	mallopt(M_PERTURB, 0x5a); /* what is freed is not what it was */
+	for (unsigned i = 0; i < 1024; i++)
+		fake[i] = empty_block(b1, 4003 + 4 * i);
+	for (unsigned i = 0; i < 1024; i += 128) {
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, fake + i, 128, NULL, 1);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	two[0] = fake[_i];
+	two[1] = empty_block(fake[_i], 4003 + 4 * (unsigned)_i);
+	heartbeat(MALICE, 1000000, NULL, b1, 1);
+	send_blocks(MALICE, two, 2, NULL, 1);
+	pass(2000);
+	ck_assert_uint_eq(final_height(), 1);
+	block_drop(two[1]);
+	for (unsigned i = 0; i < 1024; i++)
+		block_drop(fake[i]);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1027,6 +1058,7 @@ int main(void)
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
 	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
+	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
