@@ -1035,6 +1035,54 @@ START_TEST(a_full_log_forgets_nothing_in_use)
 }
 END_TEST
 
+/* A storm of made-up trees while the leader goes on; nothing is to be lost, read after it is gone, or
+ * refused. */
+START_TEST(storm_of_made_up_trees)
+{
+	struct term_cert tc;
+	struct block *tip = first_block(&tc);
+	struct block *pool[3000] = {tip}, *sent_now[200];
+	unsigned made = 1, base = 0;
+	struct random rnd;
+	uint64_t term = 4003;
+	random_seed(&rnd, (uint64_t)_i);
+	mallopt(M_PERTURB, 0x5a);
+	for (unsigned round = 0; round < 150; round++) {
+		unsigned count = 1 + (unsigned)random_below(&rnd, 60);
+		for (unsigned i = 0; i < count; i++) {
+			unsigned old = base + (unsigned)random_below(&rnd, made - base);
+			if (made < 3000 && random_chance(&rnd, 3, 4))
+				pool[made++] = empty_block(pool[old], term += 4);
+			else
+				old = base + (unsigned)random_below(&rnd, made - base);
+			sent_now[i] = random_chance(&rnd, 1, 3) ? pool[old] : pool[made - 1];
+		}
+		heartbeat(MALICE, 1000000, NULL, tip, 1);
+		send_blocks(MALICE, sent_now, count, NULL, random_below(&rnd, 3));
+		pass(1000 + random_below(&rnd, 120000));
+		heartbeat(LEADER, LEADER, NULL, tip, tip->sh.h.height);
+		if (random_chance(&rnd, 1, 15)) {
+			struct block *next = empty_block(tip, LEADER);
+			struct cert c;
+			append(LEADER, LEADER, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+			append(LEADER, LEADER, NULL, NULL, &c);
+			ck_assert_uint_eq(final_height(), next->sh.h.height);
+			if (made < 3000)
+				pool[made++] = next;
+			tip = next;
+			if (random_chance(&rnd, 1, 2))
+				base = made - 1;
+		}
+		forget_sent();
+	}
+	ck_assert_msg(halted == NULL, "%s", halted);
+	for (unsigned i = 0; i < made; i++)
+		block_drop(pool[i]);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1059,6 +1107,7 @@ int main(void)
 	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
 	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
+	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
