@@ -1041,17 +1041,18 @@ START_TEST(storm_of_made_up_trees)
 {
 	struct term_cert tc;
 	struct block *tip = first_block(&tc);
-	struct block *pool[3000] = {tip}, *sent_now[200];
+	struct block **pool = mem_array(12000, sizeof *pool), *sent_now[200];
 	unsigned made = 1, base = 0;
 	struct random rnd;
 	uint64_t term = 4003;
+	pool[0] = tip;
 	random_seed(&rnd, (uint64_t)_i);
 	mallopt(M_PERTURB, 0x5a);
 	for (unsigned round = 0; round < 150; round++) {
 		unsigned count = 1 + (unsigned)random_below(&rnd, 60);
 		for (unsigned i = 0; i < count; i++) {
 			unsigned old = base + (unsigned)random_below(&rnd, made - base);
-			if (made < 3000 && random_chance(&rnd, 3, 4))
+			if (random_chance(&rnd, 3, 4))
 				pool[made++] = empty_block(pool[old], term += 4);
 			else
 				old = base + (unsigned)random_below(&rnd, made - base);
@@ -1069,8 +1070,7 @@ START_TEST(storm_of_made_up_trees)
 			world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
 			append(LEADER, LEADER, NULL, NULL, &c);
 			ck_assert_uint_eq(final_height(), next->sh.h.height);
-			if (made < 3000)
-				pool[made++] = next;
+			pool[made++] = next;
 			tip = next;
 			if (random_chance(&rnd, 1, 2))
 				base = made - 1;
@@ -1080,6 +1080,7 @@ START_TEST(storm_of_made_up_trees)
 	ck_assert_msg(halted == NULL, "%s", halted);
 	for (unsigned i = 0; i < made; i++)
 		block_drop(pool[i]);
+	mem_free(pool);
 }
 END_TEST
 
