@@ -209,10 +209,9 @@ int position_check(struct position *p, uint64_t for_term, const struct chain_ctx
 	}
 	if (p->tip.term == 0)
 		return check_genesis_tip(p, genesis);
-	int base_err = ERR_NONE;
 	if (p->tc.mode == MODE_PBFT) {
-		base_err = find_base(p, ctx, look, missing);
-		if (base_err && base_err != ERR_NOT_FOUND)
+		int base_err = find_base(p, ctx, look, missing);
+		if (base_err) /* also if it is not known: nothing dear is done before */
 			return base_err;
 	}
 	if (p->has_checkpoint && p->header_count &&
@@ -223,7 +222,7 @@ int position_check(struct position *p, uint64_t for_term, const struct chain_ctx
 		err = check_headers(p, ctx, look);
 	if (!err)
 		err = check_qc(p, ctx);
-	return err ? err : base_err;
+	return err;
 }
 
 bool position_extends(const struct position *p, const struct block_ref *ref)

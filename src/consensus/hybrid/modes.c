@@ -118,7 +118,8 @@ static enum rules judge_rules(const struct hybrid *h, const struct log_entry *e)
 		return RULES_UNKNOWN;
 	const struct term_cert known = {.mode = MODE_PBFT, .term = b->term};
 	bool wanted = entry_is_due(h, tc ? tc : &known, before, b->height, &due);
-	return has == wanted && (!wanted || same_entry(&first, &due)) ? RULES_HOLD : RULES_BROKEN;
+	return has == wanted && (!wanted || same_entry(&first, &due)) ? RULES_HOLD
+								      : RULES_BROKEN;
 }
 
 /* Ancestors first: what is said to hold stands on what holds. */
