@@ -1084,6 +1084,47 @@ START_TEST(storm_of_made_up_trees)
 }
 END_TEST
 
+/* ---- [H21] --------------------------------------------------------------------------------
+ * The victim finds a proof against the leader while the others are out of reach: what it sends is lost. Later they
+ * hear it again, but never of the proof: the leader goes on to lead them. */
+
+START_TEST(a_pending_proof_is_told_again)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer bytes = {0}, encoded = {0}, out = {0};
+	struct evidence ev;
+	struct vote v[2];
+	struct engine_status s;
+	for (unsigned i = 0; i < 2; i++) {
+		v[i] = (struct vote){.kind = VOTE_COMMIT,
+				     .ref = {.term = 1, .height = 1, .hash = {{(uint8_t)i}}},
+				     .signer = LEADER};
+		vote_sign(&v[i], &w.ctx, &w.validator[LEADER]);
+	}
+	ck_assert(evidence_of_votes(&ev, &bytes, &v[0], &v[1]));
+	evidence_encode(&encoded, &ev);
+	msg_evidence_encode(&out, writer_slice(&encoded));
+	deliver(MALICE, &out);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.accused, 1u << LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_EVIDENCE, 0));
+	forget_sent(); /* lost */
+	bool again = false;
+	for (unsigned i = 0; i < 600 && !again; i++) { /* 30 s */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		again = newest(MSG_EVIDENCE, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(again, "the proof is not told again in 30 s");
+	writer_free(&bytes);
+	writer_free(&encoded);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1109,6 +1150,7 @@ int main(void)
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
 	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
 	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
+	tcase_add_test(t, a_pending_proof_is_told_again);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
