@@ -684,6 +684,7 @@ static void setup_small(void)
 	world_genesis(&w, 0);
 	w.genesis.time_ms = 1600000000000;
 	w.genesis.limits.block_txs_max = 1;
+	w.genesis.checkpoint_interval = 8;
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
@@ -1125,6 +1126,38 @@ START_TEST(a_pending_proof_is_told_again)
 }
 END_TEST
 
+/* ---- [H22] --------------------------------------------------------------------------------
+ * A checkpoint statement on nothing at all: of term 0, height 0, hash 0. */
+
+START_TEST(a_checkpoint_of_nothing_is_no_vote)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	while (b->sh.h.height < 20) { /* the first checkpoint is due, none is stable */
+		struct block *next = empty_block(b, LEADER);
+		struct cert c;
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 20);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct writer out = {0};
+		struct msg_commit m = {.commit = {.kind = VOTE_COMMIT, .signer = MALICE},
+				       .has_checkpoint = true,
+				       .checkpoint = {.kind = VOTE_CHECKPOINT, .signer = MALICE}};
+		m.checkpoint.ref.height = kind ? 64 : 0;
+		vote_sign(&m.commit, &w.ctx, &w.validator[MALICE]);
+		vote_sign(&m.checkpoint, &w.ctx, &w.validator[MALICE]);
+		msg_commit_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	block_drop(b);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1156,6 +1189,7 @@ int main(void)
 	tcase_add_checked_fixture(small, setup_small, teardown);
 	tcase_set_timeout(small, 120);
 	tcase_add_test(small, load_is_no_censorship);
+	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
 	suite_add_tcase(s, small);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
