@@ -1158,6 +1158,53 @@ START_TEST(a_checkpoint_of_nothing_is_no_vote)
 }
 END_TEST
 
+/* ---- [N2] ---------------------------------------------------------------------------------
+ * Nobody leads. Replica 3 climbs by pre-votes, a term with each answer, in one instant; each set of grants is good for
+ * one view change that drags everybody into the next term, whenever it likes. */
+
+static void make_grants(struct entitlement *e, uint64_t term)
+{
+	entitlement_init(e);
+	e->kind = ENTITLED_GRANTS;
+	e->term = term;
+	e->candidate = MALICE;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == VICTIM)
+			continue;
+		struct grant *g = &e->grant[e->grant_count++];
+		*g = (struct grant){.term = term, .candidate = MALICE, .signer = (uint16_t)i};
+		grant_sign(g, &w.ctx, &w.validator[i]);
+	}
+}
+
+START_TEST(hoarded_grants_abort_few_views)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	others_move_on(2, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_uint_ge(s.term, 2);
+	uint64_t before = s.term;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		struct msg_view_change m;
+		view_change_at(&m.vc, before + 1 + i, MALICE, &tc, b1);
+		view_change_sign(&m.vc, &w.ctx, &w.validator[MALICE]);
+		make_grants(&m.entitlement, before + 1 + i);
+		msg_view_change_encode(&out, &m);
+		deliver(MALICE, &out);
+		view_change_free(&m.vc);
+		pass(10000);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(s.term < before + 10, "%llu terms in a second by one replica's word",
+		      (unsigned long long)(s.term - before));
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1184,6 +1231,7 @@ int main(void)
 	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
 	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
 	tcase_add_test(t, a_pending_proof_is_told_again);
+	tcase_add_test(t, hoarded_grants_abort_few_views);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
