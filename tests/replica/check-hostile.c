@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "consensus/hybrid/message.h"
+#include "consensus/log.h"
 #include "replica/private.h"
 #include "tests/ledger/world.h"
 
@@ -1205,6 +1206,66 @@ START_TEST(hoarded_grants_abort_few_views)
 }
 END_TEST
 
+/* ---- [H24] --------------------------------------------------------------------------------
+ * The leader's blocks fill the log to the last byte; the victim has voted for all of them, nobody else has
+ * seen them. The next leader's first block holds nothing, and would make them final. */
+
+static void setup_large(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_body_max = 4u << 20;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+START_TEST(what_we_voted_for_leaves_room_for_more)
+{
+	struct term_cert tc, tc4;
+	struct block *b = first_block(&tc);
+	static uint8_t big[65536];
+	uint64_t nonce = 0, left = LOG_BYTES_MAX - (uint64_t)_i; /* so much stays free */
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	while (left > 0) {
+		struct slice tx[65];
+		uint32_t count = 0;
+		uint64_t room = left < 8000000 ? left / (left > 4000000 ? 2 : 1) : 3900000;
+		room -= 4;
+		while (room > 0) {
+			size_t size = room > 130000 ? 60000 : room > 64000 ? room / 2 : room;
+			struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, 1)};
+			struct slice small = world_tx(&w, &w.client[0], nonce + 1, 5000, &op, 1);
+			op.value.len = size - 5 - (small.len - 1);
+			mem_free((void *)small.ptr);
+			tx[count] = world_tx(&w, &w.client[0], ++nonce, 5000, &op, 1);
+			room -= tx[count++].len + 5;
+		}
+		struct block *next = world_build(&w, b, LEADER, tx, count, NULL);
+		ck_assert_uint_eq(next->tx_count, count);
+		left -= next->body_size;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		ck_assert(has_prepared(next));
+		world_free_txs(tx, count);
+		forget_sent();
+		block_drop(b);
+		b = next;
+	}
+	make_tc(&tc4, 4, b);
+	struct block *first = empty_block(b, 4);
+	heartbeat(0, 4, &tc4, b, 1);
+	append(0, 4, NULL, first, NULL);
+	ck_assert_msg(has_prepared(first), "no room for 4 bytes above what we voted for");
+	block_drop(first);
+	block_drop(b);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1239,6 +1300,12 @@ int main(void)
 	tcase_add_test(small, load_is_no_censorship);
 	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
 	suite_add_tcase(s, small);
+	TCase *large = tcase_create("large blocks");
+	tcase_add_checked_fixture(large, setup_large, teardown);
+	tcase_set_timeout(large, 300);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 0, 1);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 1000, 1001);
+	suite_add_tcase(s, large);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
