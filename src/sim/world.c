@@ -164,7 +164,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 static void host_rejected(void *ctx, const struct hash *id, int err)
 {
 	struct sim_node *node = ctx;
-	clients_on_rejected(node->sim, node->index, id, err);
+	check_refused(node->sim, node->index, id, err);
 }
 
 static void host_halted(void *ctx, const char *why)
@@ -244,7 +244,8 @@ void sim_start_node(struct sim *s, unsigned i)
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
 		if (!sim_is_corrupt(s, i)) /* a liar's disk may hold anything */
-			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i, m.text);
+			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i,
+				      m.text);
 		return;
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
@@ -377,7 +378,8 @@ static void trace_status(struct sim *s)
 static bool level(const struct sim *s)
 {
 	for (unsigned i = s->options.dead; i < s->n; i++)
-		if (!sim_is_corrupt(s, i) && (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
+		if (!sim_is_corrupt(s, i) &&
+		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
 			return false;
 	for (uint32_t c = 0; c < s->options.clients; c++)
 		if (s->clients[c].waiting)
