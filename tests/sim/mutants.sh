@@ -7,7 +7,7 @@
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]]
 runs=${1:-3400}
 first=${2:-1}
-last=${3:-36}
+last=${3:-39}
 sim=./tests/sim/sim-run
 all=0 killed=0 by_random=0
 "$sim" --nodes 4 --mutant 0 >/dev/null 2>&1 || {
