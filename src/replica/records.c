@@ -122,7 +122,7 @@ static int decode_cert(struct slice bytes, struct cert *out)
 {
 	struct reader rd;
 	reader_init(&rd, bytes);
-	cert_decode(&rd, out);
+	cert_decode_stored(&rd, out);
 	return reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 }
 

@@ -21,7 +21,7 @@ static int newest_cert(struct replica *r, struct cert *out)
 	if (store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
-		cert_decode(&rd, out);
+		cert_decode_stored(&rd, out);
 		err = reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 	} else if (store_iter_error(it)) {
 		err = store_iter_error(it);
@@ -92,6 +92,16 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 	return err;
 }
 
+static bool header_at(void *arg, uint64_t height, struct signed_header *out)
+{
+	struct block *b;
+	if (replica_block(arg, height, &b))
+		return false;
+	*out = b->sh;
+	block_drop(b);
+	return true;
+}
+
 static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
@@ -111,6 +121,8 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 		rec->headers[--at] = b->sh;
 		block_drop(b);
 	}
+	rec->header_at = header_at;
+	rec->header_arg = r;
 	rec->header_count = (uint32_t)(count - at);
 	memmove(rec->headers, rec->headers + at, rec->header_count * sizeof *rec->headers);
 }
@@ -242,7 +254,7 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .seed = r->config.seed,
 					       .now = r->config.now,
 					       .tx_invalid = tx_never_valid};
-		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
+		err = engine_new(&engine, &config, &rec->engine, m);
 	}
 	if (!err && r->config.wrap)
 		engine = r->config.wrap(r->config.wrap_ctx, engine);

@@ -374,6 +374,10 @@ static void scenario_one(struct slice in)
 		return;
 	invariant(s.nodes >= 1 && s.nodes <= VALIDATORS_MAX && s.summary[0]);
 	invariant(s.decisions >= 1 && s.corrupt <= (int)VALIDATORS_MAX);
+	invariant(s.expect_count <= SCENARIO_EXPECT_MAX && s.path[0]);
+	invariant(scenario_is_live(&s, &m) || m.text[0]);
+	for (int kind = 0; kind < EXPECT_KINDS; kind++)
+		scenario_expects(&s, (enum expectation_kind)kind);
 	for (unsigned n = 1; n <= VALIDATORS_MAX; n++) {
 		invariant(scenario_corrupt(&s, n) <= VALIDATORS_MAX);
 		scenario_targets(&s, n);
@@ -388,12 +392,57 @@ static void scenario_seeds(struct fuzz_seeds *out)
 	seed_files(out, "tests/scenarios", ".scenario", 4096);
 }
 
-static const char *const scenario_words[] = {
-	"summary ", "describe ",  "nodes ",	 "corrupt ",	"attacks ", "who ",
-	"targets ", "faults ",	  "decisions ",	 "expect ",	"f+1",	    "f",
-	"all",	    "equivocate", "leader",	 "moods",	"half",	    "one",
-	"storm",    "none",	  "no-conflict", "mode-change", "timeouts", "\n",
-	"#",	    "64",	  "-1",		 "1000000",	NULL};
+static const char *const scenario_words[] = {"summary ",
+					     "describe ",
+					     "nodes ",
+					     "corrupt ",
+					     "attacks ",
+					     "who ",
+					     "targets ",
+					     "faults ",
+					     "decisions ",
+					     "expect ",
+					     "f+1",
+					     "f",
+					     "all",
+					     "equivocate",
+					     "leader",
+					     "moods",
+					     "half",
+					     "one",
+					     "at 1s pause leader for 900ms\n",
+					     "at ",
+					     "cut ",
+					     "heal",
+					     "crash ",
+					     "kill ",
+					     "restart ",
+					     "protocol ",
+					     "pbft",
+					     "duration ",
+					     "clients ",
+					     "think ",
+					     "delay ",
+					     "loss ",
+					     "availability ",
+					     "failover ",
+					     "evidence ",
+					     "culprits ",
+					     "1ms",
+					     "6s",
+					     "18446744073709551615s",
+					     "50%",
+					     "storm",
+					     "none",
+					     "no-conflict",
+					     "mode-change",
+					     "timeouts",
+					     "\n",
+					     "#",
+					     "64",
+					     "-1",
+					     "1000000",
+					     NULL};
 
 const struct fuzz_target fuzz_scenario = {.name = "scenario",
 					  .shape = FUZZ_TEXT,

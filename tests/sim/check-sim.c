@@ -203,6 +203,7 @@ static const struct {
 	{5, 20603}, /* headers that recovery did not load */
 	{7, 31339}, /* bodies under the other NEW-VIEW of a malicious primary */
 	{4, 23083}, /* a block that was durable and never sent */
+	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could give */
 };
 
 START_TEST(kept_malicious_seed)

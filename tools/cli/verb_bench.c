@@ -291,6 +291,7 @@ static void show_figures(struct bench *b, unsigned clients)
 	json_set(o, "refused", json_u64(b->refused));
 	json_set(o, "unknown", json_u64(b->unknown));
 	json_set(o, "unverified", json_u64(b->unverified));
+	json_set(o, "verified", json_bool(target_proves(b->t))); /* else by the nodes' word */
 	json_set(
 		o, "tx_per_s",
 		json_real(seconds > 0 ? (double)b->in_time / seconds : 0)); /* before the end */

@@ -51,13 +51,11 @@ int take_cert(struct hybrid *h, const struct cert *c)
 	return ERR_NONE;
 }
 
-void take_final_cert(struct hybrid *h, const struct cert *c)
+/* Under load the votes for one checkpoint come when others are final already: several are
+ * counted at a time. */
+static struct tally *tally_of(struct hybrid *h, uint64_t height)
 {
-	if (!brings_us_on(h, c))
-		return;
-	h->has_pending_final = true;
-	h->pending_final = *c;
-	try_finalize(h);
+	return &h->checkpoint_tally[height / h->checkpoint_spacing % CHECKPOINT_TALLIES];
 }
 
 /* The newest multiple of K that became final gets our statement: we hold its certificate. */
@@ -65,7 +63,7 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 {
 	for (uint32_t i = count; i-- > 0;) {
 		const struct block *b = blocks[i];
-		if (b->sh.h.height % h->checkpoint_interval)
+		if (b->sh.h.height % h->checkpoint_spacing)
 			continue;
 		h->has_checkpoint_vote = true;
 		h->checkpoint_vote = (struct vote){.kind = VOTE_CHECKPOINT,
@@ -73,9 +71,10 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 						   .state_root = b->sh.h.state_root,
 						   .signer = (uint16_t)h->self};
 		vote_sign(&h->checkpoint_vote, h->ctx, &h->key);
-		tally_init(&h->checkpoint_tally, VOTE_CHECKPOINT, &h->checkpoint_vote.ref,
+		struct tally *t = tally_of(h, b->sh.h.height);
+		tally_init(t, VOTE_CHECKPOINT, &h->checkpoint_vote.ref,
 			   &h->checkpoint_vote.state_root);
-		tally_add(&h->checkpoint_tally, &h->checkpoint_vote);
+		tally_add(t, &h->checkpoint_vote);
 		if (certificate_quorum(h) == 1)
 			take_checkpoint_vote(h, h->self, &h->checkpoint_vote);
 		return;
@@ -84,23 +83,22 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 
 /* A final block above the tip, or off its chain, moves the tip, if its term certificate is the
  * accepted one (section 2, "Tip and QC"). Otherwise the tip follows with the next vote. */
-static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
+static void tip_follows_finality(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
 	struct block_ref ref = block_ref_of(e->block);
-	const struct cert *c = &h->pending_final;
 	h->tip_tc_wanted = false;
 	if (log_contains(&h->log, &h->tip, &ref) != 1) {
 		if (log_contains(&h->log, &ref, &h->tip) != 1)
 			keep_cut_tip(h);
 		if (position_compare(&ref, &h->tip) <= 0)
 			return;
-		if (ref.term != h->tc.term && ref.term != h->tip.term) {
+		if (!tc_of(h, &e->block->sh.h)) {
 			h->tip_tc_wanted = true;
 			keep_cut_tip(h); /* checkpoints will drop the headers below */
 			return;
 		}
 		store_chain(h, e);
-		set_tip(h, &ref, false);
+		set_tip(h, e, false);
 		h->counters[COUNT_QC_ADOPTED]++;
 	}
 	/* its votes are at least as good as a QC, which we may never have seen */
@@ -112,7 +110,7 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 void tip_catches_up(struct hybrid *h)
 {
 	struct block_ref ref = final_ref(h);
-	if (!h->tip_tc_wanted || h->spare_tc.term != ref.term)
+	if (!h->tip_tc_wanted || !tc_fits(&h->spare_tc, &h->log.final->sh.h))
 		return;
 	h->tip_tc_wanted = false;
 	if (position_compare(&ref, &h->tip) <= 0 || ref.term > h->term)
@@ -138,6 +136,43 @@ static bool settle_transactions(struct hybrid *h, const struct block *b)
 	return held;
 }
 
+/* e is executed, *c its certificate. */
+static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c)
+{
+	tip_follows_finality(h, e, c);
+	if (h->role == ROLE_LEADER && c->ref.term == h->term) {
+		h->counters[c->kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND : COUNT_TWO_ROUND]++;
+		h->cert_news = true;
+		h->cert_news_at = h->now;
+	}
+	store_chain(h, e);
+	bool was_pbft = in_pbft_mode(h);
+	uint32_t count = log_depth(e);
+	struct block **blocks = mem_array(count, sizeof *blocks);
+	struct mode_state modes = e->modes;
+	bool refused = e->invalid;
+	log_finalize(&h->log, e, blocks);
+	h->final_cert = *c;
+	out_cert(h, &h->final_cert);
+	bool held = false;
+	for (uint32_t i = 0; i < count; i++) {
+		out_final(h, blocks[i], &h->final_cert);
+		held |= settle_transactions(h, blocks[i]);
+		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
+	}
+	make_checkpoint_vote(h, blocks, count);
+	for (uint32_t i = 0; i < count; i++)
+		block_drop(blocks[i]);
+	mem_free(blocks);
+	resume_execution(h);
+	pool_follow_chain(h);
+	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
+	if (held)
+		h->counted_timeouts = 0;
+	if (!mode_changed) /* else an election is due at once */
+		timer_on_commit(h, held);
+}
+
 void try_finalize(struct hybrid *h)
 {
 	if (!h->has_pending_final)
@@ -150,41 +185,22 @@ void try_finalize(struct hybrid *h)
 			fetch_from_anybody(h);
 		return;
 	}
+	if (e->invalid)
+		halt_diverged(h, e->block, ERR_BAD_STATE_ROOT);
 	if (!e->executed)
 		return;
-	tip_follows_finality(h, e);
-	if (h->role == ROLE_LEADER && h->pending_final.ref.term == h->term) {
-		h->counters[h->pending_final.kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND
-								    : COUNT_TWO_ROUND]++;
-		h->cert_news = true;
-		h->cert_news_at = h->now;
-	}
-	store_chain(h, e);
-	bool was_pbft = in_pbft_mode(h);
-	uint32_t count = log_depth(e);
-	struct block **blocks = mem_array(count, sizeof *blocks);
-	struct mode_state modes = e->modes;
-	bool refused = e->invalid;
-	log_finalize(&h->log, e, blocks);
-	h->final_cert = h->pending_final;
+	struct cert c = h->pending_final;
 	h->has_pending_final = false;
-	out_cert(h, &h->final_cert);
-	bool held = false;
-	for (uint32_t i = 0; i < count; i++) {
-		out_final(h, blocks[i], &h->final_cert);
-		held |= settle_transactions(h, blocks[i]);
-		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
-	}
-	make_checkpoint_vote(h, blocks, count);
-	for (uint32_t i = 0; i < count; i++)
-		block_drop(blocks[i]);
-	mem_free(blocks);
-	pool_follow_chain(h);
-	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
-	if (held)
-		h->counted_timeouts = 0;
-	if (!mode_changed) /* else an election is due at once */
-		timer_on_commit(h, held);
+	finalize(h, e, &c);
+}
+
+void take_final_cert(struct hybrid *h, const struct cert *c)
+{
+	if (!brings_us_on(h, c))
+		return;
+	h->has_pending_final = true;
+	h->pending_final = *c;
+	try_finalize(h);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------- */
@@ -206,8 +222,9 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)
 {
-	struct tally *t = &h->checkpoint_tally;
+	struct tally *t = tally_of(h, v->ref.height);
 	if (v->signer != from || !checkpoint_vote_due(h) ||
+	    (h->has_stable && v->ref.height <= h->stable.ref.height) ||
 	    !block_ref_equal(&v->ref, &t->ref) || !hash_equal(&v->state_root, &t->state_root))
 		return;
 	if (!(t->signers >> from & 1)) {

@@ -30,11 +30,7 @@ static void equivocation_found(struct hybrid *h, const struct block *a, const st
 /* A block of the accepted term must be what its TC says: leader, mode, base. */
 static bool fits_tc(const struct hybrid *h, const struct header *b)
 {
-	if (b->term != h->tc.term)
-		return true;
-	return b->leader == h->tc.leader && b->mode == h->tc.mode &&
-	       b->base_height == h->tc.base.height && hash_equal(&b->base, &h->tc.base.hash) &&
-	       hash_equal(&b->new_view, &h->tc.new_view_hash);
+	return b->term != h->tc.term || tc_fits(&h->tc, b);
 }
 
 /* A signed header of our term with another mode or base than one that we hold. */
@@ -47,38 +43,67 @@ static void misfit_found(struct hybrid *h, const struct block *b)
 	equivocation_found(h, tip->block, b);
 }
 
-/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may show
- * it, and then its body is needed. */
+/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may
+ * show it, and then its body is needed. */
 static bool of_another_view(const struct hybrid *h, const struct header *b)
 {
-	const struct term_cert *tc = b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
+	const struct term_cert *tc =
+		b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
 	return tc && tc->leader == b->leader && tc->base.height == b->base_height &&
 	       hash_equal(&tc->base.hash, &b->base);
 }
 
-struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
+static void drop_execution(void *arg, const struct block *b)
+{
+	out_work(arg, WORK_DROP)->hash = b->hash;
+}
+
+/* Peers may fill the log with forks; what we need ourselves stays. */
+void prune_log(struct hybrid *h)
+{
+	struct log_entry *keep[5 + VALIDATORS_MAX];
+	unsigned count = 0;
+	keep[count++] = log_find(&h->log, &h->tip.hash);
+	keep[count++] =
+		h->has_pending_final ? log_find(&h->log, &h->pending_final.ref.hash) : NULL;
+	keep[count++] = log_find(&h->log, &h->tc.base.hash);
+	keep[count++] = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	keep[count++] = h->has_pending_qc ? log_find(&h->log, &h->pending_qc.ref.hash) : NULL;
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->view[i].state != VIEW_NONE)
+			keep[count++] = log_find(&h->log, &h->view[i].vc.position.tip.hash);
+	log_prune(&h->log, keep, count, drop_execution, h);
+	resume_execution(h);
+}
+
+struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, bool is_final,
+			     bool *gap)
 {
 	struct log_entry *e = log_find(&h->log, &b->hash);
 	if (e || b->sh.h.height <= h->log.final->sh.h.height)
 		return e;
-	if (!fits_tc(h, &b->sh.h)) {
+	bool fits = fits_tc(h, &b->sh.h);
+	if (!fits)
 		misfit_found(h, b);
-		if (!of_another_view(h, &b->sh.h)) {
-			h->counters[COUNT_BAD_MESSAGES]++;
-			return NULL;
-		}
-	}
 	if (signed_header_check(&b->sh, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		h->bad_from_peer = true;
 		return NULL;
 	}
+	if (!fits && !is_final && !of_another_view(h, &b->sh.h)) {
+		/* perhaps its primary has signed two NEW-VIEWs: then both are wanted */
+		if (b->sh.h.mode == MODE_PBFT)
+			fetch_view(h, from, b->sh.h.term, &b->sh.h.new_view);
+		h->counters[COUNT_BAD_MESSAGES]++;
+		return NULL;
+	}
 	struct log_entry *rival = log_rival(&h->log, b);
-	if (rival && rival->block->sh.h.leader == b->sh.h.leader)
+	if (rival && rival->block->sh.h.leader == b->sh.h.leader &&
+	    !MUTANT(MUTANT_VOTE_OFF_TIP))
 		equivocation_found(h, rival->block, b);
 	int err = log_add(&h->log, b, &e);
 	if (err == ERR_BUSY) {
-		log_prune(&h->log, log_find(&h->log, &h->tip.hash));
+		prune_log(h);
 		err = log_add(&h->log, b, &e);
 	}
 	if (err == ERR_NOT_FOUND)
@@ -102,6 +127,27 @@ void request_execution(struct hybrid *h, struct log_entry *e)
 	out_hold(h, e->block);
 }
 
+void resume_execution(struct hybrid *h)
+{
+	struct log_entry *e;
+	if (!h->starved)
+		return;
+	h->starved = false;
+	for (size_t i = 0; (e = map_next(&h->log.by_hash, &i, NULL)) != NULL;)
+		request_execution(h, e);
+}
+
+void halt_diverged(struct hybrid *h, const struct block *b, int err)
+{
+	out_halt(
+		h,
+		"block %llu is final by its certificate, but executing it here gives: %s. This "
+		"replica's state has diverged; both are kept. Restore its data from a backup "
+		"or "
+		"a peer before starting it again",
+		(unsigned long long)b->sh.h.height, err_text(err));
+}
+
 static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct input *in)
 {
 	e->invalid = true;
@@ -110,11 +156,7 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 	if (h->has_pending_final &&
 	    log_contains(&h->log, &h->pending_final.ref,
 			 &(struct block_ref){b->term, b->height, e->block->hash}) == 1) {
-		out_halt(h,
-			 "block %llu is final by its certificate, but executing it here gives: "
-			 "%s. This replica's state has diverged; both are kept. Restore its "
-			 "data from a backup or a peer before starting it again",
-			 (unsigned long long)b->height, err_text(in->executed.err));
+		halt_diverged(h, e->block, in->executed.err);
 		return;
 	}
 	if (b->term == h->term && b->leader == current_leader(h))
@@ -133,6 +175,10 @@ void on_executed(struct hybrid *h, const struct input *in)
 	if (!e || !e->executing)
 		return;
 	e->executing = false;
+	if (in->executed.err == ERR_BUSY || in->executed.err == ERR_NOT_FOUND) {
+		h->starved = true; /* not the block's fault: once there is room again */
+		return;
+	}
 	if (in->executed.err) {
 		block_is_invalid(h, e, in);
 		return;
@@ -177,16 +223,18 @@ static struct log_entry *vote_target(struct hybrid *h)
 		anchor = h->log.final->sh.h.height;
 	while (e && e->block->sh.h.height > anchor + h->window)
 		e = e->parent;
-	/* every block on the way that is new to us holds the mode entries that the term asks for */
-	struct log_entry *lowest_bad = NULL;
-	for (struct log_entry *x = e; x && x->block->sh.h.term == h->term &&
-				      (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
-	     x = x->parent)
-		if (!mode_rules_hold(h, x))
-			lowest_bad = x;
-	if (lowest_bad) {
+	/* nor so far above what its position starts from that it could show no position any
+	 * more */
+	uint64_t shown_max = shown_from(h) + POSITION_HEADERS_MAX - h->window;
+	if (h->tip.term != h->term)
+		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
+	while (e && e->block->sh.h.height > shown_max)
+		e = e->parent;
+	/* every block on the way holds the mode entries that its term asks for */
+	struct log_entry *broken;
+	if (mode_rules(h, e, h->term, &broken) != RULES_HOLD) {
 		distrust_leader(h);
-		e = lowest_bad->parent;
+		e = broken->parent;
 	}
 	return e && e->block->sh.h.term == h->term ? e : NULL;
 }
@@ -210,8 +258,7 @@ void try_vote(struct hybrid *h)
 		return;
 	}
 	store_chain(h, e);
-	struct block_ref ref = block_ref_of(e->block);
-	set_tip(h, &ref, true);
+	set_tip(h, e, true);
 	h->answer_leader = true;
 	h->prepare_news = true;
 	pace_note_block(h);
@@ -222,10 +269,10 @@ bool tip_vote(const struct hybrid *h, struct vote *out)
 	if (!in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
 	    h->led_before_restart == h->term)
 		return false;
-	*out = (struct vote){
-		.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST : VOTE_PREPARE_PBFT,
-		.ref = h->tip,
-		.signer = (uint16_t)h->self};
+	*out = (struct vote){.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST
+							     : VOTE_PREPARE_PBFT,
+			     .ref = h->tip,
+			     .signer = (uint16_t)h->self};
 	return true;
 }
 
@@ -247,7 +294,7 @@ bool commit_due(const struct hybrid *h, struct vote *out)
 static void adopt_qc(struct hybrid *h, const struct cert *qc, struct log_entry *e)
 {
 	store_chain(h, e);
-	set_tip(h, &qc->ref, false);
+	set_tip(h, e, false);
 	set_qc(h, qc);
 	h->counters[COUNT_QC_ADOPTED]++;
 }
@@ -274,7 +321,7 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
 	if (e && e->block->sh.h.height != qc->ref.height)
 		return; /* votes of a quorum for a place where this block is not */
-	if (e && e->executed) {
+	if (e && e->executed && tc_of(h, &e->block->sh.h)) {
 		adopt_qc(h, qc, e);
 		h->answer_leader = true;
 		return;
@@ -321,7 +368,7 @@ void on_append(struct hybrid *h, unsigned from, struct msg_append *m)
 	bool gap = false;
 	h->bad_from_peer = false;
 	for (uint32_t i = 0; i < m->count && !gap; i++) {
-		struct log_entry *e = take_block(h, m->blocks[i], &gap);
+		struct log_entry *e = take_block(h, from, m->blocks[i], false, &gap);
 		if (e && e->block->sh.h.term == h->term) {
 			h->append_tip = e->block->hash;
 			h->has_append_tip = true;
@@ -351,8 +398,8 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 		return;
 	if (m->has_stable)
 		take_stable(h, &m->stable);
-	/* A certificate may be on its way with the next block: behind is who has not moved since
-	 * the last heartbeat, or misses blocks. */
+	/* A certificate may be on its way with the next block: behind is who has not moved
+	 * since the last heartbeat, or misses blocks. */
 	uint64_t final = h->log.final->sh.h.height;
 	bool stuck = m->final_height > final && h->final_at_heartbeat == final;
 	h->final_at_heartbeat = final;
@@ -384,7 +431,8 @@ void follow_end_of_step(struct hybrid *h)
 	if (!h->answer_leader)
 		return;
 	/* The PREPARE for what is being executed and a COMMIT share one message. */
-	const struct log_entry *newest = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	const struct log_entry *newest =
+		h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
 	if (newest && newest->executing)
 		return;
 	h->answer_leader = false;
