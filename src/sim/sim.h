@@ -50,7 +50,7 @@ struct sim_result {
 	uint64_t decisions, transactions, acknowledged;
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
-	uint64_t messages[32]; /* at the transport, by type, one a receiver */
+	uint64_t messages[ENGINE_MESSAGE_TYPES]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts;

@@ -125,9 +125,10 @@ const struct verb verbs[] = {
 	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
 	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
 	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
-	 "way at the end is waited for at most 5 s (or --timeout).",
+	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a line\n"
+	 "for each transaction: its id, its fate, and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH) | B(RATE) | B(WARMUP),
+		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),
 	 0, 0, verb_bench_run},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},

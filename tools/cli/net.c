@@ -147,7 +147,9 @@ int net_open(struct cli *c, struct net *net, enum net_default by_default)
 	err = network_open(&net->n, dir, &m);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
-	net->quorum = quorum_of(net->n.count);
+	struct chain_ctx ctx;
+	genesis_ctx(&ctx, &net->n.genesis);
+	net->quorum = ctx.quorum;
 	net_refresh(net);
 	return choose(net, node, by_default);
 }

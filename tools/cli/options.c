@@ -69,7 +69,9 @@ static const struct option_def defs[OPTIONS] = {
 			"last height at which it may take effect (default: asked)"},
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
 		      .help = "write the signed transaction to FILE before it is sent;\n"
-			      "of `doctor` and `monitor`: the nodes' answers"},
+			      "of `doctor` and `monitor`: the nodes' answers;
+"
+			      "of `bench run`: what became of each one"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
@@ -79,8 +81,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_PROBATION] = {"probation", 0, TYPE_U64, false, "P", 1, 1024,
 			   "checkpoint intervals in pbft mode before the return to fast\n"
 			   "(default 8)"},
-	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft",
-			  .help = "pbft: the same engine, never fast (default hybrid)"},
+	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft|raft|multipaxos",
+			  .help = "pbft: the hybrid's engine, never fast; raft, multipaxos:\n"
+				  "crash faults only, nothing is proved (default hybrid)"},
 	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
 		      "first port to try (default: chosen at random)"},
 	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,

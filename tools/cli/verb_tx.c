@@ -297,7 +297,7 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 		r.time_ms = doc.ch.headers[0].h.time_ms;
 		r.index = doc.path.index;
 		r.result = doc.result;
-		r.grade = doc.ch.cert.kind;
+		r.grade = target_proves(l->t) ? doc.ch.cert.kind : CERT_CRASH;
 		r.signers = doc.ch.cert.signers;
 		show_standing(c, l, &r);
 		*rc = EXIT_DONE;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
 #include "tools/lab/lab.h"
 
@@ -169,16 +170,18 @@ static struct json *evidence_json(const struct sim_result *r)
 static double normal_case(const struct sim_result *r)
 {
 	uint64_t sum = r->messages[MSG_APPEND] + r->messages[MSG_APPENDED] +
-		       r->messages[MSG_PREPARE] + r->messages[MSG_COMMIT];
+		       r->messages[MSG_PREPARE] + r->messages[MSG_COMMIT] +
+		       r->messages[RAFT_APPEND] + r->messages[RAFT_APPENDED] +
+		       r->messages[PAXOS_ACCEPT] + r->messages[PAXOS_ACCEPTED];
 	return r->decisions ? (double)sum / (double)r->decisions : 0;
 }
 
 static struct json *by_type_json(const struct sim_result *r)
 {
 	struct json *o = json_object();
-	for (unsigned t = 0; t < 32; t++)
+	for (unsigned t = 0; t < ENGINE_MESSAGE_TYPES; t++)
 		if (r->messages[t])
-			json_set(o, message_type_name((uint8_t)t),
+			json_set(o, engine_message_name((uint8_t)t),
 				 json_int((int64_t)r->messages[t]));
 	return o;
 }
