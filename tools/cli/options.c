@@ -69,8 +69,7 @@ static const struct option_def defs[OPTIONS] = {
 			"last height at which it may take effect (default: asked)"},
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
 		      .help = "write the signed transaction to FILE before it is sent;\n"
-			      "of `doctor` and `monitor`: the nodes' answers;
-"
+			      "of `doctor` and `monitor`: the nodes' answers;\n"
 			      "of `bench run`: what became of each one"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
