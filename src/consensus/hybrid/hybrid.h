@@ -269,6 +269,10 @@ struct hybrid {
 
 	/* escalation */
 	struct pending_proof proof[VALIDATORS_MAX];
+	uint64_t proof_told_at;
+	unsigned proof_told; /* against whom */
+	uint64_t grants_followed_at;
+	uint64_t pre_vote_at[VALIDATORS_MAX]; /* the last one above own term + 1, to each */
 	struct {
 		uint64_t term;
 		enum escalation_reason reason;
