@@ -1191,9 +1191,10 @@ START_TEST(hoarded_grants_abort_few_views)
 	for (unsigned i = 0; i < 100; i++) { /* a second */
 		struct writer out = {0};
 		struct msg_view_change m;
-		view_change_at(&m.vc, before + 1 + i, MALICE, &tc, b1);
+		replica_status(replica, &s); /* one set for each term: none is wasted */
+		view_change_at(&m.vc, s.term + 1, MALICE, &tc, b1);
 		view_change_sign(&m.vc, &w.ctx, &w.validator[MALICE]);
-		make_grants(&m.entitlement, before + 1 + i);
+		make_grants(&m.entitlement, s.term + 1);
 		msg_view_change_encode(&out, &m);
 		deliver(MALICE, &out);
 		view_change_free(&m.vc);
@@ -1266,6 +1267,50 @@ START_TEST(what_we_voted_for_leaves_room_for_more)
 }
 END_TEST
 
+/* ---- [H25] --------------------------------------------------------------------------------
+ * A block from the far future, and a child that is no younger: only the child is compared with its parent. 0: both
+ * come in one APPEND; 1: the first is the base of the next term, to which headers alone elect. */
+
+static struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.time_ms = time_ms;
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)), ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
+START_TEST(nobody_sets_the_clock_for_ages)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc);
+	uint64_t ages = UINT64_C(1) << 62;
+	struct block *b2 = block_at(b1, LEADER, ages);
+	struct block *b3 = block_at(b2, _i == 0 ? LEADER : 5, ages);
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = LEADER, .count = _i == 0 ? 2 : 1};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert(!has_prepared(b2));
+	if (_i == 1) {
+		make_tc(&tc5, 5, b2); /* 5 % 4: the same leader */
+		heartbeat(LEADER, 5, &tc5, b3, 1);
+		append(LEADER, 5, NULL, b3, NULL);
+		pass(HEARTBEAT);
+		heartbeat(LEADER, 5, NULL, b3, 1);
+	}
+	ck_assert_msg(!has_prepared(b3), "a vote for a block of the year 146 million");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1293,6 +1338,7 @@ int main(void)
 	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
 	tcase_add_test(t, a_pending_proof_is_told_again);
 	tcase_add_test(t, hoarded_grants_abort_few_views);
+	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
