@@ -2,11 +2,22 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mutant.h"
 
 #define TIMEOUT_MIN 300000
 #define TIMEOUT_MAX 600000
 #define WALL_MS	    1700000000000
+
+void paper_mutant(void)
+{
+#ifdef ENABLE_MUTANTS
+	const char *id = getenv("OSTRAKON_MUTANT");
+	mutant_selected = id ? atoi(id) : 0;
+#endif
+}
 
 /* ---- execution --------------------------------------------------------------------------- */
 

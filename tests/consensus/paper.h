@@ -92,6 +92,8 @@ unsigned paper_leader(struct paper *p); /* the one with the highest term; n: nob
 /* An empty block as an honest leader of that term makes it. The caller's reference. */
 struct block *paper_block(struct paper *p, const struct block *parent, uint64_t term,
 			  unsigned leader);
+/* OSTRAKON_MUTANT selects a planted bug, in builds that have any. */
+void paper_mutant(void);
 /* No two nodes have different final blocks at a height. */
 void paper_agree(const struct paper *p);
 

@@ -43,7 +43,8 @@ static void adopt(struct multipaxos *p, uint64_t ballot, struct block *value)
 	struct paxos_accepted_value *a = &p->adopted[slot % PAXOS_RING];
 	/* P2c: of a slot the value of the highest-numbered proposal. An older slot at this
 	 * place is chosen: it is more than PAXOS_WINDOW below another's. */
-	if (slot < a->slot || (slot == a->slot && ballot <= a->ballot))
+	if (slot < a->slot ||
+	    (slot == a->slot && ballot <= a->ballot && !MUTANT(MUTANT_PAXOS_ANY_VALUE)))
 		return;
 	block_drop(a->value);
 	*a = (struct paxos_accepted_value){
@@ -215,7 +216,7 @@ static void recover_slots(struct multipaxos *p)
 {
 	struct core *c = &p->c;
 	uint64_t final = core_final_height(c);
-	if (final < p->known_final) {
+	if (final < p->known_final && !MUTANT(MUTANT_PAXOS_LEARN_LATER)) {
 		unsigned peer = (unsigned)random_below(&c->random, c->n);
 		paxos_fetch(p, random_chance(&c->random, 1, 2) ? p->known_by : peer);
 		return;

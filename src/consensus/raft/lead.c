@@ -195,7 +195,8 @@ static void advance_commit(struct raft *r)
 		if (have >= c->majority && r->match[i] > best)
 			best = r->match[i];
 	}
-	if (best == r->commit || raft_term_at(r, best) != r->term)
+	if (best == r->commit ||
+	    (raft_term_at(r, best) != r->term && !MUTANT(MUTANT_RAFT_OLD_TERM_COMMIT)))
 		return;
 	r->commit = best;
 	r->commit_news = true;

@@ -25,7 +25,7 @@ static bool consistent(const struct raft *r, const struct raft_append *m, uint64
 		return false;
 	}
 	uint64_t term = e->block->sh.h.term;
-	if (term == m->prev_term)
+	if (term == m->prev_term || MUTANT(MUTANT_RAFT_NO_CHECK))
 		return true;
 	while (e->parent && e->parent->block->sh.h.term == term)
 		e = e->parent;
@@ -98,6 +98,8 @@ void raft_on_append(struct raft *r, unsigned from, uint8_t type, const struct ra
 			return;
 		}
 	/* step 5: min(leaderCommit, index of last new entry) */
+	if (MUTANT(MUTANT_RAFT_FAR_COMMIT))
+		last = c->tip.height;
 	uint64_t commit = m->commit < last ? m->commit : last;
 	if (commit > r->commit)
 		r->commit = commit;
