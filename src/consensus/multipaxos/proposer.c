@@ -340,10 +340,11 @@ static void maybe_build(struct multipaxos *p)
 static void send_news(struct multipaxos *p, uint8_t type)
 {
 	struct paxos_news m = {.ballot = p->ballot, .commit = p->chosen_to};
-	paxos_news_encode(emit_message(&p->c.out, emit_to_all(&p->c.out),
-				       type == PAXOS_HEARTBEAT ? CLASS_URGENT : CLASS_CONSENSUS,
-				       type),
-			  type, &m);
+	/* in the class of ACCEPT: ahead of one, it would tell of values that are on their way
+	 */
+	paxos_news_encode(
+		emit_message(&p->c.out, emit_to_all(&p->c.out), CLASS_CONSENSUS, type), type,
+		&m);
 	emit_at_once(&p->c.out);
 }
 

@@ -5,10 +5,8 @@ static void answer(struct raft *r, unsigned to, uint8_t type, bool success, uint
 {
 	struct raft_appended m = {.term = r->term, .success = success, .index = index};
 	uint8_t reply = type == RAFT_HEARTBEAT ? RAFT_HEARTBEAT_REPLY : RAFT_APPENDED;
-	raft_appended_encode(
-		emit_message(&r->c.out, emit_to(to),
-			     type == RAFT_HEARTBEAT ? CLASS_URGENT : CLASS_CONSENSUS, reply),
-		reply, &m);
+	raft_appended_encode(emit_message(&r->c.out, emit_to(to), CLASS_CONSENSUS, reply),
+			     reply, &m);
 }
 
 /* Step 2: do we hold the entry before the new ones? If not, *retry is where to go on: after our
