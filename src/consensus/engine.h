@@ -52,6 +52,10 @@ struct engine_recovery {
 	 * many as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
 	struct signed_header *headers;
 	uint32_t header_count;
+	/* Reads the final header at a height, for positions that begin further down; NULL: there
+	 * are none but these. */
+	bool (*header_at)(void *arg, uint64_t height, struct signed_header *out);
+	void *header_arg;
 	/* Every stored block above the final height, in any order. Lent. */
 	struct block **blocks;
 	uint32_t block_count;
@@ -159,6 +163,7 @@ enum work_kind {
 	WORK_EXECUTE,	/* check signatures, execute; the parent is executed or final */
 	WORK_CHECK_TXS, /* form, signature, admission */
 	WORK_READ,	/* read final blocks from disk, for a peer */
+	WORK_DROP,	/* forget the execution of a block, which is final nowhere; no answer */
 };
 #define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
 struct work {
@@ -168,6 +173,7 @@ struct work {
 	uint64_t time_ms;	   /* BUILD */
 	const struct pool_tx *txs; /* BUILD: candidates; CHECK_TXS */
 	uint32_t tx_count;
+	struct hash hash;    /* DROP */
 	uint64_t height;     /* READ: first one wanted */
 	uint32_t max_blocks; /* READ */
 	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */

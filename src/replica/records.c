@@ -95,6 +95,7 @@ int records_block(struct replica *r, uint64_t height, const struct hash *hash,
 		return ERR_CORRUPT;
 	if (reader_finish(&rd) || !hash_equal(&(*out)->hash, hash)) {
 		block_drop(*out);
+		*out = NULL;
 		return ERR_CORRUPT;
 	}
 	return ERR_NONE;

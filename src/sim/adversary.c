@@ -31,6 +31,7 @@ static const char *const names[ATTACKS] = {
 	[ATTACK_ECLIPSE] = "eclipse",
 	[ATTACK_AMNESIA] = "amnesia",
 	[ATTACK_FRAME] = "frame",
+	[ATTACK_FORK] = "fork",
 };
 
 const char *attack_name(enum attack a)
@@ -58,6 +59,10 @@ struct team *team_new(const struct team_config *config)
 		for (unsigned i = 0, k = 0; i < config->ctx->vals.n; i++)
 			if (!(config->members >> i & 1) && k++ % 2 == 0)
 				t->config.targets |= UINT64_C(1) << i;
+	}
+	if (config->targets == TARGETS_ONE_HONEST) {
+		uint64_t honest = ~config->members;
+		t->config.targets = honest & -honest;
 	}
 	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
 	t->in = mem_zalloc(sizeof *t->in);
@@ -177,7 +182,7 @@ static void remember(struct adversary *a, const struct message *m)
 
 /* ---- moods ------------------------------------------------------------------------------- */
 
-bool adversary_does(struct adversary *a, enum attack attack)
+bool adversary_does(const struct adversary *a, enum attack attack)
 {
 	return a->attacks & ATTACK_BIT(attack);
 }
@@ -237,7 +242,8 @@ static uint64_t true_time(struct adversary *a, uint64_t engine_at)
 }
 
 /* All slots stay as they were, together, when forgetting began: a state that fits together. A
- * write that must not happen becomes one of an old slot, because its durability is waited for. */
+ * write that must not happen becomes one of an old slot, because its durability is waited for.
+ */
 static void forget(struct adversary *a, struct output *out)
 {
 	struct writer *slots = a->team->slot[a->self];
@@ -268,6 +274,15 @@ static void forget(struct adversary *a, struct output *out)
 
 /* ---- the engine -------------------------------------------------------------------------- */
 
+static void follow_role(struct adversary *a)
+{
+	const struct team_config *c = &a->team->config;
+	struct engine_status s;
+	engine_status(a->honest, &s);
+	bool now = (s.role == ROLE_LEADER) == c->when_leading;
+	a->attacks = now && a->team->active && a->final >= c->from_height ? c->attacks : 0;
+}
+
 static void step(struct engine *e, const struct input *in, struct output *out)
 {
 	struct adversary *a = (struct adversary *)e;
@@ -288,14 +303,8 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		a->final = out->finals[out->final_count - 1].block->sh.h.height;
 	if (a->now >= a->mood_until || a->orders != a->team->orders)
 		change_mood(a);
-	if (a->team->config.when_leading) {
-		struct engine_status s;
-		engine_status(a->honest, &s);
-		a->attacks = s.role == ROLE_LEADER && a->team->active &&
-					     a->final >= a->team->config.from_height
-				     ? a->team->config.attacks
-				     : 0;
-	}
+	if (a->team->config.when_leading || a->team->config.when_following)
+		follow_role(a);
 	adversary_learn(a);
 	for (uint32_t i = 0; i < out->message_count; i++) {
 		remember(a, &out->messages[i]);

@@ -1,16 +1,16 @@
 /* Malicious replicas: honest engines inside wrappers that lie (docs/lab.md, "Attacks").
  *
- * A wrapper is itself an engine, so that the same attacks run in the simulator and in forged live
- * nodes. It sees every input and output of the honest engine; it drops, delays, alters and signs
- * anew what that sends, and adds statements of its own. All members of a team share what they
- * see and hold each other's keys. */
+ * A wrapper is itself an engine, so that the same attacks run in the simulator and in forged
+ * live nodes. It sees every input and output of the honest engine; it drops, delays, alters and
+ * signs anew what that sends, and adds statements of its own. All members of a team share what
+ * they see and hold each other's keys. */
 #ifndef SIM_ADVERSARY_H
 #define SIM_ADVERSARY_H
 
 #include "consensus/engine.h"
 
 enum attack {
-	ATTACK_EQUIVOCATE,     /* leader: two blocks at a height, to two sides, consistent chains */
+	ATTACK_EQUIVOCATE, /* leader: two blocks at a height, to two sides, consistent chains */
 	ATTACK_DOUBLE_VOTE,    /* votes for both, or for what does not exist */
 	ATTACK_SILENT,	       /* says nothing */
 	ATTACK_SELECTIVE,      /* speaks to some only */
@@ -39,6 +39,7 @@ enum attack {
 	ATTACK_ECLIPSE,	       /* one victim gets heartbeats from it and nothing else */
 	ATTACK_AMNESIA,	       /* its votes are not written: a restart forgets them */
 	ATTACK_FRAME,	       /* tries to make evidence out of what honest replicas signed */
+	ATTACK_FORK,	       /* leader: a chain with certificates for each of two sides */
 	ATTACKS
 };
 const char *attack_name(enum attack a); /* "equivocate", ... */
@@ -46,13 +47,14 @@ int attack_by_name(const char *name);	/* -1: unknown */
 
 #define ATTACK_BIT(a) (UINT64_C(1) << (a))
 
-#define TARGETS_HALF (UINT64_MAX - 1) /* every second of the correct validators */
+#define TARGETS_HALF	   (UINT64_MAX - 1) /* every second of the correct validators */
+#define TARGETS_ONE_HONEST (UINT64_MAX - 2) /* the first of them */
 
 struct team; /* colluders; opaque */
 
-/* members: bit mask; keys: by validator index, of members only. random: each member takes up and
- * drops attacks out of `attacks` by chance as time goes by; else all of them, always. targets:
- * whom two-sided attacks single out; 0: drawn by chance. */
+/* members: bit mask; keys: by validator index, of members only. random: each member takes up
+ * and drops attacks out of `attacks` by chance as time goes by; else all of them, always.
+ * targets: whom two-sided attacks single out; 0: drawn by chance. */
 struct team_config {
 	const struct chain_ctx *ctx;
 	const struct genesis *genesis;
@@ -62,6 +64,7 @@ struct team_config {
 	bool random;
 	uint64_t targets;
 	bool when_leading;    /* attacks only while it leads */
+	bool when_following;  /* attacks only while it does not */
 	uint64_t from_height; /* honest until this height is final */
 	uint64_t seed;
 };

@@ -9,11 +9,11 @@
 #include "consensus/hybrid/message.h"
 #include "sim/adversary.h"
 
-#define HELD_MAX  256
-#define OLD_MAX	  32
-#define TWINS_MAX 256 /* blocks with a second version */
-#define SEEN_MAX  128 /* block references and votes that the team has seen */
-#define VIEWS_MAX 32
+#define HELD_MAX   256
+#define OLD_MAX	   32
+#define TWINS_MAX  256 /* blocks with a second version */
+#define SEEN_MAX   128 /* block references and votes that the team has seen */
+#define VIEWS_MAX  32
 #define SIGNED_MAX 64 /* statements of each kind that are kept for framing */
 
 struct held {
@@ -48,7 +48,8 @@ struct team {
 	uint64_t orders;	/* rises when the attacks are changed from outside */
 	/* what members had written to their vote slots before they became forgetful */
 	struct writer slot[VALIDATORS_MAX][VOTE_SLOTS];
-	struct keepsakes *keepsakes; /* frame.c */
+	struct keepsakes *keepsakes;   /* frame.c */
+	uint64_t fork_term, fork_side; /* fork.c; side 0: none */
 };
 struct adversary {
 	struct engine base;
@@ -76,13 +77,14 @@ struct adversary {
 	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
 	struct write *writes;	 /* those of a forgetful one */
 	uint32_t write_cap;
+	uint64_t fork_height, fork_sent_at; /* first height of the second chain */
 };
 
 struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
 			      uint8_t type);
 void adversary_pass(struct adversary *a, const struct message *m, uint64_t to);
 void adversary_hold(struct adversary *a, const struct message *m, uint64_t delay);
-bool adversary_does(struct adversary *a, enum attack attack);
+bool adversary_does(const struct adversary *a, enum attack attack);
 void adversary_struck(struct adversary *a, enum attack attack);
 
 /* frame.c */
@@ -90,7 +92,20 @@ void frame_free(struct team *t);
 void frame_keep(struct team *t, const struct message_in *m);
 void frame_try(struct adversary *a);
 
+/* fork.c */
+bool fork_hides(const struct adversary *a, unsigned from, uint8_t type);
+/* True: dealt with. */
+bool fork_alter(struct adversary *a, const struct message *orig, struct message_in *in);
+void fork_add(struct adversary *a);
+
 /* forge.c */
+const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash);
+/* The other side's version of a block of ours; NULL: the other side has no such parent. */
+struct block *adversary_second_version(struct adversary *a, const struct block *b);
+/* A certificate for ref out of what the team has seen and can sign itself. True: a real one. */
+bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
+		      struct cert *out);
+uint64_t adversary_everybody(const struct adversary *a);
 /* True: the honest engine shall not hear it. */
 bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes);
 void adversary_learn(struct adversary *a);

@@ -44,7 +44,8 @@ static void append_record(struct sim *s, const struct block *b, uint64_t final_t
 		s->log_cap = s->log_cap ? 2 * s->log_cap : 256;
 		s->log = mem_realloc(s->log, s->log_cap * sizeof *s->log);
 	}
-	s->log[s->log_len++] = (struct log_record){b->hash, b->sh.h.state_root, final_term};
+	s->log[s->log_len++] =
+		(struct log_record){b->hash, b->sh.h.state_root, final_term, NULL};
 	writer_u64(&s->log_bytes, b->sh.h.term);
 	writer_hash(&s->log_bytes, &b->sh.h.state_root);
 }
@@ -78,6 +79,8 @@ void check_free(struct sim *s)
 	map_free(&s->acked);
 	map_free(&s->final_ids);
 	writer_free(&s->log_bytes);
+	for (size_t i = 0; i < s->log_len; i++)
+		mem_free(s->log[i].cert);
 	mem_free(s->log);
 }
 
@@ -94,6 +97,8 @@ static void note_mode(struct sim *s, const struct block *b, const struct system_
 		if (!r->first_conviction_us)
 			r->first_conviction_us = s->now;
 	}
+	if (tx->kind != SYSTEM_CONVICTION)
+		r->in_pbft = tx->kind == SYSTEM_ESCALATED;
 	if (r->mode_count < SIM_MODES_MAX)
 		r->modes[r->mode_count++] = (struct sim_mode){.at_us = s->now,
 							      .height = b->sh.h.height,
@@ -121,6 +126,13 @@ static void measure_final(struct sim *s, const struct block *b)
 		r->first_pbft_us = s->now;
 	if (r->first_conviction_us && !r->fast_again_us && b->sh.h.mode == MODE_FAST)
 		r->fast_again_us = s->now;
+	if (s->healed_at && !r->progress_us)
+		r->progress_us = s->now - s->healed_at;
+	if (s->leader_lost_at && b->sh.h.term > s->leader_lost_term) {
+		uint64_t took = s->now - s->leader_lost_at;
+		r->failover_us = took > r->failover_us ? took : r->failover_us;
+		s->leader_lost_at = 0;
+	}
 }
 
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
@@ -166,6 +178,44 @@ static bool finality_holds(const struct sim *s, const struct block *b, const str
 	return cert_is_final(c->kind) && cert_check(c, &s->ctx) == ERR_NONE;
 }
 
+/* Who signed both sides of a fork. Votes of one kind for one place are evidence by themselves;
+ * what else the two certificates show needs the headers between. */
+static void name_culprits(struct sim *s, const struct cert *a, const struct cert *b)
+{
+	struct sim_result *r = s->result;
+	r->culprits |= a->signers & b->signers;
+	if (a->kind != b->kind || a->ref.term != b->ref.term || a->ref.height != b->ref.height)
+		return;
+	for (unsigned i = 0; i < s->n; i++) {
+		if (!(r->culprits >> i & 1))
+			continue;
+		uint64_t below = (UINT64_C(1) << i) - 1;
+		struct vote x = {.kind = cert_vote_kind(a->kind),
+				 .ref = a->ref,
+				 .signer = (uint16_t)i,
+				 .sig = a->sig[__builtin_popcountll(a->signers & below)]};
+		struct vote y = x;
+		y.ref = b->ref;
+		y.sig = b->sig[__builtin_popcountll(b->signers & below)];
+		struct writer bytes = {0};
+		struct evidence ev;
+		if (evidence_of_votes(&ev, &bytes, &x, &y) &&
+		    evidence_check(&ev, &s->ctx, NULL) == ERR_NONE && ev.culprit == i)
+			r->proven |= UINT64_C(1) << i;
+		writer_free(&bytes);
+	}
+}
+
+static void note_fork(struct sim *s, uint64_t height, const struct cert *a,
+		      const struct cert *b)
+{
+	if (!s->result->conflicts)
+		s->result->fork = (struct sim_fork){.at_us = s->now,
+						    .height = height,
+						    .ref = {a->ref, b->ref},
+						    .kind = {a->kind, b->kind}};
+}
+
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c)
 {
 	uint64_t height = b->sh.h.height;
@@ -183,6 +233,8 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 	}
 	if (height == s->log_len) {
 		new_final_block(s, b, c->kind == CERT_CRASH ? c->in_term : c->ref.term);
+		if (s->options.measure_conflicts)
+			s->log[height].cert = mem_dup(c, sizeof *c);
 		check_bases_contain(s, height);
 		return;
 	}
@@ -190,6 +242,10 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 		char mine[HASH_SHORT_SIZE], other[HASH_SHORT_SIZE] = "none";
 		if (height < s->log_len)
 			hash_short(other, &s->log[height].hash);
+		if (height < s->log_len && s->log[height].cert) {
+			name_culprits(s, s->log[height].cert, c);
+			note_fork(s, height, s->log[height].cert, c);
+		}
 		s->result->conflicts++;
 		if (!s->options.measure_conflicts)
 			sim_violation(s, SIM_SAFETY,
@@ -345,12 +401,32 @@ static void check_bases_contain(struct sim *s, size_t height)
 	}
 }
 
-/* [S1], and durable before sent: what a replica voted in one life binds the next. */
+/* Who signed for a higher term votes in no lower one any more: view changes were made on its
+ * word. What it had said before may be said again. */
+static void check_left(struct sim *s, unsigned from, const struct vote *v,
+		       const struct block_ref *said)
+{
+	struct sim_node *node = &s->node[from];
+	if (v->ref.term < node->statement && position_compare(&v->ref, said) > 0)
+		sim_violation(
+			s, SIM_SAFETY,
+			"[S1] replica %u votes in term %llu (height %llu, %s), which it left "
+			"with a statement for term %llu",
+			from, (unsigned long long)v->ref.term,
+			(unsigned long long)v->ref.height,
+			v->kind == VOTE_COMMIT ? "COMMIT" : "PREPARE",
+			(unsigned long long)node->statement);
+}
+
+/* [S1], and durable before sent: what a replica voted in one life binds the next. Stricter than the
+ * rule, which lets a vote follow a QC: whoever votes there has seen the rival block first and trusts
+ * that leader no more. */
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
 	if (sim_is_corrupt(s, from))
 		return;
+	check_left(s, from, v, last);
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
 	if (v->ref.term == last->term) {
@@ -371,6 +447,69 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 		*last = v->ref;
 }
 
+static void check_commit(struct sim *s, unsigned from, const struct vote *v)
+{
+	struct sim_node *node = &s->node[from];
+	if (sim_is_corrupt(s, from))
+		return;
+	check_left(s, from, v, &node->commit);
+	if (position_compare(&v->ref, &node->commit) > 0)
+		node->commit = v->ref;
+}
+
+static void note_statement(struct sim *s, unsigned from, unsigned signer, uint64_t term)
+{
+	if (signer == from && term > s->node[from].statement)
+		s->node[from].statement = term;
+}
+
+static void check_votes(struct sim *s, unsigned from, const struct message_in *in)
+{
+	const struct msg_appended *a = &in->appended;
+	const struct msg_heartbeat_ack *ack = &in->heartbeat_ack;
+	switch (in->type) {
+	case MSG_APPENDED:
+		if (a->has_prepare)
+			check_vote(s, from, &a->prepare);
+		if (a->has_commit)
+			check_commit(s, from, &a->commit);
+		break;
+	case MSG_HEARTBEAT_ACK:
+		if (ack->has_prepare)
+			check_vote(s, from, &ack->prepare);
+		if (ack->has_commit)
+			check_commit(s, from, &ack->commit);
+		break;
+	case MSG_PREPARE:
+		check_vote(s, from, &in->prepare);
+		break;
+	case MSG_COMMIT:
+		check_commit(s, from, &in->commit.commit);
+		break;
+	case MSG_TERM_VOTE:
+		note_statement(s, from, in->term_vote.signer, in->term_vote.term);
+		break;
+	case MSG_VIEW_CHANGE:
+		note_statement(s, from, in->view_change.vc.signer, in->view_change.vc.term);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Whoever sends it and whatever they think of it: nothing proves anything about the honest. */
+static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
+{
+	struct evidence ev;
+	struct reader r;
+	reader_init(&r, bytes);
+	evidence_decode(&r, &ev);
+	if (!reader_finish(&r) && ev.culprit < s->n && !sim_is_corrupt(s, ev.culprit) &&
+	    evidence_check(&ev, &s->ctx, tx_never_valid) == ERR_NONE)
+		sim_violation(s, SIM_SAFETY, "replica %u shows %s evidence against honest %u",
+			      from, evidence_kind_name(ev.kind), ev.culprit);
+}
+
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
@@ -381,7 +520,8 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	if (m->type != MSG_APPEND && m->type != MSG_APPENDED && m->type != MSG_HEARTBEAT_ACK &&
 	    m->type != MSG_PREPARE && m->type != MSG_VIEW_CHANGE &&
 	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST &&
-	    m->type != MSG_BLOCKS)
+	    m->type != MSG_BLOCKS && m->type != MSG_COMMIT && m->type != MSG_TERM_VOTE &&
+	    m->type != MSG_EVIDENCE)
 		return;
 	if (message_decode(in, m->bytes)) {
 		if (sim_is_corrupt(s, from))
@@ -389,16 +529,13 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);
 		return;
 	}
-	if (m->type == MSG_APPENDED && in->appended.has_prepare)
-		check_vote(s, from, &in->appended.prepare);
-	if (m->type == MSG_HEARTBEAT_ACK && in->heartbeat_ack.has_prepare)
-		check_vote(s, from, &in->heartbeat_ack.prepare);
-	if (m->type == MSG_PREPARE)
-		check_vote(s, from, &in->prepare);
+	check_votes(s, from, in);
 	if (m->type == MSG_VIEW_CHANGE)
 		check_position(s, &in->view_change.vc.position);
 	if (m->type == MSG_VOTE_REQUEST || m->type == MSG_PRE_VOTE_REQUEST)
 		check_position(s, &in->vote_request.position);
+	if (m->type == MSG_EVIDENCE)
+		check_evidence(s, from, in->evidence);
 	if (m->type == MSG_BLOCKS)
 		for (uint32_t i = 0; i < in->blocks.count; i++)
 			check_header(s, &in->blocks.blocks[i]->sh.h,
@@ -432,9 +569,13 @@ void check_innocence(struct sim *s, unsigned node)
 	struct engine_status status;
 	replica_status(s->node[node].replica, &status);
 	s->result->jailed_mask |= status.modes.jailed;
+	uint64_t fresh = status.accused & ~s->result->accused_mask;
 	s->result->accused_mask |= status.accused;
 	if (status.accused && !s->result->first_proof_us)
 		s->result->first_proof_us = s->now;
+	unsigned leader = fresh ? sim_leader(s) : s->n;
+	if (leader < s->n && fresh >> leader & 1)
+		failover_begins(s);
 	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
 	if (framed)
 		sim_violation(s, SIM_SAFETY,

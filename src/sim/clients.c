@@ -21,6 +21,16 @@ void clients_begin(struct sim *s)
 	}
 }
 
+void clients_resume(struct sim *s)
+{
+	if (!s->quiet)
+		return;
+	s->quiet = false;
+	for (uint32_t i = 0; i < s->options.clients; i++)
+		if (!s->clients[i].waiting)
+			schedule(s, i, 1000 * (i + 1));
+}
+
 void clients_free(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->options.clients; i++)
@@ -35,8 +45,15 @@ static void new_transaction(struct sim *s, struct sim_client *c)
 	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, 200));
 	struct op op = {
 		.kind = OP_PUT, .key = slice_str(key), .value = slice_of(&value, sizeof value)};
+	uint8_t *large = NULL;
+	if (s->options.value_size) {
+		large = mem_zalloc(s->options.value_size);
+		memcpy(large, &value, s->options.value_size < 8 ? s->options.value_size : 8);
+		op.value = slice_of(large, s->options.value_size);
+	}
 	writer_reset(&c->tx);
 	tx_build(&c->tx, &s->ctx, &c->key, ++c->nonce, s->log_len + 50000, &op, 1);
+	mem_free(large);
 	tx_id(&c->id, writer_slice(&c->tx));
 	c->waiting = true;
 }
@@ -58,7 +75,7 @@ void client_act(struct sim *s, unsigned i)
 	if (c->waiting && s->now < c->retry_at)
 		return;
 	if (!c->waiting) {
-		if (s->draining)
+		if (s->draining || s->quiet)
 			return;
 		new_transaction(s, c);
 	}
@@ -72,7 +89,7 @@ void client_act(struct sim *s, unsigned i)
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */
-	else if (err && err != ERR_BUSY)
+	else if (err && err != ERR_BUSY && !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
 	/* the submission may have moved the replica's timers */

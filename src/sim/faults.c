@@ -42,17 +42,44 @@ void faults_crash(struct sim *s, unsigned i)
 				   .node = i});
 }
 
-static unsigned leader_of(struct sim *s)
+unsigned sim_leader(struct sim *s)
 {
+	unsigned leader = s->n;
+	uint64_t term = 0;
 	for (unsigned i = 0; i < s->n; i++) {
 		struct engine_status status;
 		if (!s->node[i].replica)
 			continue;
 		replica_status(s->node[i].replica, &status);
-		if (status.role == ROLE_LEADER)
-			return i;
+		if (status.role == ROLE_LEADER && status.term > term) {
+			leader = i;
+			term = status.term;
+		}
 	}
-	return (unsigned)random_below(&s->random, s->n);
+	return leader;
+}
+
+static unsigned leader_of(struct sim *s)
+{
+	unsigned leader = sim_leader(s);
+	return leader < s->n ? leader : (unsigned)random_below(&s->random, s->n);
+}
+
+/* Ends with the first final block of a term above every one there is now. */
+void failover_begins(struct sim *s)
+{
+	if (s->leader_lost_at)
+		return;
+	s->leader_lost_at = s->now;
+	s->leader_lost_term = 0;
+	for (unsigned i = 0; i < s->n; i++) {
+		struct engine_status status;
+		if (!s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &status);
+		if (status.tc_term > s->leader_lost_term)
+			s->leader_lost_term = status.tc_term;
+	}
 }
 
 static void partition(struct sim *s)
@@ -80,22 +107,33 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 	s->result->partitions++;
 }
 
-/* An honest leader stands still for a second, until one of those that shall lead does. */
+bool faults_have_struck(const struct sim *s)
+{
+	if ((!s->options.when_leading && !s->options.when_following) || !s->team)
+		return true;
+	if (s->options.await_change)
+		return s->result->mode_count > 0;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (team_strikes(s->team)[a])
+			return true;
+	return false;
+}
+
+/* A leader stands still for a second, until one of those that shall lead does. */
 void faults_make_way(struct sim *s)
 {
-	const uint64_t *strikes = team_strikes(s->team);
-	for (unsigned a = 0; a < ATTACKS; a++)
-		if (strikes[a])
-			return;
+	if (faults_have_struck(s))
+		return;
 	unsigned leader = leader_of(s);
-	if (!sim_is_corrupt(s, leader) && s->now > SECOND)
+	if (sim_is_corrupt(s, leader) != s->options.when_leading && s->now > SECOND)
 		s->node[leader].paused_until = s->now + SECOND;
 	sim_push(s, (struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
 }
 
 void faults_next(struct sim *s)
 {
-	if (!s->faults_on && s->options.when_leading && s->options.gentle)
+	if (!s->faults_on && (s->options.when_leading || s->options.when_following) &&
+	    s->options.gentle)
 		faults_make_way(s);
 	if (!s->faults_on)
 		return;
@@ -208,7 +246,10 @@ void faults_end(struct sim *s)
 	s->faults_on = false;
 	s->loss_per_mille = 0;
 	s->reorder = false;
+	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
+	s->healed_at = s->now;
+	clients_resume(s);
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		s->node[i].crash_at_sync = false;

@@ -11,7 +11,7 @@ static const struct chain_ctx *ctx_of(const struct adversary *a)
 	return a->team->config.ctx;
 }
 
-static uint64_t everybody(const struct adversary *a)
+uint64_t adversary_everybody(const struct adversary *a)
 {
 	unsigned n = ctx_of(a)->vals.n;
 	return n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
@@ -56,8 +56,8 @@ static void vote_for_candidate(struct adversary *a, unsigned from,
 	if (adversary_does(a, ATTACK_LOW_BASE) && random_chance(&a->random, 1, 2))
 		v.base = (struct block_ref){0};
 	term_vote_sign(&v, ctx_of(a), own_key(a));
-	msg_term_vote_encode(adversary_emit(a, UINT64_C(1) << from, CLASS_URGENT, MSG_TERM_VOTE),
-			     &v);
+	msg_term_vote_encode(
+		adversary_emit(a, UINT64_C(1) << from, CLASS_URGENT, MSG_TERM_VOTE), &v);
 	adversary_struck(a, ATTACK_TERM_VOTES);
 }
 
@@ -113,6 +113,8 @@ bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes)
 	if (adversary_does(a, ATTACK_FRAME))
 		frame_keep(a->team, m);
 	message_free(m);
+	if (fork_hides(a, from, type))
+		return true;
 	if (adversary_does(a, ATTACK_CENSOR) && (type == MSG_FORWARD || type == MSG_RELAY)) {
 		adversary_struck(a, ATTACK_CENSOR);
 		return true;
@@ -128,7 +130,8 @@ void adversary_learn(struct adversary *a)
 	if (tc->mode != MODE_PBFT)
 		return;
 	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (t->views[i].term == tc->term && hash_equal(&t->views[i].hash, &tc->new_view_hash))
+		if (t->views[i].term == tc->term &&
+		    hash_equal(&t->views[i].hash, &tc->new_view_hash))
 			return;
 	unsigned at = t->views_next++ % VIEWS_MAX;
 	t->views[at].term = tc->term;
@@ -147,7 +150,7 @@ static struct block *resigned(const struct adversary *a, const struct block *b,
 	return block_new(&out, &sh, slice_of(b->body, b->body_size)) ? NULL : out;
 }
 
-static const struct twin *twin_of(const struct adversary *a, const struct hash *hash)
+const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash)
 {
 	for (unsigned i = 0; i < TWINS_MAX; i++)
 		if (hash_equal(&a->twins[i].ref.hash, hash))
@@ -155,23 +158,23 @@ static const struct twin *twin_of(const struct adversary *a, const struct hash *
 	return NULL;
 }
 
-/* The other side's version of a block of ours: on top of its version of the parent. */
-static struct block *second_version(struct adversary *a, const struct block *b)
+/* On top of its version of the parent. */
+struct block *adversary_second_version(struct adversary *a, const struct block *b)
 {
 	struct header h = b->sh.h;
-	const struct twin *parent = twin_of(a, &h.prev);
-	bool begins = a->diverged_term != h.term;
+	const struct twin *parent = adversary_twin(a, &h.prev);
+	bool known = adversary_twin(a, &b->hash) != NULL;
 	if (parent)
 		h.prev = parent->other.hash;
-	else if (!begins && a->diverged)
-		return NULL; /* the other side has no such parent */
+	else if (a->diverged && a->diverged_term == h.term && !known)
+		return NULL;
 	if (a->second_view_term == h.term)
 		h.new_view = a->second_view;
 	h.time_ms++;
 	a->diverged = true;
 	a->diverged_term = h.term;
 	struct block *other = resigned(a, b, &h);
-	if (other) {
+	if (other && !known) {
 		struct twin *t = &a->twins[a->twins_next++ % TWINS_MAX];
 		t->ref = block_ref_of(b);
 		t->other = block_ref_of(other);
@@ -205,9 +208,8 @@ static struct block *with_garbage(const struct adversary *a, const struct block 
 	return err ? NULL : out;
 }
 
-/* A certificate for ref out of what the team has seen and can sign itself. True: a real one. */
-static bool gather_cert(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
-			struct cert *out)
+bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
+		      struct cert *out)
 {
 	struct team *t = a->team;
 	struct tally tally;
@@ -233,7 +235,8 @@ static bool gather_cert(struct adversary *a, enum cert_kind kind, const struct b
 static void bogus_cert(struct adversary *a, const struct block_ref *ref, enum mode mode,
 		       struct cert *out)
 {
-	*out = (struct cert){.kind = mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT, .ref = *ref};
+	*out = (struct cert){.kind = mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT,
+			     .ref = *ref};
 	for (unsigned i = 0; i < ctx_of(a)->quorum.q; i++) {
 		out->signers |= UINT64_C(1) << i;
 		memset(&out->sig[out->count++], (int)random_below(&a->random, 256),
@@ -264,7 +267,7 @@ static void send_instead(struct adversary *a, const struct message *orig, struct
 
 static void equivocate(struct adversary *a, const struct message *orig, struct msg_append *m)
 {
-	struct block *other = second_version(a, m->blocks[0]);
+	struct block *other = adversary_second_version(a, m->blocks[0]);
 	uint64_t side = a->targets & orig->to;
 	adversary_pass(a, orig, orig->to & ~side);
 	if (!other)
@@ -272,15 +275,22 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	struct msg_append lie = *m;
 	lie.has_final = lie.has_qc = false;
 	/* what the other side needs to believe in its chain, if it can be had */
-	const struct twin *parent = twin_of(a, &m->blocks[0]->sh.h.prev);
+	const struct twin *parent = adversary_twin(a, &m->blocks[0]->sh.h.prev);
 	if (parent && m->blocks[0]->sh.h.mode == MODE_FAST) {
-		lie.has_final = gather_cert(a, CERT_ONE_ROUND, &parent->other, &lie.final);
+		lie.has_final = adversary_gather(a, CERT_ONE_ROUND, &parent->other, &lie.final);
 		lie.has_qc = !lie.has_final &&
-			     gather_cert(a, CERT_QC_FAST, &parent->other, &lie.qc);
+			     adversary_gather(a, CERT_QC_FAST, &parent->other, &lie.qc);
 	}
 	send_instead(a, orig, &lie, other, side);
 	block_drop(other);
 	adversary_struck(a, ATTACK_EQUIVOCATE);
+}
+
+/* All of it must get the first of its blocks: one that misses it has no use for the rest. */
+static bool to_the_other_side(const struct adversary *a, const struct message *orig)
+{
+	uint64_t side = a->targets & adversary_everybody(a) & ~(UINT64_C(1) << a->self);
+	return side && (orig->to & side) == side;
 }
 
 static bool alter_append(struct adversary *a, const struct message *orig, struct msg_append *m)
@@ -295,7 +305,8 @@ static bool alter_append(struct adversary *a, const struct message *orig, struct
 	}
 	struct block *b = m->blocks[0];
 	if (adversary_does(a, ATTACK_EQUIVOCATE) &&
-	    (a->diverged_term == m->term || random_chance(&a->random, 1, 3))) {
+	    (a->diverged_term == m->term ||
+	     (to_the_other_side(a, orig) && random_chance(&a->random, 1, 3)))) {
 		equivocate(a, orig, m);
 		return true;
 	}
@@ -320,8 +331,9 @@ static bool alter_append(struct adversary *a, const struct message *orig, struct
 		bogus.has_qc = true;
 		bogus_cert(a, &ref, b->sh.h.mode, &bogus.qc);
 		adversary_pass(a, orig, orig->to & ~a->targets);
-		msg_append_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_APPEND),
-				  &bogus);
+		msg_append_encode(
+			adversary_emit(a, orig->to & a->targets, orig->class, MSG_APPEND),
+			&bogus);
 		adversary_struck(a, ATTACK_BOGUS_CERT);
 		return true;
 	}
@@ -397,7 +409,8 @@ static bool alter_votes(struct adversary *a, const struct message *orig, struct 
 		if (!spoil(a, &m->prepare))
 			return false;
 		adversary_pass(a, orig, orig->to & ~side);
-		msg_prepare_encode(adversary_emit(a, side, orig->class, orig->type), &m->prepare);
+		msg_prepare_encode(adversary_emit(a, side, orig->class, orig->type),
+				   &m->prepare);
 		return true;
 	}
 	bool lies = spoil_checkpoint(a, m->commit.has_checkpoint, &m->commit.checkpoint);
@@ -440,9 +453,10 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 	if (adversary_does(a, ATTACK_HIDDEN_VOTE)) {
 		struct position none;
 		genesis_position(a, &none);
-		const struct position *p = a->has_old_position && random_chance(&a->random, 2, 3)
-						   ? &a->old_position
-						   : &none;
+		const struct position *p =
+			a->has_old_position && random_chance(&a->random, 2, 3)
+				? &a->old_position
+				: &none;
 		adversary_pass(a, orig, orig->to & ~a->targets);
 		if (p->tip.term < m->vc.term)
 			send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, p,
@@ -456,7 +470,8 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 		p.has_qc = true;
 		bogus_cert(a, &p.tip, p.tc.mode, &p.qc);
 		adversary_pass(a, orig, orig->to & ~a->targets);
-		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p, &m->entitlement);
+		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p,
+				 &m->entitlement);
 		adversary_struck(a, ATTACK_BOGUS_CERT);
 		lied = true;
 	}
@@ -468,7 +483,8 @@ static bool alter_view_change(struct adversary *a, const struct message *orig,
 		a->has_old_position = true;
 	}
 	if (adversary_does(a, ATTACK_FLOOD) || adversary_does(a, ATTACK_INFLATE)) {
-		enum attack what = adversary_does(a, ATTACK_FLOOD) ? ATTACK_FLOOD : ATTACK_INFLATE;
+		enum attack what =
+			adversary_does(a, ATTACK_FLOOD) ? ATTACK_FLOOD : ATTACK_INFLATE;
 		uint64_t far = what == ATTACK_FLOOD ? 1 + random_below(&a->random, 5)
 						    : random_u64(&a->random) >> 8;
 		send_view_change(a, orig->to, &m->vc, m->vc.term + far, NULL, &m->entitlement);
@@ -512,8 +528,9 @@ static bool alter_new_view(struct adversary *a, const struct message *orig,
 	view_change_free(&other.new_view->vc[victim]);
 	view_change_copy(&other.new_view->vc[victim], &t->vc[spare]);
 	for (unsigned i = 1; i < other.new_view->count; i++)
-		for (unsigned k = i; k > 0 && other.new_view->vc[k].signer <
-						      other.new_view->vc[k - 1].signer; k--) {
+		for (unsigned k = i;
+		     k > 0 && other.new_view->vc[k].signer < other.new_view->vc[k - 1].signer;
+		     k--) {
 			struct view_change swap = other.new_view->vc[k];
 			other.new_view->vc[k] = other.new_view->vc[k - 1];
 			other.new_view->vc[k - 1] = swap;
@@ -536,7 +553,8 @@ static bool alter_new_view(struct adversary *a, const struct message *orig,
 	msg_new_view_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_NEW_VIEW),
 			    &lie);
 	if (random_chance(&a->random, 1, 4)) /* and shows both to all */
-		msg_new_view_encode(adversary_emit(a, orig->to, orig->class, MSG_NEW_VIEW), &lie);
+		msg_new_view_encode(adversary_emit(a, orig->to, orig->class, MSG_NEW_VIEW),
+				    &lie);
 	term_cert_free(&other);
 	adversary_struck(a, ATTACK_TWO_VIEWS);
 	return true;
@@ -570,8 +588,8 @@ static bool alter_heartbeat(struct adversary *a, const struct message *orig,
 	adversary_pass(a, orig, orig->to & ~a->targets);
 	m->term += random_chance(&a->random, 1, 2) ? random_below(&a->random, 1000) : 1;
 	m->final_height += random_below(&a->random, 100);
-	msg_heartbeat_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_HEARTBEAT),
-			     m);
+	msg_heartbeat_encode(
+		adversary_emit(a, orig->to & a->targets, orig->class, MSG_HEARTBEAT), m);
 	adversary_struck(a, ATTACK_INFLATE);
 	return true;
 }
@@ -589,6 +607,10 @@ static bool rewrite(struct adversary *a, const struct message *m)
 	    (in->type == MSG_BLOCKS || in->type == MSG_HEARTBEAT) && m->to & a->targets) {
 		/* what would show the other side the first one's chain */
 		adversary_pass(a, m, m->to & ~a->targets);
+		message_free(in);
+		return true;
+	}
+	if (fork_alter(a, m, in)) {
 		message_free(in);
 		return true;
 	}
@@ -624,7 +646,7 @@ static bool rewrite(struct adversary *a, const struct message *m)
 /* The first of the targets that is honest, or of all. */
 static uint64_t victim_of(const struct adversary *a)
 {
-	uint64_t honest = everybody(a) & ~a->team->config.members;
+	uint64_t honest = adversary_everybody(a) & ~a->team->config.members;
 	uint64_t among = honest & a->targets ? honest & a->targets : honest;
 	return among & -among;
 }
@@ -660,13 +682,15 @@ void adversary_alter(struct adversary *a, const struct message *m)
 		     (m->type == MSG_PRE_VOTE || m->type == MSG_REFUSAL ||
 		      m->type == MSG_TERM_VOTE));
 	if (late) {
-		adversary_struck(a, adversary_does(a, ATTACK_SLOW) ? ATTACK_SLOW : ATTACK_HOARD);
-		adversary_hold(a, m,
-			       random_between(&a->random, 1000,
-					      adversary_does(a, ATTACK_SLOW) ? 400000 : 5000000));
+		adversary_struck(a,
+				 adversary_does(a, ATTACK_SLOW) ? ATTACK_SLOW : ATTACK_HOARD);
+		adversary_hold(
+			a, m,
+			random_between(&a->random, 1000,
+				       adversary_does(a, ATTACK_SLOW) ? 400000 : 5000000));
 		return;
 	}
-	if (a->attacks && rewrite(a, m))
+	if ((a->attacks || a->team->fork_side) && rewrite(a, m))
 		return;
 	adversary_pass(a, m, m->to);
 }
@@ -679,11 +703,12 @@ static void shout(struct adversary *a)
 		return;
 	struct suspicion x = {.term = s.term,
 			      .leader = s.leader,
-			      .reason = REASON_SIGNATURE + (enum escalation_reason)random_below(
-								   &a->random, 3),
+			      .reason = REASON_SIGNATURE +
+					(enum escalation_reason)random_below(&a->random, 3),
 			      .signer = (uint16_t)a->self};
 	suspicion_sign(&x, ctx_of(a), own_key(a));
-	msg_suspicion_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
+	msg_suspicion_encode(
+		adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
 	adversary_struck(a, ATTACK_SHOUT);
 }
 
@@ -691,8 +716,9 @@ static void false_evidence(struct adversary *a)
 {
 	struct team *t = a->team;
 	if (t->evidence.len && random_chance(&a->random, 1, 2)) {
-		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-				    writer_slice(&t->evidence));
+		msg_evidence_encode(
+			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+			writer_slice(&t->evidence));
 		adversary_struck(a, ATTACK_EVIDENCE);
 		return;
 	}
@@ -706,8 +732,9 @@ static void false_evidence(struct adversary *a)
 	struct evidence ev;
 	if (evidence_of_votes(&ev, &bytes, x, &y)) {
 		evidence_encode(&encoded, &ev);
-		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-				    writer_slice(&encoded));
+		msg_evidence_encode(
+			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+			writer_slice(&encoded));
 		adversary_struck(a, ATTACK_EVIDENCE);
 	}
 	writer_free(&bytes);
@@ -718,7 +745,7 @@ static void garbage(struct adversary *a)
 {
 	size_t len = random_chance(&a->random, 1, 8) ? 60000 : random_below(&a->random, 400);
 	uint8_t type = (uint8_t)random_below(&a->random, MESSAGE_TYPES + 2);
-	struct writer *w = adversary_emit(a, everybody(a), CLASS_CONSENSUS, type);
+	struct writer *w = adversary_emit(a, adversary_everybody(a), CLASS_CONSENSUS, type);
 	writer_u8(w, type);
 	for (size_t i = 0; i < len; i++)
 		writer_u8(w, (uint8_t)random_u64(&a->random));
@@ -730,7 +757,7 @@ static void replay(struct adversary *a)
 	const struct held *h = &a->old[random_below(&a->random, OLD_MAX)];
 	if (!h->due)
 		return;
-	struct writer *w = adversary_emit(a, everybody(a), h->class, h->type);
+	struct writer *w = adversary_emit(a, adversary_everybody(a), h->class, h->type);
 	writer_raw(w, h->bytes.buf, h->bytes.len);
 	adversary_struck(a, ATTACK_REPLAY);
 }
@@ -739,6 +766,7 @@ void adversary_add(struct adversary *a, bool tick)
 {
 	if (!a->attacks || adversary_does(a, ATTACK_SILENT))
 		return;
+	fork_add(a);
 	(void)tick;
 	if (a->now < a->shouted_at)
 		return;

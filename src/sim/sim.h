@@ -5,10 +5,11 @@
 #define SIM_SIM_H
 
 #include "sim/adversary.h"
+#include "sim/script.h"
 
 struct sim;
 
-#define SIM_TEXT_MAX 512
+#define SIM_TEXT_MAX  512
 #define SIM_TIMES_MAX 4096
 #define SIM_MODES_MAX 64
 
@@ -24,16 +25,27 @@ struct sim_options {
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
+	uint32_t value_size;	/* bytes that each transaction writes; 0: 8 */
 	/* Malicious replicas, the first of a seed's shuffle; at most f, or it is a control that
 	 * must break. attacks 0: every one there is. */
 	unsigned corrupt;
 	uint64_t attacks;
-	bool steady;	   /* all of them, always; else moods that come and go */
-	bool when_leading; /* they attack only while they lead; honest leaders are held up
-			    * until one of them does */
-	uint64_t targets;  /* of two-sided attacks; 0: by chance */
-	bool gentle;	   /* corrupt: no other faults but small delays */
-	bool measure_conflicts; /* a fork is counted, not the end of the run */
+	bool peaceful;	     /* none until the script says so */
+	bool steady;	     /* all of them, always; else moods that come and go */
+	bool when_following; /* they attack only while they do not lead */
+	bool when_leading;   /* they attack only while they lead; honest leaders are held up
+			      * until one of them does */
+	uint64_t targets;    /* of two-sided attacks; 0: by chance */
+	bool gentle;	     /* no other faults but small delays */
+	const struct script *script; /* NULL: none; else what else happens, and when */
+	uint64_t duration_us;	     /* acts at least so long, whatever has been decided */
+	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
+	uint64_t delay_min_us, delay_max_us, think_us;
+	uint32_t loss_per_mille;
+	bool measure_conflicts; /* a fork is counted; the run ends a while after the first */
+	bool await_change;	/* nor before there has been a mode change */
+	bool await_fast;	/* the run is not over while the ledger says pbft */
+	bool live;		/* not simulated: for reports only */
 	bool trace;		/* every message and fault to stdout */
 	unsigned inject; /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -53,12 +65,12 @@ struct sim_result {
 	uint64_t messages[ENGINE_MESSAGE_TYPES]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
-	uint64_t crashes, partitions, restarts;
+	uint64_t crashes, partitions, restarts, halted;
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;
 	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */
-	uint64_t longest_gap_us; /* between two new final blocks, anywhere */
-	uint64_t windows, windows_with_commit; /* of 100 ms */
+	uint64_t longest_gap_us;		  /* between two new final blocks, anywhere */
+	uint64_t windows, windows_with_commit;	  /* of 100 ms */
 	uint64_t propose_to_final[SIM_TIMES_MAX]; /* us, of the newest blocks; unordered */
 	uint32_t times;
 	struct sim_mode {
@@ -69,9 +81,23 @@ struct sim_result {
 		enum evidence_kind proof;
 	} modes[SIM_MODES_MAX];
 	uint32_t mode_count;
-	uint64_t first_proof_us;   /* a correct replica held one; 0: never */
-	uint64_t first_pbft_us;	   /* first block of pbft mode final after that */
+	uint64_t first_proof_us; /* a correct replica held one; 0: never */
+	uint64_t first_pbft_us;	 /* first block of pbft mode final after that */
 	uint64_t first_conviction_us, fast_again_us; /* first fast block final after it */
+	/* From the loss of a leader (crash, cut, pause, proof) to the first final block of
+	 * another; the longest. 0: no leader was lost. */
+	uint64_t failover_us;
+	uint64_t progress_us;	      /* from the end of all faults to the next final block */
+	bool in_pbft;		      /* by the final blocks, at the end */
+	struct sig_counts signatures; /* made and checked by all replicas */
+	/* of a fork: who signed both certificates, and against how many of them that is
+	 * evidence that anybody can check */
+	uint64_t culprits, proven;
+	struct sim_fork { /* the first */
+		uint64_t at_us, height;
+		struct block_ref ref[2]; /* of the certificates */
+		enum cert_kind kind[2];
+	} fork;
 	struct hash log_hash;	/* of the commit log: terms, senders, nonces, results, roots */
 	struct hash trace_hash; /* of every delivery */
 };

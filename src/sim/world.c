@@ -175,6 +175,9 @@ static void host_halted(void *ctx, const char *why)
 	struct sim_node *node = ctx;
 	if (sim_is_corrupt(node->sim, node->index))
 		return;
+	node->sim->result->halted++;
+	if (node->sim->result->conflicts && node->sim->options.measure_conflicts)
+		return; /* rightly so */
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
 }
 
@@ -247,7 +250,8 @@ void sim_start_node(struct sim *s, unsigned i)
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
 		if (!sim_is_corrupt(s, i)) /* a liar's disk may hold anything */
-			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i, m.text);
+			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i,
+				      m.text);
 		return;
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
@@ -350,6 +354,9 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_HEAL:
 		faults_heal_event(s, e);
 		return;
+	case EVENT_SCRIPT:
+		script_event(s, e->number);
+		return;
 	}
 	after_step(s, e->node);
 }
@@ -380,7 +387,8 @@ static void trace_status(struct sim *s)
 static bool level(const struct sim *s)
 {
 	for (unsigned i = s->options.dead; i < s->n; i++)
-		if (!sim_is_corrupt(s, i) && (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
+		if (!sim_is_corrupt(s, i) &&
+		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
 			return false;
 	for (uint32_t c = 0; c < s->options.clients; c++)
 		if (s->clients[c].waiting)
@@ -391,12 +399,18 @@ static bool level(const struct sim *s)
 #define HEALED_DECISIONS 20
 #define HEALED_LIMIT_US	 (120 * UINT64_C(1000000))
 #define RUN_LIMIT_US	 (300 * UINT64_C(1000000)) /* of faults */
+#define FORKED_US	 (2 * UINT64_C(1000000))   /* how long a fork is watched */
 
 static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 {
 	uint64_t decided = s->log_len - 1;
+	if (s->result->conflicts && s->now > s->result->fork.at_us + FORKED_US)
+		return true; /* beyond f nothing more is promised */
 	if (!*goal) {
-		if (decided < s->options.decisions && s->now < RUN_LIMIT_US)
+		bool acted = decided >= s->options.decisions &&
+			     s->now >= s->options.duration_us && script_is_over(s) &&
+			     faults_have_struck(s);
+		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
 		*goal = decided + HEALED_DECISIONS;
@@ -405,7 +419,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
-	if (decided >= *goal)
+	if (decided >= *goal && !(s->options.await_fast && s->result->in_pbft))
 		s->draining = true; /* clients finish what they have and stop */
 	if (s->draining && level(s))
 		return true;
@@ -413,7 +427,9 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		sim_violation(s, SIM_LIVENESS,
 			      "no progress after healing: %llu of %llu blocks, %s",
 			      (unsigned long long)decided, (unsigned long long)*goal,
-			      s->draining ? "replicas or clients not level" : "still waiting");
+			      s->draining	 ? "replicas or clients not level"
+			      : decided >= *goal ? "not back in fast mode"
+						 : "still waiting");
 	return false;
 }
 
@@ -424,6 +440,7 @@ static void loop(struct sim *s)
 		struct event e = pop(s);
 		s->now = e.at;
 		handle(s, &e);
+		script_poll(s);
 	}
 }
 
@@ -457,7 +474,12 @@ static const uint64_t syncs[] = {200, 2000, 20000};
 static void draw_profile(struct sim *s)
 {
 	struct sim_profile *p = &s->profile;
-	*p = (struct sim_profile){fault_gaps[0], thinks[0], delays[0], syncs[0], s->n};
+	*p = (struct sim_profile){.fault_gap = fault_gaps[0],
+				  .think = thinks[0],
+				  .delay_max = delays[0],
+				  .sync_us = syncs[0],
+				  .down_max = s->n};
+	p->delay_min = s->options.delay_min_us ? s->options.delay_min_us : 200;
 	if (s->options.calm)
 		return;
 	p->fault_gap = fault_gaps[random_below(&s->random, MEM_COUNT(fault_gaps))];
@@ -466,16 +488,25 @@ static void draw_profile(struct sim *s)
 	p->sync_us = syncs[random_below(&s->random, MEM_COUNT(syncs))];
 	if (random_chance(&s->random, 3, 4))
 		p->down_max = quorum_silent_max(&s->ctx.quorum);
+	if (s->options.delay_max_us)
+		p->delay_max = s->options.delay_max_us;
+	if (s->options.think_us)
+		p->think = s->options.think_us;
+	if (p->delay_max < p->delay_min)
+		p->delay_max = p->delay_min;
 }
 
 static void draw_team(struct sim *s)
 {
 	struct team_config c = {.ctx = &s->ctx,
 				.genesis = &s->genesis,
-				.attacks = s->options.attacks ? s->options.attacks
-							      : ATTACK_BIT(ATTACKS) - 1,
-				.random = !s->options.steady && !s->options.when_leading,
+				.attacks = s->options.peaceful	? 0
+					   : s->options.attacks ? s->options.attacks
+								: ATTACK_BIT(ATTACKS) - 1,
+				.random = !s->options.steady && !s->options.when_leading &&
+					  !s->options.when_following && !s->options.peaceful,
 				.when_leading = s->options.when_leading,
+				.when_following = s->options.when_following,
 				.targets = s->options.targets,
 				.seed = random_u64(&s->random)};
 	for (unsigned left = s->options.corrupt; left > 0;) {
@@ -504,8 +535,9 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
 	check_begin(s, genesis);
 	block_drop(genesis);
-	s->delay_min = 200;
+	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
+	s->loss_per_mille = options->loss_per_mille;
 	for (unsigned i = 0; i < s->n; i++) {
 		s->node[i].sim = s;
 		s->node[i].index = i;
@@ -545,10 +577,15 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	clients_begin(s);
 	if (!options->calm && !options->gentle)
 		faults_begin(s);
-	else if (options->when_leading)
+	else if (options->when_leading || options->when_following)
 		faults_make_way(s);
+	script_begin(s);
+	struct sig_counts before = sig_counts();
 	loop(s);
-	if (!s->stopped)
+	struct sig_counts after = sig_counts();
+	result->signatures =
+		(struct sig_counts){after.made - before.made, after.checked - before.checked};
+	if (!s->stopped && !result->conflicts)
 		check_end(s);
 	if (s->options.trace)
 		trace_status(s);

@@ -16,7 +16,8 @@ enum event_kind {
 	EVENT_FAULT,
 	EVENT_RESTART,
 	EVENT_CRASH,
-	EVENT_HEAL
+	EVENT_HEAL,
+	EVENT_SCRIPT
 };
 struct packet {
 	uint32_t refs;
@@ -45,8 +46,10 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	bool crash_at_sync;    /* the next sync does not end */
-	struct block_ref vote; /* newest PREPARE seen to leave, of any life */
+	bool crash_at_sync;	 /* the next sync does not end */
+	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
+	struct block_ref commit; /* newest COMMIT */
+	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot promised */
 	uint64_t voted_term, promised;
 	uint64_t voted_for; /* mask */
@@ -54,11 +57,11 @@ struct sim_node {
 /* The weather of one run, drawn from its seed: some are calm seas with many blocks in flight
  * and rare storms, others never settle. */
 struct sim_profile {
-	uint64_t fault_gap; /* at most so long between two faults */
-	uint64_t think;	    /* a client's pause, at most */
-	uint64_t delay_max; /* of the healthy network */
-	uint64_t sync_us;   /* of a healthy disk */
-	unsigned down_max;  /* replicas that crashes keep down at once: f, or all */
+	uint64_t fault_gap;	       /* at most so long between two faults */
+	uint64_t think;		       /* a client's pause, at most */
+	uint64_t delay_min, delay_max; /* of the healthy network */
+	uint64_t sync_us;	       /* of a healthy disk */
+	unsigned down_max;	       /* replicas that crashes keep down at once: f, or all */
 };
 struct sim_client {
 	struct keypair key;
@@ -72,6 +75,7 @@ struct sim_client {
 struct log_record {
 	struct hash hash, state_root;
 	uint64_t final_term;
+	struct cert *cert; /* only where forks are measured; owned */
 };
 struct known_header {
 	uint64_t seen_at;
@@ -100,6 +104,11 @@ struct sim {
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
 	bool reorder;
 	bool faults_on, draining, stopped;
+	bool quiet;				   /* clients begin nothing new */
+	uint64_t healed_at;			   /* 0: faults go on */
+	uint64_t leader_lost_at, leader_lost_term; /* 0: not lost */
+	bool script_fired[SCRIPT_MAX];
+	uint64_t script_mask[SCRIPT_MAX];
 	struct sim_client *clients;
 	struct team *team;
 	uint64_t corrupt; /* bit mask */
@@ -127,16 +136,26 @@ void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* script.c */
+void script_begin(struct sim *s);
+void script_event(struct sim *s, uint64_t number);
+void script_poll(struct sim *s);
+bool script_is_over(const struct sim *s);
 /* faults.c */
+unsigned sim_leader(struct sim *s); /* of the highest term; n: nobody leads */
+void failover_begins(struct sim *s);
 void faults_crash(struct sim *s, unsigned i); /* and restart later */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
+/* Those who shall attack in a certain role have, and what they are to bring about is there. */
+bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
 /* clients.c */
 void clients_begin(struct sim *s);
 void clients_free(struct sim *s);
+void clients_resume(struct sim *s);
 void client_act(struct sim *s, unsigned i);
 void clients_on_final(struct sim *s, unsigned node, const struct block *b);
 void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err);

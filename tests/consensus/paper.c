@@ -192,6 +192,8 @@ static void host_work(void *ctx, const struct work *w)
 	case WORK_READ:
 		answer_read(node, w);
 		break;
+	case WORK_DROP:
+		break; /* nothing is executed here */
 	}
 }
 

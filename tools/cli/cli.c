@@ -13,9 +13,6 @@
 #include "config.h"
 #include "crypto/sign.h"
 
-#define GENERAL_OPTIONS                                                                        \
-	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
-
 /* ---- errors ---------------------------------------------------------------------------- */
 
 static int fail_text(struct cli *c, enum exit_code exit, const char *code, const char *hint,
@@ -315,6 +312,9 @@ static int unknown_verb(struct cli *c)
 
 	invariant(verb_count <= MEM_COUNT(words));
 	if (group && c->opt.arg_count == 1) {
+		if (c->format != FORMAT_TABLE)
+			return cli_usage(c, "`%s` is the first word of several verbs",
+					 c->opt.arg[0]);
 		print_help(c->err, c->opt.arg[0]);
 		return EXIT_USAGE;
 	}

@@ -45,6 +45,9 @@ struct verb {
 	int args_min, args_max;
 	int (*run)(struct cli *c); /* returns an exit code */
 };
+/* Those of every verb. */
+#define GENERAL_OPTIONS                                                                        \
+	(OPT_BIT(OPT_HELP) | OPT_BIT(OPT_VERSION) | OPT_BIT(OPT_OUTPUT) | OPT_BIT(OPT_COLOR))
 extern const struct verb verbs[];
 extern const size_t verb_count;
 
@@ -98,12 +101,20 @@ void out_text(struct cli *c, const char *text, struct json *object);
 /* A table of rows followed by other forms of doc: rows are member `member` of doc. */
 void out_document(struct cli *c, const struct column *columns, size_t count, struct json *doc,
 		  const char *member);
+/* out_document, but jsonl prints the list's elements alone. */
+void out_list(struct cli *c, const struct column *columns, size_t count, struct json *doc,
+	      const char *member);
 /* Shown form of a value in a table cell: mem_free. */
 char *cell_text(const struct json *v);
 bool text_is_utf8(struct slice s);
+/* What a terminal could take for a command becomes "?", in place: control characters, those of
+ * one byte and the two-byte ones of UTF-8. */
+void text_make_printable(char *text);
 /* {value} if s is UTF-8, else {value: null, value_hex}. */
 void json_set_bytes(struct json *object, const char *key, struct slice s);
 struct json *json_hash(const struct hash *h);
+/* A number that a node said: a string of digits where it is too large for ours. */
+struct json *json_said(uint64_t v);
 struct json *json_copy(const struct json *v);
 
 #endif

@@ -62,8 +62,10 @@ const struct verb verbs[] = {
 	{"get", "KEY | --from FILE", "Print the value of a key, after checking its proof.",
 	 "With --prove the proof document is printed instead, or beside it with -o json;\n"
 	 "`ostrakon verify` checks it anywhere, offline. With --from, each line of FILE is a\n"
-	 "key, or a key and the value that it must have.",
-	 READING | B(FROM) | B(CLIENTS), 0, 1, verb_get},
+	 "key, or a key and the value that it must have. With --linearizable all validators\n"
+	 "are asked how far they are, and the value is one at least as new as any that was\n"
+	 "acknowledged before the call.",
+	 READING | B(FROM) | B(CLIENTS) | B(LINEARIZABLE), 0, 1, verb_get},
 	{"del", "KEY", "Delete a key.", write_text, SIGNING, 1, 1, verb_del},
 	{"cas", "KEY OLD NEW", "Set a key to NEW if its value is OLD (or --absent).",
 	 write_text, SIGNING | B(ABSENT), 2, 3, verb_cas},
@@ -96,18 +98,25 @@ const struct verb verbs[] = {
 	{"validators", "", "List the validators and quorums.", NULL, WHERE, 0, 0,
 	 verb_validators},
 	{"peers", "", "List a node's links to its peers.", NULL, WHERE, 0, 0, verb_peers},
-	{"evidence", "", "List the proofs of misbehaviour that a node holds.",
-	 "With --verify each is rechecked here; exit code 5 if one does not hold.",
-	 WHERE | B(VERIFY), 0, 0, verb_evidence},
+	{"evidence", "[--verify [FILE]]", "List the proofs of misbehaviour that a node holds.",
+	 "With --verify each is checked here, from the genesis file alone; with FILE, what\n"
+	 "`ostrakon evidence -o json` printed, offline. Exit code 5 if one proves nothing.",
+	 WHERE | B(VERIFY), 0, 1, verb_evidence},
 	{"modes", "", "List changes of mode and convictions, as the ledger records them.",
 	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
 	 "are rechecked here; exit code 5 if one does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
+	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
+	 B(HOME) | B(ORIGIN), 0, 1, verb_config_show},
 	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",
 	 "Several may be given with commas between. A lost connection is taken up again where\n"
 	 "it was, with another node if need be; what could not be had is shown as a gap.\n"
 	 "Gives up when no node sends anything for --timeout. Ends after --count events.",
 	 WHERE | B(FROM) | B(COUNT), 1, 1, verb_watch},
+	{"monitor", "", "Show the network live: nodes, leader, mode, rates, who is behind.",
+	 "Repaints the terminal until Ctrl-C. Where the output is no terminal, and with --once\n"
+	 "or -o json, there is one look (--count looks). Exit code 3 if no node answers.",
+	 WHERE | B(ONCE) | B(INTERVAL) | B(COUNT) | B(SAVE) | B(ANSWERS), 0, 0, verb_monitor},
 	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
 	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
 	 "anything. With --node only that one is asked.",
@@ -116,10 +125,13 @@ const struct verb verbs[] = {
 	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
 	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
 	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
-	 "way at the end is waited for at most 5 s (or --timeout).",
+	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a line\n"
+	 "for each transaction: its id, its fate, and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH) | B(RATE) | B(WARMUP),
+		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),
 	 0, 0, verb_bench_run},
+	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
+	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
 };
 const size_t verb_count = MEM_COUNT(verbs);

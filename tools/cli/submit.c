@@ -181,6 +181,10 @@ static void judge_problem(struct attempt *a)
 		if (l->reply.status >= 500 &&
 		    (l->reply.status != 503 || strcmp(l->error_code, "timeout") == 0))
 			s->maybe_sent = true;
+		if (ends && l->reply.status < 400)
+			err_set(&s->r.m, ERR_BAD_PROOF,
+				"%s answers with status %u and no results", l->t->url[l->node],
+				l->reply.status);
 		if (ends)
 			decide(a, s, l->reply.status >= 400 ? FATE_REFUSED : FATE_UNVERIFIED);
 	}

@@ -1,11 +1,9 @@
-/* status, health, blocks, block, validators, peers, evidence, modes: what a node says about itself.
+/* status, health, blocks, block, validators, peers: what a node says about itself.
  *
  * 64-bit numbers are strings on the wire; this program prints them as numbers. */
 #include <string.h>
 
 #include "base/mem.h"
-#include "chain/system.h"
-#include "ledger/tx.h"
 #include "tools/cli/client.h"
 #include "tools/cli/verbs.h"
 
@@ -71,18 +69,6 @@ static int ask_and_show(struct cli *c, const char *path,
 	target_close(t);
 	mem_free(t);
 	return rc;
-}
-
-/* A document whose list is shown as a table; jsonl: the list's elements. */
-static void show_list(struct cli *c, const struct column *columns, size_t count,
-		      struct json *doc, const char *member)
-{
-	if (c->format == FORMAT_JSONL) {
-		out_rows(c, columns, count, json_copy(json_get(doc, member)));
-		json_free(doc);
-	} else {
-		out_document(c, columns, count, doc, member);
-	}
 }
 
 static void show_status(struct cli *c, struct json *doc)
@@ -175,7 +161,7 @@ static void show_blocks(struct cli *c, struct json *doc)
 						{"TXS", "tx_count"},	{"GRADE", "grade"},
 						{"SIGNERS", "signers"}, {"HASH", "hash"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "blocks");
+	out_list(c, columns, MEM_COUNT(columns), doc, "blocks");
 }
 
 int verb_blocks(struct cli *c)
@@ -235,7 +221,7 @@ static void show_validators(struct cli *c, struct json *doc)
 	static const struct column columns[] = {
 		{"INDEX", "index"}, {"NAME", "name"}, {"KEY", "key"}, {"LEADER", "leader"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "validators");
+	out_list(c, columns, MEM_COUNT(columns), doc, "validators");
 }
 
 int verb_validators(struct cli *c)
@@ -254,161 +240,10 @@ static void show_peers(struct cli *c, struct json *doc)
 						{"RESENT", "resent_messages"},
 						{"QUEUED", "queued_messages"}};
 
-	show_list(c, columns, MEM_COUNT(columns), doc, "peers");
+	out_list(c, columns, MEM_COUNT(columns), doc, "peers");
 }
 
 int verb_peers(struct cli *c)
 {
 	return ask_and_show(c, "/v1/peers", show_peers);
-}
-
-static void show_evidence(struct cli *c, struct json *doc)
-{
-	static const struct column columns[] = {
-		{"ID", "id"}, {"KIND", "kind"}, {"CULPRIT", "culprit"}, {"SIZE", "size"}};
-
-	if (json_len(json_get(doc, "evidence")) == 0)
-		cli_hint(c, "no evidence against anybody");
-	show_list(c, columns, MEM_COUNT(columns), doc, "evidence");
-}
-
-/* Rechecks a proof's bytes against the genesis file alone. */
-static int recheck_evidence(const struct target *t, const char *hex, struct errmsg *m)
-{
-	size_t len = strlen(hex) / 2;
-	uint8_t *bytes = mem_alloc(len ? len : 1);
-	struct reader r;
-	struct evidence ev;
-	int err = hex_decode(bytes, len, hex);
-
-	reader_init(&r, slice_of(bytes, len));
-	if (err == ERR_NONE) {
-		evidence_decode(&r, &ev);
-		err = reader_finish(&r);
-	}
-	if (err == ERR_NONE)
-		err = evidence_check(&ev, &t->ctx, tx_never_valid);
-	if (err != ERR_NONE)
-		err_set(m, err, "a proof of misbehaviour does not hold: %s", err_text(err));
-	mem_free(bytes);
-	return err;
-}
-
-static int verify_evidence(struct cli *c, struct link *l)
-{
-	struct json *list = json_get(l->answer, "evidence");
-	struct errmsg m;
-
-	for (size_t i = 0; i < json_len(list); i++) {
-		const char *hex;
-		if (json_read_string(json_at(list, i), "bytes", &hex) != ERR_NONE ||
-		    recheck_evidence(l->t, hex, &m) != ERR_NONE)
-			return cli_fail(c, EXIT_UNVERIFIED, "bad_proof",
-					"the node lies, or its disk is damaged; ask another one",
-					"%s", m.text);
-		json_set(json_at(list, i), "verified", json_bool(true));
-	}
-	return EXIT_DONE;
-}
-
-/* A mode entry is a transaction of a final block: its proof document, checked like any other,
- * and what it says. */
-static int verify_mode(struct cli *c, struct link *l, struct json *entry)
-{
-	const char *id;
-	char path[128];
-	struct proof_document doc;
-	struct system_tx tx;
-	struct errmsg m = {.text = "its transaction id is malformed"};
-	int rc, err = json_read_string(entry, "tx", &id);
-
-	if (err == ERR_NONE && strlen(id) == 2 * HASH_SIZE) {
-		snprintf(path, sizeof path, "/v1/transactions/%s?prove=1", id);
-		rc = link_get_or_fail(l, path);
-		if (rc != EXIT_DONE)
-			return rc;
-		proof_document_init(&doc);
-		char *text = json_dump(json_get(l->answer, "proof"), false);
-		err = proof_document_parse(&doc, slice_str(text), &m);
-		mem_free(text);
-		if (err == ERR_NONE)
-			err = proof_document_check(&doc, &l->t->genesis, &m);
-		if (err == ERR_NONE && (system_tx_decode(&tx, doc.tx, &l->t->ctx) != ERR_NONE ||
-					tx_never_valid(&l->t->ctx, doc.tx)))
-			err = err_set(&m, ERR_BAD_PROOF, "the transaction is no valid mode entry");
-		proof_document_free(&doc);
-	}
-	if (err != ERR_NONE)
-		return cli_fail(c, EXIT_UNVERIFIED, "bad_proof",
-				"the node lies, or its disk is damaged; ask another one",
-				"a mode entry cannot be verified: %s", m.text);
-	json_set(entry, "verified", json_bool(true));
-	return EXIT_DONE;
-}
-
-static int verify_modes(struct cli *c, struct link *l, struct json *doc)
-{
-	struct json *list = json_get(doc, "entries");
-	int rc = EXIT_DONE;
-
-	for (size_t i = 0; i < json_len(list) && rc == EXIT_DONE; i++)
-		rc = verify_mode(c, l, json_at(list, i));
-	return rc;
-}
-
-static void show_modes(struct cli *c, struct json *doc)
-{
-	static const struct column columns[] = {
-		{"HEIGHT", "height"}, {"KIND", "kind"},	      {"TERM", "term"},
-		{"REASON", "reason"}, {"CULPRIT", "culprit"}, {"PROOF", "proof"},
-		{"TX", "tx"}};
-
-	if (json_len(json_get(doc, "entries")) == 0)
-		cli_hint(c, "the ledger has been in fast mode since genesis");
-	show_list(c, columns, MEM_COUNT(columns), doc, "entries");
-}
-
-int verb_modes(struct cli *c)
-{
-	struct target *t = mem_zalloc(sizeof *t);
-	struct link l;
-	int rc = target_open(c, t, opt_given(&c->opt, OPT_VERIFY));
-
-	if (rc == EXIT_DONE) {
-		link_open(&l, t, 0);
-		rc = link_get_or_fail(&l, "/v1/modes");
-		if (rc == EXIT_DONE) {
-			struct json *doc = json_copy(l.answer);
-			if (opt_given(&c->opt, OPT_VERIFY))
-				rc = verify_modes(c, &l, doc);
-			if (rc == EXIT_DONE)
-				show_modes(c, plain_numbers(doc, ""));
-			json_free(doc);
-		}
-		link_close(&l);
-	}
-	target_close(t);
-	mem_free(t);
-	return rc;
-}
-
-int verb_evidence(struct cli *c)
-{
-	struct target *t = mem_zalloc(sizeof *t);
-	struct link l;
-	bool verify = opt_given(&c->opt, OPT_VERIFY);
-	int rc = target_open(c, t, verify);
-
-	if (rc == EXIT_DONE) {
-		link_open(&l, t, 0);
-		rc = link_get_or_fail(&l, verify ? "/v1/evidence?full=1" : "/v1/evidence");
-		if (rc == EXIT_DONE && verify)
-			rc = verify_evidence(c, &l);
-		if (rc == EXIT_DONE)
-			show_evidence(c, plain_numbers(l.answer, ""));
-		link_close(&l);
-	}
-	target_close(t);
-	mem_free(t);
-	return rc;
 }

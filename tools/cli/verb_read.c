@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "tools/cli/bulk.h"
 #include "tools/cli/client.h"
+#include "tools/cli/linear.h"
 #include "tools/cli/lines.h"
 #include "tools/cli/verbs.h"
 
@@ -142,8 +143,8 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 			json_set_bytes(o, "value", r->value);
 		else
 			json_set(o, "value", json_null());
-		json_set(o, "height", json_u64(r->height));
-		json_set(o, "age_ms", json_u64(r->age_ms));
+		json_set(o, "height", json_said(r->height));
+		json_set(o, "age_ms", json_said(r->age_ms));
 		json_set(o, "verified", json_bool(r->verified));
 		json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 		out_object(c, o);
@@ -170,15 +171,44 @@ static void add_query(struct cli *c, struct target *t, struct writer *path)
 	writer_raw(path, text, strlen(text) + 1);
 }
 
+/* read_state(), again and again until the answer is at least as new as height `least`; other
+ * nodes are asked in between. */
+static int read_state_from(struct cli *c, struct link *l, const char *path,
+			   struct slice state_key, uint64_t least, struct reading *r)
+{
+	for (;;) {
+		int rc = read_state(c, l, path, state_key, r);
+		if (rc != EXIT_DONE || r->height >= least)
+			return rc;
+		reading_free(r);
+		memset(r, 0, sizeof *r);
+		if (cli_time_left(c) == 0)
+			return cli_fail(
+				c, EXIT_UNKNOWN, "timeout",
+				"`ostrakon doctor` says why nothing becomes final.",
+				"timed out: no node's final state has reached height %llu",
+				(unsigned long long)least);
+		if (interrupted())
+			return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL,
+					"interrupted");
+		l->node = (l->node + 1) % l->t->count;
+		sleep_ms(10);
+	}
+}
+
 int verb_get(struct cli *c)
 {
 	bool wants_proof = opt_given(&c->opt, OPT_PROVE) || opt_given(&c->opt, OPT_PROOF_FILE);
+	bool linearizable = opt_given(&c->opt, OPT_LINEARIZABLE);
 	struct target *t;
 	struct writer path = {0}, state_key = {0};
-	struct reading r;
+	uint64_t least = 0;
+	struct reading r = {0};
 	struct link l;
 	int rc;
 
+	if (linearizable && (opt_given(&c->opt, OPT_FROM) || opt_given(&c->opt, OPT_HEIGHT)))
+		return cli_usage(c, "--linearizable reads the newest value of one key");
 	if (opt_given(&c->opt, OPT_FROM)) {
 		if (c->opt.arg_count > 0)
 			return cli_usage(c, "`get` takes KEY or --from FILE, not both");
@@ -187,7 +217,7 @@ int verb_get(struct cli *c)
 	if (c->opt.arg_count == 0)
 		return cli_usage(c, "`get` needs KEY, or --from FILE");
 	t = mem_zalloc(sizeof *t);
-	rc = target_open(c, t, wants_proof);
+	rc = target_open(c, t, wants_proof || linearizable);
 	if (rc == EXIT_DONE) {
 		writer_raw(&path, "/v1/state/", 10);
 		http_escape(&path, slice_str(c->opt.arg[0]));
@@ -195,7 +225,11 @@ int verb_get(struct cli *c)
 		writer_u8(&state_key, STATE_NS_USER);
 		writer_raw(&state_key, c->opt.arg[0], strlen(c->opt.arg[0]));
 		link_open(&l, t, 0);
-		rc = read_state(c, &l, (const char *)path.buf, writer_slice(&state_key), &r);
+		if (linearizable)
+			rc = linear_height(&l, &least);
+		if (rc == EXIT_DONE)
+			rc = read_state_from(c, &l, (const char *)path.buf,
+					     writer_slice(&state_key), least, &r);
 		if (rc == EXIT_DONE)
 			rc = show_value(c, &l, &r);
 		reading_free(&r);
@@ -238,10 +272,9 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 	}
 	o = json_object();
 	json_set(o, "account", json_hex(account->b, PUBKEY_SIZE));
-	json_set(o, "balance",
-		 balance <= INT64_MAX ? json_u64(balance) : json_u64_string(balance));
-	json_set(o, "height", json_u64(r->height));
-	json_set(o, "age_ms", json_u64(r->age_ms));
+	json_set(o, "balance", json_said(balance));
+	json_set(o, "height", json_said(r->height));
+	json_set(o, "age_ms", json_said(r->age_ms));
 	json_set(o, "verified", json_bool(r->verified));
 	json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 	snprintf(text, sizeof text, "%llu", (unsigned long long)balance);

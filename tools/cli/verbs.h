@@ -37,9 +37,12 @@ int verb_validators(struct cli *c);
 int verb_peers(struct cli *c);
 int verb_evidence(struct cli *c);
 int verb_modes(struct cli *c);
+int verb_monitor(struct cli *c);
 int verb_bench_run(struct cli *c);
 int verb_doctor(struct cli *c);
 int verb_watch(struct cli *c);
+int verb_config_show(struct cli *c);
+int verb_completion(struct cli *c);
 int verb_version(struct cli *c);
 
 /* A copy with the API's numbers in strings as numbers; hashes and names stay text. key: the

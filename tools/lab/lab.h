@@ -11,19 +11,26 @@ enum lab_exit {
 	LAB_EXIT_USAGE = 2,
 	LAB_EXIT_UNREACHABLE = 3,
 	LAB_EXIT_CONFIG = 78,
+	LAB_EXIT_INTERRUPTED = 130,
 };
 enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
 struct lab_options {
 	const char *name;
-	enum protocol protocol;
-	unsigned nodes; /* 0: the scenario's */
+	enum protocol protocol; /* 0: the scenario's */
+	unsigned nodes;		/* 0: the scenario's */
 	uint64_t seed;
 	unsigned runs, seconds;
-	bool keep, help;
+	bool keep, help, trace, idle;
 	enum lab_format format;
 };
 
 int lab_sim(const struct lab_options *o);
+#define LAB_PATH_MAX 640
+/* Path of a program of this package; prints what is wrong. */
+bool lab_find_program(char out[LAB_PATH_MAX], const char *name);
+
+int lab_twins(int argc, char **argv);  /* argv[0]: the verb; as the next */
+int lab_forged(int argc, char **argv); /* becomes a forged node */
 int lab_live(const struct lab_options *o);
 void lab_print(const struct json *v, enum lab_format format);
 struct json *lab_describe(const struct scenario *s); /* owned by the caller */

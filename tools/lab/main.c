@@ -15,14 +15,20 @@ static const char usage[] =
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  twins [options]           one key, two honest copies: every word of leaders and "
+	"cuts\n"
+	"  forged-node --home DIR --attack NAME[,NAME...]   a node that lies\n"
 	"  attacks                   the attacks that scenarios can name\n"
 	"  version\n"
 	"\n"
 	"options:\n"
-	"  --protocol hybrid|pbft    default hybrid (sim)\n"
+	"  --protocol hybrid|pbft    default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
-	"  --seconds T               of load (live; default 20)\n"
+	"  --trace                   every message and action (sim)\n"
+	"  --seconds T               how long at most what is expected may take (live; default "
+	"30)\n"
+	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
 	"\n"
@@ -56,21 +62,13 @@ static int list(const struct lab_options *o)
 		json_set(row, "summary", json_string(s.summary));
 		json_set(row, "nodes", json_int(s.nodes));
 		json_set(row, "corrupt", json_int(scenario_corrupt(&s, s.nodes)));
+		json_set(row, "live", json_bool(scenario_is_live(&s, &m)));
 		json_append(all, row);
 	}
 	if (o->format != LAB_TABLE)
 		lab_print(all, o->format);
 	json_free(all);
 	return LAB_EXIT_OK;
-}
-
-static const char *expectation(const struct json *list, size_t i)
-{
-	static char word[64];
-	char *text = json_dump(json_at(list, i), false);
-	snprintf(word, sizeof word, "%.*s", (int)strlen(text) - 2, text + 1); /* without quotes */
-	mem_free(text);
-	return word;
 }
 
 static int describe(const struct lab_options *o)
@@ -83,16 +81,15 @@ static int describe(const struct lab_options *o)
 	if (o->format != LAB_TABLE) {
 		lab_print(x, o->format);
 	} else {
-		printf("%s: %s\n\n%s\n\nnodes %u, malicious %u, attacks:", s.name, s.summary, s.text,
-		       s.nodes, scenario_corrupt(&s, s.nodes));
+		printf("%s: %s\n\n%s\n\nnodes %u, malicious %u, attacks:", s.name, s.summary,
+		       s.text, s.nodes, scenario_corrupt(&s, s.nodes));
 		for (unsigned a = 0; a < ATTACKS; a++)
 			if (s.attacks >> a & 1)
 				printf(" %s", attack_name((enum attack)a));
-		printf("\nexpected:");
-		const struct json *e = json_get(x, "expect");
-		for (size_t i = 0; i < json_len(e); i++)
-			printf(" %s", expectation(e, i));
 		printf("\n");
+		for (unsigned i = 0; i < s.expect_count; i++)
+			printf("expected %s\n", s.expect[i].text);
+		printf("\n%s\n", s.path);
 	}
 	json_free(x);
 	return LAB_EXIT_OK;
@@ -100,10 +97,17 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},   {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'}, {"keep", 0, 0, 'k'},
-		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {0, 0, 0, 0}};
+	static const struct option options[] = {{"protocol", 1, 0, 'p'},
+						{"nodes", 1, 0, 'n'},
+						{"seed", 1, 0, 's'},
+						{"runs", 1, 0, 'r'},
+						{"seconds", 1, 0, 't'},
+						{"keep", 0, 0, 'k'},
+						{"output", 1, 0, 'o'},
+						{"help", 0, 0, 'h'},
+						{"trace", 0, 0, 'T'},
+						{"idle", 0, 0, 'i'},
+						{0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -141,6 +145,12 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'h':
 			o->help = true;
 			break;
+		case 'T':
+			o->trace = true;
+			break;
+		case 'i':
+			o->idle = true;
+			break;
 		default:
 			return false;
 		}
@@ -151,7 +161,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct lab_options o = {.protocol = PROTOCOL_HYBRID, .seed = 1, .runs = 1, .seconds = 20};
+	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 30};
 	const char *verb = argc > 1 ? argv[1] : "";
 	if (!*verb || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
 		fputs(usage, *verb ? stdout : stderr);
@@ -160,6 +170,11 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "version") == 0 || strcmp(verb, "--version") == 0) {
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
+	}
+	bool twins = strcmp(verb, "twins") == 0;
+	if (twins || strcmp(verb, "forged-node") == 0) {
+		crypto_init();
+		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
 	}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);
@@ -181,6 +196,7 @@ int main(int argc, char **argv)
 	if (!sim && !live && strcmp(verb, "describe") != 0)
 		return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
 	if (!o.name)
-		return fail(LAB_EXIT_USAGE, "the name of a scenario is needed; `ostrakon-lab list`");
+		return fail(LAB_EXIT_USAGE,
+			    "the name of a scenario is needed; `ostrakon-lab list`");
 	return sim ? lab_sim(&o) : live ? lab_live(&o) : describe(&o);
 }

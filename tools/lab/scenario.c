@@ -1,5 +1,3 @@
-#include "tools/lab/scenario.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,9 +6,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tools/lab/scenario_private.h"
 
-#define LINE_MAX_CHARS 512
-#define SUFFIX	       ".scenario"
+#define FILE_MAX (64u << 10)
+#define SUFFIX	 ".scenario"
 
 /* ---- where they are ---------------------------------------------------------------------- */
 
@@ -50,136 +49,192 @@ unsigned scenario_list(char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX])
 		if (len <= suffix || len - suffix >= SCENARIO_NAME_MAX ||
 		    strcmp(e->d_name + len - suffix, SUFFIX) != 0)
 			continue;
-		snprintf(names[count++], SCENARIO_NAME_MAX, "%.*s", (int)(len - suffix), e->d_name);
+		snprintf(names[count++], SCENARIO_NAME_MAX, "%.*s", (int)(len - suffix),
+			 e->d_name);
 	}
 	closedir(d);
 	qsort(names, count, SCENARIO_NAME_MAX, by_name);
 	return count;
 }
 
-/* ---- words ------------------------------------------------------------------------------- */
+/* ---- expectations ------------------------------------------------------------------------ */
 
-/* Letters that differ, roughly: for "did you mean". */
-static unsigned distance(const char *a, const char *b)
+static int expected_reason(struct words *w, uint64_t *out)
 {
-	unsigned row[64];
-	size_t la = strlen(a), lb = strlen(b);
-	if (la > 60 || lb > 60)
-		return 99;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned corner = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned best = corner + (a[i - 1] != b[j - 1]);
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			corner = row[j];
-			row[j] = best;
-		}
+	static const char *const reasons[] = {"any",	    "proof", "signature",
+					      "censorship", "slow",  "timeouts"};
+	int which = 0, err = ERR_NONE;
+	if (words_peek(w))
+		err = words_choose(w, "reason", words_next(w), reasons, MEM_COUNT(reasons),
+				   &which);
+	*out = (uint64_t)which; /* in the order of enum escalation_reason */
+	return err;
+}
+
+static int expected_evidence(struct words *w, uint64_t *out)
+{
+	const char *known[EVIDENCE_INVALID_STATEMENT];
+	int which;
+	for (int k = EVIDENCE_HEADERS; k <= EVIDENCE_INVALID_STATEMENT; k++)
+		known[k - 1] = evidence_kind_name((enum evidence_kind)k);
+	int err = words_choose(w, "kind of evidence", words_next(w), known, MEM_COUNT(known),
+			       &which);
+	*out = err ? 0 : (uint64_t)which + EVIDENCE_HEADERS;
+	return err;
+}
+
+static int within(struct words *w, bool needed, uint64_t *out)
+{
+	if (!words_take(w, "within"))
+		return needed ? words_fail(w, "within what time? failover within 2s")
+			      : ERR_NONE;
+	return words_duration(w, words_next(w), out);
+}
+
+static int read_expect(struct scenario *s, struct words *w)
+{
+	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
+							[EXPECT_CONFLICT] = "conflict",
+							[EXPECT_PROGRESS] = "progress",
+							[EXPECT_INNOCENT] = "innocent",
+							[EXPECT_CONVICTED] = "convicted",
+							[EXPECT_NO_MODE_CHANGE] =
+								"no-mode-change",
+							[EXPECT_MODE_CHANGE] = "mode-change",
+							[EXPECT_RETURN] = "return-to-fast",
+							[EXPECT_EVIDENCE] = "evidence",
+							[EXPECT_CULPRITS] = "culprits",
+							[EXPECT_AVAILABILITY] = "availability",
+							[EXPECT_FAILOVER] = "failover",
+							[EXPECT_STRUCK] = "strikes"};
+	int which, err;
+	uint32_t share;
+	if (s->expect_count == SCENARIO_EXPECT_MAX)
+		return words_fail(w, "more than %u expectations", SCENARIO_EXPECT_MAX);
+	struct expectation *e = &s->expect[s->expect_count];
+	*e = (struct expectation){0};
+	snprintf(e->text, sizeof e->text, "%s", w->save + strspn(w->save, " \t"));
+	err = words_choose(w, "expectation", words_next(w), known, EXPECT_KINDS, &which);
+	if (err)
+		return err;
+	e->kind = (enum expectation_kind)which;
+	switch (e->kind) {
+	case EXPECT_PROGRESS:
+		err = within(w, false, &e->value);
+		break;
+	case EXPECT_FAILOVER:
+		err = within(w, true, &e->value);
+		break;
+	case EXPECT_CONVICTED:
+	case EXPECT_CULPRITS:
+		e->value = 1;
+		if (words_take(w, "f+1"))
+			e->value = EXPECT_MORE_THAN_F;
+		else if (words_peek(w))
+			err = words_number(w, words_next(w), 1, VALIDATORS_MAX, &e->value);
+		break;
+	case EXPECT_MODE_CHANGE:
+		err = expected_reason(w, &e->value);
+		break;
+	case EXPECT_EVIDENCE:
+		err = expected_evidence(w, &e->value);
+		break;
+	case EXPECT_AVAILABILITY:
+		err = words_percent(w, words_next(w), &share);
+		e->value = err ? 0 : share / 10;
+		break;
+	case EXPECT_NO_CONFLICT:
+	case EXPECT_CONFLICT:
+	case EXPECT_INNOCENT:
+	case EXPECT_NO_MODE_CHANGE:
+	case EXPECT_RETURN:
+	case EXPECT_STRUCK:
+	case EXPECT_KINDS:
+		break;
 	}
-	return row[lb];
+	if (!err)
+		err = words_end(w);
+	s->expect_count += !err;
+	return err;
 }
 
-struct place {
-	const char *file;
-	unsigned line;
-	struct errmsg *m;
-};
-
-static int unknown(const struct place *p, const char *what, const char *word,
-		   const char *const *known, size_t count)
+const struct expectation *scenario_expects(const struct scenario *s, enum expectation_kind kind)
 {
-	const char *near = NULL;
-	unsigned best = 4;
-	for (size_t i = 0; i < count; i++)
-		if (distance(word, known[i]) < best) {
-			best = distance(word, known[i]);
-			near = known[i];
-		}
-	return err_set(p->m, ERR_SYNTAX, "%s:%u: there is no %s \"%s\"%s%s%s", p->file, p->line,
-		       what, word, near ? "; did you mean \"" : "", near ? near : "",
-		       near ? "\"?" : "");
-}
-
-static int number(const struct place *p, const char *word, unsigned lo, unsigned hi, unsigned *out)
-{
-	char *end;
-	unsigned long v = word ? strtoul(word, &end, 10) : 0;
-	if (!word || *end || v < lo || v > hi)
-		return err_set(p->m, ERR_SYNTAX, "%s:%u: a number from %u to %u is needed", p->file,
-			       p->line, lo, hi);
-	*out = (unsigned)v;
-	return ERR_NONE;
+	for (unsigned i = 0; i < s->expect_count; i++)
+		if (s->expect[i].kind == kind)
+			return &s->expect[i];
+	return NULL;
 }
 
 /* ---- directives -------------------------------------------------------------------------- */
 
-static int read_corrupt(struct scenario *s, const struct place *p, const char *word)
+enum directive {
+	SUMMARY,
+	DESCRIBE,
+	NODES,
+	PROTOCOL,
+	CORRUPT,
+	ATTACK_NAMES,
+	WHO,
+	TARGETS,
+	FAULTS,
+	NETWORK,
+	CLIENTS,
+	DECISIONS,
+	DURATION,
+	ONLY,
+	AT,
+	AFTER,
+	WHEN,
+	EXPECT,
+	DIRECTIVES
+};
+static const char *const directives[DIRECTIVES] = {
+	[SUMMARY] = "summary",	 [DESCRIBE] = "describe", [NODES] = "nodes",
+	[PROTOCOL] = "protocol", [CORRUPT] = "corrupt",	  [ATTACK_NAMES] = "attacks",
+	[WHO] = "who",		 [TARGETS] = "targets",	  [FAULTS] = "faults",
+	[NETWORK] = "network",	 [CLIENTS] = "clients",	  [DECISIONS] = "decisions",
+	[DURATION] = "duration", [ONLY] = "only",	  [AT] = "at",
+	[AFTER] = "after",	 [WHEN] = "when",	  [EXPECT] = "expect"};
+
+static int read_corrupt(struct scenario *s, struct words *w)
 {
-	unsigned v;
-	if (word && strcmp(word, "f") == 0) {
-		s->corrupt = -1;
-	} else if (word && strcmp(word, "f+1") == 0) {
-		s->corrupt = -2;
-	} else {
-		int err = number(p, word, 0, VALIDATORS_MAX, &v);
-		if (err)
-			return err;
-		s->corrupt = (int)v;
+	uint64_t v = 0;
+	if (words_take(w, "f")) {
+		s->corrupt = SCENARIO_CORRUPT_F;
+		return ERR_NONE;
 	}
-	return ERR_NONE;
+	if (words_take(w, "f+1")) {
+		s->corrupt = SCENARIO_CORRUPT_MORE;
+		return ERR_NONE;
+	}
+	int err = words_number(w, words_next(w), 0, VALIDATORS_MAX, &v);
+	s->corrupt = (int)v;
+	return err;
 }
 
-static int read_attacks(struct scenario *s, const struct place *p, char *save)
+static int read_network(struct scenario *s, struct words *w)
 {
-	const char *known[ATTACKS];
-	for (unsigned a = 0; a < ATTACKS; a++)
-		known[a] = attack_name((enum attack)a);
-	for (char *word; (word = strtok_r(NULL, " \t", &save)) != NULL;) {
-		int a = attack_by_name(word);
-		if (strcmp(word, "all") == 0)
-			s->attacks = ATTACK_BIT(ATTACKS) - 1;
-		else if (a < 0)
-			return unknown(p, "attack", word, known, ATTACKS);
+	int err = ERR_NONE;
+	while (!err && words_peek(w)) {
+		if (words_take(w, "delay"))
+			err = scenario_range(w, &s->delay_min_us, &s->delay_max_us);
+		else if (words_take(w, "loss"))
+			err = words_percent(w, words_next(w), &s->loss_per_mille);
 		else
-			s->attacks |= ATTACK_BIT(a);
+			err = words_fail(w, "network delay 1ms..20ms, or network loss 1%%");
 	}
-	return ERR_NONE;
+	return err;
 }
 
-static int choose(const struct place *p, const char *what, const char *word,
-		  const char *const *known, size_t count, int *out)
+static int read_clients(struct scenario *s, struct words *w)
 {
-	for (size_t i = 0; word && i < count; i++)
-		if (strcmp(word, known[i]) == 0) {
-			*out = (int)i;
-			return ERR_NONE;
-		}
-	return unknown(p, what, word ? word : "", known, count);
-}
-
-static int read_expect(struct scenario *s, const struct place *p, const char *word, char *save)
-{
-	static const char *const known[] = {"no-conflict", "conflict",	     "progress",
-					    "innocent",	   "convicted",	     "no-mode-change",
-					    "mode-change", "return-to-fast"};
-	static const char *const reasons[] = {"any",	    "proof", "signature",
-					      "censorship", "slow",  "timeouts"};
-	int which, reason = 0;
-	int err = choose(p, "expectation", word, known, MEM_COUNT(known), &which);
-	const char *more = strtok_r(NULL, " \t", &save);
-	if (!err && more)
-		err = choose(p, "reason", more, reasons, MEM_COUNT(reasons), &reason);
-	if (err)
-		return err;
-	s->expect |= 1u << which;
-	if (1 << which == EXPECT_MODE_CHANGE)
-		s->expected_reason = (enum escalation_reason)reason;
-	return ERR_NONE;
+	uint64_t v = 0;
+	int err = words_number(w, words_next(w), 0, 10000, &v);
+	s->clients = (uint32_t)v;
+	if (!err && words_take(w, "think"))
+		err = words_duration(w, words_next(w), &s->think_us);
+	return err;
 }
 
 static void append_text(struct scenario *s, const char *rest)
@@ -188,111 +243,193 @@ static void append_text(struct scenario *s, const char *rest)
 	snprintf(s->text + len, sizeof s->text - len, "%s%s", len ? "\n" : "", rest);
 }
 
-static int read_line(struct scenario *s, const struct place *p, char *line)
+static int read_choice(struct words *w, const char *what, const char *const *known,
+		       size_t count, int *out)
 {
-	static const char *const directives[] = {"summary", "describe", "nodes",  "corrupt",
-						 "attacks", "who",	"targets", "faults",
-						 "decisions", "expect"};
-	static const char *const who[] = {"any", "leader", "moods"};
+	return words_choose(w, what, words_next(w), known, count, out);
+}
+
+static int read_directive(struct scenario *s, struct words *w, enum directive d)
+{
+	static const char *const who[] = {"any", "leader", "moods", "follower"};
 	static const char *const targets[] = {"chance", "half", "all", "one"};
 	static const char *const faults[] = {"none", "storm"};
-	char *save;
-	char *word = strtok_r(line, " \t", &save);
-	int which, v;
-	unsigned n;
+	static const char *const protocols[] = {"hybrid", "pbft"};
+	static const char *const places[] = {"sim"};
+	uint64_t v = 0;
+	int which = 0, err;
+	switch (d) {
+	case NODES:
+		err = words_number(w, words_next(w), 1, VALIDATORS_MAX, &v);
+		s->nodes = (unsigned)v;
+		break;
+	case PROTOCOL:
+		err = read_choice(w, "protocol", protocols, MEM_COUNT(protocols), &which);
+		s->protocol = which ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+		break;
+	case CORRUPT:
+		err = read_corrupt(s, w);
+		break;
+	case ATTACK_NAMES:
+		err = scenario_attacks(w, &s->attacks);
+		break;
+	case WHO:
+		err = read_choice(w, "kind of member", who, MEM_COUNT(who), &which);
+		s->who = (enum scenario_who)which;
+		break;
+	case TARGETS:
+		err = read_choice(w, "choice of targets", targets, MEM_COUNT(targets), &which);
+		s->targets = (enum scenario_targets)which;
+		break;
+	case FAULTS:
+		err = read_choice(w, "kind of faults", faults, MEM_COUNT(faults), &which);
+		s->storm = which == 1;
+		break;
+	case NETWORK:
+		err = read_network(s, w);
+		break;
+	case CLIENTS:
+		err = read_clients(s, w);
+		break;
+	case DECISIONS:
+		err = words_number(w, words_next(w), 1, 1000000, &v);
+		s->decisions = (uint32_t)v;
+		break;
+	case DURATION:
+		err = words_duration(w, words_next(w), &s->duration_us);
+		break;
+	case ONLY:
+		err = read_choice(w, "place", places, MEM_COUNT(places), &which);
+		s->sim_only = !err;
+		break;
+	case AT:
+		return scenario_action(s, w, TRIGGER_TIME);
+	case AFTER:
+		return scenario_action(s, w, TRIGGER_HEIGHT);
+	case WHEN:
+		return scenario_action(s, w, TRIGGER_LEADS);
+	default:
+		return read_expect(s, w);
+	}
+	return err ? err : words_end(w);
+}
+
+static int read_line(struct scenario *s, struct words *w, char *line)
+{
+	char *comment = strstr(line, " #");
+	int which;
+	if (comment)
+		*comment = 0;
+	char *word = strtok_r(line, " \t\r", &w->save);
 	if (!word || *word == '#')
 		return ERR_NONE;
-	int err = choose(p, "directive", word, directives, MEM_COUNT(directives), &which);
+	int err = words_choose(w, "directive", word, directives, DIRECTIVES, &which);
+	const char *rest = w->save + strspn(w->save, " \t");
 	if (err)
 		return err;
-	const char *rest = save + strspn(save, " \t");
-	if (which == 0) {
+	if (which == SUMMARY)
 		snprintf(s->summary, sizeof s->summary, "%s", rest);
-		return ERR_NONE;
-	}
-	if (which == 1) {
+	else if (which == DESCRIBE)
 		append_text(s, rest);
-		return ERR_NONE;
+	else
+		return read_directive(s, w, (enum directive)which);
+	return ERR_NONE;
+}
+
+/* What no attack has touched proves nothing. */
+static void add_strikes(struct scenario *s)
+{
+	bool attacks = s->attacks != 0;
+	for (unsigned i = 0; i < s->script.count; i++)
+		attacks |= s->script.action[i].kind == SCRIPT_ATTACK;
+	if (!attacks || !s->expect_count || scenario_expects(s, EXPECT_STRUCK) ||
+	    s->expect_count == SCENARIO_EXPECT_MAX)
+		return;
+	s->expect[s->expect_count++] =
+		(struct expectation){.kind = EXPECT_STRUCK, .text = "strikes"};
+}
+
+int scenario_parse(struct scenario *s, const char *file, const char *text, struct errmsg *m)
+{
+	struct words w = {.file = file, .m = m};
+	char *copy = mem_strdup(text), *save = copy;
+	int err = ERR_NONE;
+	*s = (struct scenario){
+		.nodes = 4, .decisions = 100, .clients = 4, .protocol = PROTOCOL_HYBRID};
+	while (!err && save) {
+		char *line = strsep(&save, "\n");
+		w.line++;
+		line[strcspn(line, "\r")] = 0;
+		err = read_line(s, &w, line);
 	}
-	if (which == 4)
-		return read_attacks(s, p, save);
-	word = strtok_r(NULL, " \t", &save);
-	switch (which) {
-	case 2:
-		err = number(p, word, 1, VALIDATORS_MAX, &s->nodes);
-		break;
-	case 3:
-		err = read_corrupt(s, p, word);
-		break;
-	case 5:
-		err = choose(p, "kind of member", word, who, MEM_COUNT(who), &v);
-		s->who = err ? WHO_ANY : (enum scenario_who)v;
-		break;
-	case 6:
-		err = choose(p, "choice of targets", word, targets, MEM_COUNT(targets), &v);
-		s->targets = err ? 0 : v;
-		break;
-	case 7:
-		err = choose(p, "kind of faults", word, faults, MEM_COUNT(faults), &v);
-		s->storm = !err && v == 1;
-		break;
-	case 8:
-		err = number(p, word, 1, 1000000, &n);
-		s->decisions = err ? 0 : n;
-		break;
-	default:
-		err = read_expect(s, p, word, save);
-	}
+	mem_free(copy);
+	add_strikes(s);
+	if (!err && !s->summary[0])
+		err = err_set(m, ERR_SYNTAX, "%s: a summary is needed", file);
+	if (!err && !s->expect_count)
+		err = err_set(m, ERR_SYNTAX, "%s: nothing is expected", file);
 	return err;
+}
+
+static int read_text(const char *path, char text[FILE_MAX])
+{
+	FILE *f = fopen(path, "r");
+	if (!f)
+		return ERR_NOT_FOUND;
+	size_t len = fread(text, 1, FILE_MAX - 1, f);
+	text[len] = 0;
+	bool whole = feof(f) && strlen(text) == len;
+	fclose(f);
+	return whole ? ERR_NONE : ERR_LIMIT;
 }
 
 int scenario_read(struct scenario *out, const char *name, struct errmsg *m)
 {
-	char path[1024], line[LINE_MAX_CHARS];
-	*out = (struct scenario){.nodes = 4, .decisions = 100};
+	char path[sizeof out->path];
 	bool is_file = strchr(name, '/') || strstr(name, SUFFIX);
 	if (is_file)
 		snprintf(path, sizeof path, "%s", name);
 	else
 		snprintf(path, sizeof path, "%s/%s%s", library(), name, SUFFIX);
-	FILE *f = fopen(path, "r");
-	if (!f)
-		return err_set(m, ERR_NOT_FOUND,
-			       "there is no scenario \"%s\" (%s: %s); `ostrakon-lab list` shows "
-			       "those that there are",
-			       name, path, strerror(errno));
-	struct place p = {.file = path, .m = m};
-	int err = ERR_NONE;
-	while (!err && fgets(line, sizeof line, f)) {
-		p.line++;
-		line[strcspn(line, "\r\n")] = 0;
-		err = read_line(out, &p, line);
-	}
-	fclose(f);
+	char *text = mem_alloc(FILE_MAX);
+	int err = read_text(path, text);
+	if (err == ERR_NOT_FOUND)
+		err_set(m, err,
+			"there is no scenario \"%s\" (%s: %s); `ostrakon-lab list` shows those "
+			"that there are",
+			name, path, strerror(errno));
+	else if (err)
+		err_set(m, err, "%s is no text, or longer than %u bytes", path, FILE_MAX);
+	else
+		err = scenario_parse(out, path, text, m);
+	mem_free(text);
+	if (err)
+		return err;
 	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 	snprintf(out->name, sizeof out->name, "%.*s", (int)strcspn(base, "."), base);
-	if (!err && !out->summary[0])
-		err = err_set(m, ERR_SYNTAX, "%s: a summary is needed", path);
-	return err;
+	snprintf(out->path, sizeof out->path, "%s", path);
+	return ERR_NONE;
 }
 
 unsigned scenario_corrupt(const struct scenario *s, unsigned nodes)
 {
 	unsigned f = quorum_of(nodes).f;
-	return s->corrupt == -1 ? f : s->corrupt == -2 ? f + 1 : (unsigned)s->corrupt;
+	if (s->corrupt >= 0)
+		return (unsigned)s->corrupt;
+	return s->corrupt == SCENARIO_CORRUPT_F ? f : f + 1;
 }
 
 uint64_t scenario_targets(const struct scenario *s, unsigned nodes)
 {
-	uint64_t all = nodes == 64 ? UINT64_MAX : (UINT64_C(1) << nodes) - 1;
 	switch (s->targets) {
-	case 1:
+	case TARGETS_CHANCE:
+		break;
+	case TARGETS_EVERY_SECOND:
 		return TARGETS_HALF;
-	case 2:
-		return all;
-	case 3:
-		return 1;
-	default:
-		return 0;
+	case TARGETS_EVERYBODY:
+		return UINT64_MAX >> (64 - nodes);
+	case TARGETS_ONE:
+		return TARGETS_ONE_HONEST;
 	}
+	return 0;
 }

@@ -3,9 +3,11 @@
 #include <getopt.h>
 #include <malloc.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +15,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "sim/twins.h"
-#include "tools/lab/twins.h"
+#include "tools/lab/lab.h"
 
 #define JOBS_MAX      64
 #define FAILURES_KEPT 8
@@ -41,7 +43,10 @@ struct run {
 	uint64_t from, to;   /* canonical words by number; to: exclusive */
 	unsigned heal_every; /* 0: never */
 	unsigned jobs;
-	bool json, expect_forks;
+	unsigned every; /* of these, each every-th */
+	bool json, progress, interrupted;
+	uint64_t all, wanted, begin;
+	double cpu_s; /* of all jobs */
 	struct sums total;
 	struct failure failure[FAILURES_KEPT];
 	unsigned failures;
@@ -103,7 +108,10 @@ static void work(struct run *run, unsigned job, int fd)
 		if (!twins_is_canonical(l, word))
 			continue;
 		uint64_t mine = number++;
-		if (mine < run->from || mine % run->jobs != job)
+		if (mine < run->from || (mine - run->from) % run->every)
+			continue;
+		mine = (mine - run->from) / run->every;
+		if (mine % run->jobs != job)
 			continue;
 		struct twins_result result;
 		l->options.heal = run->heal_every && mine / run->jobs % run->heal_every == 0;
@@ -148,67 +156,118 @@ static bool read_report(int fd, struct report *r)
 	return true;
 }
 
-static void show_progress(const struct run *run, uint64_t wanted, uint64_t begin, bool end)
+#define TERMINAL_EVERY_US 200000
+#define LOG_EVERY_US	  10000000
+
+/* On a terminal one line that changes; with --progress a line now and then anywhere. */
+static void show_progress(const struct run *run, bool end)
 {
 	static uint64_t shown;
 	uint64_t now = clock_us();
-	if (!isatty(2) || (!end && now - shown < 200000))
+	bool terminal = isatty(2);
+	if (!terminal && !run->progress)
+		return;
+	if (!end && now - shown < (terminal ? TERMINAL_EVERY_US : LOG_EVERY_US))
 		return;
 	shown = now;
-	double s = (double)(now - begin) / 1e6,
+	double s = (double)(now - run->begin) / 1e6,
 	       rate = (double)run->total.words / (s > 0 ? s : 1);
-	fprintf(stderr, "\r%llu of %llu words, %.0f/s, %.0f s left, %llu violations   %s",
-		(unsigned long long)run->total.words, (unsigned long long)wanted, rate,
-		rate > 0 ? (double)(wanted - run->total.words) / rate : 0,
-		(unsigned long long)(run->total.unsafe + run->total.stuck), end ? "\n" : "");
+	fprintf(stderr, "%s%llu of %llu words, %.0f/s, %.0f s left, %llu violations   %s",
+		terminal ? "\r" : "", (unsigned long long)run->total.words,
+		(unsigned long long)run->wanted, rate,
+		rate > 0 ? (double)(run->wanted - run->total.words) / rate : 0,
+		(unsigned long long)(run->total.unsafe + run->total.stuck),
+		terminal && !end ? "" : "\n");
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+struct job {
+	pid_t pid;
+	int fd; /* -1: it has said its last */
+};
+
+static bool start_job(struct run *run, struct job *jobs, unsigned j)
+{
+	int fd[2];
+	fflush(NULL);
+	if (pipe(fd) != 0)
+		return false;
+	jobs[j].fd = fd[0];
+	jobs[j].pid = fork();
+	if (jobs[j].pid == 0) {
+		signal(SIGINT, SIG_IGN); /* the parent ends us */
+		signal(SIGTERM, SIG_DFL);
+		for (unsigned other = 0; other <= j; other++)
+			close(jobs[other].fd);
+		work(run, j, fd[1]);
+		_exit(0);
+	}
+	close(fd[1]);
+	return jobs[j].pid > 0;
+}
+
+/* One report of each job that has one. False: a job died. */
+static bool collect(struct run *run, struct job *jobs, struct report *r, unsigned *open)
+{
+	struct pollfd fds[JOBS_MAX];
+	bool whole = true;
+	for (unsigned j = 0; j < run->jobs; j++)
+		fds[j] = (struct pollfd){.fd = jobs[j].fd, .events = POLLIN};
+	if (poll(fds, run->jobs, 1000) <= 0)
+		return true;
+	for (unsigned j = 0; j < run->jobs; j++) {
+		if (fds[j].fd < 0 || !fds[j].revents)
+			continue;
+		bool good = read_report(jobs[j].fd, r);
+		if (good)
+			merge(run, r);
+		if (good && !r->last)
+			continue;
+		whole &= good;
+		close(jobs[j].fd);
+		jobs[j].fd = -1;
+		--*open;
+	}
+	return whole;
 }
 
 /* False: a job died. */
-static bool run_jobs(struct run *run, uint64_t wanted)
+static bool run_jobs(struct run *run)
 {
-	struct pollfd fds[JOBS_MAX];
-	pid_t pids[JOBS_MAX];
-	uint64_t begin = clock_us();
+	struct job jobs[JOBS_MAX];
+	struct report *r = mem_zalloc(sizeof *r);
 	bool whole = true;
 	unsigned open = 0;
-	for (unsigned j = 0; j < run->jobs; j++) {
-		int fd[2];
-		fflush(NULL);
-		if (pipe(fd) != 0 || (pids[j] = fork()) < 0)
-			return false;
-		if (pids[j] == 0) {
-			close(fd[0]);
-			work(run, j, fd[1]);
-			_exit(0);
-		}
-		close(fd[1]);
-		fds[j] = (struct pollfd){.fd = fd[0], .events = POLLIN};
-		open++;
+	signal(SIGINT, on_interrupt);
+	signal(SIGTERM, on_interrupt);
+	for (; open < run->jobs && whole; open += whole)
+		whole = start_job(run, jobs, open);
+	unsigned started = open;
+	run->jobs = started ? started : 1;
+	while (open && !interrupted) {
+		whole &= collect(run, jobs, r, &open);
+		show_progress(run, !open);
 	}
-	struct report *r = mem_zalloc(sizeof *r);
-	while (open) {
-		if (poll(fds, run->jobs, -1) < 0)
-			continue;
-		for (unsigned j = 0; j < run->jobs; j++) {
-			if (fds[j].fd < 0 || !fds[j].revents)
-				continue;
-			bool good = read_report(fds[j].fd, r);
-			if (good)
-				merge(run, r);
-			if (good && !r->last)
-				continue;
-			whole &= good;
-			close(fds[j].fd);
-			fds[j].fd = -1;
-			open--;
-		}
-		show_progress(run, wanted, begin, !open);
-	}
-	mem_free(r);
-	for (unsigned j = 0; j < run->jobs; j++) {
+	run->interrupted = interrupted && open;
+	for (unsigned j = 0; j < started; j++) {
 		int status;
-		whole &= waitpid(pids[j], &status, 0) == pids[j] && status == 0;
+		if (jobs[j].fd >= 0)
+			kill(jobs[j].pid, SIGTERM);
+		bool ended = waitpid(jobs[j].pid, &status, 0) == jobs[j].pid && status == 0;
+		whole &= ended || jobs[j].fd >= 0;
 	}
+	struct rusage used;
+	if (getrusage(RUSAGE_CHILDREN, &used) == 0)
+		run->cpu_s = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+			     (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+	mem_free(r);
 	return whole;
 }
 
@@ -234,7 +293,7 @@ static struct json *mask_json(uint64_t mask)
 	return a;
 }
 
-static void print_json(const struct run *run, uint64_t wanted, double seconds)
+static void print_json(const struct run *run, double seconds)
 {
 	const struct sums *t = &run->total;
 	const struct twins_options *o = &run->language.options;
@@ -242,7 +301,8 @@ static void print_json(const struct run *run, uint64_t wanted, double seconds)
 	json_set(doc, "nodes", json_int(o->nodes));
 	json_set(doc, "twins", json_int(o->twins));
 	json_set(doc, "rounds", json_int(o->rounds));
-	json_set(doc, "canonical_words", json_u64(wanted));
+	json_set(doc, "canonical_words", json_u64(run->all));
+	json_set(doc, "words_wanted", json_u64(run->wanted));
 	json_set(doc, "words", json_u64(t->words));
 	json_set(doc, "safety_violations", json_u64(t->unsafe));
 	json_set(doc, "healed_words", json_u64(t->healed));
@@ -255,6 +315,9 @@ static void print_json(const struct run *run, uint64_t wanted, double seconds)
 	json_set(doc, "deliveries", json_u64(t->deliveries));
 	json_set(doc, "words_per_s", json_real((double)t->words / seconds));
 	json_set(doc, "jobs", json_int(run->jobs));
+	json_set(doc, "words_per_s_core", json_real((double)t->words / seconds / run->jobs));
+	json_set(doc, "words_per_cpu_s", json_real((double)t->words / run->cpu_s));
+	json_set(doc, "interrupted", json_bool(run->interrupted));
 	json_set(doc, "wall_s", json_real(seconds));
 	for (unsigned c = 0; c < COUNTERS; c++)
 		json_set(counters, engine_counter_name((enum engine_counter)c),
@@ -289,21 +352,24 @@ static void print_names(const char *title, uint64_t mask)
 	printf("\n");
 }
 
-static void print_text(const struct run *run, uint64_t wanted, double seconds)
+static void print_text(const struct run *run, double seconds)
 {
 	const struct sums *t = &run->total;
 	const struct twins_options *o = &run->language.options;
 	printf("n=%u, %u of them twins, %u rounds: %llu words of %llu canonical ones (%llu in "
 	       "all)\n",
 	       o->nodes, o->twins, o->rounds, (unsigned long long)t->words,
-	       (unsigned long long)wanted, (unsigned long long)run->language.words);
+	       (unsigned long long)run->all, (unsigned long long)run->language.words);
+	if (run->interrupted)
+		printf("interrupted: what follows is of the words that were run\n");
 	printf("%llu violations of safety; %llu of %llu words that were healed did not "
 	       "progress\n",
 	       (unsigned long long)t->unsafe, (unsigned long long)t->stuck,
 	       (unsigned long long)t->healed);
-	printf("%.0f s, %.0f words a second on %u jobs, %.0f each, %.0f messages a word\n",
+	printf("%.0f s, %.0f words a second on %u jobs; %.0f a second of a core's time; %.0f "
+	       "messages a word\n",
 	       seconds, (double)t->words / seconds, run->jobs,
-	       (double)t->words / seconds / run->jobs,
+	       (double)t->words / (run->cpu_s > 0 ? run->cpu_s : seconds),
 	       (double)t->deliveries / (double)(t->words ? t->words : 1));
 	printf("reached: two blocks at one place %llu, pbft mode %llu, convictions %llu; "
 	       "heights "
@@ -340,15 +406,17 @@ static void print_text(const struct run *run, uint64_t wanted, double seconds)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: ostrakon-lab twins [--words all|COUNT|A-B] [--jobs N] [--nodes N]\n"
-		"                          [--twins K] [--rounds R] [--heal-every K] [-o "
-		"json]\n"
-		"                          [--word W [--trace] [--heal]]\n"
+		"usage: ostrakon-lab twins [--words all|COUNT|A-B] [--every K] [--jobs N]\n"
+		"                          [--nodes N] [--twins K] [--rounds R] [--heal-every "
+		"K]\n"
+		"                          [--progress] [-o json] [--word W [--trace] "
+		"[--heal]]\n"
 		"Runs canonical words of the Twins language, n=4 with one twin, four rounds "
 		"and two\n"
 		"partitions unless told otherwise; every word, or the first COUNT, or those "
 		"numbered\n"
-		"A to B. With --heal-every K each K-th word must also make progress once "
+		"A to B; with --every K each K-th of them. With --heal-every K each K-th word "
+		"must also make progress once "
 		"healed.\n"
 		"With more twins than f it is a control: forks are shown, and who made "
 		"them.\n");
@@ -420,13 +488,17 @@ static int run_words(struct run *run)
 		fprintf(stderr, "there are %llu canonical words\n", (unsigned long long)all);
 		return 2;
 	}
-	uint64_t wanted = run->to - run->from, begin = clock_us();
-	bool whole = run_jobs(run, wanted);
-	double seconds = (double)(clock_us() - begin) / 1e6;
+	run->all = all;
+	run->wanted = (run->to - run->from + run->every - 1) / run->every;
+	run->begin = clock_us();
+	bool whole = run_jobs(run);
+	double seconds = (double)(clock_us() - run->begin) / 1e6;
 	if (run->json)
-		print_json(run, wanted, seconds);
+		print_json(run, seconds);
 	else
-		print_text(run, wanted, seconds);
+		print_text(run, seconds);
+	if (run->interrupted)
+		return LAB_EXIT_INTERRUPTED;
 	if (!whole)
 		fprintf(stderr, "a job died: the count is not complete\n");
 	/* beyond f the fork must be seen; up to f there must be none */
@@ -437,18 +509,20 @@ static int run_words(struct run *run)
 
 int lab_twins(int argc, char **argv)
 {
-	struct run run = {.to = UINT64_MAX, .jobs = 1};
+	struct run run = {.to = UINT64_MAX, .jobs = 1, .every = 1};
 	struct twins_options o = {.nodes = 4, .twins = 1, .rounds = 4};
 	const char *words = "all", *word = NULL, *rest;
 	uint64_t v = 0;
-	static const struct option known[] = {
-		{"words", 1, 0, 'w'},  {"jobs", 1, 0, 'j'},   {"nodes", 1, 0, 'n'},
-		{"twins", 1, 0, 't'},  {"rounds", 1, 0, 'r'}, {"heal-every", 1, 0, 'e'},
-		{"word", 1, 0, 'W'},   {"trace", 0, 0, 'T'},  {"heal", 0, 0, 'H'},
-		{"output", 1, 0, 'o'}, {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
+	static const struct option known[] = {{"words", 1, 0, 'w'},  {"jobs", 1, 0, 'j'},
+					      {"nodes", 1, 0, 'n'},  {"twins", 1, 0, 't'},
+					      {"rounds", 1, 0, 'r'}, {"heal-every", 1, 0, 'e'},
+					      {"every", 1, 0, 'E'},  {"progress", 0, 0, 'p'},
+					      {"word", 1, 0, 'W'},   {"trace", 0, 0, 'T'},
+					      {"heal", 0, 0, 'H'},   {"output", 1, 0, 'o'},
+					      {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
-		if (strchr("jntre", opt) &&
+		if (strchr("jntreE", opt) &&
 		    (!number(optarg, &v, &rest) || *rest || v > 1000000))
 			return usage();
 		switch (opt) {
@@ -470,6 +544,12 @@ int lab_twins(int argc, char **argv)
 		case 'e':
 			run.heal_every = (unsigned)v;
 			break;
+		case 'E':
+			run.every = (unsigned)v;
+			break;
+		case 'p':
+			run.progress = true;
+			break;
 		case 'W':
 			word = optarg;
 			break;
@@ -487,7 +567,8 @@ int lab_twins(int argc, char **argv)
 		}
 	}
 	struct errmsg m;
-	if (optind != argc || run.jobs < 1 || run.jobs > JOBS_MAX || !parse_words(&run, words))
+	if (optind != argc || run.jobs < 1 || run.jobs > JOBS_MAX || run.every < 1 ||
+	    !parse_words(&run, words))
 		return usage();
 	if (twins_language_init(&run.language, &o, &m)) {
 		fprintf(stderr, "%s\n", m.text);

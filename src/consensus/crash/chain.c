@@ -6,11 +6,18 @@ struct log_entry *core_tip(const struct core *c)
 	return log_find(&c->log, &c->tip.hash);
 }
 
+static void drop_execution(void *arg, const struct block *b)
+{
+	struct core *c = arg;
+	emit_work(&c->out, WORK_DROP)->hash = b->hash;
+}
+
 int core_log_add(struct core *c, struct block *b, struct log_entry **out)
 {
 	int err = log_add(&c->log, b, out);
 	if (err == ERR_BUSY) {
-		log_prune(&c->log, core_tip(c));
+		struct log_entry *keep = core_tip(c);
+		log_prune(&c->log, &keep, 1, drop_execution, c);
 		err = log_add(&c->log, b, out);
 	}
 	return err;

@@ -1,0 +1,76 @@
+/* What happens in a run, and when: faults and attacks by time, by height, or once a malicious
+ * replica leads. Scenario files are written in these terms (docs/lab.md); the simulator
+ * and the live lab both carry them out. */
+#ifndef SIM_SCRIPT_H
+#define SIM_SCRIPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum script_trigger {
+	TRIGGER_TIME,	/* at: microseconds after the start */
+	TRIGGER_HEIGHT, /* at: final height */
+	TRIGGER_LEADS,	/* a malicious replica leads */
+};
+enum script_kind {
+	SCRIPT_CRASH, /* kill -9 */
+	SCRIPT_RESTART,
+	SCRIPT_PAUSE,	  /* the process stands still; always for a while */
+	SCRIPT_PARTITION, /* groups; who is in none is alone */
+	SCRIPT_ISOLATE,	  /* nothing to or from them */
+	SCRIPT_DEAFEN,	  /* nothing to them */
+	SCRIPT_MUTE,	  /* nothing from them */
+	SCRIPT_HEAL,	  /* ends all cuts */
+	SCRIPT_DELAY,	  /* of every message: low to high, microseconds */
+	SCRIPT_LOSS,	  /* low: per mille */
+	SCRIPT_SLOW_DISK, /* low: microseconds a sync */
+	SCRIPT_ATTACK,	  /* from now on these, by all malicious replicas */
+	SCRIPT_PEACE,	  /* no attacks from now on */
+	SCRIPT_QUIET,	  /* clients stop */
+	SCRIPT_LOAD,	  /* and go on */
+	SCRIPT_KINDS
+};
+enum script_who {
+	SCRIPT_NOBODY,
+	SCRIPT_NODES, /* mask */
+	SCRIPT_LEADER,
+	SCRIPT_FOLLOWERS, /* all but the leader */
+	SCRIPT_MALICIOUS,
+	SCRIPT_HONEST,
+	SCRIPT_ALL,
+	SCRIPT_MINORITY, /* as many as may be cut off while the others go on; the last ones */
+	SCRIPT_HALF,	 /* half of all: neither side can go on; the last ones */
+};
+#define SCRIPT_GROUPS_MAX 4
+#define SCRIPT_MAX	  32
+struct script_action {
+	enum script_trigger trigger;
+	uint64_t at;
+	enum script_kind kind;
+	enum script_who who;
+	uint64_t mask; /* NODES */
+	unsigned groups;
+	uint64_t group[SCRIPT_GROUPS_MAX]; /* PARTITION by masks; groups 0: who against the rest
+					    */
+	uint64_t for_us;		   /* 0: until something else ends it */
+	uint64_t low, high;
+	uint64_t attacks;
+	unsigned line; /* of the file */
+};
+struct script {
+	struct script_action action[SCRIPT_MAX];
+	unsigned count;
+};
+
+/* Is this kind undone after for_us? (CRASH by a restart, PAUSE by resuming, ...) */
+bool script_can_end(enum script_kind kind);
+/* Masks of nodes, for n of them. leader: index, or n if there is none now. */
+uint64_t script_mask(const struct script_action *a, unsigned n, unsigned leader,
+		     uint64_t malicious);
+/* Does it take the leader away? Then the time until another has a block final is a failover. */
+bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned leader);
+/* cut[from * n + to]: does nothing pass there any more, as far as this action says? */
+bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsigned from,
+		 unsigned to);
+
+#endif

@@ -1,0 +1,103 @@
+/* Live runs, private: real processes, watched and fed through the CLI. */
+#ifndef TOOLS_LAB_LIVE_H
+#define TOOLS_LAB_LIVE_H
+
+#include <sys/types.h>
+
+#include "tools/lab/lab.h"
+#include "tools/lab/result.h"
+
+#define LIVE_CLIENTS_MAX 4
+#define LIVE_BATCH	 10 /* writes of one client at a time */
+#define LIVE_URL_MAX	 160
+
+struct live;
+
+/* A program that we started, and what it prints. */
+struct child {
+	pid_t pid;  /* 0: none */
+	int fd;	    /* its standard output; -1: closed */
+	char *text; /* not yet taken; owned */
+	size_t len, cap;
+	bool ended;
+	int code;						   /* exit code, once ended */
+	void (*line)(struct live *w, struct child *c, char *line); /* NULL: text is kept */
+	unsigned who;
+};
+struct live_client {
+	struct child put;
+	uint64_t sent; /* keys so far */
+	uint64_t idle_until;
+};
+/* A height, as the first correct replica reported it final. */
+struct seen_block {
+	bool known, pbft;
+	uint64_t at_us, term;
+	struct hash hash;
+};
+struct live {
+	const struct lab_options *o;
+	const struct scenario *s;
+	unsigned n;
+	uint64_t malicious; /* the last ones */
+	char dir[560];
+	char url[VALIDATORS_MAX][LIVE_URL_MAX];
+	pid_t node[VALIDATORS_MAX]; /* 0: down */
+	uint64_t paused;	    /* mask */
+	uint64_t began_us;
+	bool quiet; /* no load */
+	struct live_client client[LIVE_CLIENTS_MAX];
+	struct child watcher[VALIDATORS_MAX];
+	struct child *call;
+	uint64_t acknowledged;
+	/* what was seen */
+	struct seen_block *log;
+	size_t log_cap, top;
+	uint64_t first_at_us, last_at_us;
+	unsigned leader;		/* n: nobody */
+	uint64_t leader_term, leaders;	/* leaders: mask of those that ever led */
+	bool changed_mode;		/* a correct replica was in pbft mode */
+	uint64_t lost_at_us, lost_term; /* of the leader; 0: not lost */
+	uint64_t healed_at_us;
+	bool fired[SCRIPT_MAX], undone[SCRIPT_MAX];
+	uint64_t fired_at_us[SCRIPT_MAX], mask[SCRIPT_MAX];
+	struct sim_result r;
+};
+
+/* live_process.c */
+uint64_t live_now_us(void);
+uint64_t live_us(const struct live *w); /* since the start */
+/* Starts the CLI with these arguments, NULL at the end. */
+bool child_cli(struct live *w, struct child *c, const char *const *args);
+void child_end(struct child *c); /* ends it if it runs, and forgets what it printed */
+/* Reads what children print, and calls their line functions, for at most so long. */
+void live_pump(struct live *w, unsigned ms);
+void live_wait(struct live *w, unsigned ms);
+/* Runs the CLI to its end while the others are heard. *out (NULL: dropped) is owned. */
+int live_cli(struct live *w, char **out, const char *const *args);
+/* Its JSON answer; NULL: it failed. Owned. node: n for any. */
+struct json *live_ask(struct live *w, unsigned node, const char *const *verb);
+bool live_start_node(struct live *w, unsigned i);
+void live_kill_node(struct live *w, unsigned i);
+void live_pause_node(struct live *w, unsigned i, bool pause);
+void live_stop(struct live *w);
+/* To all malicious ones: these attacks from now on; 0 is peace. */
+void live_order(struct live *w, uint64_t attacks);
+void live_count_strikes(struct live *w);
+
+/* live_watch.c */
+void live_watch_begin(struct live *w);
+void live_watch_end(struct live *w);
+/* What the ledger says by now: mode changes and convictions, with their times. verify: each is
+ * rechecked from the genesis file; false: that failed. */
+bool live_read_modes(struct live *w, bool verify);
+void live_leader_lost(struct live *w);
+
+/* live_load.c */
+void live_put(struct live *w, unsigned client, unsigned count);
+bool live_putting(const struct live *w);
+void live_load(struct live *w); /* clients that are free begin again */
+/* Reads all that was acknowledged again, with proofs. */
+bool live_all_there(struct live *w);
+
+#endif

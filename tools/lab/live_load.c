@@ -1,0 +1,107 @@
+/* Clients of a live run: `ostrakon put --from`, whose every certificate the CLI verifies. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tools/lab/live.h"
+
+static void value_of(char out[96], const char *key)
+{
+	snprintf(out, 96, "value-of-%.64s", key);
+}
+
+/* Keys and values of what was acknowledged, for reading them again. */
+static void acknowledge(struct live *w, const char *key)
+{
+	char path[600], value[96];
+	snprintf(path, sizeof path, "%s/acknowledged", w->dir);
+	value_of(value, key);
+	FILE *f = fopen(path, "a");
+	if (!f)
+		return;
+	fprintf(f, "%s %s\n", key, value);
+	fclose(f);
+	w->acknowledged++;
+}
+
+static void on_line(struct live *w, struct child *c, char *line)
+{
+	struct json *doc;
+	const char *status = "", *key = NULL;
+	(void)c;
+	if (json_parse(&doc, slice_str(line), NULL))
+		return;
+	json_read_string(doc, "status", &status);
+	if (strcmp(status, "committed") == 0 && json_read_string(doc, "key", &key) == ERR_NONE)
+		acknowledge(w, key);
+	json_free(doc);
+}
+
+/* A correct node that runs, another one each time. */
+static unsigned node_for(const struct live *w, uint64_t turn)
+{
+	for (unsigned tries = 0; tries < w->n; tries++) {
+		unsigned i = (unsigned)((turn + tries) % w->n);
+		if (w->node[i] && !((w->malicious | w->paused) >> i & 1))
+			return i;
+	}
+	return 0;
+}
+
+void live_put(struct live *w, unsigned client, unsigned count)
+{
+	struct live_client *c = &w->client[client];
+	char path[600], key[64], value[96];
+	if (c->put.pid > 0 && !c->put.ended)
+		return;
+	child_end(&c->put);
+	snprintf(path, sizeof path, "%s/batch-%u", w->dir, client);
+	FILE *f = fopen(path, "w");
+	if (!f)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(key, sizeof key, "lab-%u-%llu", client, (unsigned long long)c->sent++);
+		value_of(value, key);
+		fprintf(f, "%s %s\n", key, value);
+	}
+	fclose(f);
+	unsigned node = node_for(w, client + c->sent / LIVE_BATCH);
+	const char *const args[] = {"put",	  "--from", path,    "--node",
+				    w->url[node], "--home", w->dir,  "--timeout",
+				    "10s",	  "-o",	    "jsonl", NULL};
+	c->put.line = on_line;
+	child_cli(w, &c->put, args);
+}
+
+bool live_putting(const struct live *w)
+{
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++)
+		if (w->client[i].put.pid > 0 && !w->client[i].put.ended)
+			return true;
+	return false;
+}
+
+void live_load(struct live *w)
+{
+	uint64_t now = live_us(w);
+	unsigned clients = w->s->clients < LIVE_CLIENTS_MAX ? w->s->clients : LIVE_CLIENTS_MAX;
+	for (unsigned i = 0; i < clients && !w->quiet; i++) {
+		struct live_client *c = &w->client[i];
+		if (c->put.pid > 0 && !c->put.ended) {
+			c->idle_until = now + w->s->think_us;
+			continue;
+		}
+		if (now >= c->idle_until)
+			live_put(w, i, LIVE_BATCH);
+	}
+}
+
+bool live_all_there(struct live *w)
+{
+	char path[600];
+	snprintf(path, sizeof path, "%s/acknowledged", w->dir);
+	const char *const args[] = {
+		"get",	  "--from", path,	 "--node", w->url[node_for(w, 0)],
+		"--home", w->dir,   "--timeout", "60s",	   NULL};
+	return w->acknowledged == 0 || live_cli(w, NULL, args) == 0;
+}

@@ -1,0 +1,216 @@
+/* "at 2s crash leader for 1s", "after 50 attack equivocate", "when leader partition half". */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tools/lab/scenario_private.h"
+
+static const char *const kinds[SCRIPT_KINDS] = {
+	[SCRIPT_CRASH] = "crash",     [SCRIPT_RESTART] = "restart",
+	[SCRIPT_PAUSE] = "pause",     [SCRIPT_PARTITION] = "partition",
+	[SCRIPT_ISOLATE] = "isolate", [SCRIPT_DEAFEN] = "deafen",
+	[SCRIPT_MUTE] = "mute",	      [SCRIPT_HEAL] = "heal",
+	[SCRIPT_DELAY] = "delay",     [SCRIPT_LOSS] = "loss",
+	[SCRIPT_SLOW_DISK] = "disk",  [SCRIPT_ATTACK] = "attack",
+	[SCRIPT_PEACE] = "peace",     [SCRIPT_QUIET] = "quiet",
+	[SCRIPT_LOAD] = "load",
+};
+static const char *const people[] = {"leader", "followers", "malicious", "honest",
+				     "all",    "minority",  "half"};
+static const enum script_who who_of[] = {SCRIPT_LEADER, SCRIPT_FOLLOWERS, SCRIPT_MALICIOUS,
+					 SCRIPT_HONEST, SCRIPT_ALL,	  SCRIPT_MINORITY,
+					 SCRIPT_HALF};
+
+/* "node1" or "node1,node3". False: it is no list of nodes. */
+static bool read_nodes(const char *word, uint64_t *mask)
+{
+	*mask = 0;
+	while (*word) {
+		unsigned v = 0;
+		int used = 0;
+		if (sscanf(word, "node%u%n", &v, &used) != 1 || v < 1 || v > VALIDATORS_MAX)
+			return false;
+		*mask |= UINT64_C(1) << (v - 1);
+		word += used;
+		if (*word == ',' && word[1])
+			word++;
+		else if (*word)
+			return false;
+	}
+	return *mask != 0;
+}
+
+static int read_who(struct words *w, struct script_action *a)
+{
+	char *word = words_next(w);
+	int which;
+	if (word && read_nodes(word, &a->mask)) {
+		a->who = SCRIPT_NODES;
+		return ERR_NONE;
+	}
+	if (word && strncmp(word, "node", 4) == 0)
+		return words_fail(w, "\"%s\" is no list of nodes such as node1,node3", word);
+	int err = words_choose(w, "node or group of nodes", word, people, MEM_COUNT(people),
+			       &which);
+	if (!err)
+		a->who = who_of[which];
+	return err;
+}
+
+/* "partition node1,node2|node3,node4", or who against the rest. */
+static int read_partition(struct words *w, struct script_action *a)
+{
+	const char *next = words_peek(w);
+	if (!next || !strchr(next, '|'))
+		return read_who(w, a);
+	char *save, *word = words_next(w);
+	for (char *part = strtok_r(word, "|", &save); part; part = strtok_r(NULL, "|", &save)) {
+		if (a->groups == SCRIPT_GROUPS_MAX || !read_nodes(part, &a->group[a->groups]))
+			return words_fail(w,
+					  "a partition is up to %u groups such as "
+					  "node1,node2|node3,node4",
+					  SCRIPT_GROUPS_MAX);
+		for (unsigned i = 0; i < a->groups; i++)
+			if (a->group[i] & a->group[a->groups])
+				return words_fail(w,
+						  "a node is in two groups of the partition");
+		a->groups++;
+	}
+	a->who = SCRIPT_ALL;
+	return ERR_NONE;
+}
+
+/* "20ms" or "1ms..20ms" */
+int scenario_range(struct words *w, uint64_t *low, uint64_t *high)
+{
+	char *word = words_next(w);
+	char *dots = word ? strstr(word, "..") : NULL;
+	if (!dots) {
+		int err = words_duration(w, word, high);
+		*low = *high;
+		return err;
+	}
+	*dots = 0;
+	int err = words_duration(w, word, low);
+	if (!err)
+		err = words_duration(w, dots + 2, high);
+	if (!err && *low > *high)
+		err = words_fail(w, "the lower end of a range is above its upper end");
+	return err;
+}
+
+int scenario_attacks(struct words *w, uint64_t *mask)
+{
+	const char *known[ATTACKS];
+	int which = 0, err = ERR_NONE;
+	for (unsigned a = 0; a < ATTACKS; a++)
+		known[a] = attack_name((enum attack)a);
+	*mask = 0;
+	do {
+		if (words_take(w, "all")) {
+			*mask = ATTACK_BIT(ATTACKS) - 1;
+			continue;
+		}
+		err = words_choose(w, "attack", words_next(w), known, ATTACKS, &which);
+		if (!err)
+			*mask |= ATTACK_BIT(which);
+	} while (!err && words_peek(w) && strcmp(words_peek(w), "for") != 0);
+	return err;
+}
+
+static int read_details(struct words *w, struct script_action *a)
+{
+	uint32_t loss;
+	int err;
+	switch (a->kind) {
+	case SCRIPT_CRASH:
+	case SCRIPT_RESTART:
+	case SCRIPT_PAUSE:
+	case SCRIPT_ISOLATE:
+	case SCRIPT_DEAFEN:
+	case SCRIPT_MUTE:
+		return read_who(w, a);
+	case SCRIPT_PARTITION:
+		return read_partition(w, a);
+	case SCRIPT_DELAY:
+		return scenario_range(w, &a->low, &a->high);
+	case SCRIPT_LOSS:
+		err = words_percent(w, words_next(w), &loss);
+		a->low = err ? 0 : loss;
+		return err;
+	case SCRIPT_SLOW_DISK:
+		err = read_who(w, a);
+		return err ? err : words_duration(w, words_next(w), &a->low);
+	case SCRIPT_ATTACK:
+		return scenario_attacks(w, &a->attacks);
+	case SCRIPT_HEAL:
+	case SCRIPT_PEACE:
+	case SCRIPT_QUIET:
+	case SCRIPT_LOAD:
+	case SCRIPT_KINDS:
+		break;
+	}
+	return ERR_NONE;
+}
+
+int scenario_action(struct scenario *s, struct words *w, enum script_trigger trigger)
+{
+	struct script_action a = {.trigger = trigger, .line = w->line};
+	int which, err = ERR_NONE;
+	if (s->script.count == SCRIPT_MAX)
+		return words_fail(w, "more than %u actions", SCRIPT_MAX);
+	if (trigger == TRIGGER_TIME)
+		err = words_duration(w, words_next(w), &a.at);
+	if (trigger == TRIGGER_HEIGHT) {
+		words_take(w, "height");
+		err = words_number(w, words_next(w), 1, 1000000, &a.at);
+	}
+	if (trigger == TRIGGER_LEADS && !words_take(w, "leader"))
+		return words_fail(w, "\"when leader ...\": when a malicious replica leads");
+	if (!err)
+		err = words_choose(w, "action", words_next(w), kinds, SCRIPT_KINDS, &which);
+	if (err)
+		return err;
+	a.kind = (enum script_kind)which;
+	err = read_details(w, &a);
+	if (!err && words_take(w, "for")) {
+		if (!script_can_end(a.kind))
+			return words_fail(w, "\"%s\" does not last for a time", kinds[a.kind]);
+		err = words_duration(w, words_next(w), &a.for_us);
+	}
+	if (!err && a.kind == SCRIPT_PAUSE && !a.for_us)
+		return words_fail(w, "a pause needs an end: pause ... for 2s");
+	if (!err)
+		err = words_end(w);
+	if (!err)
+		s->script.action[s->script.count++] = a;
+	return err;
+}
+
+bool scenario_is_live(const struct scenario *s, struct errmsg *m)
+{
+	if (s->sim_only || s->storm || s->protocol != PROTOCOL_HYBRID || s->delay_max_us ||
+	    s->loss_per_mille) {
+		err_set(m, ERR_UNSUPPORTED,
+			"%s is for the simulator only: its network, faults or protocol",
+			s->name);
+		return false;
+	}
+	for (unsigned i = 0; i < s->script.count; i++) {
+		const struct script_action *a = &s->script.action[i];
+		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_RESTART ||
+		    a->kind == SCRIPT_PAUSE || a->kind == SCRIPT_ATTACK ||
+		    a->kind == SCRIPT_PEACE || a->kind == SCRIPT_QUIET ||
+		    a->kind == SCRIPT_LOAD)
+			continue;
+		err_set(m, ERR_UNSUPPORTED, "%s:%u: \"%s\" is for the simulator only", s->path,
+			a->line, kinds[a->kind]);
+		return false;
+	}
+	return true;
+}
+
+const char *script_kind_name(enum script_kind kind)
+{
+	return kind < SCRIPT_KINDS ? kinds[kind] : "unknown";
+}
