@@ -224,6 +224,9 @@ static void recover_slots(struct multipaxos *p)
 	if (!p->proposed_again) {
 		p->proposed_again = true;
 		p->chosen_to = p->proposed_to = final;
+		/* nobody accepts further ahead of what it knows, and that is no more than we do */
+		if (p->adopted_to > final + PAXOS_WINDOW)
+			p->adopted_to = final + PAXOS_WINDOW;
 		for (uint64_t slot = final + 1; slot <= p->adopted_to; slot++) {
 			const struct paxos_accepted_value *a = &p->adopted[slot % PAXOS_RING];
 			bool gap = a->slot != slot;
