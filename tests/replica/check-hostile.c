@@ -2,6 +2,7 @@
  * Replica 3 is malicious, 1 leads term 1, 0 is correct. Each test here shows a hole: it fails as
  * long as the hole is there (tests/HOLES). */
 #include <check.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,8 +331,12 @@ START_TEST(one_peer_does_not_keep_all_fetches)
 	bool asked = false;
 	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
 		if (ms % 90 == 0) {
+			struct block *fake = empty_block(b1, 4003 + 4 * ms); /* of no term */
 			if (_i == 1)
 				send_blocks(MALICE, NULL, 0, NULL, 1);
+			if (_i == 2)
+				send_blocks(MALICE, &fake, 1, NULL, 1);
+			block_drop(fake);
 			heartbeat(MALICE, 1000000, NULL, b1, 1);
 		}
 		if (ms % 50 == 0)
@@ -913,6 +918,123 @@ START_TEST(final_blocks_under_the_other_new_view_are_taken)
 }
 END_TEST
 
+/* ---- [H18] --------------------------------------------------------------------------------
+ * The log is bounded by 1024 blocks, of up to 4 MB each: replica 3 sends blocks of terms that do not exist,
+ * wrong in this state (so: no proof), and all of them are kept, 300 here of 1 MB. */
+
+START_TEST(what_a_peer_sends_is_bounded_in_bytes)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	static char big[60000];
+	struct writer body = {0};
+	struct hash leaves[16], root, wrong = {{1}};
+	memset(big, 'x', sizeof big - 1);
+	body_begin(&body);
+	for (unsigned i = 0; i < 16; i++) {
+		struct op op = op_put("a", big);
+		struct slice tx = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		body_add(&body, TX_OK, tx);
+		body_leaf(&leaves[i], TX_OK, tx);
+		mem_free((void *)tx.ptr);
+	}
+	body_end(&body, 16);
+	merkle_root(&root, leaves, 16);
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	uint64_t term = 4003;
+	for (unsigned i = 0; i < 300; i++, term += 4) {
+		struct block *fake = world_seal_block(&w, b1, term, writer_slice(&body), &root,
+						      &wrong, 16);
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, &fake, 1, NULL, 1);
+		block_drop(fake);
+		if (i % 10 == 0)
+			heartbeat(LEADER, LEADER, NULL, b1, 1);
+		pass(1000);
+		forget_sent();
+	}
+	size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+	ck_assert_msg(after < before + (UINT64_C(160) << 20), "%zu MB kept", (after - before) >> 20);
+	writer_free(&body);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H19] --------------------------------------------------------------------------------
+ * A client (nobody of the validators) gives the leader one transaction of each nonce, and the victim another of
+ * the same nonce a moment before. All that the victim holds is void soon, but it never holds nothing, and
+ * nothing that it holds is committed. The leader is as good as can be. */
+
+START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 500; i++) { /* 10 s */
+		struct op one = op_put("a", "1"), two = op_put("a", "2");
+		struct slice good = world_tx(&w, &w.client[0], i + 1, 5000, &one, 1);
+		struct slice lost = world_tx(&w, &w.client[0], i + 1, 5000, &two, 1);
+		struct cert c;
+		ck_assert_int_eq(replica_submit(replica, now, lost, false, &id), ERR_NONE);
+		struct block *next = world_build(&w, b, LEADER, &good, 1, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 3 == 0) {
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+			heartbeat(0, 0, NULL, b, 1);
+			heartbeat(MALICE, 0, NULL, b, 1);
+		}
+		pass(20000);
+		forget_sent();
+		block_drop(b);
+		b = next;
+		mem_free((void *)good.ptr);
+		mem_free((void *)lost.ptr);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(!s.escalated && s.counters[COUNT_VIEW_CHANGES] == 0,
+		      "a client drives the victim into pbft mode; %llu elections begun",
+		      (unsigned long long)s.counters[COUNT_ELECTIONS_STARTED]);
+	ck_assert_uint_eq(s.final.height, 501);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H20] --------------------------------------------------------------------------------
+ * The log is full of made-up blocks. One answer holds one of them and its child: making room for the child
+ * throws the parent out, to which on_blocks() still points. */
+
+START_TEST(a_full_log_forgets_nothing_in_use)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct block *fake[1024], *two[2];
+	mallopt(M_PERTURB, 0x5a); /* what is freed is not what it was */
+	for (unsigned i = 0; i < 1024; i++)
+		fake[i] = empty_block(b1, 4003 + 4 * i);
+	for (unsigned i = 0; i < 1024; i += 128) {
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, fake + i, 128, NULL, 1);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	two[0] = fake[_i];
+	two[1] = empty_block(fake[_i], 4003 + 4 * (unsigned)_i);
+	heartbeat(MALICE, 1000000, NULL, b1, 1);
+	send_blocks(MALICE, two, 2, NULL, 1);
+	pass(2000);
+	ck_assert_uint_eq(final_height(), 1);
+	block_drop(two[1]);
+	for (unsigned i = 0; i < 1024; i++)
+		block_drop(fake[i]);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -922,7 +1044,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
 	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
-	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 2);
+	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 3);
 	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
 	tcase_add_test(t, a_stray_passes_transactions_on);
@@ -934,6 +1056,9 @@ int main(void)
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
+	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
+	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
+	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
