@@ -245,6 +245,7 @@ void faults_end(struct sim *s)
 {
 	s->faults_on = false;
 	s->loss_per_mille = 0;
+	s->duplicate_per_mille = 0;
 	s->reorder = false;
 	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
@@ -253,6 +254,7 @@ void faults_end(struct sim *s)
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		s->node[i].crash_at_sync = false;
+		s->node[i].skew_ms = 0;
 		s->node[i].paused_until = 0;
 		s->node[i].sync_us = s->profile.sync_us;
 		if (!s->node[i].replica) {

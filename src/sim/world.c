@@ -67,7 +67,9 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	s->result->bytes += p->len;
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
-	uint32_t copies = s->faults_on && random_chance(&s->random, 1, 100) ? 2 : 1;
+	bool twice = s->duplicate_per_mille &&
+		     random_below(&s->random, 1000) < s->duplicate_per_mille;
+	uint32_t copies = twice || (s->faults_on && random_chance(&s->random, 1, 100)) ? 2 : 1;
 	while (copies-- > 0) {
 		uint64_t at = s->now + random_between(&s->random, s->delay_min, s->delay_max);
 		if (!s->reorder && at < s->delivering_at[from][to])
@@ -181,7 +183,7 @@ static void host_halted(void *ctx, const char *why)
 static uint64_t host_wall_ms(void *ctx)
 {
 	struct sim_node *node = ctx;
-	return node->sim->genesis.time_ms + node->sim->now / 1000;
+	return node->sim->genesis.time_ms + node->sim->now / 1000 + (uint64_t)node->skew_ms;
 }
 
 static void after_step(struct sim *s, unsigned i)
@@ -311,7 +313,7 @@ static void handle(struct sim *s, struct event *e)
 	}
 	switch (e->kind) {
 	case EVENT_CRASH:
-		if (node->replica && e->life == node->life && s->faults_on)
+		if (node->replica && e->life == node->life && !s->healed_at)
 			faults_crash(s, e->node);
 		return;
 	case EVENT_DELIVER:
@@ -416,9 +418,10 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
-	if (decided >= *goal && !(s->options.await_fast && s->result->in_pbft))
+	bool fast = !s->options.await_fast || !s->result->in_pbft;
+	if (decided >= *goal && fast)
 		s->draining = true; /* clients finish what they have and stop */
-	if (s->draining && level(s))
+	if (s->draining && fast && level(s))
 		return true;
 	if (s->now > *deadline)
 		sim_violation(s, SIM_LIVENESS,

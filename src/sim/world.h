@@ -46,6 +46,7 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
+	int64_t skew_ms;       /* of its wall clock */
 	bool crash_at_sync;    /* the next sync does not end */
 	struct block_ref vote; /* newest PREPARE seen to leave, of any life */
 };
@@ -94,7 +95,7 @@ struct sim {
 	struct sim_node node[VALIDATORS_MAX];
 	struct sim_profile profile;
 	bool cut[VALIDATORS_MAX][VALIDATORS_MAX]; /* from, to */
-	uint32_t loss_per_mille;
+	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
 	bool reorder;
