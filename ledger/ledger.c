@@ -222,6 +222,18 @@ static void drop_overlays(struct ledger *l, struct overlay *o)
 	overlay_free(&l->tree, o);
 }
 
+void ledger_drop(struct ledger *l, const struct hash *block)
+{
+	struct overlay *o = overlay_of(l, block);
+	if (!o || o == l->final)
+		return;
+	struct overlay **at = &o->parent->children;
+	while (*at != o)
+		at = &(*at)->sibling;
+	*at = o->sibling;
+	drop_overlays(l, o);
+}
+
 void ledger_close(struct ledger *l)
 {
 	if (!l)
@@ -289,6 +301,7 @@ static void install(struct ledger *l, struct overlay *parent, struct overlay *o,
 		    const struct hash *block)
 {
 	o->block = *block;
+	o->parent = parent;
 	o->sibling = parent->children;
 	parent->children = o;
 	overlay_add(l, o);

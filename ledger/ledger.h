@@ -51,6 +51,9 @@ const struct hash *ledger_root(const struct ledger *l);
  * already), ERR_BAD_STATE_ROOT (results or root differ from the header's). Not the block's fault
  * (ledger_error_is_of_store()): ERR_IO, ERR_CORRUPT: nothing is known about b; halt. */
 int ledger_execute(struct ledger *l, const struct block *b, bool verify);
+/* Forgets the execution of a block that is not final, and of all that was executed on top of it.
+ * No effect if it is not known, or final. */
+void ledger_drop(struct ledger *l, const struct hash *block);
 bool ledger_executed(const struct ledger *l, const struct hash *block);
 /* Whether an error of ledger_execute() shows from the block's bytes alone, on any state. */
 bool ledger_error_is_by_bytes(int err);

@@ -11,6 +11,7 @@
 struct overlay {
 	struct hash block; /* zero while only built */
 	uint64_t height;
+	struct overlay *parent;		    /* not to be used in the final one */
 	struct overlay *children, *sibling; /* executed on top of this one */
 	struct overlay *chained;	    /* in its bucket */
 	struct tree_node *root;

@@ -185,6 +185,14 @@ void certified_header_free(struct certified_header *c)
 	*c = (struct certified_header){0};
 }
 
+static bool signature_is_zero(const struct signature *sig)
+{
+	for (unsigned i = 0; i < SIGNATURE_SIZE; i++)
+		if (sig->b[i])
+			return false;
+	return true;
+}
+
 static int check_genesis(const struct certified_header *c, const struct hash *genesis_hash)
 {
 	struct hash h;
@@ -192,9 +200,8 @@ static int check_genesis(const struct certified_header *c, const struct hash *ge
 	if (c->count != 1 || !hash_equal(&h, genesis_hash))
 		return ERR_BAD_HASH;
 	/* Nothing signs genesis; a signature there would be bytes that nothing binds. */
-	for (unsigned i = 0; i < SIGNATURE_SIZE; i++)
-		if (c->headers[0].sig.b[i])
-			return ERR_NONCANONICAL;
+	if (!signature_is_zero(&c->headers[0].sig))
+		return ERR_NONCANONICAL;
 	return c->cert.count == 0 ? ERR_NONE : ERR_NONCANONICAL;
 }
 
@@ -223,4 +230,27 @@ int certified_header_check(const struct certified_header *c, const struct chain_
 	if (!block_ref_equal(&c->cert.ref, &ref))
 		return ERR_BAD_LINK;
 	return cert_check(&c->cert, ctx);
+}
+
+int unproven_header_check(const struct certified_header *c, const struct chain_ctx *ctx,
+			  const struct hash *genesis_hash)
+{
+	struct hash h = {0};
+
+	if (c->count == 0 || c->count > CERTIFIED_HEADERS_MAX)
+		return ERR_LIMIT;
+	if (c->headers[0].h.height == 0)
+		return check_genesis(c, genesis_hash);
+	for (uint32_t i = 0; i < c->count; i++) {
+		const struct header *header = &c->headers[i].h;
+		int err = i ? block_check_link(header, &c->headers[i - 1].h, &h) : ERR_NONE;
+		if (!err)
+			err = header_check_form(header, ctx);
+		if (!err && !signature_is_zero(&c->headers[i].sig))
+			err = ERR_NONCANONICAL;
+		if (err)
+			return err;
+		header_hash(&h, header);
+	}
+	return c->cert.count == 0 ? ERR_NONE : ERR_NONCANONICAL;
 }

@@ -40,6 +40,10 @@ void certified_header_free(struct certified_header *c);
  * header) needs none: its hash must be that of the chain's genesis block. */
 int certified_header_check(const struct certified_header *c, const struct chain_ctx *ctx,
 			   const struct hash *genesis_hash);
+/* Of a chain whose protocol tolerates crashes only: its headers are unsigned and no certificate
+ * stands behind them. Form and links; whether the block is final is the node's word. */
+int unproven_header_check(const struct certified_header *c, const struct chain_ctx *ctx,
+			  const struct hash *genesis_hash);
 
 /* What `get --prove` and `tx status --prove` give and `verify` checks: one JSON document.
  * kind "state": key, value or null, height, header(s), certificate, state proof;
@@ -61,7 +65,8 @@ void proof_document_init(struct proof_document *d);
 void proof_document_free(struct proof_document *d);
 char *proof_document_json(const struct proof_document *d, const struct chain_ctx *ctx);
 int proof_document_parse(struct proof_document *d, struct slice json, struct errmsg *m);
-/* Everything, against a genesis file alone. m says what failed and where. */
+/* Everything, against a genesis file alone. m says what failed and where. ERR_UNSUPPORTED for
+ * a chain of Raft or Multi-Paxos, where nothing can be proved. */
 int proof_document_check(const struct proof_document *d, const struct genesis *g,
 			 struct errmsg *m);
 

@@ -162,6 +162,12 @@ int proof_document_check(const struct proof_document *d, const struct genesis *g
 			 struct errmsg *m)
 {
 	struct chain_ctx ctx;
+	if (!protocol_is_byzantine(g->protocol))
+		return err_set(m, ERR_UNSUPPORTED,
+			       "the chain's protocol is %s, which tolerates crashes only: nobody "
+			       "signs its blocks, and that one is final is a node's word. There "
+			       "is nothing to verify",
+			       protocol_name(g->protocol));
 	genesis_ctx(&ctx, g);
 	struct block *block0 = genesis_block(g, &ctx);
 	int err = check_certified(&d->ch, &ctx, &block0->hash, m);

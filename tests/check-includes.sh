@@ -12,7 +12,7 @@ allowed() {
 	src/base) echo "" ;;
 	crypto) echo "base" ;;
 	src/chain) echo "base crypto" ;;
-	src/consensus | src/consensus/hybrid | ledger | net) echo "base crypto chain" ;;
+	src/consensus | src/consensus/* | ledger | net) echo "base crypto chain" ;;
 	src/replica) echo "base crypto chain consensus ledger" ;;
 	src/sim) echo "base crypto chain consensus ledger replica" ;;
 	src/node) echo "base crypto chain consensus ledger net replica" ;;
@@ -20,7 +20,7 @@ allowed() {
 	*) echo "" ;;
 	esac
 }
-for dir in src/base crypto src/chain src/consensus src/consensus/hybrid ledger net src/replica \
+for dir in src/base crypto src/chain src/consensus src/consensus/* ledger net src/replica \
 	src/sim src/node tools/cli; do
 	[ -d "$dir" ] || continue
 	own=${dir#src/} own=${own%%/*}

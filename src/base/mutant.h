@@ -17,13 +17,13 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_LONGER_LOG = 1,		  /* Raft's rule: longer wins, need not extend */
 	MUTANT_MAJORITY_QUORUM = 2,	  /* n/2+1 instead of q and qf */
 	MUTANT_VOTE_BEFORE_SYNC = 3,	  /* PREPARE leaves before it is durable */
-	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip */
+	MUTANT_VOTE_OFF_TIP = 4,	  /* a vote need not extend the tip; no rival block warns of it */
 	MUTANT_Q_FOR_QF = 5,		  /* one round with q votes */
 	MUTANT_TWO_VOTES_A_TERM = 6,	  /* a second statement in one term */
 	MUTANT_LATE_COMMIT = 7,		  /* COMMIT after having left the term */
 	MUTANT_FORGET_VOTE = 8,		  /* the vote state is not written */
 	MUTANT_COMMIT_OFF_CHAIN = 9,	  /* a QC off the own chain gets a COMMIT (trap 4) */
-	MUTANT_RELEAD_AFTER_RESTART = 10, /* proposes in a term it led before a restart */
+	MUTANT_RELEAD_AFTER_RESTART = 10, /* takes up again the lead it had before a restart */
 	MUTANT_ALWAYS_ESCALATE = 11,	  /* a mode fast that is not final for f+1 is not repeated */
 	MUTANT_JAILED_LEADS = 12,	  /* a convicted validator may lead */
 	MUTANT_EXTEND_MODE_FAST = 13,	  /* a block extends a mode fast in its term */

@@ -65,6 +65,8 @@ void signed_header_sign(struct signed_header *sh, const struct chain_ctx *ctx,
 /* What a header shows by itself: chain, version, mode, leader < n, valset, leader's signature,
  * a pbft header's leader is primary(term), fast headers have no new_view. */
 int signed_header_check(const struct signed_header *sh, const struct chain_ctx *ctx);
+/* The same without the signature. */
+int header_check_form(const struct header *h, const struct chain_ctx *ctx);
 
 /* Validator that is primary of a pbft term: term mod n. */
 unsigned primary_of(uint64_t term, unsigned n);

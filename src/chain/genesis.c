@@ -33,6 +33,21 @@ const char *protocol_name(enum protocol p)
 	return "unknown";
 }
 
+bool protocol_by_name(enum protocol *out, const char *name)
+{
+	for (enum protocol p = PROTOCOL_HYBRID; p <= PROTOCOL_MULTIPAXOS; p++)
+		if (strcmp(name, protocol_name(p)) == 0) {
+			*out = p;
+			return true;
+		}
+	return false;
+}
+
+bool protocol_is_byzantine(enum protocol p)
+{
+	return p == PROTOCOL_HYBRID || p == PROTOCOL_PBFT;
+}
+
 void genesis_defaults(struct genesis *g)
 {
 	*g = (struct genesis){
@@ -442,7 +457,7 @@ void genesis_ctx(struct chain_ctx *out, const struct genesis *g)
 	genesis_encode(&w, g);
 	hash_tagged(&out->id, HASH_GENESIS, writer_slice(&w));
 	writer_free(&w);
-	out->quorum = quorum_of(g->n);
+	out->quorum = protocol_is_byzantine(g->protocol) ? quorum_of(g->n) : quorum_crash(g->n);
 	out->scheme = g->scheme;
 }
 

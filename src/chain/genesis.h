@@ -6,7 +6,11 @@
 #include "chain/block.h"
 
 enum protocol { PROTOCOL_HYBRID = 1, PROTOCOL_PBFT = 2, PROTOCOL_RAFT = 3, PROTOCOL_MULTIPAXOS = 4 };
-const char *protocol_name(enum protocol p);
+const char *protocol_name(enum protocol p); /* "hybrid", ... */
+bool protocol_by_name(enum protocol *out, const char *name);
+/* Raft and Multi-Paxos are not: their blocks are unsigned, their quorums majorities, and what
+ * they commit is proved by nothing (docs/decisions/0006-baselines.md). */
+bool protocol_is_byzantine(enum protocol p);
 
 #define GENESIS_VERSION	      1
 #define GENESIS_NAME_MAX      31

@@ -33,8 +33,7 @@ int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag t
 /* Is r one of enum tx_result? */
 bool tx_result_known(uint8_t r);
 
-/* signed_header_check() in two parts: all but the signature, and the signature alone. */
-int header_check_form(const struct header *h, const struct chain_ctx *ctx);
+/* signed_header_check() without header_check_form(): the signature alone. */
 int signed_header_check_sig(const struct signed_header *sh, const struct chain_ctx *ctx);
 
 #endif

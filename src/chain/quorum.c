@@ -19,8 +19,22 @@ struct quorum quorum_of(unsigned n)
 	return k;
 }
 
+struct quorum quorum_crash(unsigned n)
+{
+	invariant(n >= 1 && n <= VALIDATORS_MAX);
+	struct quorum k = {.n = n, .q = n / 2 + 1};
+	k.qf = k.qv = k.q;
+	k.t = n - k.q;
+	return k;
+}
+
+unsigned quorum_silent_max(const struct quorum *k)
+{
+	return k->f ? k->f : k->n - k->q;
+}
+
 unsigned quorum_faults_tolerated(unsigned n)
 {
 	struct quorum k = quorum_of(n);
-	return k.f ? k.f : n - k.q;
+	return quorum_silent_max(&k);
 }

@@ -19,8 +19,11 @@ struct quorum {
 };
 
 struct quorum quorum_of(unsigned n); /* invariant: 1 <= n <= VALIDATORS_MAX */
+/* Of the crash-fault baselines: a majority, f = 0 whatever n is. */
+struct quorum quorum_crash(unsigned n);
 
 /* How many validators may be silent while commits still come: n - q if f = 0, else f. */
 unsigned quorum_faults_tolerated(unsigned n);
+unsigned quorum_silent_max(const struct quorum *k); /* the same for quorums of either kind */
 
 #endif

@@ -86,8 +86,10 @@ enum vote_kind cert_vote_kind(enum cert_kind kind)
 		return VOTE_COMMIT;
 	case CERT_CHECKPOINT:
 		return VOTE_CHECKPOINT;
+	case CERT_CRASH:
+		break;
 	}
-	invariant(!"a certificate of no kind");
+	invariant(!"a certificate without votes");
 }
 
 unsigned cert_quorum(enum cert_kind kind, const struct quorum *q)
@@ -113,6 +115,8 @@ const char *cert_kind_name(enum cert_kind kind)
 		return "two_round";
 	case CERT_CHECKPOINT:
 		return "checkpoint";
+	case CERT_CRASH:
+		return "crash";
 	}
 	return "unknown";
 }
@@ -122,6 +126,10 @@ void cert_encode(struct writer *w, const struct cert *c)
 	invariant(c->count <= VALIDATORS_MAX);
 	writer_u8(w, (uint8_t)c->kind);
 	block_ref_encode(w, &c->ref);
+	if (c->kind == CERT_CRASH) {
+		writer_u64(w, c->in_term);
+		return;
+	}
 	if (c->kind == CERT_CHECKPOINT)
 		writer_hash(w, &c->state_root);
 	writer_u64(w, c->signers);
@@ -149,6 +157,19 @@ void cert_decode(struct reader *r, struct cert *out)
 		reader_signature(r, &out->sig[i]);
 }
 
+void cert_decode_stored(struct reader *r, struct cert *out)
+{
+	if (r->err || !r->left || r->ptr[0] != CERT_CRASH) {
+		cert_decode(r, out);
+		return;
+	}
+	reader_u8(r);
+	memset(out, 0, sizeof(*out));
+	out->kind = CERT_CRASH;
+	block_ref_decode(r, &out->ref);
+	out->in_term = reader_u64(r);
+}
+
 int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n)
 {
 	if (n < VALIDATORS_MAX && signers >> n)
@@ -172,6 +193,8 @@ int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag t
 
 int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 {
+	if (c->kind == CERT_CRASH)
+		return ERR_NO_QUORUM;
 	enum vote_kind kind = cert_vote_kind(c->kind);
 	int err = signers_check(c->signers, c->count, cert_quorum(c->kind, &ctx->quorum),
 				ctx->vals.n);

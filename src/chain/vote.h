@@ -33,6 +33,10 @@ enum cert_kind {
 	CERT_ONE_ROUND = 3,  /* qf prepare-fast: final */
 	CERT_TWO_ROUND = 4,  /* q commit: final */
 	CERT_CHECKPOINT = 5, /* q checkpoint statements: stable, serves as a QC */
+	/* No certificate at all: what a replica of a crash-fault protocol notes for itself when it
+	 * commits. Nobody signs it, it convinces nobody, cert_check() refuses it, no message
+	 * carries it (docs/decisions/0006-baselines.md). */
+	CERT_CRASH = 6,
 };
 enum vote_kind cert_vote_kind(enum cert_kind kind);
 unsigned cert_quorum(enum cert_kind kind, const struct quorum *q);
@@ -44,6 +48,7 @@ struct cert {
 	enum cert_kind kind;
 	struct block_ref ref;
 	struct hash state_root; /* checkpoint only */
+	uint64_t in_term;	/* crash only: term or ballot in which it was committed */
 	uint64_t signers;	/* bit i: validator i */
 	unsigned count;		/* = popcount(signers) */
 	struct signature sig[VALIDATORS_MAX]; /* in ascending order of signer */
@@ -52,6 +57,8 @@ struct cert {
  * widest set and a count of zero. */
 void cert_encode(struct writer *w, const struct cert *c);
 void cert_decode(struct reader *r, struct cert *out);
+/* From our own disk: a CERT_CRASH too, {kind u8, ref, in_term u64}. */
+void cert_decode_stored(struct reader *r, struct cert *out);
 /* Verifies every signature and that there are at least the quorum of them. */
 int cert_check(const struct cert *c, const struct chain_ctx *ctx);
 /* Genesis needs no certificate: true for (0,0) with the given genesis hash. */

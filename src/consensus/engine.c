@@ -1,6 +1,31 @@
 #include "consensus/engine_private.h"
 
 #include "base/mem.h"
+#include "consensus/crash/wire.h"
+#include "consensus/hybrid/message.h"
+
+int engine_new(struct engine **out, const struct engine_config *config,
+	       const struct engine_recovery *recovery, struct errmsg *m)
+{
+	switch (config->genesis->protocol) {
+	case PROTOCOL_HYBRID:
+	case PROTOCOL_PBFT:
+		return engine_new_hybrid(out, config, recovery, m);
+	case PROTOCOL_RAFT:
+		return engine_new_raft(out, config, recovery, m);
+	case PROTOCOL_MULTIPAXOS:
+		return engine_new_multipaxos(out, config, recovery, m);
+	}
+	return err_set(m, ERR_UNSUPPORTED, "the genesis file names no protocol known here");
+}
+
+const char *engine_message_name(uint8_t type)
+{
+	_Static_assert((int)CRASH_MESSAGE_TYPES <= ENGINE_MESSAGE_TYPES &&
+			       (int)MESSAGE_TYPES <= (int)CRASH_FORWARD,
+		       "one space of numbers");
+	return type < CRASH_FORWARD ? message_type_name(type) : crash_message_name(type);
+}
 
 void engine_step(struct engine *e, const struct input *in, struct output *out)
 {
@@ -100,6 +125,10 @@ const char *engine_counter_name(enum engine_counter c)
 		[COUNT_EVIDENCE_HIDDEN_VOTE] = "evidence_hidden_vote",
 		[COUNT_EVIDENCE_INVALID_STATEMENT] = "evidence_invalid_statement",
 		[COUNT_MODE_RULES_REFUSED] = "mode_rules_refused",
+		[COUNT_VALUES_ADOPTED] = "values_adopted",
+		[COUNT_GAPS_FILLED] = "gaps_filled",
+		[COUNT_REBASED] = "rebased",
+		[COUNT_NACKS] = "nacks",
 	};
 	return (unsigned)c < COUNTERS && names[c] ? names[c] : "unknown";
 }

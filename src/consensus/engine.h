@@ -52,6 +52,10 @@ struct engine_recovery {
 	 * many as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
 	struct signed_header *headers;
 	uint32_t header_count;
+	/* Reads the final header at a height, for positions that begin further down; NULL: there
+	 * are none but these. */
+	bool (*header_at)(void *arg, uint64_t height, struct signed_header *out);
+	void *header_arg;
 	/* Every stored block above the final height, in any order. Lent. */
 	struct block **blocks;
 	uint32_t block_count;
@@ -159,6 +163,7 @@ enum work_kind {
 	WORK_EXECUTE,	/* check signatures, execute; the parent is executed or final */
 	WORK_CHECK_TXS, /* form, signature, admission */
 	WORK_READ,	/* read final blocks from disk, for a peer */
+	WORK_DROP,	/* forget the execution of a block, which is final nowhere; no answer */
 };
 #define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
 struct work {
@@ -168,6 +173,7 @@ struct work {
 	uint64_t time_ms;	   /* BUILD */
 	const struct pool_tx *txs; /* BUILD: candidates; CHECK_TXS */
 	uint32_t tx_count;
+	struct hash hash;    /* DROP */
 	uint64_t height;     /* READ: first one wanted */
 	uint32_t max_blocks; /* READ */
 	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */
@@ -205,6 +211,16 @@ void engine_free(struct engine *e);
 /* ERR_CORRUPT if the recovered state contradicts itself. */
 int engine_new_hybrid(struct engine **out, const struct engine_config *config,
 		      const struct engine_recovery *recovery, struct errmsg *m);
+int engine_new_raft(struct engine **out, const struct engine_config *config,
+		    const struct engine_recovery *recovery, struct errmsg *m);
+int engine_new_multipaxos(struct engine **out, const struct engine_config *config,
+			  const struct engine_recovery *recovery, struct errmsg *m);
+/* The one that the genesis file names. */
+int engine_new(struct engine **out, const struct engine_config *config,
+	       const struct engine_recovery *recovery, struct errmsg *m);
+/* Of any engine's message; "unknown". Types are below this: */
+#define ENGINE_MESSAGE_TYPES 64
+const char *engine_message_name(uint8_t type);
 
 enum engine_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
 const char *engine_role_name(enum engine_role r);
@@ -273,6 +289,10 @@ enum engine_counter {
 	COUNT_EVIDENCE_HIDDEN_VOTE,
 	COUNT_EVIDENCE_INVALID_STATEMENT,
 	COUNT_MODE_RULES_REFUSED, /* blocks whose mode entries are not what their term asks for */
+	COUNT_VALUES_ADOPTED, /* Multi-Paxos: values of older ballots proposed again */
+	COUNT_GAPS_FILLED,    /* slots that got a no-op */
+	COUNT_REBASED,	      /* chosen values executed on another block than they were made on */
+	COUNT_NACKS,	      /* told of a higher ballot */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);

@@ -2,31 +2,49 @@
 
 #include "base/mem.h"
 
+/* Room for one more header; false: at the limit. */
+static bool reserve_header(struct block_log *l)
+{
+	if (l->header_count < l->header_cap)
+		return true;
+	if (l->header_cap == LOG_HEADERS_MAX)
+		return false;
+	uint32_t cap = l->header_cap ? 2 * l->header_cap : 64;
+	struct log_header *ring = mem_array(cap, sizeof *ring);
+	for (uint32_t i = 0; i < l->header_count; i++)
+		ring[i] = l->headers[(l->header_first + i) % l->header_cap];
+	mem_free(l->headers);
+	l->headers = ring;
+	l->header_cap = cap;
+	l->header_first = 0;
+	return true;
+}
+
 static void push_header(struct block_log *l, const struct signed_header *sh,
 			const struct hash *hash)
 {
-	if (l->header_count == l->header_cap) {
-		if (l->header_cap == LOG_HEADERS_MAX) { /* the oldest goes */
-			l->header_first = (l->header_first + 1) % l->header_cap;
-			l->header_count--;
-		} else {
-			uint32_t cap = l->header_cap ? 2 * l->header_cap : 64;
-			struct log_header *ring = mem_array(cap, sizeof *ring);
-			for (uint32_t i = 0; i < l->header_count; i++)
-				ring[i] = l->headers[(l->header_first + i) % l->header_cap];
-			mem_free(l->headers);
-			l->headers = ring;
-			l->header_cap = cap;
-			l->header_first = 0;
-		}
+	if (!reserve_header(l)) { /* the oldest goes */
+		l->header_first = (l->header_first + 1) % l->header_cap;
+		l->header_count--;
 	}
 	uint32_t at = (l->header_first + l->header_count++) % l->header_cap;
 	l->headers[at].sh = *sh;
 	l->headers[at].hash = *hash;
 }
 
-void block_log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
-	      uint32_t header_count, uint64_t seed)
+bool log_add_older(struct block_log *l, const struct signed_header *sh)
+{
+	if (!reserve_header(l))
+		return false;
+	l->header_first = (l->header_first + l->header_cap - 1) % l->header_cap;
+	l->header_count++;
+	l->headers[l->header_first].sh = *sh;
+	header_hash(&l->headers[l->header_first].hash, &sh->h);
+	return true;
+}
+
+void block_log_init(struct block_log *l, struct block *final,
+		    const struct signed_header *headers, uint32_t header_count, uint64_t seed)
 {
 	*l = (struct block_log){0};
 	map_init(&l->by_hash, seed);
@@ -205,13 +223,37 @@ static void unlink_child(struct log_entry *e)
 	*at = e->next_sibling;
 }
 
-void log_prune(struct block_log *l, const struct log_entry *keep)
+static uint32_t mark_chain(struct log_entry *e)
 {
-	size_t count = map_len(&l->by_hash), doomed_count = 0;
-	struct log_entry **doomed = mem_array(count, sizeof *doomed);
+	uint32_t count = 0;
+	for (; e && !e->kept; e = e->parent, count++)
+		e->kept = true;
+	return count;
+}
+
+static uint32_t unmarked(const struct log_entry *e)
+{
+	uint32_t count = 0;
+	for (; e && !e->kept; e = e->parent)
+		count++;
+	return count;
+}
+
+void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned count,
+	       void (*dropped)(void *arg, const struct block *b), void *arg)
+{
 	struct log_entry *x;
 	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
-		if (!keep || log_ancestor(keep, x->block->sh.h.height) != x)
+		x->kept = false;
+	uint32_t kept = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (i == 0 || kept + unmarked(keep[i]) <= LOG_BLOCKS_MAX / 2)
+			kept += mark_chain(keep[i]);
+
+	size_t doomed_count = 0;
+	struct log_entry **doomed = mem_array(map_len(&l->by_hash), sizeof *doomed);
+	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
+		if (!x->kept)
 			doomed[doomed_count++] = x;
 	for (size_t i = 0; i < doomed_count; i++) {
 		x = doomed[i];
@@ -225,7 +267,9 @@ void log_prune(struct block_log *l, const struct log_entry *keep)
 		}
 		x->first_child = NULL;
 	}
-	for (size_t i = 0; i < doomed_count; i++)
+	for (size_t i = 0; i < doomed_count; i++) {
+		dropped(arg, doomed[i]->block);
 		free_entry(l, doomed[i]);
+	}
 	mem_free(doomed);
 }

@@ -20,6 +20,7 @@ struct log_entry {
 	bool executed;	/* and valid in our state */
 	bool invalid;	/* in our state */
 	bool stored;	/* a WRITE_BLOCK for it was issued */
+	bool kept;	/* within log_prune() only */
 	struct mode_state modes; /* after this block, on its chain; of the engine's making */
 	uint8_t rules; /* mode entries against the term's rules: 0 not judged, 1 right, 2 wrong */
 };
@@ -65,8 +66,11 @@ uint32_t log_depth(const struct log_entry *e);
 void log_finalize(struct block_log *l, struct log_entry *e, struct block **out);
 /* Final headers below height are needed no more. */
 void log_trim_headers(struct block_log *l, uint64_t height);
-/* Drops entries that are not on the chain of keep (may be NULL) and have no descendant on it.
- */
-void log_prune(struct block_log *l, const struct log_entry *keep);
+/* Keeps the chains of keep[0..count) (NULLs are skipped), in this order as far as half of
+ * LOG_BLOCKS_MAX reaches; the first one whole. Drops all else; dropped() is told each block. */
+void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned count,
+	       void (*dropped)(void *arg, const struct block *b), void *arg);
+/* The header right below the oldest one kept, known to be final: kept too. False: full. */
+bool log_add_older(struct block_log *l, const struct signed_header *sh);
 
 #endif

@@ -214,10 +214,16 @@ static void log_changes(struct node *n, const struct engine_status *s)
 	const struct engine_status *was = &n->snapshot.status;
 	if (s->term == was->term && s->leader == was->leader && s->mode == was->mode)
 		return;
-	log_write(LOG_CONSENSUS, LOG_INFO, "term %llu, mode %s, leader %s, role %s, final %llu",
-		  (unsigned long long)s->term, mode_name(s->mode),
-		  node_validator_name(n, s->leader), engine_role_name(s->role),
-		  (unsigned long long)s->final.height);
+	char term[24], final[24];
+	snprintf(term, sizeof term, "%llu", (unsigned long long)s->term);
+	snprintf(final, sizeof final, "%llu", (unsigned long long)s->final.height);
+	const struct log_field fields[] = {{"term", term, true},
+					   {"mode", mode_name(s->mode), false},
+					   {"leader", node_validator_name(n, s->leader), false},
+					   {"role", engine_role_name(s->role), false},
+					   {"final_height", final, true}};
+	log_fields(LOG_CONSENSUS, LOG_INFO, "term, mode or leader changed", fields,
+		   MEM_COUNT(fields));
 	events_json(n->events, EVENT_CONSENSUS, report_change(n, "state", s));
 }
 
@@ -233,6 +239,10 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 	if (stalled == n->stalled)
 		return;
 	n->stalled = stalled;
+	if (!stalled)
+		log_write(LOG_CONSENSUS, LOG_INFO,
+			  "no transaction waits in vain any more, final height %llu",
+			  (unsigned long long)next->status.final.height);
 	struct json *o = report_change(n, "stall", &next->status);
 	json_set(o, "reason", stalled ? json_string(next->stall) : json_null());
 	events_json(n->events, EVENT_CONSENSUS, o);

@@ -68,6 +68,23 @@ static bool host_sync(void *ctx, uint64_t seq)
 	return false;
 }
 
+static void log_final(const struct block *b, const struct cert *cert)
+{
+	char height[24], term[24], txs[16], hash[HASH_HEX_SIZE];
+	if (!log_enabled(LOG_CONSENSUS, LOG_DEBUG))
+		return;
+	snprintf(height, sizeof height, "%llu", (unsigned long long)b->sh.h.height);
+	snprintf(term, sizeof term, "%llu", (unsigned long long)b->sh.h.term);
+	snprintf(txs, sizeof txs, "%u", b->tx_count);
+	const struct log_field fields[] = {{"height", height, true},
+					   {"term", term, true},
+					   {"mode", mode_name(b->sh.h.mode), false},
+					   {"txs", txs, true},
+					   {"grade", cert_kind_name(cert->kind), false},
+					   {"hash", hash_hex(hash, &b->hash), false}};
+	log_fields(LOG_CONSENSUS, LOG_DEBUG, "a block is final", fields, MEM_COUNT(fields));
+}
+
 static void host_final(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
@@ -75,6 +92,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = now;
+	log_final(b, cert);
 	submit_final(n, b, cert, now);
 	struct block_view view = {.block = b,
 				  .certified = true,

@@ -375,7 +375,7 @@ struct json *render_validators(const struct render *c, unsigned leader)
 	json_set(o, "q", json_int(q->q));
 	json_set(o, "qf", json_int(q->qf));
 	json_set(o, "qv", json_int(q->qv));
-	json_set(o, "faults_tolerated", json_int(quorum_faults_tolerated(q->n)));
+	json_set(o, "faults_tolerated", json_int(quorum_silent_max(q)));
 	json_set(o, "valset", json_hex(c->ctx->vals.hash.b, HASH_SIZE));
 	for (unsigned i = 0; i < c->genesis->n; i++) {
 		struct json *v = json_object();

@@ -95,6 +95,7 @@ int records_block(struct replica *r, uint64_t height, const struct hash *hash,
 		return ERR_CORRUPT;
 	if (reader_finish(&rd) || !hash_equal(&(*out)->hash, hash)) {
 		block_drop(*out);
+		*out = NULL;
 		return ERR_CORRUPT;
 	}
 	return ERR_NONE;
@@ -121,7 +122,7 @@ static int decode_cert(struct slice bytes, struct cert *out)
 {
 	struct reader rd;
 	reader_init(&rd, bytes);
-	cert_decode(&rd, out);
+	cert_decode_stored(&rd, out);
 	return reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 }
 

@@ -21,7 +21,7 @@ static int newest_cert(struct replica *r, struct cert *out)
 	if (store_iter_next(it, &key, &value)) {
 		struct reader rd;
 		reader_init(&rd, value);
-		cert_decode(&rd, out);
+		cert_decode_stored(&rd, out);
 		err = reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 	} else if (store_iter_error(it)) {
 		err = store_iter_error(it);
@@ -60,30 +60,46 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 	uint64_t applied = ledger_height(r->ledger);
 	if (cert->ref.height <= applied)
 		return ERR_NONE;
-	uint64_t count = cert->ref.height - applied;
-	struct block **chain = mem_array(count, sizeof *chain);
+	/* What the certificate says of its height is only as good as the disk: memory grows with
+	 * the blocks that are really there. */
+	uint64_t count = 0, cap = 0;
+	struct block **chain = NULL; /* newest first */
 	struct hash want = cert->ref.hash;
 	int err = ERR_NONE;
-	for (uint64_t i = count; i-- > 0 && !err;) {
-		err = records_block(r, applied + 1 + i, &want, &chain[i]);
+	for (uint64_t height = cert->ref.height; height > applied && !err; height--) {
+		if (count == cap) {
+			cap = cap ? 2 * cap : 64;
+			chain = mem_realloc(chain, cap * sizeof *chain);
+		}
+		err = records_block(r, height, &want, &chain[count]);
 		if (err)
 			err_set(m, err,
 				"block %llu is final, but reading it gives: %s. Restore the data "
 				"directory from a backup or a peer",
-				(unsigned long long)(applied + 1 + i), err_text(err));
+				(unsigned long long)height, err_text(err));
 		else
-			want = chain[i]->sh.h.prev;
+			want = chain[count++]->sh.h.prev;
 	}
 	if (!err && !hash_equal(&want, ledger_hash(r->ledger)))
 		err = err_set(m, ERR_CORRUPT,
 			      "the final blocks on disk do not extend the state at height %llu",
 			      (unsigned long long)applied);
-	for (uint64_t i = 0; i < count && !err; i++)
+	for (uint64_t i = count; i-- > 0 && !err;)
 		err = replay_block(r, chain[i], m);
 	for (uint64_t i = 0; i < count; i++)
 		block_drop(chain[i]);
 	mem_free(chain);
 	return err;
+}
+
+static bool header_at(void *arg, uint64_t height, struct signed_header *out)
+{
+	struct block *b;
+	if (replica_block(arg, height, &b))
+		return false;
+	*out = b->sh;
+	block_drop(b);
+	return true;
 }
 
 static void load_headers(struct replica *r, struct engine_recovery *rec)
@@ -105,6 +121,8 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 		rec->headers[--at] = b->sh;
 		block_drop(b);
 	}
+	rec->header_at = header_at;
+	rec->header_arg = r;
 	rec->header_count = (uint32_t)(count - at);
 	memmove(rec->headers, rec->headers + at, rec->header_count * sizeof *rec->headers);
 }
@@ -236,7 +254,7 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .seed = r->config.seed,
 					       .now = r->config.now,
 					       .tx_invalid = tx_never_valid};
-		err = engine_new_hybrid(&engine, &config, &rec->engine, m);
+		err = engine_new(&engine, &config, &rec->engine, m);
 	}
 	if (!err && r->config.wrap)
 		engine = r->config.wrap(r->config.wrap_ctx, engine);

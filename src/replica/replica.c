@@ -190,6 +190,9 @@ static void host_work(void *ctx, const struct work *w)
 	case WORK_READ:
 		records_read(r, w);
 		break;
+	case WORK_DROP:
+		ledger_drop(r->ledger, &w->hash);
+		break;
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "consensus/engine_private.h"
+#include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
 #include "sim/adversary.h"
 
@@ -110,5 +111,8 @@ bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes);
 void adversary_learn(struct adversary *a);
 void adversary_alter(struct adversary *a, const struct message *m);
 void adversary_add(struct adversary *a, bool tick);
+
+/* forge_crash.c: messages of the baselines. True: dealt with. */
+bool crash_rewrite(struct adversary *a, const struct message *m);
 
 #endif

@@ -45,8 +45,15 @@ static void new_transaction(struct sim *s, struct sim_client *c)
 	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, 200));
 	struct op op = {
 		.kind = OP_PUT, .key = slice_str(key), .value = slice_of(&value, sizeof value)};
+	uint8_t *large = NULL;
+	if (s->options.value_size) {
+		large = mem_zalloc(s->options.value_size);
+		memcpy(large, &value, s->options.value_size < 8 ? s->options.value_size : 8);
+		op.value = slice_of(large, s->options.value_size);
+	}
 	writer_reset(&c->tx);
 	tx_build(&c->tx, &s->ctx, &c->key, ++c->nonce, s->log_len + 50000, &op, 1);
+	mem_free(large);
 	tx_id(&c->id, writer_slice(&c->tx));
 	c->waiting = true;
 }

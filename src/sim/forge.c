@@ -102,6 +102,10 @@ static void hear(struct adversary *a, unsigned from, struct message_in *m)
 bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes)
 {
 	struct message_in *m = a->team->in;
+	if (bytes.len && bytes.ptr[0] == CRASH_FORWARD && adversary_does(a, ATTACK_CENSOR)) {
+		adversary_struck(a, ATTACK_CENSOR);
+		return true;
+	}
 	if (message_decode(m, bytes))
 		return false;
 	uint8_t type = m->type;
@@ -594,6 +598,8 @@ static bool alter_heartbeat(struct adversary *a, const struct message *orig,
 static bool rewrite(struct adversary *a, const struct message *m)
 {
 	struct message_in *in = a->team->in;
+	if (m->type >= CRASH_FORWARD)
+		return crash_rewrite(a, m);
 	if (message_decode(in, m->bytes))
 		return false;
 	bool done = false;
@@ -657,12 +663,14 @@ void adversary_alter(struct adversary *a, const struct message *m)
 		return;
 	}
 	if (adversary_does(a, ATTACK_ECLIPSE) && m->to & victim_of(a) &&
-	    m->type != MSG_HEARTBEAT && m->type != MSG_HEARTBEAT_ACK) {
+	    m->type != MSG_HEARTBEAT && m->type != MSG_HEARTBEAT_ACK &&
+	    m->type != RAFT_HEARTBEAT && m->type != PAXOS_HEARTBEAT) {
 		adversary_struck(a, ATTACK_ECLIPSE);
 		adversary_pass(a, m, m->to & ~victim_of(a));
 		return;
 	}
-	if (adversary_does(a, ATTACK_DRIP) && m->type == MSG_APPEND) {
+	if (adversary_does(a, ATTACK_DRIP) &&
+	    (m->type == MSG_APPEND || m->type == RAFT_APPEND || m->type == PAXOS_ACCEPT)) {
 		adversary_struck(a, ATTACK_DRIP);
 		adversary_hold(a, m, random_between(&a->random, 150000, 280000));
 		return;

@@ -25,6 +25,7 @@ struct sim_options {
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
+	uint32_t value_size;	/* bytes that each transaction writes; 0: 8 */
 	/* Malicious replicas, the first of a seed's shuffle; at most f, or it is a control that
 	 * must break. attacks 0: every one there is. */
 	unsigned corrupt;
@@ -61,7 +62,7 @@ struct sim_result {
 	uint64_t decisions, transactions, acknowledged;
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
-	uint64_t messages[32]; /* at the transport, by type, one a receiver */
+	uint64_t messages[ENGINE_MESSAGE_TYPES]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts, halted;

@@ -377,6 +377,8 @@ static void host_work(void *ctx, const struct work *work)
 	case WORK_READ:
 		work_read(c, work);
 		break;
+	case WORK_DROP:
+		break; /* nothing is executed here */
 	}
 }
 

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
@@ -63,7 +64,7 @@ void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...
 
 static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p)
 {
-	s->result->messages[p->type < 32 ? p->type : 31]++;
+	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
 	s->result->bytes += p->len;
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
@@ -114,7 +115,9 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
-			if (s->options.inject && s->log_len > 100 && m->type == MSG_APPEND) {
+			if (s->options.inject && s->log_len > 100 &&
+			    (m->type == MSG_APPEND || m->type == RAFT_APPEND ||
+			     m->type == PAXOS_ACCEPT)) {
 				s->options.inject--;
 				send_one(s, from, to, p);
 			}
@@ -297,7 +300,7 @@ static void trace(struct sim *s, const struct event *e)
 		     slice_of(line, sizeof line));
 	if (s->options.trace && e->kind == EVENT_DELIVER)
 		printf("%10.6f %u -> %u %s (%zu bytes)\n", (double)s->now / 1e6, e->from,
-		       e->node, message_type_name(e->packet->type), e->packet->len);
+		       e->node, engine_message_name(e->packet->type), e->packet->len);
 }
 
 static void handle(struct sim *s, struct event *e)
@@ -487,7 +490,7 @@ static void draw_profile(struct sim *s)
 	p->delay_max = delays[random_below(&s->random, MEM_COUNT(delays))];
 	p->sync_us = syncs[random_below(&s->random, MEM_COUNT(syncs))];
 	if (random_chance(&s->random, 3, 4))
-		p->down_max = quorum_faults_tolerated(s->n);
+		p->down_max = quorum_silent_max(&s->ctx.quorum);
 	if (s->options.delay_max_us)
 		p->delay_max = s->options.delay_max_us;
 	if (s->options.think_us)
@@ -530,8 +533,8 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	s->result = result;
 	s->n = options->nodes;
 	random_seed(&s->random, options->seed * 1000003 + options->nodes);
-	draw_profile(s);
 	make_genesis(s);
+	draw_profile(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
 	check_begin(s, genesis);
 	block_drop(genesis);

@@ -96,6 +96,60 @@ START_TEST(json_lines)
 }
 END_TEST
 
+START_TEST(named_values)
+{
+	static const struct log_field fields[] = {{"count", "12", true},
+						  {"who", "node2,node3", false},
+						  {"why", "a \"b\"\n", false},
+						  {"one", "word", false},
+						  {"none", "", false}};
+	struct json *v;
+	const char *s;
+	uint64_t n;
+	start(LOG_FORMAT_TEXT, LOG_INFO);
+	log_fields(LOG_NET, LOG_WARN, "m \"q\"", fields, 5);
+	ck_assert_str_eq(text() + TIME_LEN, " warn net m \"q\" count=12 who=\"node2,node3\" "
+					    "why=\"a \\\"b\\\"\\n\" one=word none=\"\"\n");
+	stop();
+	start(LOG_FORMAT_LOGFMT, LOG_INFO);
+	log_fields(LOG_NET, LOG_WARN, "m \"q\"", fields, 1);
+	ck_assert(strncmp(text(), "time=", 5) == 0);
+	ck_assert_str_eq(text() + 5 + TIME_LEN,
+			 " level=warn module=net msg=\"m \\\"q\\\"\" count=12\n");
+	clear();
+	log_fields(LOG_NET, LOG_DEBUG, "hidden", fields, 5);
+	ck_assert_str_eq(text(), "");
+	stop();
+	start(LOG_FORMAT_JSON, LOG_INFO);
+	log_fields(LOG_NET, LOG_WARN, "m", fields, 5);
+	ck_assert_int_eq(json_parse(&v, slice_str(text()), NULL), ERR_NONE);
+	ck_assert_int_eq(json_read_u64(v, "count", &n), ERR_NONE);
+	ck_assert_uint_eq(n, 12);
+	ck_assert_int_eq(json_read_string(v, "why", &s), ERR_NONE);
+	ck_assert_str_eq(s, "a \"b\"\n");
+	ck_assert_uint_eq(json_len(v), 9);
+	json_free(v);
+	stop();
+	/* too much of everything is still one line, and whole JSON */
+	char *big = mem_alloc(100001);
+	memset(big, '"', 100000);
+	big[100000] = 0;
+	const struct log_field long_one = {"x", big, false};
+	for (int format = LOG_FORMAT_TEXT; format <= LOG_FORMAT_LOGFMT; format++) {
+		start((enum log_format)format, LOG_INFO);
+		log_fields(LOG_NET, LOG_WARN, big, &long_one, 1);
+		ck_assert_uint_lt(strlen(text()), 4096);
+		ck_assert_ptr_eq(strchr(text(), '\n'), text() + strlen(text()) - 1);
+		if (format == LOG_FORMAT_JSON) {
+			ck_assert_int_eq(json_parse(&v, slice_str(text()), NULL), ERR_NONE);
+			json_free(v);
+		}
+		stop();
+	}
+	mem_free(big);
+}
+END_TEST
+
 /* Every byte value, in both formats: one line, printable ASCII only. */
 START_TEST(hostile_bytes_are_escaped)
 {
@@ -302,6 +356,7 @@ TCase *log_case(void)
 	tcase_add_test(tc, nothing_before_init);
 	tcase_add_test(tc, text_lines);
 	tcase_add_test(tc, json_lines);
+	tcase_add_test(tc, named_values);
 	tcase_add_test(tc, hostile_bytes_are_escaped);
 	tcase_add_test(tc, long_messages_are_cut);
 	tcase_add_test(tc, level_specs);

@@ -5,7 +5,8 @@
  *	check-fuzz TARGET FILE...		replays files, or all of a directory's
  *	check-fuzz --seeds TARGET DIRECTORY	writes the seeds
  *	check-fuzz --runs N [--seed S] TARGET	so many mutations
- *	check-fuzz --list */
+ *	check-fuzz --list			the targets
+ *	check-fuzz --size TARGET		the longest input it takes */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -62,8 +63,8 @@ static void all_inputs(const struct fuzz_target *t, struct fuzz_seeds *out)
 	const char *srcdir = getenv("srcdir");
 	t->seeds(out);
 	for (unsigned i = 0; i < MEM_COUNT(folders); i++) {
-		char *path = mem_printf("%s/tests/fuzz/%s/%s", srcdir ? srcdir : ".", folders[i],
-					t->name);
+		char *path = mem_printf("%s/tests/fuzz/%s/%s", srcdir ? srcdir : ".",
+					folders[i], t->name);
 		read_inputs(path, out);
 		mem_free(path);
 	}
@@ -171,8 +172,10 @@ static int write_seeds(const struct fuzz_target *t, const char *directory)
 	for (size_t i = 0; i < seeds.count; i++) {
 		char *path = mem_printf("%s/seed-%04zu", directory, i);
 		FILE *f = fopen(path, "wb");
-		if (!f || fwrite(seeds.input[i].ptr, 1, seeds.input[i].len, f) !=
-				  seeds.input[i].len || fclose(f)) {
+		if (!f ||
+		    fwrite(seeds.input[i].ptr, 1, seeds.input[i].len, f) !=
+			    seeds.input[i].len ||
+		    fclose(f)) {
 			perror(path);
 			return EXIT_FAILURE;
 		}
@@ -185,15 +188,16 @@ static int write_seeds(const struct fuzz_target *t, const char *directory)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: check-fuzz [--list | --seeds TARGET DIRECTORY |\n"
-			"                   --runs N [--seed S] TARGET | TARGET FILE...]\n");
+	fprintf(stderr,
+		"usage: check-fuzz [--list | --size TARGET | --seeds TARGET DIRECTORY |\n"
+		"                   --runs N [--seed S] TARGET | TARGET FILE...]\n");
 	return 2;
 }
 
 static int by_hand(int argc, char **argv)
 {
 	uint64_t runs = 0, seed = 1;
-	bool seeds = false;
+	bool seeds = false, size = false;
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--list") == 0) {
@@ -203,6 +207,8 @@ static int by_hand(int argc, char **argv)
 		}
 		if (strcmp(argv[i], "--seeds") == 0)
 			seeds = true;
+		else if (strcmp(argv[i], "--size") == 0)
+			size = true;
 		else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc)
 			runs = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
@@ -215,6 +221,10 @@ static int by_hand(int argc, char **argv)
 		return usage();
 	if (seeds)
 		return write_seeds(t, argv[i]);
+	if (size) {
+		printf("%u\n", t->size_max);
+		return EXIT_SUCCESS;
+	}
 	struct fuzz_seeds inputs = {0};
 	if (runs) {
 		all_inputs(t, &inputs);

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-const struct fuzz_target *const fuzz_targets[] = {
-	&fuzz_message, &fuzz_engine, &fuzz_chain, &fuzz_frame, &fuzz_session, &fuzz_handshake, NULL};
+const struct fuzz_target *const fuzz_targets[] = {&fuzz_message, &fuzz_engine,	&fuzz_chain,
+						  &fuzz_frame,	 &fuzz_session, &fuzz_handshake,
+						  &fuzz_execute, &fuzz_records, NULL};
 
 const struct fuzz_target *fuzz_find(const char *name)
 {

@@ -1,49 +1,68 @@
 #!/bin/sh
-# Each planted bug (src/base/mutant.h) must be caught. Strategies, in this order, each up to so many
-# runs and stopped at its first catch:
-#	random    f malicious replicas of random behaviour, under faults
-#	faults    crashes, partitions, loss alone
-#	equivocate, votes, views: malicious replicas that do little else, all the time
+# Each planted bug (src/base/mutant.h) must be caught. Strategies, in this order, each until its
+# first catch or for so many runs, spread over n = 4 to 10 in turns of 200:
+#	random      f malicious replicas of random behaviour, under faults
+#	faults      crashes, partitions, loss alone
+#	equivocate, votes, views, proofs: malicious replicas that do little else, all the time
+#	unit        a suite with a planted-fault test of its own
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]]
-runs=${1:-3400}
-first=${2:-1}
-last=${3:-36}
+# OSTRAKON_JOBS: how many mutants at a time.
+src=${srcdir:-.}/src/base/mutant.h
 sim=./tests/sim/sim-run
-all=0 killed=0 by_random=0
+
+label_of() {
+	sed -n "s/^.MUTANT_\([A-Z0-9_]*\) = $1,.*/\1/p" "$src" | tr 'A-Z_' 'a-z-'
+}
+
+try() { # NAME, options: prints and succeeds if the mutant dies
+	name=$1
+	shift
+	ran=0
+	while [ "$ran" -lt "$runs" ]; do
+		for nodes in 4 5 7 6 8 10; do
+			out=$("$sim" --nodes $nodes --runs 200 --decisions 50 --stop --jobs 1 \
+				--mutant "$id" --seed $((700000 + ran)) "$@" 2>&1)
+			code=$?
+			if [ "$code" -eq 0 ]; then
+				ran=$((ran + 200))
+				continue
+			fi
+			verdict=$(echo "$out" | grep -m1 -E '^(SAFETY|LIVENESS)' | cut -c1-110)
+			here=$(echo "$out" | sed -n 's/^n=[0-9]*: \([0-9]*\) runs.*/\1/p')
+			printf '%-3s %-24s %-10s n=%-2s %6s runs  %s\n' "$id" "$(label_of "$id")" \
+				"$name" "$nodes" "$((ran + ${here:-1}))" \
+				"${verdict:-died: $(echo "$out" | tail -1 | cut -c1-90)}"
+			return 0
+		done
+	done
+	return 1
+}
+
+if [ "$1" = --one ]; then
+	runs=$2
+	id=$3
+	try random --corrupt f ||
+		try faults ||
+		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
+		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
+		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate ||
+		printf '%-3s %-24s SURVIVES\n' "$id" "$(label_of "$id")"
+	exit 0
+fi
+
+runs=${1:-20000}
+first=${2:-1}
+last=${3:-$(sed -n 's/^.MUTANT_[A-Z0-9_]* = \([0-9]*\),.*/\1/p' "$src" | tail -1)}
 "$sim" --nodes 4 --mutant 0 >/dev/null 2>&1 || {
 	echo "this build has no mutants: configure with --enable-mutants" >&2
 	exit 77
 }
-try() { # NAME, options: prints and succeeds if the mutant dies
-	name=$1
-	shift
-	for nodes in 4 5 7 6 8 10; do
-		out=$("$sim" --nodes $nodes --runs "$runs" --decisions 50 --stop --jobs n \
-			--mutant "$id" --seed 700000 "$@" 2>&1) && continue
-		verdict=$(echo "$out" | grep -m1 -E '^(SAFETY|LIVENESS)' | cut -c1-110)
-		done_runs=$(echo "$out" | sed -n 's/^n=[0-9]*: \([0-9]*\) runs.*/\1/p')
-		printf '%-3s %-26s %-10s n=%-2s %6s runs  %s\n' "$id" "$label" "$name" "$nodes" \
-			"${done_runs:-?}" "${verdict:-died}"
-		return 0
-	done
-	return 1
-}
-src=${srcdir:-.}/src/base/mutant.h
-id=$first
-while [ "$id" -le "$last" ]; do
-	label=$(sed -n "s/^.MUTANT_\([A-Z0-9_]*\) = $id,.*/\1/p" "$src" | tr 'A-Z_' 'a-z-')
-	all=$((all + 1))
-	if try random --corrupt f; then
-		killed=$((killed + 1)) by_random=$((by_random + 1))
-	elif try faults ||
-		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
-		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
-		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate; then
-		killed=$((killed + 1))
-	else
-		printf '%-3s %-26s SURVIVES\n' "$id" "$label"
-	fi
-	id=$((id + 1))
-done
-echo "$all mutants, $killed killed, $by_random of them by the random adversary alone"
-[ "$killed" -eq "$all" ]
+table=$(mktemp)
+trap 'rm -f "$table"' EXIT
+seq "$first" "$last" | xargs -n 1 -P "${OSTRAKON_JOBS:-$(nproc)}" "$0" --one "$runs" | tee "$table" >&2
+sort -n "$table"
+all=$(wc -l <"$table")
+alive=$(grep -c SURVIVES "$table")
+random=$(grep -c ' random ' "$table")
+echo "$all mutants, $((all - alive)) killed, $random of them by the random adversary alone"
+[ "$alive" -eq 0 ] && [ $((3 * random)) -ge $((2 * all)) ]

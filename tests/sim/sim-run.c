@@ -65,9 +65,10 @@ static bool parse_attacks(const char *text, uint64_t *out)
 
 static void print_again(const struct sim_options *o)
 {
-	printf("  again: tests/sim/sim-run --nodes %u --seed %llu --decisions %u%s%s", o->nodes,
-	       (unsigned long long)o->seed, o->decisions, o->scheme == SIG_ED25519 ? " --real" : "",
-	       o->protocol == PROTOCOL_PBFT ? " --protocol pbft" : "");
+	printf("  again: tests/sim/sim-run --nodes %u --seed %llu --decisions %u%s", o->nodes,
+	       (unsigned long long)o->seed, o->decisions, o->scheme == SIG_ED25519 ? " --real" : "");
+	if (o->protocol)
+		printf(" --protocol %s", protocol_name(o->protocol));
 	if (o->corrupt)
 		printf(" --corrupt %u%s", o->corrupt, o->steady ? " --steady" : "");
 	if (o->attacks)
@@ -158,7 +159,8 @@ static void print_totals(unsigned nodes, const struct totals *t)
 }
 
 /* Coverage that a thousand seeds must reach; the table is printed in any case. */
-static int print_coverage(const struct totals *t, uint64_t least, bool byzantine)
+static int print_coverage(const struct totals *t, uint64_t least, bool byzantine,
+			  enum protocol protocol)
 {
 	static const enum engine_counter needed[] = {
 		COUNT_RULE_1,	 COUNT_RULE_2,	  COUNT_RULE_3,	    COUNT_QC_ADOPTED,
@@ -178,9 +180,24 @@ static int print_coverage(const struct totals *t, uint64_t least, bool byzantine
 		COUNT_EVIDENCE_HIDDEN_VOTE, COUNT_EVIDENCE_INVALID_BLOCK,
 		COUNT_SUSPICIONS_SIGNATURE, COUNT_SUSPICIONS_CENSORSHIP,
 	};
+	static const enum engine_counter needed_raft[] = {
+		COUNT_ELECTIONS_WON, COUNT_LOG_REPAIR, COUNT_PRE_VOTE_REFUSED,
+		COUNT_PRE_VOTE_IGNORED,
+	};
+	static const enum engine_counter needed_multipaxos[] = {
+		COUNT_ELECTIONS_WON, COUNT_VALUES_ADOPTED, COUNT_GAPS_FILLED, COUNT_REBASED,
+		COUNT_NACKS,	     COUNT_FETCHES,
+	};
 	const enum engine_counter *wanted = byzantine ? needed_byzantine : needed;
 	size_t wanted_count = byzantine ? sizeof needed_byzantine / sizeof *needed_byzantine
 					: sizeof needed / sizeof *needed;
+	if (protocol == PROTOCOL_RAFT) {
+		wanted = needed_raft;
+		wanted_count = sizeof needed_raft / sizeof *needed_raft;
+	} else if (protocol == PROTOCOL_MULTIPAXOS) {
+		wanted = needed_multipaxos;
+		wanted_count = sizeof needed_multipaxos / sizeof *needed_multipaxos;
+	}
 	int missing = 0;
 	for (unsigned c = 0; c < COUNTERS; c++) {
 		bool must = false;
@@ -209,7 +226,7 @@ static int usage(void)
 		"usage: sim-run [--nodes N[,N...]] [--seed S] [--runs M] [--decisions D]\n"
 		"               [--clients C] [--jobs J] [--coverage LEAST] [--trace] "
 		"[--real]\n"
-		"               [--calm] [--dead K] [--protocol hybrid|pbft] [--probation P]\n"
+		"               [--calm] [--dead K] [--protocol hybrid|pbft|raft|multipaxos] [--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
 		"               [--stop (at the first failure)]\n");
 	return 2;
@@ -268,7 +285,8 @@ int main(int argc, char **argv)
 			o.steady = true;
 			break;
 		case 'P':
-			o.protocol = strcmp(optarg, "pbft") == 0 ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+			if (!protocol_by_name(&o.protocol, optarg))
+				return usage();
 			break;
 		case 'B':
 			o.probation = (uint32_t)strtoul(optarg, NULL, 10);
@@ -343,6 +361,6 @@ int main(int argc, char **argv)
 	}
 	if (o.corrupt)
 		print_attacks(&all);
-	int missing = print_coverage(&all, coverage, o.corrupt > 0);
+	int missing = print_coverage(&all, coverage, o.corrupt > 0, o.protocol);
 	return all.failures || bad || missing ? 1 : 0;
 }

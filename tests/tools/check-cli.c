@@ -10,6 +10,8 @@ int main(void)
 
 	srunner_add_suite(r, events_suite());
 	srunner_add_suite(r, hdr_suite());
+	srunner_add_suite(r, linear_suite());
+	srunner_add_suite(r, monitor_suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -6,5 +6,7 @@
 Suite *doctor_suite(void);
 Suite *events_suite(void);
 Suite *hdr_suite(void);
+Suite *linear_suite(void);
+Suite *monitor_suite(void);
 
 #endif

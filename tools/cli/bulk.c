@@ -99,8 +99,8 @@ static struct json *bulk_summary(const struct bulk *b, const char *verb)
 	json_set(o, "failed", json_u64(b->failed));
 	json_set(o, "unknown", json_u64(b->unknown));
 	if (b->height_low <= b->height_high) {
-		json_set(o, "first_height", json_u64(b->height_low));
-		json_set(o, "last_height", json_u64(b->height_high));
+		json_set(o, "first_height", json_said(b->height_low));
+		json_set(o, "last_height", json_said(b->height_high));
 	}
 	json_set(o, "seconds", json_real(seconds));
 	json_set(o, "per_s", json_real(seconds > 0 ? (double)b->done / seconds : 0));
@@ -313,7 +313,7 @@ static void got(struct bulk *b, const struct line *line, const struct proof_docu
 		json_set_bytes(row, "value", doc->value);
 	else
 		json_set(row, "value", json_null());
-	json_set(row, "height", json_u64(height));
+	json_set(row, "height", json_said(height));
 	bulk_row(b, row);
 }
 
@@ -446,7 +446,7 @@ static bool status_each(void *arg, struct link *l, size_t i)
 			bulk_saw_height(b, height);
 			json_set(row, "tx", json_string(hex));
 			json_set(row, "status", json_string("committed"));
-			json_set(row, "height", json_u64(height));
+			json_set(row, "height", json_said(height));
 			bulk_row(b, row);
 		}
 	}

@@ -312,6 +312,9 @@ static int unknown_verb(struct cli *c)
 
 	invariant(verb_count <= MEM_COUNT(words));
 	if (group && c->opt.arg_count == 1) {
+		if (c->format != FORMAT_TABLE)
+			return cli_usage(c, "`%s` is the first word of several verbs",
+					 c->opt.arg[0]);
 		print_help(c->err, c->opt.arg[0]);
 		return EXIT_USAGE;
 	}

@@ -107,9 +107,14 @@ void out_list(struct cli *c, const struct column *columns, size_t count, struct 
 /* Shown form of a value in a table cell: mem_free. */
 char *cell_text(const struct json *v);
 bool text_is_utf8(struct slice s);
+/* What a terminal could take for a command becomes "?", in place: control characters, those of
+ * one byte and the two-byte ones of UTF-8. */
+void text_make_printable(char *text);
 /* {value} if s is UTF-8, else {value: null, value_hex}. */
 void json_set_bytes(struct json *object, const char *key, struct slice s);
 struct json *json_hash(const struct hash *h);
+/* A number that a node said: a string of digits where it is too large for ours. */
+struct json *json_said(uint64_t v);
 struct json *json_copy(const struct json *v);
 
 #endif

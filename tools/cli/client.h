@@ -62,6 +62,9 @@ int link_fail(struct link *l);
 int link_call(struct link *l, unsigned i, const char *method, const char *path,
 	      const char *content_type, struct slice body, uint64_t timeout_ms);
 
+/* Whether a commitment can be proved to this client at all: it has the genesis file, and the
+ * chain's protocol is not a crash-fault one, where it takes the node's word and says so. */
+bool target_proves(const struct target *t);
 /* Checks a transaction's proof document; a header's finality only once for all threads. The
  * caller compares doc->tx and frees doc in any case. */
 int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,

@@ -113,6 +113,10 @@ const struct verb verbs[] = {
 	 "it was, with another node if need be; what could not be had is shown as a gap.\n"
 	 "Gives up when no node sends anything for --timeout. Ends after --count events.",
 	 WHERE | B(FROM) | B(COUNT), 1, 1, verb_watch},
+	{"monitor", "", "Show the network live: nodes, leader, mode, rates, who is behind.",
+	 "Repaints the terminal until Ctrl-C. Where the output is no terminal, and with --once\n"
+	 "or -o json, there is one look (--count looks). Exit code 3 if no node answers.",
+	 WHERE | B(ONCE) | B(INTERVAL) | B(COUNT) | B(SAVE) | B(ANSWERS), 0, 0, verb_monitor},
 	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
 	 "Asks all nodes of the network and merges their answers. Exit code 1 if it finds\n"
 	 "anything. With --node only that one is asked.",
@@ -121,11 +125,12 @@ const struct verb verbs[] = {
 	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
 	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
 	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
-	 "way at the end is waited for at most 5 s (or --timeout).",
+	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a line\n"
+	 "for each transaction: its id, its fate, and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH) | B(RATE) | B(WARMUP),
+		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),
 	 0, 0, verb_bench_run},
-	{"completion", "bash|zsh", "Print a completion script for a shell.",
+	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
 };

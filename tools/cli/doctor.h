@@ -24,6 +24,8 @@ struct json *doctor_analyse(const struct json *answers);
 
 /* Asks every node of --home, or the one of --node. NULL: an error was printed, code in *rc. */
 struct json *doctor_collect(struct cli *c, int *rc);
+/* What --answers names. NULL: an error was printed, code in *rc. */
+struct json *doctor_answers_file(struct cli *c, int *rc);
 
 /* "1.5 s", "2 min 5 s", "1 h 0 min" */
 void duration_text(char out[32], uint64_t ms);

@@ -13,16 +13,15 @@ static void read_text(char *out, size_t size, const struct json *object, const c
 	if (json_read_string(object, key, &text) != ERR_NONE)
 		return;
 	snprintf(out, size, "%s", text);
-	for (char *p = out; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = ' ';
+	text_make_printable(out);
 }
 
+/* No height, term or time is beyond INT64_MAX, and our own JSON has no numbers beyond it. */
 static bool read_number(const struct json *object, const char *key, uint64_t *out)
 {
 	uint64_t v;
 
-	if (json_read_u64(object, key, &v) != ERR_NONE)
+	if (json_read_u64(object, key, &v) != ERR_NONE || v > INT64_MAX)
 		return false;
 	*out = v;
 	return true;

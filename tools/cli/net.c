@@ -147,7 +147,9 @@ int net_open(struct cli *c, struct net *net, enum net_default by_default)
 	err = network_open(&net->n, dir, &m);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
-	net->quorum = quorum_of(net->n.count);
+	struct chain_ctx ctx;
+	genesis_ctx(&ctx, &net->n.genesis);
+	net->quorum = ctx.quorum;
 	net_refresh(net);
 	return choose(net, node, by_default);
 }
@@ -363,10 +365,10 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	json_set(o, "role", doc ? copy_or_null(doc, "role") : json_string("down"));
 	json_set(o, "mode", copy_or_null(doc, "mode"));
 	json_set(o, "term",
-		 json_read_u64(doc, "term", &number) == ERR_NONE ? json_u64(number)
+		 json_read_u64(doc, "term", &number) == ERR_NONE ? json_said(number)
 								 : json_null());
 	json_set(o, "final_height",
-		 json_read_u64(doc, "final_height", &number) == ERR_NONE ? json_u64(number)
+		 json_read_u64(doc, "final_height", &number) == ERR_NONE ? json_said(number)
 									 : json_null());
 	json_set(o, "state_root", copy_or_null(doc, "state_root"));
 	json_set(o, "api", json_string(url));

@@ -228,7 +228,7 @@ static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "local");
 	g->time_ms = wall_ms();
-	g->protocol = plan->pbft ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+	g->protocol = plan->protocol;
 	if (plan->checkpoint_interval)
 		g->checkpoint_interval = plan->checkpoint_interval;
 	if (plan->probation)

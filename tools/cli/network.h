@@ -39,7 +39,7 @@ struct network_plan {
 	const char *dir;
 	unsigned nodes;
 	uint32_t checkpoint_interval, probation; /* 0: default */
-	bool pbft;				 /* the protocol; else hybrid */
+	enum protocol protocol;
 	uint64_t balance;
 	uint16_t first_port; /* 0: any */
 };

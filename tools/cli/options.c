@@ -69,7 +69,8 @@ static const struct option_def defs[OPTIONS] = {
 			"last height at which it may take effect (default: asked)"},
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
 		      .help = "write the signed transaction to FILE before it is sent;\n"
-			      "of `doctor`: the nodes' answers"},
+			      "of `doctor` and `monitor`: the nodes' answers;\n"
+			      "of `bench run`: what became of each one"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
@@ -79,8 +80,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_PROBATION] = {"probation", 0, TYPE_U64, false, "P", 1, 1024,
 			   "checkpoint intervals in pbft mode before the return to fast\n"
 			   "(default 8)"},
-	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft",
-			  .help = "pbft: the same engine, never fast (default hybrid)"},
+	[OPT_PROTOCOL] = {"protocol", 0, TYPE_CHOICE, false, "hybrid|pbft|raft|multipaxos",
+			  .help = "pbft: the hybrid's engine, never fast; raft, multipaxos:\n"
+				  "crash faults only, nothing is proved (default hybrid)"},
 	[OPT_PORT] = {"port", 0, TYPE_U64, false, "PORT", 1024, 65000,
 		      "first port to try (default: chosen at random)"},
 	[OPT_LINES] = {"lines", 0, TYPE_U64, false, "N", 1, 100000,
@@ -92,7 +94,8 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_SECONDS] = {"seconds", 0, TYPE_U64, false, "N", 1, 86400,
 			 "run that long (default 10)"},
 	[OPT_COUNT] = {"count", 0, TYPE_U64, false, "N", 1, 100000000,
-		       "stop after so many transactions; of `watch`: events"},
+		       "stop after so many transactions; of `watch`: events;\n"
+		       "of `monitor`: looks"},
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
@@ -129,6 +132,11 @@ char option_letter(enum option_id id)
 const char *option_argument(enum option_id id)
 {
 	return defs[id].arg;
+}
+
+const char *option_help(enum option_id id)
+{
+	return defs[id].help;
 }
 
 const char *option_choices(enum option_id id)
@@ -325,56 +333,69 @@ static int find_letter(char letter)
 	return -1;
 }
 
+/* One word of argv, with its value if that is the next one. Returns how many were taken, or an
+ * error. */
+static int parse_option(struct options *o, char **argv, int left, struct errmsg *m)
+{
+	char *text = argv[0];
+	const char *value = NULL;
+	int id, err, taken = 1;
+
+	if (text[1] == '-') {
+		size_t len = strcspn(text + 2, "=");
+		id = find_long(text + 2, len);
+		if (text[2 + len] == '=')
+			value = text + 3 + len;
+	} else {
+		id = find_letter(text[1]);
+		if (text[2] != '\0')
+			value = text + 2;
+	}
+	if (id < 0)
+		return unknown_option(text, m);
+	if (defs[id].type == TYPE_FLAG) {
+		if (value != NULL)
+			return err_set(m, ERR_SYNTAX, "--%s takes no value", defs[id].name);
+		value = "";
+	} else if (value == NULL) {
+		if (left == 1)
+			return err_set(m, ERR_SYNTAX, "--%s needs a value: %s", defs[id].name,
+				       defs[id].arg);
+		value = argv[taken++];
+	}
+	err = set_option(o, (enum option_id)id, value, m);
+	return err == ERR_NONE ? taken : err;
+}
+
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *m)
 {
 	bool only_args = false;
-	int err;
+	int first = ERR_NONE;
 
 	memset(o, 0, sizeof *o);
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0, taken; i < argc; i += taken) {
+		struct errmsg later;
 		char *text = argv[i];
-		const char *value = NULL;
-		int id;
 
+		taken = 1;
 		if (only_args || text[0] != '-' || text[1] == '\0') {
-			if (o->arg_count == ARGS_MAX)
-				return err_set(m, ERR_SYNTAX, "more than %d arguments",
-					       ARGS_MAX);
-			o->arg[o->arg_count++] = text;
-			continue;
-		}
-		if (strcmp(text, "--") == 0) {
+			if (o->arg_count < ARGS_MAX)
+				o->arg[o->arg_count++] = text;
+			else if (first == ERR_NONE)
+				first = err_set(m, ERR_SYNTAX, "more than %d arguments",
+						ARGS_MAX);
+		} else if (strcmp(text, "--") == 0) {
 			only_args = true;
-			continue;
-		}
-		if (text[1] == '-') {
-			size_t len = strcspn(text + 2, "=");
-			id = find_long(text + 2, len);
-			if (text[2 + len] == '=')
-				value = text + 3 + len;
 		} else {
-			id = find_letter(text[1]);
-			if (text[2] != '\0')
-				value = text + 2;
+			int n = parse_option(o, argv + i, argc - i,
+					     first == ERR_NONE ? m : &later);
+			if (n > 0)
+				taken = n;
+			else if (first == ERR_NONE)
+				first = n;
 		}
-		if (id < 0)
-			return unknown_option(text, m);
-		if (defs[id].type == TYPE_FLAG) {
-			if (value != NULL)
-				return err_set(m, ERR_SYNTAX, "--%s takes no value",
-					       defs[id].name);
-			value = "";
-		} else if (value == NULL) {
-			if (++i == argc)
-				return err_set(m, ERR_SYNTAX, "--%s needs a value: %s",
-					       defs[id].name, defs[id].arg);
-			value = argv[i];
-		}
-		err = set_option(o, (enum option_id)id, value, m);
-		if (err != ERR_NONE)
-			return err;
 	}
-	return ERR_NONE;
+	return first;
 }
 
 static void environment_name(char *out, size_t size, const char *option)

@@ -72,7 +72,8 @@ struct options {
 
 /* Sorts argv (without argv[0]) into options and arguments; borrows the strings. Options may
  * stand anywhere, as --name VALUE, --name=VALUE, -o VALUE or -oVALUE; "--" ends them. Values
- * are checked by type here. ERR_SYNTAX: m says which, why and what is near. */
+ * are checked by type here. ERR_SYNTAX: m says which was the first, why and what is near; those
+ * after it are sorted all the same, so that -o may stand anywhere. */
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *m);
 /* Fills in what flags left open from OSTRAKON_* (OSTRAKON_PROOF_FILE for --proof-file). */
 int options_environment(struct options *o, struct errmsg *m);
@@ -84,6 +85,7 @@ const char *option_name(enum option_id id);	/* without the dashes */
 char option_letter(enum option_id id);		/* 0: none */
 const char *option_argument(enum option_id id); /* as the help shows it; NULL: takes none */
 const char *option_choices(enum option_id id);	/* "a|b", or NULL */
+const char *option_help(enum option_id id);	/* lines */
 
 static inline bool opt_given(const struct options *o, enum option_id id)
 {

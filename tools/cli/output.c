@@ -53,6 +53,11 @@ void json_set_bytes(struct json *object, const char *key, struct slice s)
 	mem_free(name);
 }
 
+struct json *json_said(uint64_t v)
+{
+	return v <= INT64_MAX ? json_u64(v) : json_u64_string(v);
+}
+
 struct json *json_hash(const struct hash *h)
 {
 	return json_hex(h->b, HASH_SIZE);
@@ -69,12 +74,16 @@ struct json *json_copy(const struct json *v)
 	return copy;
 }
 
-/* What a terminal could take for a command is shown as "?". */
-static void make_printable(char *text)
+void text_make_printable(char *text)
 {
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	unsigned char *out = (unsigned char *)text;
+
+	for (const unsigned char *p = out; *p; p++) {
+		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; /* U+0080 to U+009F */
+		*out++ = *p < 0x20 || *p == 0x7f || c1 ? '?' : *p;
+		p += c1;
+	}
+	*out = '\0';
 }
 
 char *cell_text(const struct json *v)
@@ -88,7 +97,7 @@ char *cell_text(const struct json *v)
 		return mem_strdup("-");
 	if (json_is_string(v) && json_as_string(v, &s) == ERR_NONE) {
 		char *copy = mem_strdup(*s ? s : "-");
-		make_printable(copy);
+		text_make_printable(copy);
 		return copy;
 	}
 	if (json_as_bool(v, &b) == ERR_NONE)

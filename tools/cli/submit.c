@@ -88,7 +88,7 @@ static void committed(struct attempt *a, struct submission *s, const struct json
 	err = target_proven_tx(t, proof, &doc, &m);
 	if (err == ERR_NONE && !slice_equal(doc.tx, s->tx))
 		err = err_set(&m, ERR_BAD_PROOF, "the proof is of another transaction");
-	if (err == ERR_NONE && a->keep_proof)
+	if (err == ERR_NONE && a->keep_proof && target_proves(t))
 		err = proof_document_check(&doc, &t->genesis, &m);
 	if (err == ERR_NONE && (json_read_u64(object, "height", &height) != ERR_NONE ||
 				height != doc.ch.headers[0].h.height ||
@@ -104,7 +104,7 @@ static void committed(struct attempt *a, struct submission *s, const struct json
 		s->r.time_ms = header->time_ms;
 		s->r.index = doc.path.index;
 		s->r.result = doc.result;
-		s->r.grade = doc.ch.cert.kind;
+		s->r.grade = target_proves(t) ? doc.ch.cert.kind : CERT_CRASH;
 		s->r.signers = doc.ch.cert.signers;
 		if (a->keep_proof)
 			s->r.proof = json_copy(proof);
@@ -181,6 +181,10 @@ static void judge_problem(struct attempt *a)
 		if (l->reply.status >= 500 &&
 		    (l->reply.status != 503 || strcmp(l->error_code, "timeout") == 0))
 			s->maybe_sent = true;
+		if (ends && l->reply.status < 400)
+			err_set(&s->r.m, ERR_BAD_PROOF,
+				"%s answers with status %u and no results", l->t->url[l->node],
+				l->reply.status);
 		if (ends)
 			decide(a, s, l->reply.status >= 400 ? FATE_REFUSED : FATE_UNVERIFIED);
 	}
@@ -361,6 +365,7 @@ struct json *receipt_json(const struct target *t, const struct hash *id,
 			if (r->signers >> i & 1)
 				json_append(signers, json_string(t->genesis.validator[i].name));
 		json_set(o, "signers", signers);
+		json_set(o, "verified", json_bool(target_proves(t)));
 	}
 	json_set(o, "at_ms", json_u64(r->at_ms)); /* when it became certain here */
 	json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));

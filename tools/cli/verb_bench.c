@@ -10,6 +10,7 @@
  * client takes the next ones, so that what is under way always lies close together in the
  * sender's window of nonces. A block's certificate is verified once; each transaction's place
  * in its block is verified for itself. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,8 @@ struct bench {
 	uint64_t begin, measured, end, last_done;
 	struct hdr latency; /* microseconds, of those committed */
 	size_t sent, committed, in_time, refused, unknown, unverified;
+	FILE *save; /* NULL: none */
+	bool save_failed;
 	uint64_t height_low, height_high, one_round, latest_send;
 	struct errmsg m; /* of the first that failed */
 };
@@ -122,6 +125,31 @@ static size_t take(struct bench *b, size_t *first)
 	return n;
 }
 
+/* What became of each, as soon as it is known: who reads along, or reads after a crash, sees
+ * whole lines. */
+static void save_receipts(struct bench *b, const struct submission *s, size_t n)
+{
+	static const char *const fates[] = {
+		[FATE_COMMITTED] = "committed",	   [FATE_ACCEPTED] = "accepted",
+		[FATE_REFUSED] = "refused",	   [FATE_UNSENT] = "unsent",
+		[FATE_UNKNOWN] = "unknown",	   [FATE_UNVERIFIED] = "unverified",
+		[FATE_INTERRUPTED] = "interrupted"};
+
+	for (size_t k = 0; k < n; k++) {
+		char hex[HASH_HEX_SIZE];
+		struct hash id;
+		tx_id(&id, s[k].tx);
+		fprintf(b->save, "%s %s", hash_hex(hex, &id), fates[s[k].r.fate]);
+		if (s[k].r.fate == FATE_COMMITTED)
+			fprintf(b->save, " %llu", (unsigned long long)s[k].r.height);
+		else if (s[k].r.code[0] != '\0')
+			fprintf(b->save, " %s", s[k].r.code);
+		fputc('\n', b->save);
+	}
+	if (fflush(b->save) != 0)
+		b->save_failed = true;
+}
+
 /* from: when it was sent, or due. */
 static void count_receipt(struct bench *b, const struct receipt *r, uint64_t from,
 			  uint64_t done)
@@ -189,6 +217,8 @@ static bool client(void *arg, struct link *l, size_t i)
 				b->latest_send = sent - from;
 			count_receipt(b, &s[k].r, from, sent + s[k].r.latency_us);
 		}
+		if (b->save != NULL)
+			save_receipts(b, s, n);
 		pthread_mutex_unlock(&b->lock);
 	}
 	mem_free(s);
@@ -261,6 +291,7 @@ static void show_figures(struct bench *b, unsigned clients)
 	json_set(o, "refused", json_u64(b->refused));
 	json_set(o, "unknown", json_u64(b->unknown));
 	json_set(o, "unverified", json_u64(b->unverified));
+	json_set(o, "verified", json_bool(target_proves(b->t))); /* else by the nodes' word */
 	json_set(
 		o, "tx_per_s",
 		json_real(seconds > 0 ? (double)b->in_time / seconds : 0)); /* before the end */
@@ -306,6 +337,19 @@ static int plan(struct bench *b)
 	return EXIT_DONE;
 }
 
+static int open_save(struct bench *b)
+{
+	const char *path = b->c->opt.value[OPT_SAVE];
+
+	if (!opt_given(&b->c->opt, OPT_SAVE))
+		return EXIT_DONE;
+	b->save = fopen(path, "ae");
+	if (b->save == NULL)
+		return cli_fail(b->c, EXIT_REFUSED, "io", "Nothing was sent.", "%s: %s", path,
+				strerror(errno));
+	return EXIT_DONE;
+}
+
 static int prepare(struct bench *b)
 {
 	struct cli *c = b->c;
@@ -342,6 +386,12 @@ static int prepare(struct bench *b)
 
 static int verdict(struct bench *b)
 {
+	if (b->save != NULL && fclose(b->save) != 0)
+		b->save_failed = true;
+	b->save = NULL;
+	if (b->save_failed)
+		return cli_fail(b->c, EXIT_REFUSED, "io", NULL, "cannot write %s",
+				b->c->opt.value[OPT_SAVE]);
 	if (interrupted())
 		return EXIT_INTERRUPTED;
 	if (b->unverified > 0) {
@@ -403,9 +453,13 @@ int verb_bench_run(struct cli *c)
 	crypto_random(&b->tag, sizeof b->tag);
 	pthread_mutex_init(&b->lock, NULL);
 	if (rc == EXIT_DONE)
+		rc = open_save(b);
+	if (rc == EXIT_DONE)
 		rc = prepare(b);
 	if (rc == EXIT_DONE)
 		rc = run(b);
+	if (b->save != NULL)
+		fclose(b->save);
 	for (size_t i = 0; b->tx != NULL && i < b->count; i++)
 		mem_free((void *)b->tx[i].ptr);
 	mem_free(b->tx);

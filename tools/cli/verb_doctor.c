@@ -107,7 +107,7 @@ static bool may_pass(const struct json *verdict)
 	return json_len(findings) > 0;
 }
 
-static struct json *answers_of_file(struct cli *c, int *rc)
+struct json *doctor_answers_file(struct cli *c, int *rc)
 {
 	struct json *doc = NULL;
 	struct errmsg m;
@@ -151,7 +151,7 @@ int verb_doctor(struct cli *c)
 	int rc;
 
 	if (opt_given(&c->opt, OPT_ANSWERS))
-		answers = answers_of_file(c, &rc);
+		answers = doctor_answers_file(c, &rc);
 	else
 		answers = doctor_collect(c, &rc);
 	if (answers == NULL)

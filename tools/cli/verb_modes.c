@@ -7,33 +7,115 @@
 #include "chain/system.h"
 #include "ledger/tx.h"
 #include "tools/cli/client.h"
+#include "tools/cli/modes.h"
 #include "tools/cli/verbs.h"
+
+#define PAGE_FULL 1000 /* entries that a node gives at most */
+
+size_t modes_page(const struct json *entries, uint64_t *next)
+{
+	size_t count = json_is_array(entries) ? json_len(entries) : 0, take = count;
+	uint64_t last, height;
+
+	if (count == 0 ||
+	    json_read_u64(json_at(entries, count - 1), "height", &last) != ERR_NONE ||
+	    last < *next || last >= INT64_MAX)
+		return 0;
+	if (count < PAGE_FULL) {
+		*next = last + 1;
+		return count;
+	}
+	/* the block of the last one may have more */
+	while (take > 0 &&
+	       json_read_u64(json_at(entries, take - 1), "height", &height) == ERR_NONE &&
+	       height == last)
+		take--;
+	*next = last;
+	return take;
+}
+
+static bool says(const struct json *entry, const char *key, const char *want)
+{
+	const char *text;
+
+	return json_read_string(entry, key, &text) == ERR_NONE && strcmp(text, want) == 0;
+}
+
+/* Does the entry say what the transaction says, at this height? */
+static bool entry_fits(const struct json *entry, const struct system_tx *tx, uint64_t height,
+		       const struct target *t)
+{
+	struct evidence *e;
+	char hex[HASH_HEX_SIZE];
+	struct reader r;
+	struct hash id;
+	uint64_t number;
+	bool fits;
+
+	if (json_read_u64(entry, "height", &number) != ERR_NONE || number != height ||
+	    tx->height != height)
+		return false;
+	if (tx->kind != SYSTEM_CONVICTION &&
+	    (json_read_u64(entry, "term", &number) != ERR_NONE || number != tx->term))
+		return false;
+	switch (tx->kind) {
+	case SYSTEM_ESCALATED:
+		return says(entry, "kind", "escalated") &&
+		       says(entry, "reason", escalation_reason_name(tx->reason));
+	case SYSTEM_MODE_FAST:
+		return says(entry, "kind", "fast");
+	case SYSTEM_CONVICTION:
+		break;
+	}
+	e = mem_zalloc(sizeof *e);
+	reader_init(&r, tx->evidence);
+	evidence_decode(&r, e);
+	fits = reader_finish(&r) == ERR_NONE && e->culprit < t->genesis.n &&
+	       evidence_check(e, &t->ctx, tx_never_valid) == ERR_NONE;
+	if (fits) {
+		evidence_hash(&id, e);
+		fits = says(entry, "kind", "conviction") &&
+		       says(entry, "culprit", t->genesis.validator[e->culprit].name) &&
+		       says(entry, "proof", evidence_kind_name(e->kind)) &&
+		       says(entry, "evidence", hash_hex(hex, &id));
+	}
+	mem_free(e);
+	return fits;
+}
 
 /* A mode entry is a transaction of a final block: its proof document, checked like any other,
  * and what it says. */
 static int verify_mode(struct cli *c, struct link *l, struct json *entry)
 {
-	const char *id;
-	char path[128];
+	const char *text;
+	char path[128], hex[HASH_HEX_SIZE];
+	uint8_t wanted[HASH_SIZE];
 	struct proof_document doc;
 	struct system_tx tx;
-	struct errmsg m = {.text = "its transaction id is malformed"};
-	int rc, err = json_read_string(entry, "tx", &id);
+	struct errmsg m;
+	int rc, err = json_read_string(entry, "tx", &text);
 
-	if (err == ERR_NONE && strlen(id) == 2 * HASH_SIZE) {
-		snprintf(path, sizeof path, "/v1/transactions/%s?prove=1", id);
+	if (err == ERR_NONE && (strlen(text) != 2 * HASH_SIZE ||
+				hex_decode(wanted, sizeof wanted, text) != ERR_NONE))
+		err = ERR_SYNTAX;
+	if (err != ERR_NONE) {
+		err_set(&m, err, "it has no transaction id");
+	} else {
+		hex_encode(hex, wanted, sizeof wanted);
+		snprintf(path, sizeof path, "/v1/transactions/%s?prove=1", hex);
 		rc = link_get_or_fail(l, path);
 		if (rc != EXIT_DONE)
 			return rc;
-		proof_document_init(&doc);
-		char *text = json_dump(json_get(l->answer, "proof"), false);
-		err = proof_document_parse(&doc, slice_str(text), &m);
-		mem_free(text);
-		if (err == ERR_NONE)
-			err = proof_document_check(&doc, &l->t->genesis, &m);
-		if (err == ERR_NONE && (system_tx_decode(&tx, doc.tx, &l->t->ctx) != ERR_NONE ||
-					tx_never_valid(&l->t->ctx, doc.tx)))
-			err = err_set(&m, ERR_BAD_PROOF, "the transaction is no valid mode entry");
+		err = target_proven_tx(l->t, json_get(l->answer, "proof"), &doc, &m);
+		if (err == ERR_NONE) {
+			struct hash id;
+			tx_id(&id, doc.tx);
+			if (memcmp(id.b, wanted, sizeof wanted) != 0 ||
+			    system_tx_decode(&tx, doc.tx, &l->t->ctx) != ERR_NONE ||
+			    !entry_fits(entry, &tx, doc.ch.headers[0].h.height, l->t))
+				err = err_set(&m, ERR_BAD_PROOF,
+					      "what the block has there says something else");
+		}
 		proof_document_free(&doc);
 	}
 	if (err != ERR_NONE)
@@ -44,14 +126,42 @@ static int verify_mode(struct cli *c, struct link *l, struct json *entry)
 	return EXIT_DONE;
 }
 
-static int verify_modes(struct cli *c, struct link *l, struct json *doc)
+static int verify_modes(struct cli *c, struct link *l, struct json *entries)
 {
-	struct json *list = json_get(doc, "entries");
 	int rc = EXIT_DONE;
 
-	for (size_t i = 0; i < json_len(list) && rc == EXIT_DONE; i++)
-		rc = verify_mode(c, l, json_at(list, i));
+	for (size_t i = 0; i < json_len(entries) && rc == EXIT_DONE; i++)
+		rc = verify_mode(c, l, json_at(entries, i));
 	return rc;
+}
+
+/* The first answer, with the entries of all. NULL: an error was printed, code in *rc. */
+static struct json *all_modes(struct link *l, int *rc)
+{
+	struct json *doc = NULL, *entries = json_array();
+	uint64_t next = 0;
+
+	for (size_t got = 1; got > 0;) {
+		char path[64];
+		snprintf(path, sizeof path, "/v1/modes?from=%llu", (unsigned long long)next);
+		*rc = link_get_or_fail(l, path);
+		if (*rc != EXIT_DONE || !json_is_object(l->answer)) {
+			json_free(entries);
+			json_free(doc);
+			if (*rc == EXIT_DONE)
+				*rc = cli_fail(l->t->c, EXIT_REFUSED, "syntax", NULL,
+					       "%s gives no list of modes", l->t->url[l->node]);
+			return NULL;
+		}
+		if (doc == NULL)
+			doc = json_copy(l->answer);
+		got = modes_page(json_get(l->answer, "entries"), &next);
+		for (size_t i = 0; i < got; i++)
+			json_append(entries,
+				    json_copy(json_at(json_get(l->answer, "entries"), i)));
+	}
+	json_set(doc, "entries", entries);
+	return doc;
 }
 
 static void show_modes(struct cli *c, struct json *doc)
@@ -68,25 +178,22 @@ static void show_modes(struct cli *c, struct json *doc)
 
 int verb_modes(struct cli *c)
 {
+	bool verify = opt_given(&c->opt, OPT_VERIFY);
 	struct target *t = mem_zalloc(sizeof *t);
 	struct link l;
-	int rc = target_open(c, t, opt_given(&c->opt, OPT_VERIFY));
+	int rc = target_open(c, t, verify);
 
 	if (rc == EXIT_DONE) {
 		link_open(&l, t, 0);
-		rc = link_get_or_fail(&l, "/v1/modes");
-		if (rc == EXIT_DONE) {
-			struct json *doc = json_copy(l.answer);
-			if (opt_given(&c->opt, OPT_VERIFY))
-				rc = verify_modes(c, &l, doc);
-			if (rc == EXIT_DONE)
-				show_modes(c, plain_numbers(doc, ""));
-			json_free(doc);
-		}
+		struct json *doc = all_modes(&l, &rc);
+		if (doc != NULL && verify)
+			rc = verify_modes(c, &l, json_get(doc, "entries"));
+		if (rc == EXIT_DONE)
+			show_modes(c, plain_numbers(doc, ""));
+		json_free(doc);
 		link_close(&l);
 	}
 	target_close(t);
 	mem_free(t);
 	return rc;
 }
-

@@ -20,12 +20,14 @@ int verb_net_init(struct cli *c)
 				    .balance = opt_u64(&c->opt, OPT_BALANCE, 1000000000),
 				    .checkpoint_interval = (uint32_t)opt_u64(&c->opt, OPT_CHECKPOINTS, 0),
 				    .probation = (uint32_t)opt_u64(&c->opt, OPT_PROBATION, 0),
-				    .pbft = opt_given(&c->opt, OPT_PROTOCOL) && strcmp(c->opt.value[OPT_PROTOCOL], "pbft") == 0,
+				    .protocol = PROTOCOL_HYBRID,
 				    .first_port = (uint16_t)opt_u64(&c->opt, OPT_PORT, 0)};
 	struct network *n = mem_zalloc(sizeof *n);
 	struct json *o = json_object(), *nodes = json_array();
 	struct chain_ctx ctx;
 	struct errmsg m;
+	if (opt_given(&c->opt, OPT_PROTOCOL))
+		protocol_by_name(&plan.protocol, c->opt.value[OPT_PROTOCOL]);
 	int err = network_create(&plan, &m);
 
 	if (err == ERR_NONE)
@@ -46,7 +48,7 @@ int verb_net_init(struct cli *c)
 	json_set(o, "dir", json_string(dir));
 	json_set(o, "chain_id", json_hash(&ctx.id));
 	json_set(o, "nodes", nodes);
-	json_set(o, "faults_tolerated", json_int(quorum_faults_tolerated(n->count)));
+	json_set(o, "faults_tolerated", json_int(quorum_silent_max(&ctx.quorum)));
 	fprintf(c->err, "The keys are not encrypted: this network is for trying out.\n");
 	cli_hint(c, "`ostrakon net up %s` starts it.", dir);
 	out_object(c, o);

@@ -13,6 +13,7 @@
 /* What an answer comes to: with a genesis by its proof, else by the node's word. */
 struct reading {
 	bool verified, present;
+	bool proven; /* value is out of a document that fits together */
 	struct slice value; /* into doc, or owned */
 	uint8_t *owned;
 	uint64_t height, age_ms;
@@ -72,7 +73,11 @@ static int read_state(struct cli *c, struct link *l, const char *path, struct sl
 			(unsigned long long)wanted, (unsigned long long)header->height);
 		return unverified_answer(c, l, ERR_BAD_PROOF, &m);
 	}
-	r->verified = true;
+	r->verified = target_proves(l->t);
+	r->proven = true;
+	if (!r->verified)
+		cli_hint(c, "not verified: %s tolerates crashes only; this is the node's word",
+			 protocol_name(l->t->genesis.protocol));
 	r->present = r->doc.present;
 	r->value = r->doc.value;
 	r->height = header->height;
@@ -120,7 +125,7 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 	char *text;
 	int rc = write_proof(c, r->proof);
 
-	if (rc == EXIT_DONE && !r->verified && r->present)
+	if (rc == EXIT_DONE && !r->proven && r->present)
 		rc = take_word(c, l, r);
 	if (rc != EXIT_DONE)
 		return rc;
@@ -138,8 +143,8 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 			json_set_bytes(o, "value", r->value);
 		else
 			json_set(o, "value", json_null());
-		json_set(o, "height", json_u64(r->height));
-		json_set(o, "age_ms", json_u64(r->age_ms));
+		json_set(o, "height", json_said(r->height));
+		json_set(o, "age_ms", json_said(r->age_ms));
 		json_set(o, "verified", json_bool(r->verified));
 		json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 		out_object(c, o);
@@ -250,12 +255,12 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 
 	if (rc != EXIT_DONE)
 		return rc;
-	if (r->verified && r->present) {
+	if (r->proven && r->present) {
 		if (r->value.len != 8)
 			return cli_fail(c, EXIT_UNVERIFIED, "malformed_answer", NULL,
 					"the state holds no balance for this account");
 		balance = load_be64(r->value.ptr);
-	} else if (!r->verified) {
+	} else if (!r->proven) {
 		json_read_u64(l->answer, "balance", &balance);
 		cli_hint(c, "not verified: there is no genesis file to verify against");
 	}
@@ -267,10 +272,9 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 	}
 	o = json_object();
 	json_set(o, "account", json_hex(account->b, PUBKEY_SIZE));
-	json_set(o, "balance",
-		 balance <= INT64_MAX ? json_u64(balance) : json_u64_string(balance));
-	json_set(o, "height", json_u64(r->height));
-	json_set(o, "age_ms", json_u64(r->age_ms));
+	json_set(o, "balance", json_said(balance));
+	json_set(o, "height", json_said(r->height));
+	json_set(o, "age_ms", json_said(r->age_ms));
 	json_set(o, "verified", json_bool(r->verified));
 	json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
 	snprintf(text, sizeof text, "%llu", (unsigned long long)balance);

@@ -270,8 +270,14 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 	if (l->reply.status == 404)
 		return STANDING_ABSENT;
 	json_read_string(l->answer, "status", &status);
-	if (l->reply.status == 200 && strcmp(status, "committed") != 0)
+	if (l->reply.status == 200 &&
+	    (strcmp(status, "pending") == 0 || strcmp(status, "accepted") == 0))
 		return STANDING_PENDING;
+	if (l->reply.status == 200 && strcmp(status, "committed") != 0) {
+		*rc = cli_fail(c, EXIT_REFUSED, "syntax", "Ask another node with --node.",
+			       "%s gives no status of a transaction", l->t->url[l->node]);
+		return STANDING_FAILED;
+	}
 	if (l->reply.status != 200) {
 		*rc = link_fail(l);
 		return STANDING_FAILED;
@@ -291,7 +297,7 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 		r.time_ms = doc.ch.headers[0].h.time_ms;
 		r.index = doc.path.index;
 		r.result = doc.result;
-		r.grade = doc.ch.cert.kind;
+		r.grade = target_proves(l->t) ? doc.ch.cert.kind : CERT_CRASH;
 		r.signers = doc.ch.cert.signers;
 		show_standing(c, l, &r);
 		*rc = EXIT_DONE;

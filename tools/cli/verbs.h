@@ -37,6 +37,7 @@ int verb_validators(struct cli *c);
 int verb_peers(struct cli *c);
 int verb_evidence(struct cli *c);
 int verb_modes(struct cli *c);
+int verb_monitor(struct cli *c);
 int verb_bench_run(struct cli *c);
 int verb_doctor(struct cli *c);
 int verb_watch(struct cli *c);

@@ -111,13 +111,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
-			if (strcmp(optarg, "hybrid") == 0)
-				o->protocol = PROTOCOL_HYBRID;
-			else if (strcmp(optarg, "pbft") == 0)
-				o->protocol = PROTOCOL_PBFT;
-			else
-				return fail(0, "--protocol is hybrid or pbft; raft and "
-					       "multipaxos are not built yet"),
+			if (!protocol_by_name(&o->protocol, optarg))
+				return fail(0, "--protocol is hybrid, pbft, raft or multipaxos"),
 				       false;
 			break;
 		case 'n':

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
 #include "tools/lab/lab.h"
 
@@ -172,18 +173,21 @@ static struct json *evidence_json(const struct sim_result *r)
 static bool is_normal_case(unsigned type)
 {
 	return type == MSG_APPEND || type == MSG_APPENDED || type == MSG_PREPARE ||
-	       type == MSG_COMMIT;
+	       type == MSG_COMMIT || type == RAFT_APPEND || type == RAFT_APPENDED ||
+	       type == PAXOS_ACCEPT || type == PAXOS_ACCEPTED;
 }
 
 static uint64_t counted(const struct sim_result *r, unsigned type)
 {
-	return r->messages[type] - (type == MSG_APPEND ? r->lone_certificates : 0);
+	bool carries_blocks = type == MSG_APPEND || type == RAFT_APPEND;
+	uint64_t sent = r->messages[type];
+	return carries_blocks && sent ? sent - r->lone_certificates : sent;
 }
 
 static double normal_case(const struct sim_result *r)
 {
 	uint64_t sum = 0;
-	for (unsigned t = 0; t < 32; t++)
+	for (unsigned t = 0; t < ENGINE_MESSAGE_TYPES; t++)
 		sum += is_normal_case(t) ? counted(r, t) : 0;
 	return r->decisions ? (double)sum / (double)r->decisions : 0;
 }
@@ -191,9 +195,9 @@ static double normal_case(const struct sim_result *r)
 static struct json *by_type_json(const struct sim_result *r, bool normal)
 {
 	struct json *o = json_object();
-	for (unsigned t = 0; t < 32; t++)
+	for (unsigned t = 0; t < ENGINE_MESSAGE_TYPES; t++)
 		if (is_normal_case(t) == normal && counted(r, t))
-			json_set(o, message_type_name((uint8_t)t),
+			json_set(o, engine_message_name((uint8_t)t),
 				 json_int((int64_t)counted(r, t)));
 	if (!normal && r->lone_certificates)
 		json_set(o, "certificate", json_int((int64_t)r->lone_certificates));

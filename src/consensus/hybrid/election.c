@@ -13,8 +13,14 @@ static uint64_t position_floor(const struct hybrid *h, bool *use_checkpoint)
 	return *use_checkpoint ? h->stable.ref.height : h->tip_tc.base.height;
 }
 
-/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our tip
- * must be shown from further below. */
+uint64_t shown_from(const struct hybrid *h)
+{
+	bool use_checkpoint;
+	return position_floor(h, &use_checkpoint);
+}
+
+/* Drops final headers that no position of ours needs: below the stable checkpoint, unless our
+ * tip must be shown from further below. */
 void trim_headers(struct hybrid *h)
 {
 	bool from_checkpoint;
@@ -67,9 +73,9 @@ static void position_copy(struct position *out, const struct position *p)
 	out->headers = mem_dup(p->headers, p->header_count * sizeof *p->headers);
 }
 
-/* An honest replica may have voted for what an equivocating leader's other blocks then made void,
- * or lag behind by a term. Its view changes must go on to show that vote, or it would be taken
- * for a liar; and without a position it could send none at all. */
+/* An honest replica may have voted for what an equivocating leader's other blocks then made
+ * void, or lag behind by a term. Its view changes must go on to show that vote, or it would be
+ * taken for a liar; and without a position it could send none at all. */
 void keep_cut_tip(struct hybrid *h)
 {
 	struct position p;
@@ -497,8 +503,11 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		h->counters[COUNT_POSITION_INVALID]++;
 		return;
 	}
+	if (m->position.has_checkpoint)
+		take_stable(h, &m->position.checkpoint);
 	if (m->position.tc.term < m->term)
-		learn_tc(h, from, &m->position.tc); /* else our grants would name an older one */
+		learn_tc(h, from,
+			 &m->position.tc); /* else our grants would name an older one */
 	int rule = rule_admits(h, &m->position);
 	if (!rule) {
 		h->counters[COUNT_RULE_REFUSED]++;
@@ -528,7 +537,8 @@ static void note_stray(struct hybrid *h, unsigned from, const struct msg_refusal
 
 /* A view change above our term starts the clock; the refusal that our next heartbeat brings has
  * what followers want to see. */
-void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const struct entitlement *e)
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term,
+		      const struct entitlement *e)
 {
 	(void)e;
 	if (h->stray[from].since || term <= h->term)

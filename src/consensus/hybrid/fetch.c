@@ -2,49 +2,60 @@
  * certificates, not the peer, decide what is believed. */
 #include "consensus/hybrid/hybrid.h"
 
+static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t newest_tc)
+{
+	h->fetching = true;
+	h->fetch_wanted &= ~(UINT64_C(1) << peer);
+	h->fetch_peer = peer;
+	h->fetch_from = from_height;
+	h->fetch_at = h->now + 2 * h->timing.heartbeat;
+	h->counters[COUNT_FETCHES]++;
+	struct msg_fetch m = {.from_height = from_height, .newest_tc = newest_tc};
+	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+}
+
 void fetch_from(struct hybrid *h, unsigned peer)
 {
 	if (peer == h->self || peer >= h->n)
 		return;
-	if (h->fetching) {
-		h->fetch_wanted = true;
-		h->fetch_wanted_peer = peer;
-		return;
-	}
-	h->fetching = true;
-	h->fetch_wanted = false;
-	h->fetch_peer = peer;
-	h->fetch_from = h->log.final->sh.h.height + 1;
-	h->fetch_at = h->now + 2 * h->timing.heartbeat;
-	h->counters[COUNT_FETCHES]++;
-	struct msg_fetch m = {.from_height = h->fetch_from, .newest_tc = h->tc.term};
-	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+	if (h->fetching)
+		h->fetch_wanted |= UINT64_C(1) << peer;
+	else
+		ask(h, peer, h->log.final->sh.h.height + 1, h->tc.term);
+}
+
+static unsigned any_peer(struct hybrid *h)
+{
+	unsigned peer = (unsigned)random_below(&h->random, h->n - 1);
+	return peer + (peer >= h->self);
 }
 
 void fetch_from_anybody(struct hybrid *h)
 {
-	if (h->n == 1 || h->fetching)
-		return;
-	unsigned peer = (unsigned)random_below(&h->random, h->n - 1);
-	fetch_from(h, peer + (peer >= h->self));
+	if (h->n > 1 && !h->fetching)
+		fetch_from(h, any_peer(h));
 }
 
-/* The final block is above our tip, whose chain is cut off: the TC of its term lets it be the tip.
- * Whoever sends blocks of that term sends it along. */
+/* Those to be asked too take turns, from the last one asked on: a peer that has itself asked
+ * for all the time, and answers nothing, delays the others but does not keep them out. */
+static void fetch_next(struct hybrid *h)
+{
+	for (unsigned i = 1; i <= h->n && !h->fetching; i++) {
+		unsigned peer = (h->fetch_peer + i) % h->n;
+		if (h->fetch_wanted >> peer & 1)
+			fetch_from(h, peer);
+	}
+}
+
+/* The final block is above our tip, whose chain is cut off: the TC of its term lets it be the
+ * tip. Whoever sends blocks of that term sends it along. */
 static void fetch_tip_tc(struct hybrid *h)
 {
 	if (!h->tip_tc_wanted || h->fetching || h->n == 1 ||
 	    h->now < h->tip_tc_asked + 2 * h->timing.heartbeat)
 		return;
 	h->tip_tc_asked = h->now;
-	unsigned peer = (unsigned)random_below(&h->random, h->n - 1);
-	peer += peer >= h->self;
-	struct msg_fetch m = {.from_height = h->log.final->sh.h.height, .newest_tc = 0};
-	h->fetching = true;
-	h->fetch_peer = peer;
-	h->fetch_from = m.from_height;
-	h->fetch_at = h->now + 2 * h->timing.heartbeat;
-	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+	ask(h, any_peer(h), h->log.final->sh.h.height, 0);
 }
 
 void fetch_tick(struct hybrid *h)
@@ -53,9 +64,8 @@ void fetch_tick(struct hybrid *h)
 	if (!h->fetching || h->now < h->fetch_at)
 		return;
 	h->fetching = false;
-	bool again = h->fetch_wanted || h->has_pending_final;
-	h->fetch_wanted = false;
-	if (again)
+	fetch_next(h);
+	if (h->has_pending_final)
 		fetch_from_anybody(h);
 }
 
@@ -65,7 +75,7 @@ static void send_blocks(struct hybrid *h, unsigned to, struct msg_blocks *m)
 	msg_blocks_encode(out_message(h, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS), m);
 }
 
-/* Blocks of our tip's chain that are not final yet, from the lowest. */
+/* Blocks of our tip's chain that are not final yet, from the height asked for on. */
 static void serve_unfinal(struct hybrid *h, unsigned from, const struct msg_fetch *f)
 {
 	struct msg_blocks *m = h->blocks_scratch;
@@ -73,14 +83,17 @@ static void serve_unfinal(struct hybrid *h, unsigned from, const struct msg_fetc
 	m->has_tc = h->tc.term > f->newest_tc;
 	if (m->has_tc)
 		m->tc = h->tc;
-	struct log_entry *tip = log_find(&h->log, &h->tip.hash);
-	uint32_t depth = log_depth(tip);
-	m->count = depth < FETCH_BLOCKS_MAX ? depth : FETCH_BLOCKS_MAX;
-	struct log_entry *e = tip;
-	for (uint32_t skip = depth - m->count; skip > 0; skip--)
-		e = e->parent;
-	for (uint32_t i = m->count; i-- > 0; e = e->parent)
-		m->blocks[i] = e->block;
+	struct log_entry *e = log_find(&h->log, &h->tip.hash);
+	uint64_t final = h->log.final->sh.h.height, low = f->from_height;
+	uint64_t top = e ? e->block->sh.h.height : final;
+	m->count = 0;
+	if (top >= low) {
+		m->count = top - low < FETCH_BLOCKS_MAX ? (uint32_t)(top - low + 1)
+							: FETCH_BLOCKS_MAX;
+		e = log_ancestor(e, low + m->count - 1);
+		for (uint32_t i = m->count; i-- > 0; e = e->parent)
+			m->blocks[i] = e->block;
+	}
 	size_t bytes = 0;
 	for (uint32_t i = 0; i < m->count; i++) {
 		bytes += m->blocks[i]->body_size + SIGNED_HEADER_SIZE;
@@ -128,6 +141,20 @@ void on_blocks_read(struct hybrid *h, const struct input *in)
 	send_blocks(h, to, m);
 }
 
+/* A batch has brought us on: the same peer has more. Execution of what came may be under way;
+ * then the next heartbeat asks. top: the height that its unfinal chain was taken up to, 0: no
+ * further. */
+static void fetch_on(struct hybrid *h, unsigned from, const struct msg_blocks *m,
+		     uint64_t before, uint64_t top)
+{
+	uint64_t final = h->log.final->sh.h.height;
+	if (m->final_height > final && final > before)
+		fetch_from(h, from);
+	else if (!m->has_cert && top > m->final_height && top - final < LOG_BLOCKS_MAX / 2 &&
+		 !h->fetching)
+		ask(h, from, top + 1, h->tc.term);
+}
+
 void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 {
 	if (!h->fetching || h->fetch_peer != from) {
@@ -141,29 +168,24 @@ void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 	uint64_t before = h->log.final->sh.h.height;
 	bool gap = false;
 	struct log_entry *last = NULL;
+	uint32_t known = (uint32_t)map_len(&h->log.by_hash);
 	for (uint32_t i = 0; i < m->count && !gap; i++) {
 		struct log_entry *e = take_block(h, m->blocks[i], &gap);
 		if (e)
 			last = e;
 	}
+	bool grown = map_len(&h->log.by_hash) > known;
+	if (last && !hash_equal(&last->block->hash, &m->blocks[m->count - 1]->hash))
+		last = NULL;
+	struct block_ref top = last ? block_ref_of(last->block) : (struct block_ref){0};
 	if (m->has_cert)
 		take_cert(h, &m->cert);
-	if (last && log_find(&h->log, &m->blocks[m->count - 1]->hash) == last &&
-	    last->block->sh.h.term == h->term && in_accepted_term(h)) {
-		h->append_tip = last->block->hash;
+	if (last && top.term == h->term && in_accepted_term(h)) {
+		h->append_tip = top.hash;
 		h->has_append_tip = true;
 	}
 	try_finalize(h);
 	try_vote(h);
-	/* Execution of what came may be under way: the next batch is asked for by the
-	 * heartbeat, or at once if this one brought us on. */
-	bool more = m->final_height > h->log.final->sh.h.height &&
-		    (h->log.final->sh.h.height > before || m->has_cert);
-	if (more || h->fetch_wanted) {
-		unsigned next = h->fetch_wanted ? h->fetch_wanted_peer : from;
-		bool progress = h->log.final->sh.h.height > before;
-		if (progress)
-			fetch_from(h, next);
-	}
-	h->fetch_wanted = false;
+	fetch_on(h, from, m, before, grown && last ? top.height : 0);
+	fetch_next(h);
 }

@@ -1,12 +1,37 @@
 /* Final certificates and checkpoints. */
 #include "consensus/hybrid/hybrid.h"
 
+/* The block that c makes final, if it is here and is the one: a quorum can sign any height and
+ * term beside a hash, and must not get a record under a height that there is no block of. */
+static struct log_entry *block_of(const struct hybrid *h, const struct cert *c)
+{
+	struct log_entry *e = log_find(&h->log, &c->ref.hash);
+	struct block_ref ref;
+	if (!e)
+		return NULL;
+	ref = block_ref_of(e->block);
+	return block_ref_equal(&ref, &c->ref) ? e : NULL;
+}
+
+/* The highest is waited for; but one whose block is here goes before any whose block is not.
+ * Who is far behind hears of the newest certificate at once: if it stood in the way of those
+ * that come with the blocks, and the fetches begin at the final height, nothing would ever be
+ * final again. */
+static bool brings_us_on(const struct hybrid *h, const struct cert *c)
+{
+	if (c->ref.height <= h->log.final->sh.h.height)
+		return false;
+	if (!h->has_pending_final)
+		return true;
+	bool here = block_of(h, c) != NULL;
+	bool pending_here = block_of(h, &h->pending_final) != NULL;
+	return here != pending_here ? here : c->ref.height > h->pending_final.ref.height;
+}
+
 int take_cert(struct hybrid *h, const struct cert *c)
 {
-	uint64_t final = h->log.final->sh.h.height;
 	if (cert_is_final(c->kind)) {
-		if (c->ref.height <= final ||
-		    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
+		if (!brings_us_on(h, c))
 			return ERR_STALE;
 	} else if (c->kind != (h->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT) ||
 		   c->ref.term != h->tc.term ||
@@ -24,16 +49,6 @@ int take_cert(struct hybrid *h, const struct cert *c)
 	else
 		take_qc(h, c);
 	return ERR_NONE;
-}
-
-void take_final_cert(struct hybrid *h, const struct cert *c)
-{
-	if (c->ref.height <= h->log.final->sh.h.height ||
-	    (h->has_pending_final && c->ref.height <= h->pending_final.ref.height))
-		return;
-	h->has_pending_final = true;
-	h->pending_final = *c;
-	try_finalize(h);
 }
 
 /* The newest multiple of K that became final gets our statement: we hold its certificate. */
@@ -60,10 +75,9 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 
 /* A final block above the tip, or off its chain, moves the tip, if its term certificate is the
  * accepted one (section 2, "Tip and QC"). Otherwise the tip follows with the next vote. */
-static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
+static void tip_follows_finality(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
 	struct block_ref ref = block_ref_of(e->block);
-	const struct cert *c = &h->pending_final;
 	h->tip_tc_wanted = false;
 	if (log_contains(&h->log, &h->tip, &ref) != 1) {
 		if (log_contains(&h->log, &ref, &h->tip) != 1)
@@ -80,8 +94,8 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e)
 		h->counters[COUNT_QC_ADOPTED]++;
 	}
 	/* its votes are at least as good as a QC, which we may never have seen */
-	if (c->ref.term == ref.term && block_ref_equal(&c->ref, &ref) && ref.term == h->tip.term &&
-	    (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
+	if (c->ref.term == ref.term && block_ref_equal(&c->ref, &ref) &&
+	    ref.term == h->tip.term && (!h->has_qc || position_compare(&h->qc.ref, &ref) < 0))
 		set_qc(h, c);
 }
 
@@ -114,24 +128,12 @@ static bool settle_transactions(struct hybrid *h, const struct block *b)
 	return held;
 }
 
-void try_finalize(struct hybrid *h)
+/* e is executed, *c its certificate. */
+static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
-	if (!h->has_pending_final)
-		return;
-	struct log_entry *e = log_find(&h->log, &h->pending_final.ref.hash);
-	if (!e) {
-		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
-			h->has_pending_final = false;
-		else
-			fetch_from_anybody(h);
-		return;
-	}
-	if (!e->executed)
-		return;
-	tip_follows_finality(h, e);
-	if (h->role == ROLE_LEADER && h->pending_final.ref.term == h->term) {
-		h->counters[h->pending_final.kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND
-								    : COUNT_TWO_ROUND]++;
+	tip_follows_finality(h, e, c);
+	if (h->role == ROLE_LEADER && c->ref.term == h->term) {
+		h->counters[c->kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND : COUNT_TWO_ROUND]++;
 		h->cert_news = true;
 		h->cert_news_at = h->now;
 	}
@@ -142,8 +144,7 @@ void try_finalize(struct hybrid *h)
 	struct mode_state modes = e->modes;
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
-	h->final_cert = h->pending_final;
-	h->has_pending_final = false;
+	h->final_cert = *c;
 	out_cert(h, &h->final_cert);
 	bool held = false;
 	for (uint32_t i = 0; i < count; i++) {
@@ -155,12 +156,41 @@ void try_finalize(struct hybrid *h)
 	for (uint32_t i = 0; i < count; i++)
 		block_drop(blocks[i]);
 	mem_free(blocks);
+	resume_execution(h);
 	pool_follow_chain(h);
 	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
 	if (held)
 		h->counted_timeouts = 0;
 	if (!mode_changed) /* else an election is due at once */
 		timer_on_commit(h, held);
+}
+
+void try_finalize(struct hybrid *h)
+{
+	if (!h->has_pending_final)
+		return;
+	struct log_entry *e = block_of(h, &h->pending_final);
+	if (!e) {
+		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
+			h->has_pending_final = false;
+		else
+			fetch_from_anybody(h);
+		return;
+	}
+	if (!e->executed)
+		return;
+	struct cert c = h->pending_final;
+	h->has_pending_final = false;
+	finalize(h, e, &c);
+}
+
+void take_final_cert(struct hybrid *h, const struct cert *c)
+{
+	if (!brings_us_on(h, c))
+		return;
+	h->has_pending_final = true;
+	h->pending_final = *c;
+	try_finalize(h);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------- */

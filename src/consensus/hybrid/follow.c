@@ -47,13 +47,37 @@ static void misfit_found(struct hybrid *h, const struct block *b)
 	equivocation_found(h, tip->block, b);
 }
 
-/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may show
- * it, and then its body is needed. */
+/* Under another NEW-VIEW of a malicious primary: never voted for here, but a view change may
+ * show it, and then its body is needed. */
 static bool of_another_view(const struct hybrid *h, const struct header *b)
 {
-	const struct term_cert *tc = b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
+	const struct term_cert *tc =
+		b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
 	return tc && tc->leader == b->leader && tc->base.height == b->base_height &&
 	       hash_equal(&tc->base.hash, &b->base);
+}
+
+static void drop_execution(void *arg, const struct block *b)
+{
+	out_work(arg, WORK_DROP)->hash = b->hash;
+}
+
+/* Peers may fill the log with forks; what we need ourselves stays. */
+void prune_log(struct hybrid *h)
+{
+	struct log_entry *keep[5 + VALIDATORS_MAX];
+	unsigned count = 0;
+	keep[count++] = log_find(&h->log, &h->tip.hash);
+	keep[count++] =
+		h->has_pending_final ? log_find(&h->log, &h->pending_final.ref.hash) : NULL;
+	keep[count++] = log_find(&h->log, &h->tc.base.hash);
+	keep[count++] = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	keep[count++] = h->has_pending_qc ? log_find(&h->log, &h->pending_qc.ref.hash) : NULL;
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->view[i].state != VIEW_NONE)
+			keep[count++] = log_find(&h->log, &h->view[i].vc.position.tip.hash);
+	log_prune(&h->log, keep, count, drop_execution, h);
+	resume_execution(h);
 }
 
 struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
@@ -74,11 +98,12 @@ struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
 		return NULL;
 	}
 	struct log_entry *rival = log_rival(&h->log, b);
-	if (rival && rival->block->sh.h.leader == b->sh.h.leader)
+	if (rival && rival->block->sh.h.leader == b->sh.h.leader &&
+	    !MUTANT(MUTANT_VOTE_OFF_TIP))
 		equivocation_found(h, rival->block, b);
 	int err = log_add(&h->log, b, &e);
 	if (err == ERR_BUSY) {
-		log_prune(&h->log, log_find(&h->log, &h->tip.hash));
+		prune_log(h);
 		err = log_add(&h->log, b, &e);
 	}
 	if (err == ERR_NOT_FOUND)
@@ -100,6 +125,16 @@ void request_execution(struct hybrid *h, struct log_entry *e)
 	struct work *w = out_work(h, WORK_EXECUTE);
 	w->block = e->block;
 	out_hold(h, e->block);
+}
+
+void resume_execution(struct hybrid *h)
+{
+	struct log_entry *e;
+	if (!h->starved)
+		return;
+	h->starved = false;
+	for (size_t i = 0; (e = map_next(&h->log.by_hash, &i, NULL)) != NULL;)
+		request_execution(h, e);
 }
 
 static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct input *in)
@@ -133,6 +168,10 @@ void on_executed(struct hybrid *h, const struct input *in)
 	if (!e || !e->executing)
 		return;
 	e->executing = false;
+	if (in->executed.err == ERR_BUSY || in->executed.err == ERR_NOT_FOUND) {
+		h->starved = true; /* not the block's fault: once there is room again */
+		return;
+	}
 	if (in->executed.err) {
 		block_is_invalid(h, e, in);
 		return;
@@ -177,10 +216,19 @@ static struct log_entry *vote_target(struct hybrid *h)
 		anchor = h->log.final->sh.h.height;
 	while (e && e->block->sh.h.height > anchor + h->window)
 		e = e->parent;
-	/* every block on the way that is new to us holds the mode entries that the term asks for */
+	/* nor so far above what its position starts from that it could show no position any
+	 * more */
+	uint64_t shown_max = shown_from(h) + POSITION_HEADERS_MAX - h->window;
+	if (h->tip.term != h->term)
+		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
+	while (e && e->block->sh.h.height > shown_max)
+		e = e->parent;
+	/* every block on the way that is new to us holds the mode entries that the term asks
+	 * for */
 	struct log_entry *lowest_bad = NULL;
-	for (struct log_entry *x = e; x && x->block->sh.h.term == h->term &&
-				      (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
+	for (struct log_entry *x = e;
+	     x && x->block->sh.h.term == h->term &&
+	     (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
 	     x = x->parent)
 		if (!mode_rules_hold(h, x))
 			lowest_bad = x;
@@ -222,10 +270,10 @@ bool tip_vote(const struct hybrid *h, struct vote *out)
 	if (!in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
 	    h->led_before_restart == h->term)
 		return false;
-	*out = (struct vote){
-		.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST : VOTE_PREPARE_PBFT,
-		.ref = h->tip,
-		.signer = (uint16_t)h->self};
+	*out = (struct vote){.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST
+							     : VOTE_PREPARE_PBFT,
+			     .ref = h->tip,
+			     .signer = (uint16_t)h->self};
 	return true;
 }
 
@@ -272,6 +320,8 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 	if (position_compare(&qc->ref, &h->tip) <= 0)
 		return; /* off our chain and not above: ignored */
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
+	if (e && e->block->sh.h.height != qc->ref.height)
+		return; /* votes of a quorum for a place where this block is not */
 	if (e && e->executed) {
 		adopt_qc(h, qc, e);
 		h->answer_leader = true;
@@ -349,8 +399,8 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 		return;
 	if (m->has_stable)
 		take_stable(h, &m->stable);
-	/* A certificate may be on its way with the next block: behind is who has not moved since
-	 * the last heartbeat, or misses blocks. */
+	/* A certificate may be on its way with the next block: behind is who has not moved
+	 * since the last heartbeat, or misses blocks. */
 	uint64_t final = h->log.final->sh.h.height;
 	bool stuck = m->final_height > final && h->final_at_heartbeat == final;
 	h->final_at_heartbeat = final;
@@ -382,7 +432,8 @@ void follow_end_of_step(struct hybrid *h)
 	if (!h->answer_leader)
 		return;
 	/* The PREPARE for what is being executed and a COMMIT share one message. */
-	const struct log_entry *newest = h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
+	const struct log_entry *newest =
+		h->has_append_tip ? log_find(&h->log, &h->append_tip) : NULL;
 	if (newest && newest->executing)
 		return;
 	h->answer_leader = false;

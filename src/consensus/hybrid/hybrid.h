@@ -45,7 +45,7 @@ enum vote_slot {
 };
 
 #define VIEWS_KEPT	  256 /* checked NEW-VIEWs, for those who miss them */
-#define VIEWS_WANTED	  16  /* fetches of NEW-VIEWs under way */
+#define VIEWS_WANTED	  4   /* fetches of NEW-VIEWs under way, from each peer */
 #define CONVICTIONS_MAX	  4  /* in one block */
 #define E3_TIMEOUTS	  3  /* k of E3 */
 #define SLOW_WINDOW	  10 /* timeouts that a leader has to show its pace */
@@ -175,6 +175,7 @@ struct hybrid {
 	struct cert final_cert; /* newest; kind 0: genesis */
 	bool has_pending_final;
 	struct cert pending_final; /* verified, above the final height, not yet executed */
+	bool starved; /* the ledger had no room for an execution */
 	bool has_pending_qc;
 	struct cert pending_qc;	  /* verified QC of the own term that we cannot apply yet */
 	struct mode_state modes; /* after the final block */
@@ -243,10 +244,10 @@ struct hybrid {
 	struct view_slot view[VALIDATORS_MAX];
 	struct term_cert views[VIEWS_KEPT]; /* checked pbft certificates; term 0: free */
 	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
-	struct {
+	struct view_wanted {
 		uint64_t term, asked_at;
 		struct hash hash;
-	} wanted[VIEWS_WANTED];
+	} wanted[VALIDATORS_MAX][VIEWS_WANTED]; /* by whom was asked */
 	uint64_t position_missing_until;
 	uint64_t view_sent_at;
 	bool view_timer; /* qv replicas claim our term or more: its timer runs */
@@ -285,8 +286,7 @@ struct hybrid {
 	bool fetching;
 	unsigned fetch_peer;
 	uint64_t fetch_from, fetch_at;
-	bool fetch_wanted; /* once more when this one is answered */
-	unsigned fetch_wanted_peer;
+	uint64_t fetch_wanted; /* bit i: validator i is to be asked too, in turn */
 	bool reading[VALIDATORS_MAX]; /* a WORK_READ for this peer is out */
 
 	/* transactions */
@@ -368,6 +368,7 @@ void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const stru
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
+uint64_t shown_from(const struct hybrid *h); /* the height that our position's headers start above */
 void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
@@ -392,6 +393,8 @@ void on_executed(struct hybrid *h, const struct input *in);
  * not known. */
 struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap);
 void request_execution(struct hybrid *h, struct log_entry *e);
+void resume_execution(struct hybrid *h); /* what the ledger had no room for */
+void prune_log(struct hybrid *h);	 /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
 void take_qc(struct hybrid *h, const struct cert *qc);
 void try_vote(struct hybrid *h);

@@ -198,7 +198,7 @@ static void propose(struct hybrid *h, struct block *b)
 {
 	struct log_entry *e;
 	if (log_add(&h->log, b, &e) != ERR_NONE) {
-		log_prune(&h->log, log_find(&h->log, &h->tip.hash));
+		prune_log(h);
 		if (log_add(&h->log, b, &e) != ERR_NONE)
 			return;
 	}

@@ -2,9 +2,11 @@
  * those of others (section 5). */
 #include "consensus/hybrid/hybrid.h"
 
-/* ---- what is known besides the bytes ------------------------------------------------------ */
+/* ---- what is known besides the bytes ------------------------------------------------------
+ */
 
-const struct term_cert *views_find(const struct hybrid *h, uint64_t term, const struct hash *hash)
+const struct term_cert *views_find(const struct hybrid *h, uint64_t term,
+				   const struct hash *hash)
 {
 	for (unsigned i = 0; i < VIEWS_KEPT; i++)
 		if (h->views[i].new_view && h->views[i].term == term &&
@@ -29,7 +31,8 @@ void views_keep(struct hybrid *h, const struct term_cert *tc)
 	if (!tc->new_view || is_kept(h, tc))
 		return;
 	struct term_cert *slot = NULL;
-	for (unsigned i = 0; i < VIEWS_KEPT; i++) { /* a free one, or the oldest that is not needed */
+	for (unsigned i = 0; i < VIEWS_KEPT;
+	     i++) { /* a free one, or the oldest that is not needed */
 		struct term_cert *v = &h->views[i];
 		if (!v->new_view) {
 			slot = v;
@@ -83,7 +86,8 @@ void views_mark(struct hybrid *h)
 		h->dirty[SLOT_VIEWS] = true;
 }
 
-static bool base_of(void *arg, uint64_t term, const struct hash *new_view, struct block_ref *base)
+static bool base_of(void *arg, uint64_t term, const struct hash *new_view,
+		    struct block_ref *base)
 {
 	const struct term_cert *tc = views_find(arg, term, new_view);
 	if (tc)
@@ -126,31 +130,33 @@ const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *o
 
 /* ---- fetching ---------------------------------------------------------------------------- */
 
+/* Every peer that may have it is asked, each in its own slots: none can keep us from asking the
+ * others by what it says or does not answer. */
 void fetch_view(struct hybrid *h, unsigned peer, uint64_t term, const struct hash *hash)
 {
-	unsigned at = 0;
+	struct view_wanted *slots = h->wanted[peer], *slot = slots;
 	for (unsigned i = 0; i < VIEWS_WANTED; i++) {
-		if (h->wanted[i].term == term && hash_equal(&h->wanted[i].hash, hash)) {
-			at = i;
-			if (h->now < h->wanted[i].asked_at + h->timing.heartbeat)
+		if (slots[i].term == term && hash_equal(&slots[i].hash, hash)) {
+			slot = &slots[i];
+			if (h->now < slot->asked_at + h->timing.heartbeat)
 				return;
 			break;
 		}
-		if (h->wanted[i].asked_at < h->wanted[at].asked_at)
-			at = i;
+		if (slots[i].asked_at < slot->asked_at)
+			slot = &slots[i];
 	}
-	h->wanted[at].term = term;
-	h->wanted[at].hash = *hash;
-	h->wanted[at].asked_at = h->now;
+	*slot = (struct view_wanted){.term = term, .asked_at = h->now, .hash = *hash};
 	struct msg_fetch_view m = {.term = term, .hash = *hash};
 	msg_fetch_view_encode(
 		out_message(h, UINT64_C(1) << peer, CLASS_CONSENSUS, MSG_FETCH_VIEW), &m);
 }
 
-static bool is_wanted(const struct hybrid *h, uint64_t term, const struct hash *hash)
+static bool is_wanted(const struct hybrid *h, unsigned from, uint64_t term,
+		      const struct hash *hash)
 {
 	for (unsigned i = 0; i < VIEWS_WANTED; i++)
-		if (h->wanted[i].term == term && hash_equal(&h->wanted[i].hash, hash))
+		if (h->wanted[from][i].term == term &&
+		    hash_equal(&h->wanted[from][i].hash, hash))
 			return true;
 	return false;
 }
@@ -171,7 +177,8 @@ static void send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
 	m.has_final = h->final_cert.kind != 0;
 	if (m.has_final)
 		m.final = h->final_cert;
-	msg_new_view_encode(out_message(h, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW), &m);
+	msg_new_view_encode(out_message(h, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW),
+			    &m);
 }
 
 void answer_with_tc(struct hybrid *h, unsigned to)
@@ -187,7 +194,8 @@ void on_fetch_view(struct hybrid *h, unsigned from, const struct msg_fetch_view 
 		send_tc(h, from, tc);
 }
 
-/* ---- checking those of others ------------------------------------------------------------- */
+/* ---- checking those of others -------------------------------------------------------------
+ */
 
 static void count_selection(struct hybrid *h, const struct selection *s)
 {
@@ -262,7 +270,7 @@ void on_new_view(struct hybrid *h, unsigned from, struct msg_new_view *m)
 	if (tc->mode == MODE_FAST) {
 		learn_tc(h, from, tc);
 	} else if (h->quorum.f && (tc->term > h->tc.term || tc->term == h->tc.term ||
-				   is_wanted(h, tc->term, &tc->new_view_hash))) {
+				   is_wanted(h, from, tc->term, &tc->new_view_hash))) {
 		if (check_new_view(h, from, tc)) {
 			h->new_view_tried = false;
 			accuse_primary(h, tc);
@@ -336,7 +344,7 @@ static void check_bodies(struct hybrid *h, unsigned i)
 	} else if (bodies_hold(h, &v->vc)) {
 		v->state = VIEW_VALID;
 		h->new_view_tried = false;
-	} else if (!e && !h->fetching) {
+	} else if (!e) {
 		if (i == h->self)
 			fetch_from_anybody(h);
 		else
@@ -415,7 +423,8 @@ void try_new_view(struct hybrid *h)
 		struct view_lookup look;
 		struct missing missing = {0};
 		struct selection s = {0};
-		int err = select_base(&s, set, count, h->ctx, view_lookup_of(h, &look), &missing);
+		int err =
+			select_base(&s, set, count, h->ctx, view_lookup_of(h, &look), &missing);
 		if (!err) {
 			lead_new_view(h, set, count, &s);
 			return;

@@ -62,6 +62,18 @@ static bool tip_is_stored(const struct hybrid *h, const struct engine_recovery *
 	return false;
 }
 
+/* All that our position shows: in a long term whose checkpoints we were not told of, more than
+ * what is usual. */
+static void recover_headers(struct hybrid *h, const struct engine_recovery *rec)
+{
+	uint64_t oldest = h->log.final->sh.h.height + 1 - h->log.header_count;
+	uint64_t floor = shown_from(h);
+	struct signed_header sh;
+	while (rec->header_at && oldest > floor && oldest > 0 &&
+	       rec->header_at(rec->header_arg, oldest - 1, &sh) && log_add_older(&h->log, &sh))
+		oldest--;
+}
+
 int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct errmsg *m)
 {
 	uint32_t below =
@@ -72,6 +84,7 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	int err = recover_slots(h, rec, m);
 	if (err)
 		return err;
+	recover_headers(h, rec);
 	h->modes = rec->modes;
 	modes_recovered(h);
 	if (MUTANT(MUTANT_FORGET_VIEW_CHANGE) && h->signed_is_vc)
@@ -110,4 +123,7 @@ void hybrid_resume(struct hybrid *h)
 			request_execution(h, e);
 	pool_follow_chain(h);
 	pbft_resume_leading(h);
+	if (MUTANT(MUTANT_RELEAD_AFTER_RESTART) && h->led_before_restart == h->term &&
+	    current_leader(h) == h->self)
+		lead_begin(h);
 }

@@ -252,6 +252,8 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 		return;
 	}
 	accuse(h, vc);
+	if (vc->has_stable)
+		take_stable(h, &vc->stable); /* a leader may have kept it from us */
 	if (vc->term <= h->tc.term) { /* stale */
 		h->counters[COUNT_STALE_MESSAGES]++;
 		if (may_answer(h, from))

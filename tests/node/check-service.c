@@ -1,0 +1,418 @@
+/* ostrakond as a service: tokens, full disks, lost quorums, the service manager, its log and
+ * its configuration. Run from the top of the build tree. */
+#include <check.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "homes.h"
+#include "http-client.h"
+#include "ledger/tx.h"
+
+static char dir[64], home[80];
+static struct genesis genesis;
+static struct chain_ctx ctx;
+static struct keypair client;
+static uint64_t nonce;
+
+static char *file(const char *name)
+{
+	return mem_printf("%s/%s", home, name);
+}
+
+static void write_file(const char *name, const char *text, mode_t mode)
+{
+	char *path = file(name), *new = mem_printf("%s.new", path);
+	FILE *f = fopen(new, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+	ck_assert_int_eq(chmod(new, mode), 0);
+	ck_assert_int_eq(rename(new, path), 0); /* never seen half written */
+	mem_free(new);
+	mem_free(path);
+}
+
+static bool file_has(const char *name, const char *text)
+{
+	static char buf[1 << 18];
+	char *path = file(name);
+	FILE *f = fopen(path, "r");
+	size_t len = f ? fread(buf, 1, sizeof buf - 1, f) : 0;
+	if (f)
+		fclose(f);
+	mem_free(path);
+	buf[len] = 0;
+	return strstr(buf, text) != NULL;
+}
+
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static pid_t spawn(char *const argv[])
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		char *path = file("out");
+		int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	return pid;
+}
+
+static int exit_code(pid_t pid)
+{
+	int status;
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void homes(unsigned n, const char *limits)
+{
+	crypto_init();
+	strcpy(dir, "/tmp/check-service-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(home, sizeof home, "%s/node1", dir);
+	homes_make(dir, n, 20000 + (unsigned)getpid() % 20000, limits, &genesis, &client);
+	genesis_ctx(&ctx, &genesis);
+	nonce = 0;
+}
+
+static void clean(void)
+{
+	genesis_free(&genesis);
+	char *remove = mem_printf("rm -r %s", dir);
+	ck_assert_int_eq(system(remove), 0);
+	mem_free(remove);
+}
+
+static pid_t start(unsigned *port)
+{
+	char *log = file("log"), *path = file("api"), url[320];
+	char *argv[] = {"src/node/ostrakond", "run", "--home", home, "--log-file", log, NULL};
+	pid_t pid = spawn(argv);
+	for (bool up = false; !up; pause_ms(5)) {
+		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+		FILE *f = fopen(path, "r");
+		char *port_text = f && fgets(url, sizeof url, f) ? strrchr(url, ':') : NULL;
+		up = port_text && strchr(port_text, '\n');
+		*port = up ? (unsigned)atoi(port_text + 1) : 0;
+		if (f)
+			fclose(f);
+	}
+	mem_free(path);
+	mem_free(log);
+	return pid;
+}
+
+static void stop(pid_t pid)
+{
+	kill(pid, SIGTERM);
+	ck_assert_int_eq(exit_code(pid), 0);
+}
+
+static void put(unsigned port, struct answer *a)
+{
+	struct op op = {.kind = OP_PUT, .key = slice_str("city"), .value = slice_str("Athens")};
+	struct writer tx, w;
+	writer_init(&tx, 0);
+	writer_init(&w, 0);
+	tx_build(&tx, &ctx, &client, ++nonce, 1000, &op, 1);
+	writer_var(&w, writer_slice(&tx));
+	post(port, "/v1/transactions?timeout=100", "application/octet-stream", writer_slice(&w),
+	     a);
+	writer_free(&tx);
+	writer_free(&w);
+}
+
+static const char *text_of(const struct json *o, const char *name)
+{
+	const char *text = "";
+	json_read_string(o, name, &text);
+	return text;
+}
+
+static void wait_ready(unsigned port, int status)
+{
+	for (int found = 0; found != status; pause_ms(5)) {
+		struct answer a;
+		get(port, "/readyz", &a);
+		found = a.status;
+		answer_free(&a);
+	}
+}
+
+/* True if `waiting` of /v1/consensus has it. */
+static bool waits_for(const struct json *consensus, const char *what)
+{
+	const struct json *a = json_get(consensus, "waiting");
+	for (size_t i = 0; i < json_len(a); i++)
+		if (strcmp(text_of(json_at(a, i), "what"), what) == 0)
+			return true;
+	return false;
+}
+
+static int status_of(unsigned port, const char *path, const char *headers)
+{
+	struct answer a;
+	char *head = mem_printf("GET %s HTTP/1.1\r\n%s\r\n", path, headers);
+	int fd = http_connect(port);
+	http_send(fd, head, strlen(head));
+	http_read(fd, &a);
+	close(fd);
+	int status = a.status;
+	if (status == 401)
+		ck_assert_ptr_nonnull(strstr(a.head, "WWW-Authenticate: Bearer"));
+	ck_assert_ptr_null(strcasestr(a.head, "Access-Control-"));
+	answer_free(&a);
+	mem_free(head);
+	return status;
+}
+
+START_TEST(test_token)
+{
+	unsigned port;
+	homes(1, "token_file = token\n");
+	write_file("token", "correct-horse-battery\n", 0644);
+	char *argv[] = {"src/node/ostrakond", "check-config", "--home", home, NULL};
+	ck_assert_int_eq(exit_code(spawn(argv)), 78); /* others may read it */
+	write_file("token", "correct-horse-battery\n", 0600);
+	ck_assert_int_eq(exit_code(spawn(argv)), 0);
+	pid_t node = start(&port);
+	const char *host = "Host: localhost\r\n";
+	const char *right =
+		"Host: localhost\r\nAuthorization: Bearer correct-horse-battery\r\n";
+	const char *wrong =
+		"Host: localhost\r\nAuthorization: Bearer correct-horse-batterz\r\n";
+	while (status_of(port, "/readyz", right) != 200)
+		pause_ms(5);
+	static const char *const paths[] = {"/v1/status", "/metrics", "/v1/events", "/readyz",
+					    "/nowhere"};
+	for (size_t i = 0; i < MEM_COUNT(paths); i++) {
+		ck_assert_int_eq(status_of(port, paths[i], host), 401);
+		ck_assert_int_eq(status_of(port, paths[i], wrong), 401);
+	}
+	ck_assert_int_eq(status_of(port, "/livez", host), 200);
+	ck_assert_int_eq(status_of(port, "/v1/status", right), 200);
+	ck_assert_int_eq(status_of(port, "/nowhere", right), 404);
+	ck_assert_int_eq(status_of(port, "/v1/status",
+				   "Host: evil.example\r\nAuthorization: "
+				   "Bearer correct-horse-battery\r\n"),
+			 403);
+	struct answer a;
+	put(port, &a);
+	ck_assert_int_eq(a.status, 401);
+	answer_free(&a);
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* No room: writes are refused, reads are not, and it goes on by itself. */
+START_TEST(test_disk_full)
+{
+	unsigned port;
+	struct answer a;
+	homes(1, "[debug]\ndisk_free_file = free\n");
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	put(port, &a);
+	ck_assert_int_eq(a.status, 200);
+	answer_free(&a);
+	for (int round = 0; round < 2; round++) {
+		write_file("free", "1000\n", 0600);
+		wait_ready(port, 503);
+		put(port, &a);
+		ck_assert_int_eq(a.status, 503);
+		ck_assert_str_eq(text_of(a.json, "code"), "disk_full");
+		ck_assert_ptr_nonnull(strstr(a.head, "Retry-After: "));
+		answer_free(&a);
+		nonce--; /* it was not submitted */
+		get(port, "/v1/state/city", &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_free(&a);
+		get(port, "/v1/consensus", &a);
+		const struct json *disk = json_get(a.json, "disk");
+		bool full = false;
+		json_read_bool(disk, "full", &full);
+		ck_assert(full && waits_for(a.json, "disk"));
+		ck_assert_str_eq(text_of(disk, "free_bytes"), "1000");
+		ck_assert_ptr_nonnull(strstr(text_of(a.json, "not_ready"), "disk is full"));
+		answer_free(&a);
+		ck_assert(file_has("log", "the disk is full: 1000 bytes"));
+		write_file("free", "100000000000\n", 0600);
+		wait_ready(port, 200);
+		put(port, &a);
+		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
+		answer_free(&a);
+	}
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* One of four: it says whom it misses, and after a while that it is no use to write. */
+START_TEST(test_no_quorum)
+{
+	unsigned port;
+	struct answer a;
+	homes(4, "");
+	pid_t node = start(&port);
+	wait_ready(port, 503);
+	for (int status = 0; status != 503; pause_ms(20)) {
+		put(port, &a);
+		status = a.status;
+		ck_assert_msg(status == 202 || status == 503, "%d %s", status, a.body);
+		if (status == 503) {
+			ck_assert_str_eq(text_of(a.json, "code"), "no_quorum");
+			ck_assert_ptr_nonnull(strstr(a.head, "Retry-After: "));
+		}
+		answer_free(&a);
+	}
+	get(port, "/v1/consensus", &a);
+	ck_assert(waits_for(a.json, "quorum") && waits_for(a.json, "leader"));
+	ck_assert_ptr_nonnull(strstr(text_of(a.json, "read_only"), "no quorum"));
+	const struct json *peers = json_get(a.json, "peers");
+	ck_assert_uint_eq(json_len(peers), 3);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_ptr_nonnull(
+			strstr(text_of(json_at(peers, i), "last_error"), "cannot connect"));
+	answer_free(&a);
+	get(port, "/v1/state/city", &a);
+	ck_assert_int_eq(a.status, 404); /* a read, answered */
+	answer_free(&a);
+	while (!file_has("log", "waiting=\"quorum,leader\" who=\"node2,node3,node4\""))
+		pause_ms(20);
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* Reads datagrams until one has the text. */
+static void hear(int fd, const char *text)
+{
+	char buf[1024];
+	do {
+		ssize_t n = recv(fd, buf, sizeof buf - 1, 0);
+		ck_assert_int_gt(n, 0);
+		buf[n] = 0;
+	} while (!strstr(buf, text));
+}
+
+START_TEST(test_notify)
+{
+	unsigned port;
+	homes(1, "[timing]\ntimeout_min = 60\ntimeout_max = 90\n");
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	snprintf(at.sun_path, sizeof at.sun_path, "%s/notify", dir);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+	setenv("NOTIFY_SOCKET", at.sun_path, 1);
+	setenv("WATCHDOG_USEC", "200000", 1);
+	pid_t node = start(&port);
+	unsetenv("NOTIFY_SOCKET");
+	unsetenv("WATCHDOG_USEC");
+	hear(fd, "READY=1");
+	for (int i = 0; i < 5; i++)
+		hear(fd, "WATCHDOG=1");
+	hear(fd, "STATUS=leader of term");
+	/* a log that was moved away is begun anew */
+	char *log = file("log"), *moved = file("log.1");
+	ck_assert_int_eq(rename(log, moved), 0);
+	kill(node, SIGHUP);
+	while (!file_has("log", "SIGHUP"))
+		pause_ms(5);
+	kill(node, SIGTERM);
+	hear(fd, "STOPPING=1");
+	ck_assert_int_eq(exit_code(node), 0);
+	ck_assert(file_has("log", "stopped") && !file_has("log.1", "stopped"));
+	mem_free(log);
+	mem_free(moved);
+	close(fd);
+	clean();
+}
+END_TEST
+
+START_TEST(test_show)
+{
+	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
+	char *argv[] = {"src/node/ostrakond",
+			"check-config",
+			"--home",
+			home,
+			"--show",
+			"-o",
+			"json",
+			"--log",
+			"debug",
+			NULL};
+	setenv("OSTRAKON_TIMING_HEARTBEAT", "20", 1);
+	ck_assert_int_eq(exit_code(spawn(argv)), 0);
+	unsetenv("OSTRAKON_TIMING_HEARTBEAT");
+	static const struct {
+		const char *key, *value, *origin, *source;
+	} wanted[] = {
+		{"node.log", "\"debug\"", "flag", "--log"},
+		{"timing.heartbeat", "20", "environment", "OSTRAKON_TIMING_HEARTBEAT"},
+		{"api.hosts", "\"a.example\"", "file", "ostrakond.conf:5"},
+		{"limits.event_streams", "5", "file", "ostrakond.conf:7"},
+		{"limits.disk_reserve", "64", "default", NULL},
+		{"debug.disk_free_file", "null", "default", NULL},
+	};
+	char *path = file("out");
+	struct json *a;
+	ck_assert_int_eq(json_parse_file(&a, path, 1 << 16, NULL), ERR_NONE);
+	for (size_t w = 0; w < MEM_COUNT(wanted); w++) {
+		size_t i = 0;
+		while (i < json_len(a) &&
+		       strcmp(text_of(json_at(a, i), "key"), wanted[w].key) != 0)
+			i++;
+		const struct json *o = json_at(a, i);
+		ck_assert_msg(o != NULL, "%s", wanted[w].key);
+		char *value = json_dump(json_get(o, "value"), false);
+		ck_assert_str_eq(value, wanted[w].value);
+		mem_free(value);
+		ck_assert_str_eq(text_of(o, "origin"), wanted[w].origin);
+		if (wanted[w].source)
+			ck_assert_ptr_nonnull(strstr(text_of(o, "source"), wanted[w].source));
+		else
+			ck_assert(json_is_null(json_get(o, "source")));
+	}
+	json_free(a);
+	mem_free(path);
+	clean();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("service");
+	TCase *t = tcase_create("process");
+	tcase_set_timeout(t, 300);
+	tcase_add_test(t, test_token);
+	tcase_add_test(t, test_disk_full);
+	tcase_add_test(t, test_no_quorum);
+	tcase_add_test(t, test_notify);
+	tcase_add_test(t, test_show);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

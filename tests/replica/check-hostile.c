@@ -1,0 +1,632 @@
+/* One correct replica, number 2 of four, against a world in which everything else is written by hand.
+ * Replica 3 is malicious, 1 leads term 1, 0 is correct. Each test here shows a hole: it fails as
+ * long as the hole is there (tests/HOLES). */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "consensus/hybrid/message.h"
+#include "replica/private.h"
+#include "tests/ledger/world.h"
+
+#define VICTIM	 2u
+#define LEADER	 1u
+#define MALICE	 3u
+#define HEARTBEAT 50000u
+
+static struct world w;
+static struct store *store;
+static struct replica *replica;
+static const char *halted;
+static uint64_t now;
+
+struct sent {
+	uint64_t to;
+	uint8_t type;
+	struct writer bytes;
+};
+static struct sent sent[65536];
+static unsigned sent_count;
+
+static void host_send(void *ctx, const struct message *m)
+{
+	struct sent *s = &sent[sent_count++];
+	ck_assert_uint_lt(sent_count, 65536);
+	s->to = m->to;
+	s->type = m->type;
+	writer_raw(&s->bytes, m->bytes.ptr, m->bytes.len);
+}
+static bool host_sync(void *ctx, uint64_t seq)
+{
+	return true;
+}
+static void host_final(void *ctx, struct block *b, const struct cert *cert)
+{
+}
+static void host_rejected(void *ctx, const struct hash *id, int err)
+{
+}
+static void host_halted(void *ctx, const char *why)
+{
+	halted = why;
+}
+static uint64_t host_wall(void *ctx)
+{
+	return 1700000000000 + now / 1000;
+}
+
+static void forget_sent(void)
+{
+	while (sent_count)
+		writer_free(&sent[--sent_count].bytes);
+}
+
+static void open_replica(void)
+{
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = store,
+					      .self = VICTIM,
+					      .key = w.validator[VICTIM],
+					      .seed = 1,
+					      .now = now,
+					      .host = {.send = host_send,
+						       .sync = host_sync,
+						       .final = host_final,
+						       .rejected = host_rejected,
+						       .halted = host_halted,
+						       .wall_ms = host_wall}};
+	struct errmsg m = {{0}};
+	ck_assert_msg(replica_open(&replica, &config, &m) == ERR_NONE, "%s", m.text);
+	replica_tick(replica, now);
+}
+
+static void setup(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+static void teardown(void)
+{
+	replica_close(replica);
+	store_close(store);
+	forget_sent();
+	world_free(&w);
+}
+
+static void deliver(unsigned from, struct writer *bytes)
+{
+	replica_message(replica, now, from, writer_slice(bytes));
+	writer_free(bytes);
+}
+
+/* Time passes in small steps. */
+static void pass(uint64_t us)
+{
+	uint64_t end = now + us;
+	while (now < end) {
+		now += 1000;
+		if (replica_wake_at(replica) <= now)
+			replica_tick(replica, now);
+	}
+}
+
+static const struct sent *newest(uint8_t type, unsigned to)
+{
+	for (unsigned i = sent_count; i-- > 0;)
+		if (sent[i].type == type && sent[i].to >> to & 1)
+			return &sent[i];
+	return NULL;
+}
+
+/* TC of a fast term of leader term % 4, by everybody but the victim. */
+static void make_tc(struct term_cert *tc, uint64_t term, const struct block *base)
+{
+	term_cert_init(tc);
+	tc->term = term;
+	tc->leader = (uint16_t)(term % 4);
+	tc->base = block_ref_of(base);
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == VICTIM)
+			continue;
+		struct term_vote v = {
+			.term = term, .leader = tc->leader, .base = tc->base, .signer = (uint16_t)i};
+		term_vote_sign(&v, &w.ctx, &w.validator[i]);
+		tc->signers |= UINT64_C(1) << i;
+		tc->sig[tc->count++] = v.sig;
+	}
+}
+
+static void heartbeat(unsigned from, uint64_t term, const struct term_cert *tc,
+		      const struct block *tip, uint64_t final)
+{
+	struct writer out = {0};
+	struct msg_heartbeat m = {.term = term,
+				  .tip_height = tip->sh.h.height,
+				  .tip = tip->hash,
+				  .final_height = final,
+				  .has_tc = tc != NULL};
+	if (tc)
+		m.tc = *tc;
+	msg_heartbeat_encode(&out, &m);
+	deliver(from, &out);
+}
+
+static void append(unsigned from, uint64_t term, const struct term_cert *tc, struct block *b,
+		   const struct cert *final)
+{
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = term, .has_tc = tc != NULL, .has_final = final != NULL};
+	if (tc)
+		m.tc = *tc;
+	if (final)
+		m.final = *final;
+	m.count = b ? 1 : 0;
+	m.blocks[0] = b;
+	msg_append_encode(&out, &m);
+	deliver(from, &out);
+}
+
+static void send_blocks(unsigned from, struct block *const *blocks, uint32_t count,
+			const struct cert *cert, uint64_t final)
+{
+	static struct msg_blocks m;
+	struct writer out = {0};
+	m = (struct msg_blocks){.has_cert = cert != NULL, .final_height = final, .count = count};
+	if (cert)
+		m.cert = *cert;
+	for (uint32_t i = 0; i < count; i++)
+		m.blocks[i] = blocks[i];
+	msg_blocks_encode(&out, &m);
+	deliver(from, &out);
+}
+
+/* The newest PREPARE that the victim has sent to its leader, of any kind of message. */
+static bool has_prepared(const struct block *b)
+{
+	static struct message_in in;
+	bool found = false;
+	for (unsigned i = 0; i < sent_count && !found; i++) {
+		if (sent[i].type != MSG_APPENDED && sent[i].type != MSG_HEARTBEAT_ACK)
+			continue;
+		ck_assert_int_eq(message_decode(&in, writer_slice(&sent[i].bytes)), ERR_NONE);
+		const struct vote *v = NULL;
+		if (in.type == MSG_APPENDED && in.appended.has_prepare)
+			v = &in.appended.prepare;
+		if (in.type == MSG_HEARTBEAT_ACK && in.heartbeat_ack.has_prepare)
+			v = &in.heartbeat_ack.prepare;
+		found = v && hash_equal(&v->ref.hash, &b->hash);
+		message_free(&in);
+	}
+	return found;
+}
+
+static struct block *empty_block(const struct block *parent, uint64_t term)
+{
+	struct writer body = {0};
+	struct hash root;
+	body_begin(&body);
+	body_end(&body, 0);
+	merkle_root(&root, NULL, 0);
+	struct block *b = world_seal_block(&w, parent, term, writer_slice(&body), &root,
+					   &parent->sh.h.state_root, 0);
+	writer_free(&body);
+	return b;
+}
+
+static uint64_t final_height(void)
+{
+	struct engine_status s;
+	replica_status(replica, &s);
+	return s.final.height;
+}
+
+/* Term 1 by its leader, one block in it, final. */
+static struct block *first_block(struct term_cert *tc)
+{
+	make_tc(tc, LEADER, w.block0);
+	struct block *b = empty_block(w.block0, LEADER);
+	heartbeat(LEADER, LEADER, tc, w.block0, 0);
+	append(LEADER, LEADER, tc, b, NULL);
+	ck_assert(has_prepared(b));
+	struct cert c;
+	world_cert(&w, b, CERT_ONE_ROUND, 3, &c);
+	append(LEADER, LEADER, NULL, NULL, &c);
+	ck_assert_uint_eq(final_height(), 1);
+	return b;
+}
+
+/* ---- [H1] ---------------------------------------------------------------------------------
+ * Blocks of terms that do not exist, each signed by replica 3 as their leader: siblings, so that no
+ * two are of one term and nothing proves anything. They use up the ledger's overlays, which only
+ * finality frees; then the honest leader's block is called invalid, for ever. */
+
+START_TEST(made_up_terms_do_not_use_up_the_ledger)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	uint64_t term = 4003;
+	for (unsigned round = 0; round < 8; round++) {
+		struct block *fake[200];
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		for (unsigned i = 0; i < 200; i++, term += 4)
+			fake[i] = empty_block(b1, term);
+		send_blocks(MALICE, fake, 200, NULL, 1);
+		for (unsigned i = 0; i < 200; i++)
+			block_drop(fake[i]);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	forget_sent();
+	struct block *b2 = empty_block(b1, LEADER);
+	append(LEADER, LEADER, NULL, b2, NULL);
+	struct cert c;
+	world_cert(&w, b2, CERT_ONE_ROUND, 2, &c);
+	ck_assert_msg(has_prepared(b2), "no vote for the honest leader's block");
+	ck_assert_ptr_null(halted);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* The same, and the others make that block final: the victim believes that its state has diverged. */
+START_TEST(made_up_terms_do_not_halt_a_replica)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	uint64_t term = 4003;
+	for (unsigned round = 0; round < 8; round++) {
+		struct block *fake[200];
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		for (unsigned i = 0; i < 200; i++, term += 4)
+			fake[i] = empty_block(b1, term);
+		send_blocks(MALICE, fake, 200, NULL, 1);
+		for (unsigned i = 0; i < 200; i++)
+			block_drop(fake[i]);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	struct block *b2 = empty_block(b1, LEADER);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c); /* the victim was slower than the others */
+	append(LEADER, LEADER, NULL, b2, &c);
+	ck_assert_msg(halted == NULL, "%s", halted);
+	for (unsigned i = 0; i < 40; i++) {
+		heartbeat(LEADER, LEADER, NULL, b2, 2);
+		const struct sent *f = newest(MSG_FETCH, LEADER);
+		if (f)
+			send_blocks(LEADER, &b2, 1, &c, 2);
+		pass(HEARTBEAT);
+	}
+	ck_assert_uint_eq(final_height(), 2);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H5] ---------------------------------------------------------------------------------
+ * Block 2 was lost, block 3 is here: the leader has it, and says so with every heartbeat. Replica 3
+ * keeps the victim's one fetch to itself: a heartbeat of a higher term draws it, an answer without
+ * blocks just before the time limit ends it, the next heartbeat draws the next. */
+
+START_TEST(one_peer_does_not_keep_all_fetches)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct block *b2 = empty_block(b1, LEADER), *b3 = empty_block(b2, LEADER);
+	heartbeat(MALICE, 1000000, NULL, b1, 1);
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, MALICE));
+	forget_sent();
+	append(LEADER, LEADER, NULL, b3, NULL);
+	bool asked = false;
+	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
+		if (ms % 90 == 0) {
+			if (_i == 1)
+				send_blocks(MALICE, NULL, 0, NULL, 1);
+			heartbeat(MALICE, 1000000, NULL, b1, 1);
+		}
+		if (ms % 50 == 0)
+			heartbeat(LEADER, LEADER, NULL, b3, 1);
+		pass(1000);
+		asked = newest(MSG_FETCH, LEADER) != NULL || newest(MSG_FETCH, 0) != NULL;
+	}
+	ck_assert_msg(asked, "nobody but the liar is asked for block 2 in 10 s");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* The leader of pbft term 5 (1) and replica 0 name its NEW-VIEW by hash; so does replica 3, sooner,
+ * and never answers. */
+START_TEST(one_peer_does_not_keep_a_new_view_away)
+{
+	struct term_cert tc, ref;
+	struct block *b1 = first_block(&tc);
+	term_cert_init(&ref);
+	ref.mode = MODE_PBFT;
+	ref.term = 5;
+	ref.new_view_hash = (struct hash){{7}};
+	bool asked = false;
+	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
+		heartbeat(MALICE, 5, &ref, b1, 1);
+		if (ms % 50 == 0) {
+			heartbeat(LEADER, 5, &ref, b1, 1);
+			heartbeat(0, 5, &ref, b1, 1);
+		}
+		pass(1000);
+		asked = newest(MSG_FETCH_VIEW, LEADER) || newest(MSG_FETCH_VIEW, 0);
+		if (sent_count > 1000 && !asked)
+			forget_sent();
+	}
+	ck_assert_msg(asked, "nobody but the liar is asked for the NEW-VIEW in 10 s");
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H7] ---------------------------------------------------------------------------------
+ * A fast block with a mode entry gets no votes. But its leader stands for the next term with it as
+ * base, and nobody looks at the entry again: the entry becomes final. */
+
+START_TEST(no_mode_entry_in_a_fast_block)
+{
+	struct term_cert tc, tc3, tc7;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	const struct system_tx entry = {
+		.kind = SYSTEM_ESCALATED, .height = 2, .term = 3, .reason = REASON_PROOF};
+	system_tx_encode(&out, &entry, &w.ctx);
+	struct slice tx = writer_slice(&out);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	struct block *bad = world_build(&w, b1, 3, &tx, 1, NULL);
+	ck_assert_int_eq(ledger_execute(w.ledger, bad, false), ERR_NONE);
+
+	make_tc(&tc3, 3, b1);
+	heartbeat(MALICE, 3, &tc3, b1, 1);
+	append(MALICE, 3, NULL, bad, NULL);
+	ck_assert(!has_prepared(bad)); /* so far, so good */
+
+	struct block *next = world_build(&w, bad, 7, NULL, 0, NULL);
+	make_tc(&tc7, 7, bad); /* rule 1: its tip is of term 3 */
+	heartbeat(MALICE, 7, &tc7, bad, 1);
+	send_blocks(MALICE, &bad, 1, NULL, 1);
+	append(MALICE, 7, NULL, next, NULL);
+	pass(HEARTBEAT);
+	heartbeat(MALICE, 7, NULL, next, 1);
+	ck_assert_msg(!has_prepared(next),
+		      "a vote for a chain that records an escalation which never was");
+	block_drop(next);
+	block_drop(bad);
+	block_drop(b1);
+	writer_free(&out);
+}
+END_TEST
+
+/* ---- [H8] ---------------------------------------------------------------------------------
+ * The leader of term 1 commits nothing. The victim alone goes over to pbft mode; the others, who have no
+ * work, stay. What a client gives it from then on, it tells nobody. */
+
+START_TEST(a_stray_passes_transactions_on)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	struct slice first = world_put(&w, 0, 1, "a", "1"), second = world_put(&w, 0, 2, "b", "2");
+	ck_assert_int_eq(replica_submit(replica, now, first, false, &id), ERR_NONE);
+	for (unsigned i = 0; i < 200; i++) {
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		heartbeat(MALICE, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+	}
+	replica_status(replica, &s);
+	ck_assert(s.escalated);
+	ck_assert_uint_gt(s.term, 1);
+	forget_sent();
+	ck_assert_int_eq(replica_submit(replica, now, second, false, &id), ERR_NONE);
+	static struct message_in in;
+	bool told = false;
+	for (unsigned i = 0; i < 1200 && !told; i++) { /* a minute */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		for (unsigned k = 0; k < sent_count; k++) {
+			if (sent[k].type != MSG_RELAY && sent[k].type != MSG_FORWARD)
+				continue;
+			ck_assert_int_eq(message_decode(&in, writer_slice(&sent[k].bytes)), ERR_NONE);
+			for (uint32_t x = 0; x < in.txs.count; x++)
+				told |= slice_equal(in.txs.tx[x], second);
+		}
+		forget_sent();
+	}
+	ck_assert_msg(told, "the second transaction is told to nobody in 60 s");
+	mem_free((void *)first.ptr);
+	mem_free((void *)second.ptr);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H9] ---------------------------------------------------------------------------------
+ * The victim is primary of term 2. Replica 3's view change shows a QC of another term that nobody signed:
+ * it counts as none, and the view change as valid. Whoever gets the NEW-VIEW can have the victim
+ * convicted for it. */
+
+static void view_change_at(struct view_change *v, uint64_t term, unsigned signer,
+			   const struct term_cert *tc, const struct block *tip)
+{
+	view_change_init(v);
+	v->term = term;
+	v->signer = (uint16_t)signer;
+	v->reason = REASON_TIMEOUTS;
+	v->position.tip = block_ref_of(tip);
+	term_cert_copy_ref(&v->position.tc, tc);
+	v->position.headers = mem_array(1, sizeof *v->position.headers);
+	v->position.headers[0] = tip->sh;
+	v->position.header_count = 1;
+}
+
+static void send_view_change_of(struct view_change *v)
+{
+	struct writer out = {0};
+	struct msg_view_change m = {.vc = *v};
+	entitlement_init(&m.entitlement);
+	msg_view_change_encode(&out, &m);
+	deliver(v->signer, &out);
+	view_change_free(v);
+}
+
+START_TEST(an_honest_primary_is_not_convicted_for_what_it_may_take)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct view_change v;
+	view_change_at(&v, 2, 0, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	view_change_at(&v, 2, MALICE, &tc, b1);
+	v.position.has_qc = true;
+	v.position.qc = (struct cert){.kind = CERT_QC_FAST,
+				      .ref = {.term = 77, .height = 99},
+				      .signers = 7,
+				      .count = 3};
+	view_change_sign(&v, &w.ctx, &w.validator[MALICE]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	/* replica 1 is slow, but comes: without number 3 the set is complete as well */
+	view_change_at(&v, 2, 1, &tc, b1);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	send_view_change_of(&v);
+	pass(10 * HEARTBEAT);
+	const struct sent *s = newest(MSG_NEW_VIEW, 0);
+	ck_assert_ptr_nonnull(s);
+	static struct message_in in;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.new_view.tc.new_view->signer, VICTIM);
+	struct evidence e;
+	struct writer bytes = {0};
+	ck_assert(evidence_of_new_view(&e, &bytes, in.new_view.tc.new_view));
+	ck_assert_int_eq(e.culprit, VICTIM);
+	ck_assert_msg(evidence_check(&e, &w.ctx, NULL) != ERR_NONE,
+		      "the correct primary's own NEW-VIEW convicts it");
+	message_free(&in);
+	writer_free(&bytes);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H5c] --------------------------------------------------------------------------------
+ * The victim is primary of term 6 and misses the bodies behind two view changes. Replica 0, which led
+ * term 4, answers no fetch; replica 1 would. */
+
+START_TEST(bodies_are_asked_of_everybody_who_shows_some)
+{
+	struct term_cert tc, tc4;
+	struct block *b1 = first_block(&tc);
+	struct block *b2 = empty_block(b1, 4), *b3 = empty_block(b2, 4);
+	struct view_change v;
+	make_tc(&tc4, 4, b1);
+	view_change_at(&v, 6, 1, &tc4, b2);
+	view_change_sign(&v, &w.ctx, &w.validator[1]);
+	struct view_change of_holder = v;
+	view_change_at(&v, 6, 0, &tc4, b3);
+	mem_free(v.position.headers);
+	v.position.headers = mem_array(2, sizeof *v.position.headers);
+	v.position.headers[0] = b3->sh;
+	v.position.headers[1] = b2->sh;
+	v.position.header_count = 2;
+	view_change_sign(&v, &w.ctx, &w.validator[0]);
+	send_view_change_of(&v);
+	send_view_change_of(&of_holder);
+	bool asked = false;
+	for (unsigned i = 0; i < 200 && !asked; i++) {
+		pass(HEARTBEAT);
+		asked = newest(MSG_FETCH, 1) != NULL;
+	}
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	ck_assert_msg(asked, "replica 1 is not asked for what it shows in 10 s");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H10] --------------------------------------------------------------------------------
+ * A malicious primary signs fifty NEW-VIEWs of its term, all valid. Two prove it; the rest is kept too. */
+
+START_TEST(two_new_views_of_a_term_are_enough)
+{
+	struct term_cert tc, pbft;
+	struct block *b1 = first_block(&tc);
+	unsigned answered = 0;
+	struct hash hash[50];
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_new_view m = {0};
+		term_cert_init(&pbft);
+		pbft.mode = MODE_PBFT;
+		pbft.term = 3;
+		pbft.leader = MALICE;
+		pbft.new_view = mem_zalloc(sizeof *pbft.new_view);
+		*pbft.new_view = (struct new_view){.term = 3, .count = 3, .signer = MALICE};
+		pbft.new_view->vc = mem_array(3, sizeof *pbft.new_view->vc);
+		static const unsigned who[] = {0, 1, MALICE};
+		for (unsigned k = 0; k < 3; k++) {
+			struct view_change *v = &pbft.new_view->vc[k];
+			view_change_at(v, 3, who[k], &tc, b1);
+			v->last_mode_change = k == 2 ? i : 0;
+			view_change_sign(v, &w.ctx, &w.validator[who[k]]);
+		}
+		new_view_sign(pbft.new_view, &w.ctx, &w.validator[MALICE]);
+		new_view_hash(&hash[i], pbft.new_view);
+		m.tc = pbft;
+		msg_new_view_encode(&out, &m);
+		deliver(MALICE, &out);
+		term_cert_free(&pbft);
+	}
+	forget_sent();
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_fetch_view m = {.term = 3, .hash = hash[i]};
+		msg_fetch_view_encode(&out, &m);
+		deliver(0, &out);
+		answered += newest(MSG_NEW_VIEW, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(answered >= 1 && answered <= 3, "%u NEW-VIEWs of one term are kept", answered);
+	block_drop(b1);
+}
+END_TEST
+
+int main(void)
+{
+	crypto_init();
+	Suite *s = suite_create("hostile");
+	TCase *t = tcase_create("hostile");
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
+	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
+	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 2);
+	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
+	tcase_add_test(t, no_mode_entry_in_a_fast_block);
+	tcase_add_test(t, a_stray_passes_transactions_on);
+	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
+	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
+	tcase_add_test(t, two_new_views_of_a_term_are_enough);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,244 @@
+#!/bin/bash
+# Each exit code of the table in ostrakon(1), from a live network, dead ones and lying ones; with
+# -o json the error object says the same. Run from the top of the build tree.
+set -uo pipefail
+
+top=$PWD
+answers=${srcdir:-..}/tests/tools/answers
+answers=$(cd "$answers" && pwd)
+PATH=$top/tools:$PATH
+export OSTRAKOND=$top/src/node/ostrakond
+work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-exit.XXXXXX")
+net=$work/net
+liar_pid=
+checks=0
+
+cleanup() {
+	[ -z "$liar_pid" ] || kill "$liar_pid" 2>/dev/null
+	ostrakon net resume "$net" >/dev/null 2>&1
+	ostrakon net down "$net" >/dev/null 2>&1
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+# error CODE NAME ARGUMENTS...: exit code, and the name that the JSON error has
+error() {
+	local want=$1 name=$2 code=0
+	shift 2
+	ostrakon "$@" -o json >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq "$want" ] || fail "exit code $code instead of $want: $*: $(tail -n 3 "$work/err")"
+	jq -es --arg name "$name" --argjson code "$want" \
+		'.[-1] | .error == $name and .exit == $code and .message != ""' "$work/out" >/dev/null ||
+		fail "no $name: $*: $(cat "$work/out")"
+	[ -s "$work/err" ] || fail "nothing on standard error: $*"
+	code=0
+	ostrakon "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq "$want" ] || fail "as a table: exit code $code instead of $want: $*"
+	[ -s "$work/err" ] || fail "as a table: nothing on standard error: $*"
+	checks=$((checks + 1))
+}
+done_ok() {
+	local code=0
+	ostrakon "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq 0 ] || fail "exit code $code: $*: $(tail -n 3 "$work/err")"
+	checks=$((checks + 1))
+}
+
+# ---- 2: usage ----------------------------------------------------------------------------------
+error 2 usage statsu
+grep -q 'did you mean "status"' "$work/err" || fail "no hint: $(cat "$work/err")"
+error 2 usage status --nodee x
+error 2 usage put onlykey
+error 2 usage put a b c
+error 2 usage status --timeout soon
+error 2 usage blocks --limit 0
+error 2 usage get k --linearizable=yes
+error 2 usage status --seconds 3
+error 2 usage net
+error 2 usage completion tcsh
+OSTRAKON_TIMEOUT=never error 2 usage status
+OSTRAKON_HOME=$work/none OSTRAKON_TIMEOUT=1h done_ok version
+ostrakon >/dev/null 2>&1
+[ $? -eq 2 ] || fail "no verb is no usage error"
+
+# ---- 78 and 7 without a network ------------------------------------------------------------------
+error 78 config config show --home "$work"
+error 6 not_found net up "$work/none"
+mkdir "$work/full" && touch "$work/full/x"
+error 7 exists net init "$work/full"
+done_ok key new "$work/k.key" --unencrypted
+error 7 exists key new "$work/k.key" --unencrypted
+done_ok key show "$work/k.key"
+error 6 not_found key show "$work/absent.key"
+error 3 unreachable status --node http://127.0.0.1:1
+
+# ---- a live network --------------------------------------------------------------------------------
+ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
+export OSTRAKON_HOME=$net
+error 3 unreachable get k
+error 3 unreachable monitor --once
+ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+done_ok put k v --timeout 60s
+done_ok get k
+[ "$(cat "$work/out")" = v ] || fail "another value"
+done_ok monitor --once
+done_ok status
+done_ok evidence --verify
+done_ok modes --verify
+done_ok doctor
+ostrakon get k --prove >"$work/proof.json" 2>/dev/null || fail "get --prove"
+done_ok verify "$work/proof.json"
+
+# 1: refused, or in vain
+error 1 failed_cas cas k other new
+error 1 failed_funds transfer client "$(printf '11%.0s' {1..32})" 9000000000
+error 6 not_found get absent
+error 6 not_found block 99999999
+error 6 not_found tx status "$(printf 'ab%.0s' {1..32})"
+ostrakon put k w --save "$work/tx.bin" --no-send >/dev/null 2>&1 || fail "put --no-send"
+cp "$work/tx.bin" "$work/forged.bin"
+printf '\x5a\xa5' | dd of="$work/forged.bin" bs=1 seek=$(($(stat -c %s "$work/tx.bin") - 2)) conv=notrunc 2>/dev/null
+error 1 bad_signature tx submit "$work/forged.bin"
+done_ok tx submit "$work/tx.bin"
+done_ok tx submit "$work/tx.bin" # again: the same receipt
+
+# 5: what proves nothing
+jq '.value = "00"' "$work/proof.json" >"$work/forged.json"
+ostrakon verify "$work/forged.json" >/dev/null 2>&1
+[ $? -eq 5 ] || fail "a forged proof verified"
+echo '{' >"$work/forged.json"
+ostrakon verify "$work/forged.json" >/dev/null 2>&1
+[ $? -eq 5 ] || fail "half a document verified"
+ostrakon net init "$work/other" >/dev/null 2>&1 || fail "net init"
+OSTRAKON_GENESIS=$work/other/genesis.json ostrakon verify "$work/proof.json" >/dev/null 2>&1
+[ $? -eq 5 ] || fail "a proof of another chain verified"
+ostrakon get k --node node1 --genesis "$work/other/genesis.json" >/dev/null 2>&1
+[ $? -eq 5 ] || fail "a node of another chain was believed"
+echo '{"evidence": [{"bytes": "00"}]}' >"$work/evidence.json"
+ostrakon evidence --verify "$work/evidence.json" >/dev/null 2>&1
+[ $? -eq 5 ] || fail "what is no evidence verified"
+
+# 7 and 78 of the node's own program
+"$OSTRAKOND" run --home "$net/node1" >/dev/null 2>&1
+[ $? -eq 7 ] || fail "a second node on one home"
+cp "$net/node2/ostrakond.conf" "$work/conf"
+ostrakon net down "$net" node2 >/dev/null || fail "net down"
+echo 'listne = 127.0.0.1:1' >>"$net/node2/ostrakond.conf"
+"$OSTRAKOND" run --home "$net/node2" >/dev/null 2>"$work/err"
+[ $? -eq 78 ] || fail "a typing error in the configuration was accepted"
+grep -q 'ostrakond.conf:[0-9]*: unknown key "listne"' "$work/err" || fail "$(cat "$work/err")"
+error 78 config net up "$net"
+error 78 config config show
+cp "$work/conf" "$net/node2/ostrakond.conf"
+"$OSTRAKOND" run --what >/dev/null 2>&1
+[ $? -eq 2 ] || fail "an unknown option of ostrakond"
+
+# ---- 4 and 130: no quorum --------------------------------------------------------------------------
+ostrakon net pause "$net" node3 >/dev/null || fail "net pause" # node2 is down
+tx_named() { # standard error announced the id that the JSON has
+	local id
+	id=$(sed -n 's/^tx \([0-9a-f]\{64\}\)$/\1/p' "$work/err")
+	[ -n "$id" ] && jq -es --arg id "$id" '.[-1].tx == $id' "$work/out" >/dev/null ||
+		fail "tx not named: $(cat "$work/out" "$work/err")"
+}
+code=0
+ostrakon put k z --timeout 1500ms -o json >"$work/out" 2>"$work/err" || code=$?
+[ $code -eq 4 ] || fail "exit code $code without a quorum: $(cat "$work/err")"
+tx_named
+ostrakon doctor >/dev/null 2>&1
+[ $? -eq 1 ] || fail "doctor is content without a quorum"
+ostrakon get k --linearizable -o json >"$work/out" 2>/dev/null
+[ $? -eq 3 ] || fail "a linearizable read without a quorum"
+jq -e '.error == "no_quorum"' "$work/out" >/dev/null || fail "$(cat "$work/out")"
+done_ok get k # what is final is still read
+ostrakon put k y --timeout 60s -o json >"$work/out" 2>"$work/err" &
+put_pid=$!
+for _ in $(seq 500); do
+	grep -q '^tx ' "$work/err" && break
+	sleep 0.02
+done
+kill -INT $put_pid
+wait $put_pid
+code=$?
+[ $code -eq 130 ] || fail "exit code $code after SIGINT"
+tx_named
+ostrakon net resume "$net" >/dev/null || fail "net resume"
+ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+done_ok tx wait "$(jq -rs '.[-1].tx' "$work/out")" --timeout 60s # it was sent, and takes effect
+
+# ---- a node that says anything: an exit code of the table, never a signal ------------------------------
+jq -c '.nodes[0].status * .nodes[0].consensus * .blocks * .modes' "$answers/busy.json" >"$work/true.json"
+id=$(printf 'ab%.0s' {1..32})
+account=$(ostrakon key show "$work/k.key" -o json | jq -r .public_key)
+unset OSTRAKON_HOME
+cd "$work" || exit 1
+# one_said WHAT ARGUMENTS...
+one_said() {
+	local what=$1 code=0
+	shift
+	timeout -k 5 60 ostrakon "$@" --timeout 1s --node "http://127.0.0.1:$(cat port)" \
+		>out 2>err || code=$?
+	case $code in
+	[0-7] | 78) ;;
+	*) fail "exit code $code: $* of a node that says $what: $(head -c 300 err)" ;;
+	esac
+	[ "$what" != 'the truth' ] || [ "$want" -eq "$code" ] || fail "exit code $code: $*: $(cat err)"
+	[ $code -eq 0 ] || [[ $1 =~ doctor|health ]] || grep -q "^ostrakon: ..*" err || fail "no message: $*: $(cat err)"
+	LC_ALL=C grep -q $'[\001-\010\013-\037\177]' out err &&
+		fail "control characters: $* of a node that says $what"
+	checks=$((checks + 1))
+}
+# say WHAT: every verb that asks, trusting nothing and trusting the genesis file; the numbers are
+# the exit codes for answers that are true, but not proven
+say() {
+	local verb form
+	for form in table json; do
+		while read -r want verb; do
+			# shellcheck disable=SC2086
+			one_said "$1" $verb -o $form
+		done <<-EOF
+			0 status
+			0 blocks
+			0 block 1
+			0 validators
+			0 peers
+			0 evidence
+			0 modes
+			0 get k
+			0 balance $account
+			0 health
+			0 doctor
+			0 monitor --once
+			5 get k --genesis net/genesis.json
+			5 balance $account --genesis net/genesis.json
+			5 modes --verify --genesis net/genesis.json
+			1 tx status $id --genesis net/genesis.json
+			5 put k v --nonce 1 --expiry 9 --key k.key --genesis net/genesis.json
+			5 put k v --key k.key --genesis net/genesis.json
+		EOF
+	done
+}
+"$top/tests/tools/liar" "$work/port" "$work/body" &
+liar_pid=$!
+while [ ! -s "$work/port" ]; do sleep 0.01; done
+for body in '' '{' '{}' '[]' '7' 'null' '"x"' '[[[[[[' '{"node":"\u001b[2J\u009b5n\u0000"}'; do
+	printf '%s' "$body" >"$work/body"
+	say "${body:-nothing}"
+done
+cp "$work/true.json" "$work/body" && say "the truth"
+for value in '"18446744073709551615"' '"99999999999999999999999"' '-1' '1e400' '9223372036854775807' null '[]' '{}' \
+	'"\u001b[2J"' true; do
+	jq -c "walk(if type == \"string\" or type == \"number\" then 4242424242 else . end)" "$work/true.json" |
+		sed "s/4242424242/$(printf '%s' "$value" | sed 's/[\\&/]/\\&/g')/g" >"$work/body"
+	say "$value everywhere"
+done
+head -c 300000 /dev/zero | tr '\0' '[' >"$work/body" && say "300,000 brackets"
+export OSTRAKON_HOME=$net
+ostrakon net down "$net" >/dev/null || fail "net down"
+error 3 unreachable get k
+error 3 unreachable put k v
+echo "exit codes: $checks invocations"
