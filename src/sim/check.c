@@ -370,8 +370,8 @@ void check_term_cert(struct sim *s, unsigned node)
 	const struct term_cert *tc = engine_term_cert(replica_engine(s->node[node].replica));
 	if (tc->term <= s->node[node].tc_term)
 		return;
-	/* A baseline's leader may begin with blocks that were durable and never sent: to be judged
-	 * once they are. (The hybrid's candidates show theirs.) */
+	/* A baseline's leader may begin with blocks that were durable and never sent: to be
+	 * judged once they are. (The hybrid's candidates show theirs.) */
 	struct hash at = tc->base.hash;
 	if (!protocol_is_byzantine(s->genesis.protocol) && !ancestor(s, &at, 0))
 		return;
@@ -418,9 +418,9 @@ static void check_left(struct sim *s, unsigned from, const struct vote *v,
 			(unsigned long long)node->statement);
 }
 
-/* [S1], and durable before sent: what a replica voted in one life binds the next. Stricter than the
- * rule, which lets a vote follow a QC: whoever votes there has seen the rival block first and trusts
- * that leader no more. */
+/* [S1], and durable before sent: what a replica voted in one life binds the next. Stricter than
+ * the rule, which lets a vote follow a QC: whoever votes there has seen the rival block first
+ * and trusts that leader no more. */
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;

@@ -109,9 +109,10 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 
 bool faults_have_struck(const struct sim *s)
 {
-	if ((!s->options.when_leading && !s->options.when_following) || !s->team)
+	bool role = s->options.when_leading || s->options.when_following;
+	if ((!role && !s->options.await_strikes) || !s->team)
 		return true;
-	if (s->options.await_change)
+	if (role && s->options.await_change)
 		return s->result->mode_count > 0;
 	for (unsigned a = 0; a < ATTACKS; a++)
 		if (team_strikes(s->team)[a])

@@ -386,8 +386,26 @@ static void trace_status(struct sim *s)
 	}
 }
 
+/* Nobody is left alone in a term of its own. */
+static bool in_one_term(const struct sim *s)
+{
+	uint64_t term = 0;
+	for (unsigned i = s->options.dead; i < s->n; i++) {
+		struct engine_status e;
+		if (sim_is_corrupt(s, i) || !s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &e);
+		if (e.term != e.tc_term || (term && term != e.term))
+			return false;
+		term = e.term;
+	}
+	return true;
+}
+
 static bool level(const struct sim *s)
 {
+	if (s->options.await_one_term && !in_one_term(s))
+		return false;
 	for (unsigned i = s->options.dead; i < s->n; i++)
 		if (!sim_is_corrupt(s, i) &&
 		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
@@ -430,7 +448,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		sim_violation(s, SIM_LIVENESS,
 			      "no progress after healing: %llu of %llu blocks, %s",
 			      (unsigned long long)decided, (unsigned long long)*goal,
-			      s->draining	 ? "replicas or clients not level"
+			      s->draining ? "replicas or clients not level, or not in one term"
 			      : decided >= *goal ? "not back in fast mode"
 						 : "still waiting");
 	return false;

@@ -51,7 +51,8 @@ struct sim_node {
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
-	/* of the baselines, in any life: newest term voted in, for whom; highest ballot promised */
+	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
+	 * promised */
 	uint64_t voted_term, promised;
 	uint64_t voted_for; /* mask */
 };
@@ -172,7 +173,8 @@ void check_base(struct sim *s, const struct term_cert *tc);
  */
 void check_sent(struct sim *s, unsigned from, const struct message *m);
 void check_vote(struct sim *s, unsigned from, const struct vote *v);
-void check_sent_crash(struct sim *s, unsigned from, const struct message *m); /* check_crash.c */
+void check_sent_crash(struct sim *s, unsigned from,
+		      const struct message *m); /* check_crash.c */
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
 /* Only malicious replicas are convicted, or accused by proofs. */
 void check_innocence(struct sim *s, unsigned node);

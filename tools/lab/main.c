@@ -112,7 +112,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		switch (opt) {
 		case 'p':
 			if (!protocol_by_name(&o->protocol, optarg))
-				return fail(0, "--protocol is hybrid, pbft, raft or multipaxos"),
+				return fail(0,
+					    "--protocol is hybrid, pbft, raft or multipaxos"),
 				       false;
 			break;
 		case 'n':

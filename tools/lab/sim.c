@@ -71,6 +71,8 @@ static void options_of(struct sim_options *so, const struct scenario *s,
 	so->targets = scenario_targets(s, so->nodes);
 	so->measure_conflicts = so->corrupt > quorum_of(so->nodes).f;
 	so->when_following = s->who == WHO_FOLLOWER;
+	so->await_strikes = scenario_expects(s, EXPECT_STRUCK) != NULL;
+	so->await_one_term = scenario_expects(s, EXPECT_ONE_TERM) != NULL;
 	so->await_change = scenario_expects(s, EXPECT_MODE_CHANGE) != NULL;
 	so->await_fast = scenario_expects(s, EXPECT_RETURN) != NULL;
 	so->peaceful = !s->attacks;
