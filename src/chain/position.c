@@ -136,8 +136,12 @@ const struct cert *position_qc(const struct position *p)
 
 static int check_qc(const struct position *p, const struct chain_ctx *ctx)
 {
-	if (!p->has_qc || p->qc.ref.term != p->tip.term)
-		return ERR_NONE; /* counts as none */
+	if (!p->has_qc)
+		return ERR_NONE;
+	/* No honest one shows a QC of another term. Were it let pass unchecked, whoever takes
+	 * such a view change into a NEW-VIEW would vouch for what is false by its bytes. */
+	if (p->qc.ref.term != p->tip.term)
+		return ERR_BAD_LINK;
 	/* q COMMITs vouch for at least what a QC does: who signed one held the QC. */
 	enum cert_kind qc_kind = p->tc.mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT;
 	if (p->qc.kind != qc_kind && p->qc.kind != CERT_TWO_ROUND)
@@ -184,8 +188,10 @@ static int find_base(struct position *p, const struct chain_ctx *ctx,
 
 static int check_genesis_tip(const struct position *p, const struct hash *genesis)
 {
-	bool is_genesis = cert_is_genesis(&p->tip, genesis) && block_ref_equal(&p->tc.base, &p->tip);
-	return is_genesis && !p->has_checkpoint && !p->header_count ? ERR_NONE : ERR_BAD_LINK;
+	bool is_genesis =
+		cert_is_genesis(&p->tip, genesis) && block_ref_equal(&p->tc.base, &p->tip);
+	bool bare = !p->has_checkpoint && !p->has_qc && !p->header_count;
+	return is_genesis && bare ? ERR_NONE : ERR_BAD_LINK;
 }
 
 int position_check(struct position *p, uint64_t for_term, const struct chain_ctx *ctx,
@@ -203,20 +209,20 @@ int position_check(struct position *p, uint64_t for_term, const struct chain_ctx
 	}
 	if (p->tip.term == 0)
 		return check_genesis_tip(p, genesis);
-	int base_err = ERR_NONE;
 	if (p->tc.mode == MODE_PBFT) {
-		base_err = find_base(p, ctx, look, missing);
-		if (base_err && base_err != ERR_NOT_FOUND)
+		int base_err = find_base(p, ctx, look, missing);
+		if (base_err) /* also if it is not known: nothing dear is done before */
 			return base_err;
 	}
-	if (p->has_checkpoint && p->header_count && p->checkpoint.ref.height <= p->tc.base.height)
+	if (p->has_checkpoint && p->header_count &&
+	    p->checkpoint.ref.height <= p->tc.base.height)
 		return ERR_BAD_LINK;
 	int err = check_checkpoint(p, ctx);
 	if (!err)
 		err = check_headers(p, ctx, look);
 	if (!err)
 		err = check_qc(p, ctx);
-	return err ? err : base_err;
+	return err;
 }
 
 bool position_extends(const struct position *p, const struct block_ref *ref)

@@ -17,7 +17,8 @@ struct term_vote {
 };
 void term_vote_encode(struct writer *w, const struct term_vote *v);
 void term_vote_decode(struct reader *r, struct term_vote *out);
-void term_vote_sign(struct term_vote *v, const struct chain_ctx *ctx, const struct keypair *key);
+void term_vote_sign(struct term_vote *v, const struct chain_ctx *ctx,
+		    const struct keypair *key);
 int term_vote_check(const struct term_vote *v, const struct chain_ctx *ctx);
 
 struct new_view; /* below */
@@ -32,8 +33,8 @@ struct term_cert {
 	unsigned count;
 	struct signature sig[VALIDATORS_MAX];
 	/* pbft: the NEW-VIEW, by its hash, which every header of the term names. Full form: the
-	 * NEW-VIEW itself too (owned). Reference form (inside positions, so that certificates do
-	 * not nest in certificates without bound): NULL. leader = primary(term); base is not
+	 * NEW-VIEW itself too (owned). Reference form (inside positions, so that certificates
+	 * do not nest in certificates without bound): NULL. leader = primary(term); base is not
 	 * encoded: checking fills it in. */
 	struct hash new_view_hash;
 	struct new_view *new_view;
@@ -43,7 +44,7 @@ void term_cert_init(struct term_cert *tc); /* the certificate of no term; owns n
 void term_cert_free(struct term_cert *tc); /* contents only */
 void term_cert_copy(struct term_cert *out, const struct term_cert *tc); /* deep; out is raw */
 void term_cert_copy_ref(struct term_cert *out, const struct term_cert *tc); /* out is raw */
-void term_cert_encode(struct writer *w, const struct term_cert *tc); /* full form */
+void term_cert_encode(struct writer *w, const struct term_cert *tc);	    /* full form */
 void term_cert_decode(struct reader *r, struct term_cert *out);
 /* Fast: the same. pbft: {mode, term, hash of the NEW-VIEW}. */
 void term_cert_encode_ref(struct writer *w, const struct term_cert *tc);
@@ -65,26 +66,27 @@ struct view_lookup {
 /* With ERR_NOT_FOUND: what must be fetched before the check can be answered. */
 struct missing {
 	enum { MISSING_NONE, MISSING_NEW_VIEW, MISSING_BLOCK } kind;
-	uint64_t term;	       /* NEW_VIEW */
-	struct hash hash;      /* of the NEW-VIEW or block */
+	uint64_t term;		/* NEW_VIEW */
+	struct hash hash;	/* of the NEW-VIEW or block */
 	struct block_ref block; /* BLOCK */
 };
 
 /* Signatures, quorum; for pbft (full form only) all of new_view_check(), and fills in base. */
 int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx); /* fast only */
-int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx, const struct hash *genesis,
-		    const struct view_lookup *look, struct missing *missing);
+int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx,
+		    const struct hash *genesis, const struct view_lookup *look,
+		    struct missing *missing);
 
 /* What a candidate or a view change shows of its log (protocol section 3, "Valid position"). */
 #define POSITION_HEADERS_MAX 4096
 struct position {
 	struct block_ref tip;
-	struct term_cert tc;	     /* TC(tip.term), in reference form */
-	bool has_checkpoint;	     /* stable checkpoint above the base, of tip.term */
+	struct term_cert tc; /* TC(tip.term), in reference form */
+	bool has_checkpoint; /* stable checkpoint above the base, of tip.term */
 	struct cert checkpoint;
 	bool has_qc;
-	struct cert qc;		     /* high QC; counts only if of tip.term */
-	uint32_t header_count;	     /* tip first, down to the child of the base or checkpoint */
+	struct cert qc;	       /* high QC; counts only if of tip.term */
+	uint32_t header_count; /* tip first, down to the child of the base or checkpoint */
 	struct signed_header *headers; /* owned */
 };
 void position_init(struct position *p);
@@ -93,26 +95,28 @@ void position_encode(struct writer *w, const struct position *p);
 void position_decode(struct reader *r, struct position *out); /* free in any case */
 /* Valid as section 3 says for term `for_term`, without the bodies: tip.term < for_term, headers
  * link and are signed, all of tip.term, its leader, mode, base and NEW-VIEW; certificates
- * verify; a QC of tip.term lies on the chain (one of another term counts as none:
- * position_qc()). pbft: fills in tc.base, from its headers if a QC or checkpoint of the tip's
- * term is shown (it replaces the TC), else from look: ERR_NOT_FOUND with *missing if that does
- * not know. Changes nothing that is encoded. genesis: hash of block 0. */
+ * verify; a QC of tip.term lies on the chain (one of another term is refused;
+ * position_qc() is the one that counts). pbft: fills in tc.base, from its headers if a QC or
+ * checkpoint of the tip's term is shown (it replaces the TC), else from look: ERR_NOT_FOUND
+ * with *missing if that does not know. Changes nothing that is encoded. genesis: hash of block
+ * 0. */
 int position_check(struct position *p, uint64_t for_term, const struct chain_ctx *ctx,
 		   const struct hash *genesis, const struct view_lookup *look,
 		   struct missing *missing);
 /* The QC that counts: of tip.term and above the checkpoint shown; or NULL. */
 const struct cert *position_qc(const struct position *p);
-/* p.tip equals ref or has it as an ancestor, as far as p's headers, base and checkpoint show. */
+/* p.tip equals ref or has it as an ancestor, as far as p's headers, base and checkpoint show.
+ */
 bool position_extends(const struct position *p, const struct block_ref *ref);
 
 enum escalation_reason { /* in the ledger: never reuse a number */
-	REASON_NONE = 0,
-	REASON_PROOF = 1,      /* E1 */
-	REASON_SIGNATURE = 2,  /* E2: failing signatures on the leader's link */
-	REASON_CENSORSHIP = 3, /* E2 */
-	REASON_SLOW = 4,       /* E2 */
-	REASON_TIMEOUTS = 5,   /* E3 */
-	REASON_JOIN = 6,       /* E4 */
+			 REASON_NONE = 0,
+			 REASON_PROOF = 1,     /* E1 */
+			 REASON_SIGNATURE = 2, /* E2: failing signatures on the leader's link */
+			 REASON_CENSORSHIP = 3, /* E2 */
+			 REASON_SLOW = 4,	/* E2 */
+			 REASON_TIMEOUTS = 5,	/* E3 */
+			 REASON_JOIN = 6,	/* E4 */
 };
 const char *escalation_reason_name(enum escalation_reason r);
 /* A view change without what it shows: enough to claim a term. Signed (SIG_TAG_VIEW_CHANGE)
@@ -134,9 +138,9 @@ struct view_change {
 	uint64_t term;
 	enum escalation_reason reason;
 	struct position position;
-	bool has_stable;	       /* newest stable checkpoint */
+	bool has_stable; /* newest stable checkpoint */
 	struct cert stable;
-	uint64_t last_mode_change;     /* height of the newest final mode entry, 0: none yet */
+	uint64_t last_mode_change; /* height of the newest final mode entry, 0: none yet */
 	uint16_t signer;
 	struct signature sig;
 };
@@ -175,7 +179,7 @@ void new_view_claim(struct new_view_claim *out, const struct new_view *nv);
 void new_view_claim_encode(struct writer *w, const struct new_view_claim *c);
 void new_view_claim_decode(struct reader *r, struct new_view_claim *out);
 int new_view_claim_check(const struct new_view_claim *c, const struct chain_ctx *ctx);
-void new_view_free(struct new_view *nv); /* contents only */
+void new_view_free(struct new_view *nv);			     /* contents only */
 void new_view_copy(struct new_view *out, const struct new_view *nv); /* deep; out is raw */
 void new_view_encode(struct writer *w, const struct new_view *nv);
 void new_view_decode(struct reader *r, struct new_view *out);

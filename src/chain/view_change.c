@@ -162,7 +162,8 @@ int view_change_check(struct view_change *v, const struct chain_ctx *ctx,
 {
 	int err = view_change_check_sig(v, ctx);
 	if (!err && v->has_stable)
-		err = v->stable.kind == CERT_CHECKPOINT ? cert_check(&v->stable, ctx) : ERR_RANGE;
+		err = v->stable.kind == CERT_CHECKPOINT ? cert_check(&v->stable, ctx)
+							: ERR_RANGE;
 	return err ? err : position_check(&v->position, v->term, ctx, genesis, look, missing);
 }
 
@@ -302,12 +303,18 @@ int new_view_check(struct new_view *nv, const struct chain_ctx *ctx, const struc
 	if (err)
 		return err;
 	const struct view_change *set[VALIDATORS_MAX];
-	for (unsigned i = 0; i < nv->count; i++) {
+	for (unsigned i = 0; i < nv->count; i++) { /* cheap things first */
 		struct view_change *v = &nv->vc[i];
 		if (v->term != nv->term)
 			return ERR_RANGE;
 		if (i > 0 && v->signer <= nv->vc[i - 1].signer)
 			return ERR_DUPLICATE_SIGNER;
+		err = view_change_check_sig(v, ctx);
+		if (err)
+			return err;
+	}
+	for (unsigned i = 0; i < nv->count; i++) {
+		struct view_change *v = &nv->vc[i];
 		err = view_change_check(v, ctx, genesis, look, missing);
 		if (err)
 			return err;

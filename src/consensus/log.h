@@ -22,7 +22,8 @@ struct log_entry {
 	bool stored;	/* a WRITE_BLOCK for it was issued */
 	bool kept;	/* within log_prune() only */
 	struct mode_state modes; /* after this block, on its chain; of the engine's making */
-	uint8_t rules; /* mode entries against the term's rules: 0 not judged, 1 right, 2 wrong */
+	/* mode entries against the terms' rules; HOLD: those of its ancestors too */
+	enum rules { RULES_UNKNOWN, RULES_HOLD, RULES_BROKEN } rules;
 };
 
 struct block_log {

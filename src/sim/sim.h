@@ -25,6 +25,7 @@ struct sim_options {
 	unsigned dead;		/* calm: so many replicas never start */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
+	uint32_t checkpoint;	/* interval; 0: 32 if calm, else 8 */
 	uint32_t value_size;	/* bytes that each transaction writes; 0: 8 */
 	/* Malicious replicas, the first of a seed's shuffle; at most f, or it is a control that
 	 * must break. attacks 0: every one there is. */

@@ -476,6 +476,8 @@ static void make_genesis(struct sim *s)
 	g->n = s->n;
 	g->open = true;
 	g->checkpoint_interval = s->options.calm ? 32 : 8;
+	if (s->options.checkpoint)
+		g->checkpoint_interval = s->options.checkpoint;
 	g->probation = s->options.probation ? s->options.probation : 2;
 	for (unsigned i = 0; i < s->n; i++) {
 		uint8_t seed[32] = {1, (uint8_t)i};

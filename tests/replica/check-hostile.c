@@ -607,6 +607,312 @@ START_TEST(two_new_views_of_a_term_are_enough)
 }
 END_TEST
 
+/* ---- [H11] --------------------------------------------------------------------------------
+ * How many headers are looked at (each costs a signature check, up to 4096 a view change) before a
+ * NEW-VIEW of replica 3 is refused in which it alone has signed anything. */
+
+static unsigned looked_at;
+static bool count_looks(void *arg, const struct signed_header *sh, const struct hash *hash)
+{
+	looked_at++;
+	return true;
+}
+
+START_TEST(forged_view_changes_cost_no_header_checks)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct new_view nv = {.term = 3, .count = 3, .signer = MALICE};
+	struct view_lookup look = {.is_checked = count_looks};
+	struct selection s;
+	nv.vc = mem_array(3, sizeof *nv.vc);
+	for (unsigned k = 0; k < 3; k++) { /* as if it had index 0: its own comes first */
+		view_change_at(&nv.vc[k], 3, k, &tc, b1);
+		view_change_sign(&nv.vc[k], &w.ctx, &w.validator[k == 0 ? 0 : 2]);
+	}
+	new_view_sign(&nv, &w.ctx, &w.validator[MALICE]);
+	looked_at = 0;
+	ck_assert_int_ne(new_view_check(&nv, &w.ctx, &w.block0->hash, &look, &s, NULL), ERR_NONE);
+	ck_assert_msg(looked_at == 0, "%u headers", looked_at);
+	new_view_free(&nv);
+	block_drop(b1);
+}
+END_TEST
+
+/* The same for a position whose NEW-VIEW is not known: it is checked again every 12 ms. */
+START_TEST(an_unknown_new_view_costs_no_header_checks)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct signed_header sh = {.h = b1->sh.h};
+	struct view_lookup look = {.is_checked = count_looks};
+	struct missing missing = {0};
+	struct position p;
+	sh.h.mode = MODE_PBFT;
+	sh.h.term = 3;
+	sh.h.leader = 3;
+	sh.h.new_view = (struct hash){{9}};
+	position_init(&p);
+	p.tip = (struct block_ref){.term = 3, .height = 1};
+	header_hash(&p.tip.hash, &sh.h);
+	p.tc.mode = MODE_PBFT;
+	p.tc.term = 3;
+	p.tc.new_view_hash = sh.h.new_view;
+	p.headers = mem_array(1, sizeof sh);
+	p.headers[0] = sh;
+	p.header_count = 1;
+	looked_at = 0;
+	ck_assert_int_eq(position_check(&p, 4, &w.ctx, &w.block0->hash, &look, &missing),
+			 ERR_NOT_FOUND);
+	ck_assert_msg(looked_at == 0, "%u headers", looked_at);
+	position_free(&p);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H12] --------------------------------------------------------------------------------
+ * 300 transactions come within 0.3 s; the leader, which is as fair as can be, orders one in 10 ms, the
+ * oldest first: blocks hold no more. Nobody has a reason to suspect it. */
+
+static void setup_small(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_txs_max = 1;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+START_TEST(load_is_no_censorship)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct slice tx[300];
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 300; i++) {
+		struct op op = op_put("a", "1");
+		tx[i] = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		ck_assert_int_eq(replica_submit(replica, now, tx[i], false, &id), ERR_NONE);
+		if (i % 50 == 0)
+			heartbeat(LEADER, LEADER, NULL, b, 1);
+		pass(1000);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		struct block *next = world_build(&w, b, LEADER, &tx[i], 1, NULL);
+		struct cert c;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		ck_assert_uint_eq(next->tx_count, 1);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 5 == 0)
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+		pass(10000);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 301);
+	ck_assert_msg(newest(MSG_SUSPICION, LEADER) == NULL, "a fair leader is suspected");
+	world_free_txs(tx, 300);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H15] --------------------------------------------------------------------------------
+ * FETCH has 17 bytes, its answer up to 2 MiB and 9 ms of the only thread. Fifty in one instant. */
+
+START_TEST(fetches_of_one_peer_are_limited)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	unsigned answers = 0;
+	forget_sent();
+	for (unsigned i = 0; i < 50; i++) {
+		struct writer out = {0};
+		struct msg_fetch m = {.from_height = (uint64_t)_i + 1, .newest_tc = 0};
+		msg_fetch_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	for (unsigned i = 0; i < sent_count; i++)
+		answers += sent[i].type == MSG_BLOCKS;
+	ck_assert_msg(answers >= 1 && answers <= 4, "%u answers", answers);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H16] --------------------------------------------------------------------------------
+ * The primary of term 3 signs two NEW-VIEWs. The victim has been out of touch; it fetches block 2, which
+ * is final under the first one, and the certificate of term 3 that comes next is the second. From then on
+ * the two do not fit each other in what the victim shows: no view change of its is valid. */
+
+static void make_new_view(struct term_cert *pbft, uint64_t term, const struct term_cert *tc,
+			  const struct block *tip, unsigned mark)
+{
+	static const unsigned who[] = {0, 1, MALICE};
+	term_cert_init(pbft);
+	pbft->mode = MODE_PBFT;
+	pbft->term = term;
+	pbft->leader = (uint16_t)(term % 4);
+	pbft->base = block_ref_of(tip);
+	pbft->new_view = mem_zalloc(sizeof *pbft->new_view);
+	*pbft->new_view = (struct new_view){.term = term, .count = 3, .signer = pbft->leader};
+	pbft->new_view->vc = mem_array(3, sizeof *pbft->new_view->vc);
+	for (unsigned k = 0; k < 3; k++) {
+		struct view_change *v = &pbft->new_view->vc[k];
+		view_change_at(v, term, who[k], tc, tip);
+		v->reason = k == 2 && mark ? REASON_JOIN : REASON_TIMEOUTS;
+		view_change_sign(v, &w.ctx, &w.validator[who[k]]);
+	}
+	new_view_sign(pbft->new_view, &w.ctx, &w.validator[pbft->leader]);
+	new_view_hash(&pbft->new_view_hash, pbft->new_view);
+}
+
+static void send_new_view(unsigned from, const struct term_cert *pbft)
+{
+	struct writer out = {0};
+	struct msg_new_view m = {.tc = *pbft};
+	msg_new_view_encode(&out, &m);
+	deliver(from, &out);
+}
+
+/* The first block of a pbft term, which records the escalation. */
+static struct block *first_pbft_block(const struct term_cert *tc, const struct block *parent)
+{
+	struct writer out = {0};
+	struct ledger_built built;
+	struct block *b;
+	const struct system_tx entry = {.kind = SYSTEM_ESCALATED,
+					.height = parent->sh.h.height + 1,
+					.term = tc->term,
+					.reason = REASON_TIMEOUTS};
+	system_tx_encode(&out, &entry, &w.ctx);
+	struct ledger_candidate c = {.tx = writer_slice(&out)};
+	tx_id(&c.id, c.tx);
+	ck_assert_int_eq(ledger_build(w.ledger, &parent->hash, parent->sh.h.height + 1,
+				      parent->sh.h.time_ms + 1, &c, 1, &built),
+			 ERR_NONE);
+	struct signed_header sh = {.h = {.chain = w.ctx.id,
+					 .term = tc->term,
+					 .mode = MODE_PBFT,
+					 .height = parent->sh.h.height + 1,
+					 .prev = parent->hash,
+					 .base_height = parent->sh.h.height,
+					 .base = parent->hash,
+					 .tx_root = built.tx_root,
+					 .state_root = built.state_root,
+					 .time_ms = parent->sh.h.time_ms + 1,
+					 .leader = tc->leader,
+					 .valset = w.ctx.vals.hash,
+					 .new_view = tc->new_view_hash,
+					 .tx_count = built.tx_count,
+					 .body_size = (uint32_t)built.body_size}};
+	signed_header_sign(&sh, &w.ctx, &w.validator[tc->leader]);
+	ck_assert_int_eq(block_new(&b, &sh, slice_of(built.body, built.body_size)), ERR_NONE);
+	mem_free(built.body);
+	writer_free(&out);
+	return b;
+}
+
+static struct block_ref known_base;
+static bool any_base(void *arg, uint64_t term, const struct hash *new_view, struct block_ref *base)
+{
+	*base = known_base;
+	return true;
+}
+
+/* Two others have signed for this term: the victim follows them. */
+static void others_move_on(uint64_t term, const struct term_cert *tc, const struct block *tip)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct view_change v;
+		view_change_at(&v, term, i, tc, tip);
+		view_change_sign(&v, &w.ctx, &w.validator[i]);
+		send_view_change_of(&v);
+	}
+	pass(4 * HEARTBEAT);
+	ck_assert_ptr_nonnull(newest(MSG_VIEW_CHANGE, 1));
+}
+
+START_TEST(what_is_shown_fits_together)
+{
+	struct term_cert tc, one, two;
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	known_base = block_ref_of(b1);
+	make_new_view(&one, 3, &tc, b1, 0);
+	make_new_view(&two, 3, &tc, b1, 1);
+	struct block *b2 = first_pbft_block(&one, b1);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c);
+	others_move_on(5, &tc, b1);
+	heartbeat(0, 1000000, NULL, b2, 2);
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	send_blocks(0, &b2, 1, &c, 2);
+	ck_assert_uint_eq(final_height(), 2);
+	send_new_view(MALICE, _i == 0 ? &one : &two); /* one: all is well */
+	send_new_view(0, &one);
+	forget_sent();
+	others_move_on(8, &tc, b1);
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 1);
+	ck_assert_ptr_nonnull(s);
+	static struct message_in in;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	struct view_lookup look = {.base_of = any_base};
+	struct missing missing = {0};
+	int err = view_change_check(&in.view_change.vc, &w.ctx, &w.block0->hash, &look, &missing);
+	if (getenv("SHOW"))
+		fprintf(stderr, "%d: term %llu, tip term %llu\n", _i, (unsigned long long)in.view_change.vc.term, (unsigned long long)in.view_change.vc.position.tip.term);
+	ck_assert_msg(err == ERR_NONE, "the victim's own view change of term %llu, tip (%llu, %llu): %s",
+		      (unsigned long long)in.view_change.vc.term,
+		      (unsigned long long)in.view_change.vc.position.tip.term,
+		      (unsigned long long)in.view_change.vc.position.tip.height, err_text(err));
+	message_free(&in);
+	term_cert_free(&one);
+	term_cert_free(&two);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H17] --------------------------------------------------------------------------------
+ * The victim has accepted the second NEW-VIEW; the others go on under the first, and their blocks become
+ * final. Replica 0 has everything and answers whatever it is asked. */
+
+START_TEST(final_blocks_under_the_other_new_view_are_taken)
+{
+	struct term_cert tc, one, two;
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	make_new_view(&one, 3, &tc, b1, 0);
+	make_new_view(&two, 3, &tc, b1, 1);
+	struct block *b2 = first_pbft_block(&one, b1);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c);
+	send_new_view(MALICE, _i == 0 ? &one : &two); /* one: all is well */
+	for (unsigned i = 0; i < 100 && final_height() < 2; i++) {
+		forget_sent();
+		heartbeat(0, 1000000, NULL, b2, 2);
+		heartbeat(MALICE, 3, NULL, b1, 1);
+		if (newest(MSG_FETCH, 0))
+			send_blocks(0, &b2, 1, &c, 2);
+		if (newest(MSG_FETCH_VIEW, 0))
+			send_new_view(0, &one);
+		pass(HEARTBEAT);
+	}
+	ck_assert_msg(final_height() == 2, "a block that is final is not taken in 5 s");
+	term_cert_free(&one);
+	term_cert_free(&two);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -623,7 +929,17 @@ int main(void)
 	tcase_add_test(t, an_honest_primary_is_not_convicted_for_what_it_may_take);
 	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
 	tcase_add_test(t, two_new_views_of_a_term_are_enough);
+	tcase_add_test(t, forged_view_changes_cost_no_header_checks);
+	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
+	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
+	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
+	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
 	suite_add_tcase(s, t);
+	TCase *small = tcase_create("small blocks");
+	tcase_add_checked_fixture(small, setup_small, teardown);
+	tcase_set_timeout(small, 120);
+	tcase_add_test(small, load_is_no_censorship);
+	suite_add_tcase(s, small);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -586,6 +586,10 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 		h->timer_at = soon;
 }
 
+/* Each rescue costs an election: a stray that comes and goes is rescued ever more rarely, but
+ * not never. */
+#define STRAY_SPACING_MAX 64
+
 void rescue_strays(struct hybrid *h)
 {
 	if (h->election.phase != ELECTION_NONE)
@@ -605,6 +609,8 @@ void rescue_strays(struct hybrid *h)
 			continue;
 		uint64_t spacing = h->stray[i].spacing ? 2 * h->stray[i].spacing
 						       : 4 * h->timing.timeout_min;
+		if (spacing > STRAY_SPACING_MAX * h->timing.timeout_min)
+			spacing = STRAY_SPACING_MAX * h->timing.timeout_min;
 		h->stray[i].spacing = spacing;
 		h->stray[i].next = h->now + spacing;
 		h->counters[COUNT_STRAY_RESCUED]++;

@@ -1,5 +1,5 @@
-/* Escalation (section 4): E1 transferable proof, E2 f+1 suspicions, E3 timeouts in a row, E4 view
- * changes of f+1 others (in view.c). One voice alone changes nothing but its owner. */
+/* Escalation (section 4): E1 transferable proof, E2 f+1 suspicions, E3 timeouts in a row, E4
+ * view changes of f+1 others (in view.c). One voice alone changes nothing but its owner. */
 #include "consensus/hybrid/hybrid.h"
 
 void escalate(struct hybrid *h, enum escalation_reason reason, uint64_t term)
@@ -77,8 +77,8 @@ bool take_proof(struct hybrid *h, const struct evidence *ev)
 	if (h->quorum.f == 0)
 		return true;
 	/* An escalated replica that waits for the culprit's own term goes on to the next. */
-	if (in_pbft_mode(h) && !in_accepted_term(h) && primary_of(h->term, h->n) == ev->culprit &&
-	    h->signed_term == h->term)
+	if (in_pbft_mode(h) && !in_accepted_term(h) &&
+	    primary_of(h->term, h->n) == ev->culprit && h->signed_term == h->term)
 		send_view_change(h, next_pbft_term(h, h->term + 1), REASON_PROOF);
 	else
 		depose(h, ev->culprit, REASON_PROOF);
@@ -190,7 +190,8 @@ static void watch_for_censorship(struct hybrid *h)
 	uint64_t relay_at = since + h->timing.timeout_min * 3 / 2;
 	uint64_t suspect_at = since + 3 * h->timing.timeout_min;
 	if (h->tc.mode == MODE_PBFT) {
-		uint64_t twice = since + 2 * (h->timing.timeout_min << (h->timeouts < 4 ? h->timeouts : 4));
+		uint64_t twice = since + 2 * (h->timing.timeout_min
+					      << (h->timeouts < 4 ? h->timeouts : 4));
 		if (twice > suspect_at)
 			suspect_at = twice;
 	}

@@ -6,12 +6,16 @@ static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t 
 {
 	h->fetching = true;
 	h->fetch_wanted &= ~(UINT64_C(1) << peer);
+	struct hash wanted = h->fetch_block[peer];
+	h->fetch_block[peer] = (struct hash){0};
 	h->fetch_peer = peer;
 	h->fetch_from = from_height;
 	h->fetch_at = h->now + 2 * h->timing.heartbeat;
 	h->counters[COUNT_FETCHES]++;
-	struct msg_fetch m = {.from_height = from_height, .newest_tc = newest_tc};
+	struct msg_fetch m = {
+		.from_height = from_height, .newest_tc = newest_tc, .wanted = wanted};
 	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+	h->fetch_asked = wanted;
 }
 
 void fetch_from(struct hybrid *h, unsigned peer)
@@ -22,6 +26,14 @@ void fetch_from(struct hybrid *h, unsigned peer)
 		h->fetch_wanted |= UINT64_C(1) << peer;
 	else
 		ask(h, peer, h->log.final->sh.h.height + 1, h->tc.term);
+}
+
+void fetch_chain_from(struct hybrid *h, unsigned peer, const struct hash *block)
+{
+	if (peer >= h->n)
+		return;
+	h->fetch_block[peer] = *block;
+	fetch_from(h, peer);
 }
 
 static unsigned any_peer(struct hybrid *h)
@@ -55,7 +67,11 @@ static void fetch_tip_tc(struct hybrid *h)
 	    h->now < h->tip_tc_asked + 2 * h->timing.heartbeat)
 		return;
 	h->tip_tc_asked = h->now;
-	ask(h, any_peer(h), h->log.final->sh.h.height, 0);
+	const struct header *final = &h->log.final->sh.h;
+	if (final->mode == MODE_PBFT)
+		fetch_view(h, any_peer(h), final->term, &final->new_view);
+	else
+		ask(h, any_peer(h), final->height, 0);
 }
 
 void fetch_tick(struct hybrid *h)
@@ -75,7 +91,24 @@ static void send_blocks(struct hybrid *h, unsigned to, struct msg_blocks *m)
 	msg_blocks_encode(out_message(h, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS), m);
 }
 
-/* Blocks of our tip's chain that are not final yet, from the height asked for on. */
+static struct log_entry *wanted_entry(const struct hybrid *h, const struct msg_fetch *f)
+{
+	struct log_entry *e = log_find(&h->log, &f->wanted);
+	return e ? e : log_find(&h->log, &h->tip.hash);
+}
+
+/* Catching up over a fast link is never held up by this; a peer that only asks is. */
+#define FETCH_BURST 4
+static bool may_serve(struct hybrid *h, unsigned to)
+{
+	uint64_t spacing = h->timing.heartbeat / 4, *next = &h->serve_next[to];
+	if (*next > h->now + FETCH_BURST * spacing - spacing)
+		return false;
+	*next = (*next > h->now ? *next : h->now) + spacing;
+	return true;
+}
+
+/* Blocks of the wanted chain that are not final yet, from the height asked for on. */
 static void serve_unfinal(struct hybrid *h, unsigned from, const struct msg_fetch *f)
 {
 	struct msg_blocks *m = h->blocks_scratch;
@@ -83,7 +116,7 @@ static void serve_unfinal(struct hybrid *h, unsigned from, const struct msg_fetc
 	m->has_tc = h->tc.term > f->newest_tc;
 	if (m->has_tc)
 		m->tc = h->tc;
-	struct log_entry *e = log_find(&h->log, &h->tip.hash);
+	struct log_entry *e = wanted_entry(h, f);
 	uint64_t final = h->log.final->sh.h.height, low = f->from_height;
 	uint64_t top = e ? e->block->sh.h.height : final;
 	m->count = 0;
@@ -105,7 +138,7 @@ static void serve_unfinal(struct hybrid *h, unsigned from, const struct msg_fetc
 
 void on_fetch(struct hybrid *h, unsigned from, const struct msg_fetch *f)
 {
-	if (h->reading[from])
+	if (h->reading[from] || !may_serve(h, from))
 		return; /* one at a time for each peer */
 	if (f->from_height > h->log.final->sh.h.height) {
 		serve_unfinal(h, from, f);
@@ -151,8 +184,31 @@ static void fetch_on(struct hybrid *h, unsigned from, const struct msg_blocks *m
 	if (m->final_height > final && final > before)
 		fetch_from(h, from);
 	else if (!m->has_cert && top > m->final_height && top - final < LOG_BLOCKS_MAX / 2 &&
-		 !h->fetching)
+		 !h->fetching) {
+		h->fetch_block[from] = h->fetch_asked;
 		ask(h, from, top + 1, h->tc.term);
+	}
+}
+
+/* So many blocks of the batch are final by its own certificate. It is looked at here only if
+ * one of them is not what our certificate of its term says: take_cert() checks it in any case.
+ */
+static uint32_t count_final(const struct hybrid *h, const struct msg_blocks *m)
+{
+	bool misfit = false;
+	for (uint32_t i = 0; i < m->count; i++)
+		misfit |= m->blocks[i]->sh.h.term == h->tc.term &&
+			  !tc_fits(&h->tc, &m->blocks[i]->sh.h);
+	if (!misfit || !m->has_cert || !cert_is_final(m->cert.kind) ||
+	    cert_check(&m->cert, h->ctx))
+		return 0;
+	uint32_t top = m->count;
+	while (top > 0 && !hash_equal(&m->blocks[top - 1]->hash, &m->cert.ref.hash))
+		top--;
+	for (uint32_t i = top; i > 1; i--)
+		if (!hash_equal(&m->blocks[i - 1]->sh.h.prev, &m->blocks[i - 2]->hash))
+			return 0;
+	return top;
 }
 
 void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
@@ -169,8 +225,9 @@ void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 	bool gap = false;
 	struct log_entry *last = NULL;
 	uint32_t known = (uint32_t)map_len(&h->log.by_hash);
+	uint32_t vouched = count_final(h, m);
 	for (uint32_t i = 0; i < m->count && !gap; i++) {
-		struct log_entry *e = take_block(h, m->blocks[i], &gap);
+		struct log_entry *e = take_block(h, from, m->blocks[i], i < vouched, &gap);
 		if (e)
 			last = e;
 	}

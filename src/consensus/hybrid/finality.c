@@ -51,12 +51,19 @@ int take_cert(struct hybrid *h, const struct cert *c)
 	return ERR_NONE;
 }
 
+/* Under load the votes for one checkpoint come when others are final already: several are
+ * counted at a time. */
+static struct tally *tally_of(struct hybrid *h, uint64_t height)
+{
+	return &h->checkpoint_tally[height / h->checkpoint_spacing % CHECKPOINT_TALLIES];
+}
+
 /* The newest multiple of K that became final gets our statement: we hold its certificate. */
 static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, uint32_t count)
 {
 	for (uint32_t i = count; i-- > 0;) {
 		const struct block *b = blocks[i];
-		if (b->sh.h.height % h->checkpoint_interval)
+		if (b->sh.h.height % h->checkpoint_spacing)
 			continue;
 		h->has_checkpoint_vote = true;
 		h->checkpoint_vote = (struct vote){.kind = VOTE_CHECKPOINT,
@@ -64,9 +71,10 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 						   .state_root = b->sh.h.state_root,
 						   .signer = (uint16_t)h->self};
 		vote_sign(&h->checkpoint_vote, h->ctx, &h->key);
-		tally_init(&h->checkpoint_tally, VOTE_CHECKPOINT, &h->checkpoint_vote.ref,
+		struct tally *t = tally_of(h, b->sh.h.height);
+		tally_init(t, VOTE_CHECKPOINT, &h->checkpoint_vote.ref,
 			   &h->checkpoint_vote.state_root);
-		tally_add(&h->checkpoint_tally, &h->checkpoint_vote);
+		tally_add(t, &h->checkpoint_vote);
 		if (certificate_quorum(h) == 1)
 			take_checkpoint_vote(h, h->self, &h->checkpoint_vote);
 		return;
@@ -84,13 +92,13 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e, const st
 			keep_cut_tip(h);
 		if (position_compare(&ref, &h->tip) <= 0)
 			return;
-		if (ref.term != h->tc.term && ref.term != h->tip.term) {
+		if (!tc_of(h, &e->block->sh.h)) {
 			h->tip_tc_wanted = true;
 			keep_cut_tip(h); /* checkpoints will drop the headers below */
 			return;
 		}
 		store_chain(h, e);
-		set_tip(h, &ref, false);
+		set_tip(h, e, false);
 		h->counters[COUNT_QC_ADOPTED]++;
 	}
 	/* its votes are at least as good as a QC, which we may never have seen */
@@ -102,7 +110,7 @@ static void tip_follows_finality(struct hybrid *h, struct log_entry *e, const st
 void tip_catches_up(struct hybrid *h)
 {
 	struct block_ref ref = final_ref(h);
-	if (!h->tip_tc_wanted || h->spare_tc.term != ref.term)
+	if (!h->tip_tc_wanted || !tc_fits(&h->spare_tc, &h->log.final->sh.h))
 		return;
 	h->tip_tc_wanted = false;
 	if (position_compare(&ref, &h->tip) <= 0 || ref.term > h->term)
@@ -177,6 +185,8 @@ void try_finalize(struct hybrid *h)
 			fetch_from_anybody(h);
 		return;
 	}
+	if (e->invalid)
+		halt_diverged(h, e->block, ERR_BAD_STATE_ROOT);
 	if (!e->executed)
 		return;
 	struct cert c = h->pending_final;
@@ -212,8 +222,9 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)
 {
-	struct tally *t = &h->checkpoint_tally;
+	struct tally *t = tally_of(h, v->ref.height);
 	if (v->signer != from || !checkpoint_vote_due(h) ||
+	    (h->has_stable && v->ref.height <= h->stable.ref.height) ||
 	    !block_ref_equal(&v->ref, &t->ref) || !hash_equal(&v->state_root, &t->state_root))
 		return;
 	if (!(t->signers >> from & 1)) {

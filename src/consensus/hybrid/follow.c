@@ -30,11 +30,7 @@ static void equivocation_found(struct hybrid *h, const struct block *a, const st
 /* A block of the accepted term must be what its TC says: leader, mode, base. */
 static bool fits_tc(const struct hybrid *h, const struct header *b)
 {
-	if (b->term != h->tc.term)
-		return true;
-	return b->leader == h->tc.leader && b->mode == h->tc.mode &&
-	       b->base_height == h->tc.base.height && hash_equal(&b->base, &h->tc.base.hash) &&
-	       hash_equal(&b->new_view, &h->tc.new_view_hash);
+	return b->term != h->tc.term || tc_fits(&h->tc, b);
 }
 
 /* A signed header of our term with another mode or base than one that we hold. */
@@ -80,21 +76,25 @@ void prune_log(struct hybrid *h)
 	resume_execution(h);
 }
 
-struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap)
+struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, bool is_final,
+			     bool *gap)
 {
 	struct log_entry *e = log_find(&h->log, &b->hash);
 	if (e || b->sh.h.height <= h->log.final->sh.h.height)
 		return e;
-	if (!fits_tc(h, &b->sh.h)) {
+	bool fits = fits_tc(h, &b->sh.h);
+	if (!fits)
 		misfit_found(h, b);
-		if (!of_another_view(h, &b->sh.h)) {
-			h->counters[COUNT_BAD_MESSAGES]++;
-			return NULL;
-		}
-	}
 	if (signed_header_check(&b->sh, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		h->bad_from_peer = true;
+		return NULL;
+	}
+	if (!fits && !is_final && !of_another_view(h, &b->sh.h)) {
+		/* perhaps its primary has signed two NEW-VIEWs: then both are wanted */
+		if (b->sh.h.mode == MODE_PBFT)
+			fetch_view(h, from, b->sh.h.term, &b->sh.h.new_view);
+		h->counters[COUNT_BAD_MESSAGES]++;
 		return NULL;
 	}
 	struct log_entry *rival = log_rival(&h->log, b);
@@ -137,6 +137,17 @@ void resume_execution(struct hybrid *h)
 		request_execution(h, e);
 }
 
+void halt_diverged(struct hybrid *h, const struct block *b, int err)
+{
+	out_halt(
+		h,
+		"block %llu is final by its certificate, but executing it here gives: %s. This "
+		"replica's state has diverged; both are kept. Restore its data from a backup "
+		"or "
+		"a peer before starting it again",
+		(unsigned long long)b->sh.h.height, err_text(err));
+}
+
 static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct input *in)
 {
 	e->invalid = true;
@@ -145,11 +156,7 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 	if (h->has_pending_final &&
 	    log_contains(&h->log, &h->pending_final.ref,
 			 &(struct block_ref){b->term, b->height, e->block->hash}) == 1) {
-		out_halt(h,
-			 "block %llu is final by its certificate, but executing it here gives: "
-			 "%s. This replica's state has diverged; both are kept. Restore its "
-			 "data from a backup or a peer before starting it again",
-			 (unsigned long long)b->height, err_text(in->executed.err));
+		halt_diverged(h, e->block, in->executed.err);
 		return;
 	}
 	if (b->term == h->term && b->leader == current_leader(h))
@@ -223,18 +230,11 @@ static struct log_entry *vote_target(struct hybrid *h)
 		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
 	while (e && e->block->sh.h.height > shown_max)
 		e = e->parent;
-	/* every block on the way that is new to us holds the mode entries that the term asks
-	 * for */
-	struct log_entry *lowest_bad = NULL;
-	for (struct log_entry *x = e;
-	     x && x->block->sh.h.term == h->term &&
-	     (h->tip.term != h->term || x->block->sh.h.height > h->tip.height);
-	     x = x->parent)
-		if (!mode_rules_hold(h, x))
-			lowest_bad = x;
-	if (lowest_bad) {
+	/* every block on the way holds the mode entries that its term asks for */
+	struct log_entry *broken;
+	if (mode_rules(h, e, h->term, &broken) != RULES_HOLD) {
 		distrust_leader(h);
-		e = lowest_bad->parent;
+		e = broken->parent;
 	}
 	return e && e->block->sh.h.term == h->term ? e : NULL;
 }
@@ -258,8 +258,7 @@ void try_vote(struct hybrid *h)
 		return;
 	}
 	store_chain(h, e);
-	struct block_ref ref = block_ref_of(e->block);
-	set_tip(h, &ref, true);
+	set_tip(h, e, true);
 	h->answer_leader = true;
 	h->prepare_news = true;
 	pace_note_block(h);
@@ -295,7 +294,7 @@ bool commit_due(const struct hybrid *h, struct vote *out)
 static void adopt_qc(struct hybrid *h, const struct cert *qc, struct log_entry *e)
 {
 	store_chain(h, e);
-	set_tip(h, &qc->ref, false);
+	set_tip(h, e, false);
 	set_qc(h, qc);
 	h->counters[COUNT_QC_ADOPTED]++;
 }
@@ -322,7 +321,7 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 	struct log_entry *e = log_find(&h->log, &qc->ref.hash);
 	if (e && e->block->sh.h.height != qc->ref.height)
 		return; /* votes of a quorum for a place where this block is not */
-	if (e && e->executed) {
+	if (e && e->executed && tc_of(h, &e->block->sh.h)) {
 		adopt_qc(h, qc, e);
 		h->answer_leader = true;
 		return;
@@ -369,7 +368,7 @@ void on_append(struct hybrid *h, unsigned from, struct msg_append *m)
 	bool gap = false;
 	h->bad_from_peer = false;
 	for (uint32_t i = 0; i < m->count && !gap; i++) {
-		struct log_entry *e = take_block(h, m->blocks[i], &gap);
+		struct log_entry *e = take_block(h, from, m->blocks[i], false, &gap);
 		if (e && e->block->sh.h.term == h->term) {
 			h->append_tip = e->block->hash;
 			h->has_append_tip = true;

@@ -48,14 +48,15 @@ bool leader_is_alive(const struct hybrid *h)
 	if (h->role == ROLE_LEADER)
 		return quorum_heard(h);
 	return in_accepted_term(h) && h->tc.leader != h->self &&
-	       (h->tc.mode == MODE_FAST || in_pbft_mode(h)) &&
-	       h->distrusted_term != h->term && h->leader_heard &&
-	       h->now - h->leader_heard < h->timing.timeout_min;
+	       (h->tc.mode == MODE_FAST || in_pbft_mode(h)) && h->distrusted_term != h->term &&
+	       h->leader_heard && h->now - h->leader_heard < h->timing.timeout_min;
 }
 
 static void on_timeout(struct hybrid *h)
 {
 	if (view_waits(h)) { /* for claims; our own is sent again meanwhile */
+		if (holds_work(h))
+			recheck_oldest(h); /* and passes on what its clients wait for */
 		timer_restart(h);
 		fetch_from_anybody(h);
 		return;
@@ -375,6 +376,9 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	if (h->pipeline > h->window)
 		h->pipeline = h->window;
 	h->checkpoint_interval = c->genesis->checkpoint_interval;
+	h->checkpoint_spacing = h->checkpoint_interval;
+	while (h->checkpoint_spacing < CHECKPOINT_SPACING_MIN)
+		h->checkpoint_spacing += h->checkpoint_interval;
 	random_seed(&h->random, c->seed);
 	h->now = c->now;
 	h->tally_cap = 2 * h->window;

@@ -46,6 +46,8 @@ enum vote_slot {
 
 #define VIEWS_KEPT	  256 /* checked NEW-VIEWs, for those who miss them */
 #define VIEWS_WANTED	  4   /* fetches of NEW-VIEWs under way, from each peer */
+#define CHECKPOINT_TALLIES 8
+#define CHECKPOINT_SPACING_MIN 8
 #define CONVICTIONS_MAX	  4  /* in one block */
 #define E3_TIMEOUTS	  3  /* k of E3 */
 #define SLOW_WINDOW	  10 /* timeouts that a leader has to show its pace */
@@ -139,6 +141,7 @@ struct hybrid {
 	struct keypair key;
 	struct engine_timing timing;
 	uint32_t pipeline, window, checkpoint_interval;
+	uint32_t checkpoint_spacing; /* a multiple of it, CHECKPOINT_SPACING_MIN or more */
 	evidence_tx_invalid tx_invalid;
 	struct hash genesis_hash;
 	struct random random;
@@ -271,7 +274,7 @@ struct hybrid {
 	/* checkpoints */
 	bool has_checkpoint_vote;
 	struct vote checkpoint_vote; /* own newest */
-	struct tally checkpoint_tally;
+	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
 	/* timers */
 	uint64_t timer_at; /* election */
@@ -287,6 +290,9 @@ struct hybrid {
 	unsigned fetch_peer;
 	uint64_t fetch_from, fetch_at;
 	uint64_t fetch_wanted; /* bit i: validator i is to be asked too, in turn */
+	struct hash fetch_block[VALIDATORS_MAX]; /* for this block's chain; zero: its tip's */
+	struct hash fetch_asked;		 /* the one that was asked for */
+	uint64_t serve_next[VALIDATORS_MAX];	 /* when each may be served again; GCRA */
 	bool reading[VALIDATORS_MAX]; /* a WORK_READ for this peer is out */
 
 	/* transactions */
@@ -344,7 +350,14 @@ bool take_tc(struct hybrid *h, const struct term_cert *tc);
 void tip_catches_up(struct hybrid *h);
 bool tip_extends(const struct hybrid *h,
 		 const struct log_entry *e); /* e strictly extends tip */
-void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted);
+/* What tc says of its term's blocks: leader, mode, base, NEW-VIEW. A pbft certificate in reference
+ * form says no base. */
+bool tc_fits(const struct term_cert *tc, const struct header *b);
+/* The certificate that this block is of, if it is held: of two NEW-VIEWs of a term, the one that its
+ * header names. */
+const struct term_cert *tc_of(const struct hybrid *h, const struct header *b);
+/* e's tc_of() is held. */
+void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
 void set_qc(struct hybrid *h, const struct cert *qc);
 void drop_qc(struct hybrid *h);
 void flush_state(struct hybrid *h); /* writes the dirty slots; messages of this step follow */
@@ -391,8 +404,10 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 void on_executed(struct hybrid *h, const struct input *in);
 /* Takes a block into the log; requests its execution. The entry, or NULL. *gap: its parent is
  * not known. */
-struct log_entry *take_block(struct hybrid *h, struct block *b, bool *gap);
+struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, bool is_final,
+			     bool *gap);
 void request_execution(struct hybrid *h, struct log_entry *e);
+void halt_diverged(struct hybrid *h, const struct block *b, int err);
 void resume_execution(struct hybrid *h); /* what the ledger had no room for */
 void prune_log(struct hybrid *h);	 /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
@@ -416,6 +431,7 @@ bool checkpoint_vote_due(const struct hybrid *h);
 
 /* fetch.c */
 void fetch_from(struct hybrid *h, unsigned peer);
+void fetch_chain_from(struct hybrid *h, unsigned peer, const struct hash *block);
 void fetch_from_anybody(struct hybrid *h);
 void fetch_tick(struct hybrid *h);
 void on_fetch(struct hybrid *h, unsigned from, const struct msg_fetch *m);
@@ -439,9 +455,11 @@ bool is_jailed(const struct hybrid *h, unsigned validator); /* or will be: a pro
 /* State after the entry's block, NULL: after the final block. */
 const struct mode_state *modes_after(const struct hybrid *h, const struct log_entry *e);
 void modes_enter(struct hybrid *h, struct log_entry *e); /* right after log_add() */
-/* A block of the accepted term has the mode entries that its term asks for, and a leader whom
- * no ancestor jails. */
-bool mode_rules_hold(struct hybrid *h, struct log_entry *e);
+/* The blocks of e's chain above the final one have the mode entries that their terms ask for, and
+ * leaders whom no ancestor jails. BROKEN: *at does not. UNKNOWN: *at is of strict_term and needs
+ * its NEW-VIEW; in other terms what is not known is let pass: a quorum may be past asking. */
+enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
+		      struct log_entry **at);
 /* The SYSTEM transactions of a child of parent that we lead, into candidates[0..]. False: no
  * block may extend this parent in our term. */
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,

@@ -1,5 +1,6 @@
-/* The leader. In either mode: proposes. In fast mode: , counts votes, makes certificates (section 3, "Replication",
- * "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1) messages a block. */
+/* The leader. In either mode: proposes. In fast mode: , counts votes, makes certificates
+ * (section 3, "Replication", "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1)
+ * messages a block. */
 #include "consensus/hybrid/hybrid.h"
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
@@ -85,8 +86,8 @@ static bool may_propose(const struct hybrid *h)
 	return tip < settled + h->pipeline;
 }
 
-/* During a probation the primary makes at most one empty block a heartbeat interval, so that idle
- * networks return to fast mode too. */
+/* During a probation the primary makes at most one empty block a heartbeat interval, so that
+ * idle networks return to fast mode too. */
 static bool empty_block_due(const struct hybrid *h)
 {
 	return h->tc.mode == MODE_PBFT && !h->pinned && in_pbft_mode(h) && !h->lead_first &&
@@ -106,7 +107,8 @@ void maybe_build(struct hybrid *h)
 		return;
 	uint32_t max = h->genesis->limits.block_txs_max, count = 0;
 	uint64_t bytes = 0;
-	if (!system_candidates(h, log_find(&h->log, &parent->hash), parent->sh.h.height + 1, &count))
+	if (!system_candidates(h, log_find(&h->log, &parent->hash), parent->sh.h.height + 1,
+			       &count))
 		return;
 	uint32_t systems = count;
 	for (uint32_t i = 0; i < systems; i++)
@@ -207,7 +209,7 @@ static void propose(struct hybrid *h, struct block *b)
 	request_execution(h, e);
 	store_chain(h, e);
 	struct block_ref ref = block_ref_of(b);
-	set_tip(h, &ref, true);
+	set_tip(h, e, true);
 	h->lead_first = false;
 	h->block_at = h->now;
 	if (h->tc.mode == MODE_PBFT) {
@@ -225,8 +227,8 @@ static void propose(struct hybrid *h, struct block *b)
 	send_append(h, b);
 }
 
-/* After a restart the primary still leads its term: all its blocks again, before a new one. They
- * were durable before anybody saw them. */
+/* After a restart the primary still leads its term: all its blocks again, before a new one.
+ * They were durable before anybody saw them. */
 void pbft_resume_leading(struct hybrid *h)
 {
 	if (!in_accepted_term(h) || h->tc.mode != MODE_PBFT || h->tc.leader != h->self ||
@@ -373,7 +375,8 @@ void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbea
 /* Our own votes exist once what they claim is durable. */
 void lead_durable(struct hybrid *h)
 {
-	if (h->role != ROLE_LEADER || h->led_before_restart == h->term || h->tc.mode != MODE_FAST)
+	if (h->role != ROLE_LEADER || h->led_before_restart == h->term ||
+	    h->tc.mode != MODE_FAST)
 		return;
 	for (uint64_t height = h->log.final->sh.h.height + 1; height <= h->tip.height;
 	     height++) {
@@ -445,7 +448,8 @@ void lead_end_of_step(struct hybrid *h)
 		return;
 	if (!h->resend_all)
 		maybe_build(h);
-	if (h->tc.mode != MODE_FAST || !h->cert_news || h->append_sent || h->building || h->now < h->cert_news_at)
+	if (h->tc.mode != MODE_FAST || !h->cert_news || h->append_sent || h->building ||
+	    h->now < h->cert_news_at)
 		return;
 	uint64_t newest = h->log.final->sh.h.height;
 	if (h->has_qc && h->qc.ref.height > newest)

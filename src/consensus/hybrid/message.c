@@ -489,6 +489,7 @@ void msg_fetch_encode(struct writer *w, const struct msg_fetch *m)
 	writer_u8(w, MSG_FETCH);
 	writer_u64(w, m->from_height);
 	writer_u64(w, m->newest_tc);
+	writer_hash(w, &m->wanted);
 }
 
 void msg_blocks_encode(struct writer *w, const struct msg_blocks *m)
@@ -556,13 +557,15 @@ static struct slice suspicion_bytes(uint8_t buf[13], const struct suspicion *s)
 void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx, const struct keypair *key)
 {
 	uint8_t buf[13];
-	sig_make(ctx->scheme, &s->sig, key, SIG_TAG_SUSPICION, &ctx->id, suspicion_bytes(buf, s));
+	sig_make(ctx->scheme, &s->sig, key, SIG_TAG_SUSPICION, &ctx->id,
+		 suspicion_bytes(buf, s));
 }
 
 int suspicion_check(const struct suspicion *s, const struct chain_ctx *ctx)
 {
 	uint8_t buf[13];
-	return chain_check_sig(ctx, s->signer, SIG_TAG_SUSPICION, suspicion_bytes(buf, s), &s->sig);
+	return chain_check_sig(ctx, s->signer, SIG_TAG_SUSPICION, suspicion_bytes(buf, s),
+			       &s->sig);
 }
 
 void msg_suspicion_encode(struct writer *w, const struct suspicion *s)
@@ -685,6 +688,7 @@ int message_decode(struct message_in *m, struct slice bytes)
 	case MSG_FETCH:
 		m->fetch.from_height = reader_u64(&r);
 		m->fetch.newest_tc = reader_u64(&r);
+		reader_hash(&r, &m->fetch.wanted);
 		break;
 	case MSG_BLOCKS:
 		msg_blocks_decode(&r, &m->blocks);

@@ -162,6 +162,7 @@ struct msg_fetch_view {
 struct msg_fetch {
 	uint64_t from_height;
 	uint64_t newest_tc; /* of the asker: send yours if newer */
+	struct hash wanted; /* the block whose chain is wanted; zero: your tip */
 };
 struct msg_blocks {
 	bool has_tc, has_cert;

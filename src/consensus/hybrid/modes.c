@@ -1,6 +1,6 @@
-/* The ledger's mode entries: which ones a term's blocks must hold, and what they do when they are
- * final (section 5, "Back to fast", "Conviction"). Effects on mode apply at finality, in chain
- * order; validity is judged along the block's own chain. */
+/* The ledger's mode entries: which ones a term's blocks must hold, and what they do when they
+ * are final (section 5, "Back to fast", "Conviction"). Effects on mode apply at finality, in
+ * chain order; validity is judged along the block's own chain. */
 #include "consensus/hybrid/hybrid.h"
 
 bool in_pbft_mode(const struct hybrid *h)
@@ -58,11 +58,10 @@ static unsigned name_as_final(const struct new_view *nv, uint64_t mode_entry)
 	return count;
 }
 
-/* The mode entry that the block at this height of our accepted term must hold, on top of m. */
-static bool entry_is_due(const struct hybrid *h, const struct mode_state *m, uint64_t height,
-			 struct system_tx *out)
+/* The mode entry that the block at this height of tc's term must hold, on top of m. */
+static bool entry_is_due(const struct hybrid *h, const struct term_cert *tc,
+			 const struct mode_state *m, uint64_t height, struct system_tx *out)
 {
-	const struct term_cert *tc = &h->tc;
 	if (tc->mode != MODE_PBFT || h->pinned)
 		return false;
 	*out = (struct system_tx){.height = height, .term = tc->term};
@@ -83,9 +82,10 @@ static bool entry_is_due(const struct hybrid *h, const struct mode_state *m, uin
 }
 
 /* A mode fast of this very term: nothing extends it in its term. */
-static bool ends_term(const struct hybrid *h, const struct log_entry *parent, uint64_t height)
+static bool ends_term(const struct hybrid *h, enum mode mode, uint64_t base_height,
+		      const struct log_entry *parent, uint64_t height)
 {
-	return h->tc.mode == MODE_PBFT && !h->pinned && height > h->tc.base.height + 1 &&
+	return mode == MODE_PBFT && !h->pinned && height > base_height + 1 &&
 	       modes_after(h, parent)->mode == MODE_FAST;
 }
 
@@ -94,33 +94,58 @@ static bool same_entry(const struct system_tx *a, const struct system_tx *b)
 	return a->kind == b->kind && a->term == b->term && a->reason == b->reason;
 }
 
-static bool judge_rules(struct hybrid *h, const struct log_entry *e)
+/* What the chain alone tells, and, for the first block of a pbft term, its NEW-VIEW. */
+static enum rules judge_rules(const struct hybrid *h, const struct log_entry *e)
 {
 	const struct header *b = &e->block->sh.h;
 	const struct mode_state *before = modes_after(h, e->parent);
 	if (before->jailed >> b->leader & 1 && !MUTANT(MUTANT_JAILED_LEADS))
-		return false;
-	if (ends_term(h, e->parent, b->height) && !MUTANT(MUTANT_EXTEND_MODE_FAST))
-		return false;
+		return RULES_BROKEN;
+	if (ends_term(h, b->mode, b->base_height, e->parent, b->height) &&
+	    !MUTANT(MUTANT_EXTEND_MODE_FAST))
+		return RULES_BROKEN;
 	struct system_tx due, first = {0};
-	bool wanted = entry_is_due(h, before, b->height, &due);
 	if (e->block->tx_count) {
 		struct slice tx = block_tx_bytes(e->block, 0);
 		if (system_tx_is(tx) && system_tx_decode(&first, tx, h->ctx))
-			return false;
+			return RULES_BROKEN;
 	}
 	bool has = first.kind == SYSTEM_ESCALATED || first.kind == SYSTEM_MODE_FAST;
-	return has == wanted && (!wanted || same_entry(&first, &due));
+	if (b->mode == MODE_FAST)
+		return has ? RULES_BROKEN : RULES_HOLD;
+	const struct term_cert *tc = views_find(h, b->term, &b->new_view);
+	if (!tc && before->mode == MODE_FAST && !h->pinned)
+		return RULES_UNKNOWN;
+	const struct term_cert known = {.mode = MODE_PBFT, .term = b->term};
+	bool wanted = entry_is_due(h, tc ? tc : &known, before, b->height, &due);
+	return has == wanted && (!wanted || same_entry(&first, &due)) ? RULES_HOLD
+								      : RULES_BROKEN;
 }
 
-bool mode_rules_hold(struct hybrid *h, struct log_entry *e)
+/* Ancestors first: what is said to hold stands on what holds. */
+enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
+		      struct log_entry **at)
 {
-	if (!e->rules) {
-		e->rules = judge_rules(h, e) ? 1 : 2;
-		if (e->rules == 2)
+	struct log_entry *path[LOG_BLOCKS_MAX];
+	unsigned count = 0;
+	for (; e && e->rules != RULES_HOLD; e = e->parent)
+		path[count++] = e;
+	bool all = true;
+	while (count) {
+		struct log_entry *x = path[--count];
+		enum rules r = x->rules ? x->rules : judge_rules(h, x);
+		if (r == RULES_BROKEN && !x->rules)
 			h->counters[COUNT_MODE_RULES_REFUSED]++;
+		all &= r == RULES_HOLD;
+		if (r == RULES_BROKEN || all)
+			x->rules = r;
+		if (r == RULES_BROKEN ||
+		    (r == RULES_UNKNOWN && x->block->sh.h.term == strict_term)) {
+			*at = x;
+			return r;
+		}
 	}
-	return e->rules == 1;
+	return RULES_HOLD;
 }
 
 /* ---- building ---------------------------------------------------------------------------- */
@@ -149,18 +174,19 @@ bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_
 		       uint32_t *count)
 {
 	*count = 0;
-	if (ends_term(h, parent, height))
+	if (ends_term(h, h->tc.mode, h->tc.base.height, parent, height))
 		return false;
 	const struct mode_state *before = modes_after(h, parent);
 	struct system_tx due;
-	if (entry_is_due(h, before, height, &due))
+	if (entry_is_due(h, &h->tc, before, height, &due))
 		add_candidate(h, count, &due, NO_VALIDATOR);
 	for (unsigned i = 0; i < h->n && *count < 1 + CONVICTIONS_MAX; i++) {
 		if (!h->proof[i].bytes || before->jailed >> i & 1)
 			continue;
 		struct system_tx tx = {.kind = SYSTEM_CONVICTION,
 				       .height = height,
-				       .evidence = slice_of(h->proof[i].bytes, h->proof[i].size)};
+				       .evidence =
+					       slice_of(h->proof[i].bytes, h->proof[i].size)};
 		add_candidate(h, count, &tx, (uint16_t)i);
 	}
 	return true;
@@ -238,8 +264,8 @@ void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_s
 	}
 }
 
-/* Whether the newest mode fast is of the accepted term: its block is the last of its term, so it
- * is known, or older than every block of the terms that matter. */
+/* Whether the newest mode fast is of the accepted term: its block is the last of its term, so
+ * it is known, or older than every block of the terms that matter. */
 void modes_recovered(struct hybrid *h)
 {
 	if (h->modes.mode != MODE_FAST || !h->modes.changed)

@@ -168,7 +168,7 @@ void need_missing(struct hybrid *h, unsigned peer, const struct missing *missing
 	else if (missing->kind == MISSING_NEW_VIEW)
 		fetch_view(h, peer, missing->term, &missing->hash);
 	else
-		fetch_from(h, peer);
+		fetch_chain_from(h, peer, &missing->hash);
 }
 
 static void send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
@@ -218,6 +218,16 @@ static void count_selection(struct hybrid *h, const struct selection *s)
 	h->counters[COUNT_SELECT_WALKED] += s->walked > 0;
 }
 
+static void accuse_of_new_view(struct hybrid *h, const struct new_view *nv)
+{
+	struct writer bytes = {0};
+	struct evidence ev;
+	if (nv->signer < h->n && !is_jailed(h, nv->signer) && !new_view_check_sig(nv, h->ctx) &&
+	    evidence_of_new_view(&ev, &bytes, nv))
+		take_proof(h, &ev); /* only what is invalid by its bytes is a proof */
+	writer_free(&bytes);
+}
+
 /* Checks a NEW-VIEW in full form; remembers it. */
 static bool check_new_view(struct hybrid *h, unsigned from, struct term_cert *tc)
 {
@@ -238,6 +248,7 @@ static bool check_new_view(struct hybrid *h, unsigned from, struct term_cert *tc
 	}
 	if (err) {
 		h->counters[COUNT_NEW_VIEW_INVALID]++;
+		accuse_of_new_view(h, tc->new_view);
 		return false;
 	}
 	tc->base = s.base;
@@ -264,18 +275,26 @@ static void accuse_primary(struct hybrid *h, const struct term_cert *tc)
 	}
 }
 
+/* Two of one term are proof enough against their primary: no third one is kept. */
+static bool is_second_view(const struct hybrid *h, const struct term_cert *tc)
+{
+	unsigned others = 0;
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		others += h->views[i].new_view && h->views[i].term == tc->term;
+	return tc->term == h->tc.term && others < 2;
+}
+
 void on_new_view(struct hybrid *h, unsigned from, struct msg_new_view *m)
 {
 	struct term_cert *tc = &m->tc;
 	if (tc->mode == MODE_FAST) {
 		learn_tc(h, from, tc);
-	} else if (h->quorum.f && (tc->term > h->tc.term || tc->term == h->tc.term ||
+	} else if (h->quorum.f && (tc->term > h->tc.term || is_second_view(h, tc) ||
 				   is_wanted(h, from, tc->term, &tc->new_view_hash))) {
 		if (check_new_view(h, from, tc)) {
 			h->new_view_tried = false;
 			accuse_primary(h, tc);
 			take_tc(h, tc);
-			h->tip_tc_wanted &= tc->term != h->log.final->sh.h.term;
 		}
 	}
 	if (m->has_final)
@@ -334,13 +353,47 @@ static void check_view(struct hybrid *h, unsigned i)
 	}
 }
 
+/* Nobody votes for a block whose mode entries break its term's rules; but its leader could show
+ * it as a tip, and then it would become final as an ancestor. What a QC covers, a quorum has
+ * judged. */
+static bool is_from_the_future(const struct hybrid *h, const struct view_change *vc,
+			       const struct log_entry *e)
+{
+	const struct cert *qc = position_qc(&vc->position);
+	return e->block->sh.h.time_ms > h->wall_ms + 10 * BLOCK_TIME_AHEAD_MS &&
+	       (!qc || qc->ref.height < e->block->sh.h.height);
+}
+
+static bool shown_rules_hold(struct hybrid *h, unsigned i, struct view_slot *v,
+			     struct log_entry *e)
+{
+	const struct cert *qc = position_qc(&v->vc.position);
+	struct log_entry *at;
+	enum rules r = mode_rules(h, e, v->vc.position.tip.term, &at);
+	if (r == RULES_HOLD || (qc && qc->ref.height >= at->block->sh.h.height))
+		return true;
+	if (r == RULES_BROKEN) {
+		v->state = VIEW_INVALID;
+		h->counters[COUNT_VIEW_CHANGE_INVALID]++;
+	} else {
+		fetch_view(h, i == h->self ? primary_of(at->block->sh.h.term, h->n) : i,
+			   at->block->sh.h.term, &at->block->sh.h.new_view);
+	}
+	return false;
+}
+
 static void check_bodies(struct hybrid *h, unsigned i)
 {
 	struct view_slot *v = &h->view[i];
-	const struct log_entry *e = log_find(&h->log, &v->vc.position.tip.hash);
+	struct log_entry *e = log_find(&h->log, &v->vc.position.tip.hash);
 	if (e && e->invalid) {
 		v->state = VIEW_INVALID; /* in our state: not valid here, not treason either */
 		h->counters[COUNT_VIEW_CHANGE_INVALID]++;
+	} else if (e && e->executed && i != h->self && is_from_the_future(h, &v->vc, e)) {
+		return; /* no correct replica has voted for it, and none could for a child of it
+			 */
+	} else if (e && e->executed && !shown_rules_hold(h, i, v, e)) {
+		return; /* invalid, or its NEW-VIEW is asked for */
 	} else if (bodies_hold(h, &v->vc)) {
 		v->state = VIEW_VALID;
 		h->new_view_tried = false;
@@ -348,7 +401,7 @@ static void check_bodies(struct hybrid *h, unsigned i)
 		if (i == h->self)
 			fetch_from_anybody(h);
 		else
-			fetch_from(h, i);
+			fetch_chain_from(h, i, &v->vc.position.tip.hash);
 	}
 }
 
@@ -369,13 +422,30 @@ void validate_views(struct hybrid *h)
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-/* Exactly qv valid ones for our term, without those left out, ascending. */
+/* Exactly qv valid ones for our term, without those left out, ascending: the smallest ones, for
+ * a NEW-VIEW has to fit in a message, and those of the honest are small. */
 static unsigned choose(struct hybrid *h, uint64_t left_out, const struct view_change **set)
 {
-	unsigned count = 0;
-	for (unsigned i = 0; i < h->n && count < h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW); i++)
+	unsigned wanted = h->quorum.qv - MUTANT(MUTANT_SMALL_VIEW), valid = 0, count = 0;
+	uint64_t taken = 0;
+	for (unsigned i = 0; i < h->n; i++)
 		if (h->view[i].state == VIEW_VALID && h->view[i].vc.term == h->term &&
-		    !(left_out >> i & 1))
+		    !(left_out >> i & 1)) {
+			taken |= UINT64_C(1) << i;
+			valid++;
+		}
+	for (; valid > wanted; valid--) {
+		unsigned largest = VALIDATORS_MAX;
+		for (unsigned i = 0; i < h->n; i++)
+			if (taken >> i & 1 &&
+			    (largest == VALIDATORS_MAX ||
+			     h->view[i].vc.position.header_count >=
+				     h->view[largest].vc.position.header_count))
+				largest = i;
+		taken &= ~(UINT64_C(1) << largest);
+	}
+	for (unsigned i = 0; i < h->n; i++)
+		if (taken >> i & 1)
 			set[count++] = &h->view[i].vc;
 	return count;
 }

@@ -44,8 +44,8 @@ static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 	return v;
 }
 
-static struct vote cast_vote_at(const struct hybrid *h, const struct height_votes *v, unsigned i,
-				bool commit)
+static struct vote cast_vote_at(const struct hybrid *h, const struct height_votes *v,
+				unsigned i, bool commit)
 {
 	const struct cast_vote *c = commit ? &v->commit[i] : &v->prepare[i];
 	return (struct vote){.kind = commit ? VOTE_COMMIT : VOTE_PREPARE_PBFT,
@@ -63,7 +63,8 @@ static unsigned supporters(const struct hybrid *h, const struct height_votes *v,
 	unsigned count = 0;
 	*signers = 0;
 	for (unsigned i = 0; i < h->n; i++)
-		if (cast >> i & 1 && (hash_equal(&c[i].hash, hash) || MUTANT(MUTANT_MIXED_QC))) {
+		if (cast >> i & 1 &&
+		    (hash_equal(&c[i].hash, hash) || MUTANT(MUTANT_MIXED_QC))) {
 			*signers |= UINT64_C(1) << i;
 			count++;
 		}
@@ -177,8 +178,8 @@ static void cast_prepare(struct hybrid *h)
 	vote_sign(&v, h->ctx, &h->key);
 	/* The primary's rides on its APPEND; repeated, it goes like everybody's. */
 	if (h->role != ROLE_LEADER || block_ref_equal(&h->prepare_sent, &v.ref))
-		msg_prepare_encode(
-			out_message(h, mask_all(h), CLASS_CONSENSUS, MSG_PREPARE), &v);
+		msg_prepare_encode(out_message(h, mask_all(h), CLASS_CONSENSUS, MSG_PREPARE),
+				   &v);
 	h->prepare_sent = v.ref;
 	take_vote(h, h->self, &v);
 }
@@ -197,8 +198,8 @@ static void cast_commit(struct hybrid *h)
 	take_vote(h, h->self, &m.commit);
 }
 
-/* Own votes count at once: nothing that shows them leaves before this step's writes are durable,
- * and finality waits for them too [I1]. */
+/* Own votes count at once: nothing that shows them leaves before this step's writes are
+ * durable, and finality waits for them too [I1]. */
 void pbft_end_of_step(struct hybrid *h)
 {
 	if (!in_pbft_term(h)) {

@@ -107,8 +107,9 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 
 bool take_tc(struct hybrid *h, const struct term_cert *tc)
 {
-	/* Finality has moved on without the tip: then this is the certificate that was missing. */
-	if (h->tip_tc_wanted && tc->term == h->log.final->sh.h.term && tc->term != h->tip_tc.term) {
+	/* Finality has moved on without the tip: then this is the certificate that was missing.
+	 */
+	if (h->tip_tc_wanted && tc_fits(tc, &h->log.final->sh.h)) {
 		term_cert_free(&h->spare_tc);
 		term_cert_copy(&h->spare_tc, tc);
 		tip_catches_up(h);
@@ -123,7 +124,7 @@ bool take_tc(struct hybrid *h, const struct term_cert *tc)
 
 bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc)
 {
-	bool wanted = h->tip_tc_wanted && tc->term == h->log.final->sh.h.term;
+	bool wanted = h->tip_tc_wanted && tc_fits(tc, &h->log.final->sh.h);
 	if (tc->term <= h->tc.term && !wanted)
 		return false;
 	if (tc->mode == MODE_PBFT && !tc->new_view) {
@@ -152,19 +153,42 @@ bool tip_extends(const struct hybrid *h, const struct log_entry *e)
 	return ref.height > h->tip.height && log_contains(&h->log, &ref, &h->tip) == 1;
 }
 
-void set_tip(struct hybrid *h, const struct block_ref *ref, bool voted)
+bool tc_fits(const struct term_cert *tc, const struct header *b)
 {
-	invariant(ref->term <= h->term);
+	if (tc->term != b->term || tc->mode != b->mode ||
+	    !hash_equal(&tc->new_view_hash, &b->new_view))
+		return false;
+	if (tc->mode == MODE_PBFT && !tc->new_view)
+		return true;
+	return tc->leader == b->leader && tc->base.height == b->base_height &&
+	       hash_equal(&tc->base.hash, &b->base);
+}
+
+const struct term_cert *tc_of(const struct hybrid *h, const struct header *b)
+{
+	const struct term_cert *held[] = {&h->tc, &h->tip_tc, &h->spare_tc};
+	for (unsigned i = 0; i < MEM_COUNT(held); i++)
+		if (tc_fits(held[i], b) && (b->mode == MODE_FAST || held[i]->new_view))
+			return held[i];
+	const struct term_cert *kept =
+		b->mode == MODE_PBFT ? views_find(h, b->term, &b->new_view) : NULL;
+	return kept && tc_fits(kept, b) ? kept : NULL;
+}
+
+void set_tip(struct hybrid *h, const struct log_entry *e, bool voted)
+{
+	const struct block_ref own = block_ref_of(e->block), *ref = &own;
+	const struct term_cert *tc = tc_of(h, &e->block->sh.h);
+	invariant(ref->term <= h->term && tc);
 	if (log_contains(&h->log, ref, &h->tip) != 1)
 		h->counters[COUNT_LOG_REPAIR]++;
 	if (h->has_qc && log_contains(&h->log, ref, &h->qc.ref) == 0) {
 		h->counters[COUNT_QC_DROPPED]++;
 		drop_qc(h);
 	}
-	if (ref->term != h->tip.term) {
-		invariant(ref->term == h->tc.term);
+	if (ref->term != h->tip.term || !tc_fits(&h->tip_tc, &e->block->sh.h)) {
 		struct term_cert copy;
-		term_cert_copy(&copy, &h->tc);
+		term_cert_copy(&copy, tc);
 		term_cert_free(&h->tip_tc);
 		h->tip_tc = copy;
 		h->dirty[SLOT_TC] = true;

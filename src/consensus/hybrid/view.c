@@ -1,4 +1,5 @@
-/* View changes: signing them, following the claims of others, timers (section 5, "View change"). */
+/* View changes: signing them, following the claims of others, timers (section 5, "View
+ * change"). */
 #include "consensus/hybrid/hybrid.h"
 
 #define RESEND_HEARTBEATS 2 /* between two sendings of our unanswered view change */
@@ -32,7 +33,8 @@ static unsigned claims_from(const struct hybrid *h, uint64_t term)
 }
 
 /* The k-th highest term of view changes held, of others only or of all; 0 if there are not so
- * many. fast_only: counting just those that name our last mode entry, above our newest TC (E4). */
+ * many. fast_only: counting just those that name our last mode entry, above our newest TC (E4).
+ */
 static uint64_t kth_highest(const struct hybrid *h, unsigned k, bool with_self, bool fast_only)
 {
 	uint64_t term[VALIDATORS_MAX];
@@ -41,8 +43,8 @@ static uint64_t kth_highest(const struct hybrid *h, unsigned k, bool with_self, 
 		const struct view_slot *v = &h->view[i];
 		if (v->state == VIEW_NONE || (i == h->self && !with_self))
 			continue;
-		if (fast_only && (v->vc.term <= h->tc.term ||
-				  v->vc.last_mode_change != h->modes.changed))
+		if (fast_only &&
+		    (v->vc.term <= h->tc.term || v->vc.last_mode_change != h->modes.changed))
 			continue;
 		unsigned at = count++;
 		while (at > 0 && term[at - 1] < v->vc.term) {
@@ -223,7 +225,8 @@ static void accuse(struct hybrid *h, const struct view_change *vc)
 
 static bool may_answer(struct hybrid *h, unsigned to)
 {
-	if (h->view_answered_at[to] && h->now < h->view_answered_at[to] + h->timing.heartbeat / 2)
+	if (h->view_answered_at[to] &&
+	    h->now < h->view_answered_at[to] + h->timing.heartbeat / 2)
 		return false;
 	h->view_answered_at[to] = h->now;
 	return true;
@@ -254,7 +257,7 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 	accuse(h, vc);
 	if (vc->has_stable)
 		take_stable(h, &vc->stable); /* a leader may have kept it from us */
-	if (vc->term <= h->tc.term) { /* stale */
+	if (vc->term <= h->tc.term) {	     /* stale */
 		h->counters[COUNT_STALE_MESSAGES]++;
 		if (may_answer(h, from))
 			answer_with_tc(h, from);
@@ -297,7 +300,8 @@ void view_timeout(struct hybrid *h)
 	}
 	if (!in_accepted_term(h) && h->signed_term < h->term)
 		return; /* signs for this term first: view_end_of_step() */
-	send_view_change(h, next_pbft_term(h, h->term + 1), h->escalated ? h->reason : REASON_NONE);
+	send_view_change(h, next_pbft_term(h, h->term + 1),
+			 h->escalated ? h->reason : REASON_NONE);
 }
 
 /* Once qv replicas have signed in our term or above, its primary's time runs. */
@@ -343,8 +347,8 @@ void view_end_of_step(struct hybrid *h)
 {
 	if (h->quorum.f == 0)
 		return;
-	/* Who is escalated or in pbft mode and has entered a term by anything but a TC signs its
-	 * view change for it at once (trap 10). */
+	/* Who is escalated or in pbft mode and has entered a term by anything but a TC signs
+	 * its view change for it at once (trap 10). */
 	if (in_pbft_mode(h) && h->term > h->tc.term && h->signed_term < h->term &&
 	    h->now >= h->position_missing_until) {
 		uint64_t t = next_pbft_term(h, h->term);
