@@ -76,6 +76,8 @@ bool result_holds(const struct sim_result *r, const struct expectation *e, unsig
 		return 100 * availability(r) >= (double)e->value;
 	case EXPECT_FAILOVER:
 		return r->failover_us <= e->value;
+	case EXPECT_ONE_TERM: /* awaited */
+		return r->verdict != SIM_LIVENESS;
 	case EXPECT_STRUCK:
 		for (unsigned a = 0; a < ATTACKS; a++)
 			if (r->strikes[a])

@@ -93,20 +93,21 @@ static int within(struct words *w, bool needed, uint64_t *out)
 
 static int read_expect(struct scenario *s, struct words *w)
 {
-	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
-							[EXPECT_CONFLICT] = "conflict",
-							[EXPECT_PROGRESS] = "progress",
-							[EXPECT_INNOCENT] = "innocent",
-							[EXPECT_CONVICTED] = "convicted",
-							[EXPECT_NO_MODE_CHANGE] =
-								"no-mode-change",
-							[EXPECT_MODE_CHANGE] = "mode-change",
-							[EXPECT_RETURN] = "return-to-fast",
-							[EXPECT_EVIDENCE] = "evidence",
-							[EXPECT_CULPRITS] = "culprits",
-							[EXPECT_AVAILABILITY] = "availability",
-							[EXPECT_FAILOVER] = "failover",
-							[EXPECT_STRUCK] = "strikes"};
+	static const char *const known[EXPECT_KINDS] = {
+		[EXPECT_NO_CONFLICT] = "no-conflict",
+		[EXPECT_CONFLICT] = "conflict",
+		[EXPECT_PROGRESS] = "progress",
+		[EXPECT_INNOCENT] = "innocent",
+		[EXPECT_CONVICTED] = "convicted",
+		[EXPECT_NO_MODE_CHANGE] = "no-mode-change",
+		[EXPECT_MODE_CHANGE] = "mode-change",
+		[EXPECT_RETURN] = "return-to-fast",
+		[EXPECT_EVIDENCE] = "evidence",
+		[EXPECT_CULPRITS] = "culprits",
+		[EXPECT_AVAILABILITY] = "availability",
+		[EXPECT_FAILOVER] = "failover",
+		[EXPECT_ONE_TERM] = "one-term",
+		[EXPECT_STRUCK] = "strikes"};
 	int which, err;
 	uint32_t share;
 	if (s->expect_count == SCENARIO_EXPECT_MAX)
@@ -148,6 +149,7 @@ static int read_expect(struct scenario *s, struct words *w)
 	case EXPECT_INNOCENT:
 	case EXPECT_NO_MODE_CHANGE:
 	case EXPECT_RETURN:
+	case EXPECT_ONE_TERM:
 	case EXPECT_STRUCK:
 	case EXPECT_KINDS:
 		break;
