@@ -935,9 +935,19 @@ START_TEST(what_no_leader_sends)
 }
 END_TEST
 
+/* Damaged copies of real messages, by the thousand. */
+START_TEST(noise_on_every_link)
+{
+	begin(3 + 2 * (_i % 2));
+	paper_noise(&p, (uint64_t)_i, 400);
+	paper_end(&p);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
+	paper_mutant();
 	Suite *s = suite_create("raft");
 	TCase *t = tcase_create("paper");
 	tcase_set_timeout(t, 120);
@@ -971,6 +981,7 @@ int main(void)
 	tcase_add_test(t, t62_a_leader_that_nobody_answers_steps_down);
 	tcase_add_test(t, bytes_that_make_no_sense);
 	tcase_add_test(t, what_no_leader_sends);
+	tcase_add_loop_test(t, noise_on_every_link, 0, 20);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
