@@ -1311,6 +1311,67 @@ START_TEST(nobody_sets_the_clock_for_ages)
 }
 END_TEST
 
+/* ---- [H26] --------------------------------------------------------------------------------
+ * Two forks above the final block, both voted for in their terms, are on disk, together more than the log
+ * holds. After a restart the newer one, which is the tip's, is the one that counts. */
+
+static struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce)
+{
+	static uint8_t big[60000];
+	struct slice tx[60];
+	for (unsigned i = 0; i < 60; i++) {
+		struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, sizeof big)};
+		tx[i] = world_tx(&w, &w.client[term % 8], ++*nonce, 5000, &op, 1);
+	}
+	struct block *b = world_build(&w, parent, term, tx, 60, NULL);
+	ck_assert_uint_eq(b->tx_count, 60);
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	world_free_txs(tx, 60);
+	return b;
+}
+
+START_TEST(the_tip_comes_first_at_a_restart)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc), *b = block_hold(b1);
+	uint64_t nonce = 0;
+	unsigned length = _i == 0 ? 5 : 25; /* 5: all is well */
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	for (unsigned fork = 0; fork < 2; fork++) {
+		uint64_t term = fork ? 5 : LEADER;
+		if (fork) {
+			make_tc(&tc5, 5, b1);
+			heartbeat(LEADER, 5, &tc5, b1, 1);
+			block_drop(b);
+			b = block_hold(b1);
+			nonce = 0;
+		}
+		for (unsigned i = 0; i < length; i++) {
+			struct block *next = big_block(b, term, &nonce);
+			append(LEADER, term, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			forget_sent();
+			block_drop(b);
+			b = next;
+		}
+	}
+	replica_close(replica);
+	open_replica();
+	forget_sent();
+	others_move_on(8, &tc, b1);
+	static struct message_in in;
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 1);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.view_change.vc.position.tip.height, 1 + length);
+	ck_assert_int_eq(position_check(&in.view_change.vc.position, 8, &w.ctx, &w.block0->hash, NULL,
+					NULL),
+			 ERR_NONE);
+	message_free(&in);
+	block_drop(b);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1351,6 +1412,7 @@ int main(void)
 	tcase_set_timeout(large, 300);
 	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 0, 1);
 	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 1000, 1001);
+	tcase_add_loop_test(large, the_tip_comes_first_at_a_restart, 0, 2);
 	suite_add_tcase(s, large);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
