@@ -71,7 +71,11 @@ void core_commit(struct core *c, struct log_entry *e, uint64_t term)
 bool core_try_finalize(struct core *c)
 {
 	struct log_entry *e = c->has_goal ? log_find(&c->log, &c->goal) : NULL;
-	if (!e || !core_execute_to(c, e))
+	if (!e) {
+		c->has_goal = false; /* pruned: it is learnt again */
+		return false;
+	}
+	if (!core_execute_to(c, e))
 		return false;
 	uint32_t count = log_depth(e);
 	struct block **blocks = mem_array(count, sizeof *blocks);
