@@ -50,6 +50,9 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_STICKY_ESCALATION = 34,	  /* an escalated replica never comes back (trap 12) */
 	MUTANT_DROP_VIEWS = 35,		  /* NEW-VIEWs that others need are forgotten (trap 14) */
 	MUTANT_CUT_TIP_LOST = 36,	  /* no position once finality has cut the tip off (trap 9) */
+	MUTANT_REFUSE_UNFINAL = 37,	  /* what a build refuses is refused for good */
+	MUTANT_REPLAYED_TX = 38,	  /* a used nonce may be used again */
+	MUTANT_DROP_ACKED = 39,		  /* what is only in the pool is acknowledged */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

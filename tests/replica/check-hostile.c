@@ -684,6 +684,7 @@ static void setup_small(void)
 	world_genesis(&w, 0);
 	w.genesis.time_ms = 1600000000000;
 	w.genesis.limits.block_txs_max = 1;
+	w.genesis.checkpoint_interval = 8;
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
@@ -1035,6 +1036,128 @@ START_TEST(a_full_log_forgets_nothing_in_use)
 }
 END_TEST
 
+/* A storm of made-up trees while the leader goes on; nothing is to be lost, read after it is gone, or
+ * refused. */
+START_TEST(storm_of_made_up_trees)
+{
+	struct term_cert tc;
+	struct block *tip = first_block(&tc);
+	struct block **pool = mem_array(12000, sizeof *pool), *sent_now[200];
+	unsigned made = 1, base = 0;
+	struct random rnd;
+	uint64_t term = 4003;
+	pool[0] = tip;
+	random_seed(&rnd, (uint64_t)_i);
+	mallopt(M_PERTURB, 0x5a);
+	for (unsigned round = 0; round < 150; round++) {
+		unsigned count = 1 + (unsigned)random_below(&rnd, 60);
+		for (unsigned i = 0; i < count; i++) {
+			unsigned old = base + (unsigned)random_below(&rnd, made - base);
+			if (random_chance(&rnd, 3, 4))
+				pool[made++] = empty_block(pool[old], term += 4);
+			else
+				old = base + (unsigned)random_below(&rnd, made - base);
+			sent_now[i] = random_chance(&rnd, 1, 3) ? pool[old] : pool[made - 1];
+		}
+		heartbeat(MALICE, 1000000, NULL, tip, 1);
+		send_blocks(MALICE, sent_now, count, NULL, random_below(&rnd, 3));
+		pass(1000 + random_below(&rnd, 120000));
+		heartbeat(LEADER, LEADER, NULL, tip, tip->sh.h.height);
+		if (random_chance(&rnd, 1, 15)) {
+			struct block *next = empty_block(tip, LEADER);
+			struct cert c;
+			append(LEADER, LEADER, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+			append(LEADER, LEADER, NULL, NULL, &c);
+			ck_assert_uint_eq(final_height(), next->sh.h.height);
+			pool[made++] = next;
+			tip = next;
+			if (random_chance(&rnd, 1, 2))
+				base = made - 1;
+		}
+		forget_sent();
+	}
+	ck_assert_msg(halted == NULL, "%s", halted);
+	for (unsigned i = 0; i < made; i++)
+		block_drop(pool[i]);
+	mem_free(pool);
+}
+END_TEST
+
+/* ---- [H21] --------------------------------------------------------------------------------
+ * The victim finds a proof against the leader while the others are out of reach: what it sends is lost. Later they
+ * hear it again, but never of the proof: the leader goes on to lead them. */
+
+START_TEST(a_pending_proof_is_told_again)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer bytes = {0}, encoded = {0}, out = {0};
+	struct evidence ev;
+	struct vote v[2];
+	struct engine_status s;
+	for (unsigned i = 0; i < 2; i++) {
+		v[i] = (struct vote){.kind = VOTE_COMMIT,
+				     .ref = {.term = 1, .height = 1, .hash = {{(uint8_t)i}}},
+				     .signer = LEADER};
+		vote_sign(&v[i], &w.ctx, &w.validator[LEADER]);
+	}
+	ck_assert(evidence_of_votes(&ev, &bytes, &v[0], &v[1]));
+	evidence_encode(&encoded, &ev);
+	msg_evidence_encode(&out, writer_slice(&encoded));
+	deliver(MALICE, &out);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.accused, 1u << LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_EVIDENCE, 0));
+	forget_sent(); /* lost */
+	bool again = false;
+	for (unsigned i = 0; i < 600 && !again; i++) { /* 30 s */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		again = newest(MSG_EVIDENCE, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(again, "the proof is not told again in 30 s");
+	writer_free(&bytes);
+	writer_free(&encoded);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H22] --------------------------------------------------------------------------------
+ * A checkpoint statement on nothing at all: of term 0, height 0, hash 0. */
+
+START_TEST(a_checkpoint_of_nothing_is_no_vote)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	while (b->sh.h.height < 20) { /* the first checkpoint is due, none is stable */
+		struct block *next = empty_block(b, LEADER);
+		struct cert c;
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 20);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct writer out = {0};
+		struct msg_commit m = {.commit = {.kind = VOTE_COMMIT, .signer = MALICE},
+				       .has_checkpoint = true,
+				       .checkpoint = {.kind = VOTE_CHECKPOINT, .signer = MALICE}};
+		m.checkpoint.ref.height = kind ? 64 : 0;
+		vote_sign(&m.commit, &w.ctx, &w.validator[MALICE]);
+		vote_sign(&m.checkpoint, &w.ctx, &w.validator[MALICE]);
+		msg_commit_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	block_drop(b);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1059,11 +1182,14 @@ int main(void)
 	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
 	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
+	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
+	tcase_add_test(t, a_pending_proof_is_told_again);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
 	tcase_set_timeout(small, 120);
 	tcase_add_test(small, load_is_no_censorship);
+	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
 	suite_add_tcase(s, small);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
