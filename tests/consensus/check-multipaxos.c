@@ -167,6 +167,9 @@ START_TEST(s22_p1_accepts_the_first_proposal)
 	make_values(&v, (unsigned[]){4, 0});
 	give_accept(0, 1, 4, 0, v.slot[1]);
 	ck_assert(accepts(0, 4, 1));
+	ck_assert_uint_eq(p.node[0].final_height,
+			  0); /* by nobody's word chosen, and yet shown */
+	ck_assert_uint_eq(paper_status(&p, 0).tip.height, 1);
 	free_values(&v);
 	end();
 }

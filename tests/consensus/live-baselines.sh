@@ -52,11 +52,7 @@ for protocol in raft multipaxos; do
 	run net kill "$net" all
 	run net up "$net" --timeout 60s
 	run put bread rye --home "$net" --timeout 60s -o json
-	for _ in $(seq 300); do # a read may be of an older state
-		run get fruit --home "$net"
-		[ "$(cat "$work/out")" != plum ] || break
-		sleep 0.1
-	done
+	run get fruit --linearizable --home "$net" --timeout 60s
 	[ "$(cat "$work/out")" = plum ] || fail "what was committed is lost: $(cat "$work/out")"
 
 	run bench run --home "$net" --clients 8 --count 300 -o json
