@@ -454,11 +454,18 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	return false;
 }
 
+/* Hundreds of times what a run takes. */
+#define EVENTS_MAX	    10000000
+#define EVENTS_PER_DECISION 20000
+
 static void loop(struct sim *s)
 {
-	uint64_t goal = 0, deadline = 0;
+	uint64_t goal = 0, deadline = 0, events = 0;
 	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
 		struct event e = pop(s);
+		if (++events >
+		    EVENTS_MAX + (uint64_t)s->options.decisions * EVENTS_PER_DECISION)
+			sim_violation(s, SIM_LIVENESS, "events without end");
 		s->now = e.at;
 		handle(s, &e);
 		script_poll(s);
