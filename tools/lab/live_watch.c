@@ -175,7 +175,9 @@ static void on_line(struct live *w, struct child *c, char *line)
 void live_watch_begin(struct live *w)
 {
 	for (unsigned i = 0; i < w->n; i++) {
+		/* from the first block on: what came before us is seen a little late */
 		const char *const args[] = {"watch",	 "blocks,consensus,evidence",
+					    "--from",	 "0",
 					    "--node",	 w->url[i],
 					    "--home",	 w->dir,
 					    "--timeout", "1h",
