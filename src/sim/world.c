@@ -169,7 +169,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 static void host_rejected(void *ctx, const struct hash *id, int err)
 {
 	struct sim_node *node = ctx;
-	clients_on_rejected(node->sim, node->index, id, err);
+	check_refused(node->sim, node->index, id, err);
 }
 
 static void host_halted(void *ctx, const char *why)

@@ -123,6 +123,7 @@ struct sim {
 	struct message_in *decoded; /* scratch */
 	struct map used;	    /* hash of (sender, nonce): at most once */
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
+	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
@@ -160,7 +161,6 @@ void clients_free(struct sim *s);
 void clients_resume(struct sim *s);
 void client_act(struct sim *s, unsigned i);
 void clients_on_final(struct sim *s, unsigned node, const struct block *b);
-void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err);
 /* check.c */
 void check_begin(struct sim *s, const struct block *genesis);
 void check_free(struct sim *s);
@@ -181,6 +181,8 @@ void check_innocence(struct sim *s, unsigned node);
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
+/* Refused for good is what will never be final; busy is no such refusal. */
+void check_refused(struct sim *s, unsigned node, const struct hash *id, int err);
 void check_end(struct sim *s);
 
 #endif

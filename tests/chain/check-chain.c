@@ -416,11 +416,12 @@ START_TEST(altered_positions_are_refused)
 }
 END_TEST
 
-START_TEST(qc_of_another_term_counts_as_none)
+/* else whoever takes it into a NEW-VIEW would be convicted of what it does not check */
+START_TEST(qc_of_another_term_is_refused)
 {
 	struct block_ref g = {.term = 0, .height = 0, .hash = zero->hash};
 	good.qc = make_cert(&g, CERT_QC_FAST, 3);
-	ck_assert_int_eq(check(), ERR_NONE);
+	ck_assert_int_eq(check(), ERR_BAD_LINK);
 	ck_assert_ptr_null(position_qc(&good));
 }
 END_TEST
@@ -553,7 +554,7 @@ int main(void)
 	tcase_add_checked_fixture(t, position_setup, position_teardown);
 	tcase_add_test(t, positions_show_their_whole_chain);
 	tcase_add_loop_test(t, altered_positions_are_refused, 0, 10);
-	tcase_add_test(t, qc_of_another_term_counts_as_none);
+	tcase_add_test(t, qc_of_another_term_is_refused);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

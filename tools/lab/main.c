@@ -22,7 +22,7 @@ static const char usage[] =
 	"  version\n"
 	"\n"
 	"options:\n"
-	"  --protocol hybrid|pbft    default: the scenario's, or hybrid\n"
+	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
 	"  --trace                   every message and action (sim)\n"

@@ -256,7 +256,7 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 	static const char *const who[] = {"any", "leader", "moods", "follower"};
 	static const char *const targets[] = {"chance", "half", "all", "one"};
 	static const char *const faults[] = {"none", "storm"};
-	static const char *const protocols[] = {"hybrid", "pbft"};
+	static const char *const protocols[] = {"hybrid", "pbft", "raft", "multipaxos"};
 	static const char *const places[] = {"sim"};
 	uint64_t v = 0;
 	int which = 0, err;
@@ -267,7 +267,8 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 		break;
 	case PROTOCOL:
 		err = read_choice(w, "protocol", protocols, MEM_COUNT(protocols), &which);
-		s->protocol = which ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+		if (!err)
+			protocol_by_name(&s->protocol, protocols[which]);
 		break;
 	case CORRUPT:
 		err = read_corrupt(s, w);
