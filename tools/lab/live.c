@@ -422,6 +422,16 @@ static int run(struct live *w)
 	return report(w) ? LAB_EXIT_OK : LAB_EXIT_FAILED;
 }
 
+/* An idle network has nothing to make final: its availability says nothing. */
+static void expect_of_idle(struct scenario *s)
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < s->expect_count; i++)
+		if (s->expect[i].kind != EXPECT_AVAILABILITY)
+			s->expect[kept++] = s->expect[i];
+	s->expect_count = kept;
+}
+
 int lab_live(const struct lab_options *o)
 {
 	struct scenario *s = mem_zalloc(sizeof *s);
@@ -433,6 +443,8 @@ int lab_live(const struct lab_options *o)
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
 		code = LAB_EXIT_USAGE;
 	} else {
+		if (o->idle || s->clients == 0)
+			expect_of_idle(s);
 		struct live *w = make(o, s);
 		if (w) {
 			code = run(w);
