@@ -178,7 +178,8 @@ struct block *core_built(struct core *c, const struct input *in, uint64_t term, 
 	c->building = false;
 	for (uint32_t i = 0; i < in->built.refused_count; i++)
 		if (pool_remove(&c->pool, &in->built.refused[i]))
-			emit_rejected(&c->out, &in->built.refused[i], in->built.refused_err[i]);
+			/* not for good: hybrid's on_built() says why */
+			emit_rejected(&c->out, &in->built.refused[i], ERR_BUSY);
 	if (in->built.err || (!in->built.tx_count && !c->build_empty))
 		return NULL;
 	struct signed_header sh = {.h = core_child(c, c->build_parent, term, leader)};
