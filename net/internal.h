@@ -83,7 +83,8 @@ struct link {
 	struct event_list frames; /* decrypted, not yet applied */
 
 	/* under peer->lock, once peer->link points here */
-	bool up; /* the peer's GREET has come */
+	bool up;	/* the peer's GREET has come */
+	uint64_t up_us; /* then */
 	bool stalled;
 	bool tx_busy;
 	bool greet_due, ping_due, ack_due;

@@ -17,13 +17,18 @@ void keeper_wake(struct net *net)
 	pthread_mutex_unlock(&net->lock);
 }
 
-/* p->lock is held. The delay is uniform in [backoff / 2, backoff], so that nodes that lost
- * one peer at one time do not come back in step. */
-static void dial_failed(struct peer *p)
+/* p->lock is held; l is the link that ended, NULL if there was none. The delay is uniform in
+ * [backoff / 2, backoff], so that nodes that lost one peer at one time do not come back in
+ * step. Only a link that has lasted as long as the longest delay makes it short again: a peer
+ * that shakes hands and hangs up, again and again, costs no more than one that is away. */
+static void dial_failed(struct peer *p, const struct link *l)
 {
 	struct net *net = p->net;
-	uint64_t half_us = (uint64_t)p->backoff_ms * 500;
+	uint64_t lasting_us = (uint64_t)net->reconnect_max_ms * 1000, half_us;
 
+	if (l != NULL && l->up && clock_us() >= l->up_us + lasting_us)
+		p->backoff_ms = net->reconnect_min_ms;
+	half_us = (uint64_t)p->backoff_ms * 500;
 	p->dialing = false;
 	p->failures++;
 	p->dial_us = clock_us() + half_us + random_below(&p->random, half_us + 1);
@@ -38,7 +43,7 @@ void on_dialed(void *arg)
 	if (nng_aio_result(p->dial_aio) != 0) {
 		pthread_mutex_lock(&p->lock);
 		peer_failed(p, "cannot connect: %s", nng_strerror(nng_aio_result(p->dial_aio)));
-		dial_failed(p);
+		dial_failed(p, NULL);
 		pthread_mutex_unlock(&p->lock);
 		keeper_wake(p->net);
 		return;
@@ -65,7 +70,7 @@ static bool bury(struct link *l)
 		return false;
 	if (l->dialed) {
 		pthread_mutex_lock(&p->lock);
-		dial_failed(p);
+		dial_failed(p, l);
 		pthread_mutex_unlock(&p->lock);
 	}
 	link_free(l);

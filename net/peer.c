@@ -125,8 +125,7 @@ static int apply_frame(struct peer *p, struct link *l, struct event_node *n)
 			l->up = true;
 			p->connects++;
 			p->failures = 0;
-			p->changed_us = clock_us();
-			p->backoff_ms = p->net->reconnect_min_ms;
+			p->changed_us = l->up_us = clock_us();
 			push_link_event(p, NET_EVENT_UP);
 		}
 		break;

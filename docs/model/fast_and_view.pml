@@ -920,7 +920,7 @@ static void setup(void)
 		CHECK \
 	}
 
-#include "fast_and_view_each.h"
+#include "fast_and_view_each.pml"
 
 init {
 	d_step {

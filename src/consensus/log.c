@@ -60,6 +60,7 @@ void block_log_init(struct block_log *l, struct block *final,
 static void free_entry(struct block_log *l, struct log_entry *e)
 {
 	map_remove(&l->by_hash, e->block->hash.b);
+	l->bytes -= e->block->body_size;
 	block_drop(e->block);
 	mem_free(e);
 }
@@ -102,8 +103,10 @@ int log_add(struct block_log *l, struct block *b, struct log_entry **out)
 	int err = block_check_link(h, &parent_block->sh.h, &parent_block->hash);
 	if (err)
 		return err;
-	if (map_len(&l->by_hash) >= LOG_BLOCKS_MAX)
+	if (map_len(&l->by_hash) >= LOG_BLOCKS_MAX ||
+	    (l->bytes && l->bytes + b->body_size > LOG_BYTES_MAX))
 		return ERR_BUSY;
+	l->bytes += b->body_size;
 	e = mem_zalloc(sizeof *e);
 	e->block = block_hold(b);
 	e->parent = parent;
@@ -223,20 +226,10 @@ static void unlink_child(struct log_entry *e)
 	*at = e->next_sibling;
 }
 
-static uint32_t mark_chain(struct log_entry *e)
+static void mark_chain(struct log_entry *e)
 {
-	uint32_t count = 0;
-	for (; e && !e->kept; e = e->parent, count++)
-		e->kept = true;
-	return count;
-}
-
-static uint32_t unmarked(const struct log_entry *e)
-{
-	uint32_t count = 0;
 	for (; e && !e->kept; e = e->parent)
-		count++;
-	return count;
+		e->kept = true;
 }
 
 void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned count,
@@ -245,10 +238,20 @@ void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned coun
 	struct log_entry *x;
 	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
 		x->kept = false;
-	uint32_t kept = 0;
-	for (unsigned i = 0; i < count; i++)
-		if (i == 0 || kept + unmarked(keep[i]) <= LOG_BLOCKS_MAX / 2)
-			kept += mark_chain(keep[i]);
+	uint64_t blocks = 0, bytes = 0;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t more = 0, more_bytes = 0;
+		for (x = keep[i]; x && !x->kept; x = x->parent) {
+			more++;
+			more_bytes += x->block->body_size;
+		}
+		if (i > 0 && (blocks + more > LOG_BLOCKS_MAX / 2 ||
+			      bytes + more_bytes > LOG_BYTES_MAX / 2))
+			continue;
+		mark_chain(keep[i]);
+		blocks += more;
+		bytes += more_bytes;
+	}
 
 	size_t doomed_count = 0;
 	struct log_entry **doomed = mem_array(map_len(&l->by_hash), sizeof *doomed);

@@ -10,17 +10,18 @@
 #include "consensus/engine.h"
 
 #define LOG_BLOCKS_MAX	1024
+#define LOG_BYTES_MAX	(136u << 20) /* of bodies */
 #define LOG_HEADERS_MAX POSITION_HEADERS_MAX
 
 struct log_entry {
 	struct block *block;
 	struct log_entry *parent; /* NULL: the parent is the final block */
 	struct log_entry *first_child, *next_sibling;
-	bool executing; /* a WORK_EXECUTE is out */
-	bool executed;	/* and valid in our state */
-	bool invalid;	/* in our state */
-	bool stored;	/* a WRITE_BLOCK for it was issued */
-	bool kept;	/* within log_prune() only */
+	bool executing;		 /* a WORK_EXECUTE is out */
+	bool executed;		 /* and valid in our state */
+	bool invalid;		 /* in our state */
+	bool stored;		 /* a WRITE_BLOCK for it was issued */
+	bool kept;		 /* within log_prune() only */
 	struct mode_state modes; /* after this block, on its chain; of the engine's making */
 	/* mode entries against the terms' rules; HOLD: those of its ancestors too */
 	enum rules { RULES_UNKNOWN, RULES_HOLD, RULES_BROKEN } rules;
@@ -29,6 +30,7 @@ struct log_entry {
 struct block_log {
 	struct map by_hash;  /* struct log_entry */
 	struct block *final; /* held */
+	uint64_t bytes;	     /* of the entries' bodies */
 	/* headers of final blocks, ring, newest = final */
 	struct log_header {
 		struct signed_header sh;
@@ -38,8 +40,8 @@ struct block_log {
 };
 
 /* headers: of the final blocks right below final, ascending, final itself not among them. */
-void block_log_init(struct block_log *l, struct block *final, const struct signed_header *headers,
-	      uint32_t header_count, uint64_t seed);
+void block_log_init(struct block_log *l, struct block *final,
+		    const struct signed_header *headers, uint32_t header_count, uint64_t seed);
 void block_log_free(struct block_log *l);
 
 struct log_entry *log_find(const struct block_log *l, const struct hash *hash);
@@ -68,7 +70,8 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out);
 /* Final headers below height are needed no more. */
 void log_trim_headers(struct block_log *l, uint64_t height);
 /* Keeps the chains of keep[0..count) (NULLs are skipped), in this order as far as half of
- * LOG_BLOCKS_MAX reaches; the first one whole. Drops all else; dropped() is told each block. */
+ * LOG_BLOCKS_MAX and LOG_BYTES_MAX reaches; the first one whole. Drops all else; dropped() is
+ * told each block. */
 void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned count,
 	       void (*dropped)(void *arg, const struct block *b), void *arg);
 /* The header right below the oldest one kept, known to be final: kept too. False: full. */

@@ -218,8 +218,7 @@ static void answer_modes(struct node *n, struct request *r)
 {
 	struct engine_status s;
 	replica_status(n->replica, &s);
-	uint32_t count = 0, limit = r->limit && r->limit < MODES_PER_REQUEST ? r->limit
-									     : MODES_PER_REQUEST;
+	uint32_t count = 0, limit = r->limit;
 	struct mode_record *record = mem_array(limit, sizeof *record);
 	int err = replica_modes(n->replica, r->has_height ? r->height : 0, 0, record, limit,
 				&count);

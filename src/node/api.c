@@ -83,6 +83,15 @@ static const struct route {
 	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
 };
 
+bool api_path(unsigned i, char out[64])
+{
+	if (i >= MEM_COUNT(routes))
+		return false;
+	size_t len = strlen(routes[i].path);
+	snprintf(out, 64, "%s%s", routes[i].path, routes[i].path[len - 1] == '/' ? "{}" : "");
+	return true;
+}
+
 /* One request and its answer. */
 struct exchange {
 	struct request r;
@@ -278,6 +287,11 @@ struct parameters {
 	uint64_t timeout_ms;
 };
 
+static uint32_t most_of(const struct route *route)
+{
+	return route->kind == ROUTE_MODES ? MODES_PER_REQUEST : BLOCKS_PER_REQUEST;
+}
+
 static int read_parameter(struct parameters *p, enum parameter which, const char *value)
 {
 	struct request *r = &p->x->r;
@@ -302,7 +316,7 @@ static int read_parameter(struct parameters *p, enum parameter which, const char
 		return http_u64(value, &r->height);
 	case PARAM_LIMIT:
 		err = http_u64(value, &v);
-		if (err == ERR_NONE && (v < 1 || v > BLOCKS_PER_REQUEST))
+		if (err == ERR_NONE && (v < 1 || v > most_of(p->x->route)))
 			err = ERR_RANGE;
 		r->limit = (uint32_t)v;
 		return err;
@@ -343,7 +357,7 @@ static void read_parameters(struct exchange *x)
 {
 	struct parameters p = {.x = x, .timeout_ms = HTTP_TIMEOUT_DEFAULT_MS};
 	x->r.wait_committed = true;
-	x->r.limit = 20;
+	x->r.limit = x->route->kind == ROUTE_MODES ? MODES_PER_REQUEST : BLOCKS_DEFAULT;
 	x->event_types = EVENTS_ALL;
 	MHD_get_connection_values(x->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &p);
 	bool submit = x->route->kind == ROUTE_SUBMIT;

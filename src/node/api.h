@@ -19,6 +19,9 @@ struct api; /* opaque */
 int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m);
 /* The inbox is closed and drained already: nobody is suspended. */
 void api_stop(struct api *a);
+/* Path i of the API as docs/openapi.json has it, but for the name in {}: "/v1/blocks/{}"; false:
+ * there are no more. For tests. */
+bool api_path(unsigned i, char out[64]);
 
 /* listen.c: a socket for [api] listen, and the port that it got. */
 int api_listen(const struct node_peer_address *address, int *fd, uint16_t *port,

@@ -27,6 +27,7 @@ enum request_kind {
 };
 
 #define BLOCKS_PER_REQUEST	   100
+#define BLOCKS_DEFAULT		   20
 #define MODES_PER_REQUEST	   1000
 #define EVIDENCE_PER_REQUEST	   1000
 #define EVIDENCE_BYTES_PER_REQUEST (16u << 20)

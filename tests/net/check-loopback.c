@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -379,6 +380,45 @@ START_TEST(connections_break)
 }
 END_TEST
 
+/* A peer that hangs up whenever it has shaken hands is not dialed faster than one that is away:
+ * each delay is at least half of twice the one before. (That it is not longer is not judged.)
+ */
+START_TEST(flapping_peer)
+{
+	enum { CUTS = 7 };
+	static const unsigned least_ms[CUTS] = {10, 20, 40, 80, 160, 320, 640};
+	struct node n[2];
+	struct proxy proxy;
+	uint16_t ports[2] = {0}, through[2] = {0};
+	struct net_config like = {.reconnect_min_ms = 20, .reconnect_max_ms = 3600000};
+
+	node_open(&n[1], 1, 2, ports, &like);
+	proxy_start(&proxy, ports[1]);
+	through[1] = proxy.port;
+	node_open(&n[0], 0, 2, through, &like);
+	ck_assert(all_up(n, 2));
+	for (unsigned i = 0; i < CUTS; i++) {
+		struct timespec before, after;
+		unsigned connections = atomic_load(&proxy.connections);
+		clock_gettime(CLOCK_MONOTONIC, &before);
+		atomic_store(&proxy.cut, true);
+		while (atomic_load(&proxy.connections) == connections) {
+			node_take(&n[0], 1);
+			node_take(&n[1], 0);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &after);
+		double ms = (double)(after.tv_sec - before.tv_sec) * 1e3 +
+			    (double)(after.tv_nsec - before.tv_nsec) / 1e6;
+		ck_assert_msg(ms >= least_ms[i], "dialed again after %.1f ms, attempt %u", ms,
+			      i);
+		ck_assert(all_up(n, 2));
+	}
+	assert_all_arrive(n, 2);
+	cluster_close(n, 2);
+	proxy_stop(&proxy);
+}
+END_TEST
+
 struct wait {
 	struct node *nodes;
 	uint64_t downs;
@@ -558,6 +598,7 @@ Suite *loopback_suite(void)
 	tcase_add_test(t, blocked_links_heal);
 	tcase_add_test(t, blocked_stays_down);
 	tcase_add_test(t, connections_break);
+	tcase_add_test(t, flapping_peer);
 	tcase_add_test(t, half_open_connection);
 	tcase_add_test(t, newest_connection_wins);
 	tcase_add_test(t, slow_reader);

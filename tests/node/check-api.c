@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "node/api.h"
 #include "node/connections.h"
 #include "node/node.h"
 
@@ -330,6 +331,41 @@ START_TEST(test_inbox)
 }
 END_TEST
 
+/* "/v1/blocks/{height}" as "/v1/blocks/{}" */
+static void without_name(char out[64], const char *path)
+{
+	size_t brace = strcspn(path, "{");
+	snprintf(out, 64, "%.*s%s", (int)brace, path, path[brace] ? "{}" : "");
+}
+
+/* docs/openapi.json has the paths of the API and no others; tests/node/check-contract asks
+ * each. */
+START_TEST(test_paths_documented)
+{
+	const char *source = getenv("srcdir");
+	char *path = mem_printf("%s/docs/openapi.json", source ? source : ".."), served[64],
+	     said[64];
+	struct json *doc;
+	struct errmsg m = {.text = ""};
+	ck_assert_msg(json_parse_file(&doc, path, 1 << 20, &m) == ERR_NONE, "%s", m.text);
+	const struct json *paths = json_get(doc, "paths");
+	unsigned count = 0, documented = 0;
+	for (; api_path(count, served); count++) {
+		bool found = false;
+		for (const char *k = NULL; (k = json_key_next(paths, k)) != NULL && !found;) {
+			without_name(said, k);
+			found = strcmp(said, served) == 0;
+		}
+		ck_assert_msg(found, "%s is not in docs/openapi.json", served);
+	}
+	for (const char *k = NULL; (k = json_key_next(paths, k)) != NULL;)
+		documented++;
+	ck_assert_uint_eq(documented, count);
+	json_free(doc);
+	mem_free(path);
+}
+END_TEST
+
 START_TEST(test_metrics_text)
 {
 	struct metrics *m = mem_zalloc(sizeof *m);
@@ -379,6 +415,7 @@ int main(void)
 	tcase_add_test(t, test_problems);
 	tcase_add_test(t, test_receipts);
 	tcase_add_test(t, test_inbox);
+	tcase_add_test(t, test_paths_documented);
 	tcase_add_test(t, test_metrics_text);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

@@ -7,12 +7,24 @@ seconds=${1:-60}
 dir=$(mktemp -d)
 pids=
 trap 'kill $pids 2>/dev/null || true; wait; rm -r "$dir"' EXIT
-tests/node/api-load homes "$dir" 4 $((20000 + $$ % 20000))
-for i in 1 2 3 4; do
-	src/node/ostrakond run --home "$dir/node$i" 2> "$dir/log$i" &
-	pids="$pids $!"
+start() {
+	pids=
+	rm -rf "$dir"/*
+	tests/node/api-load homes "$dir" 4 $((20000 + ($$ + $1 * 977) % 20000))
+	for i in 1 2 3 4; do
+		src/node/ostrakond run --home "$dir/node$i" 2> "$dir/log$i" &
+		pids="$pids $!"
+	done
+	sleep 5
+	kill -0 $pids 2>/dev/null # all of them, or a port was taken
+}
+try=1
+until start $try; do
+	kill $pids 2>/dev/null || true
+	wait
+	[ $try -lt 5 ] || { tail -n 3 "$dir"/log*; exit 1; }
+	try=$((try + 1))
 done
-sleep 5
 height() { curl -fsS "$(cat "$dir/node1/api")/v1/status" | sed 's/.*"final_height":"\([0-9]*\)".*/\1/'; }
 ticks() { for p in $pids; do cut -d' ' -f14,15 "/proc/$p/stat" | tr ' ' '+'; done; }
 hz=$(getconf CLK_TCK)

@@ -2,11 +2,13 @@
  * Replica 3 is malicious, 1 leads term 1, 0 is correct. Each test here shows a hole: it fails as
  * long as the hole is there (tests/HOLES). */
 #include <check.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "consensus/hybrid/message.h"
+#include "consensus/log.h"
 #include "replica/private.h"
 #include "tests/ledger/world.h"
 
@@ -330,8 +332,12 @@ START_TEST(one_peer_does_not_keep_all_fetches)
 	bool asked = false;
 	for (unsigned ms = 1; ms < 10000 && !asked; ms++) {
 		if (ms % 90 == 0) {
+			struct block *fake = empty_block(b1, 4003 + 4 * ms); /* of no term */
 			if (_i == 1)
 				send_blocks(MALICE, NULL, 0, NULL, 1);
+			if (_i == 2)
+				send_blocks(MALICE, &fake, 1, NULL, 1);
+			block_drop(fake);
 			heartbeat(MALICE, 1000000, NULL, b1, 1);
 		}
 		if (ms % 50 == 0)
@@ -679,6 +685,7 @@ static void setup_small(void)
 	world_genesis(&w, 0);
 	w.genesis.time_ms = 1600000000000;
 	w.genesis.limits.block_txs_max = 1;
+	w.genesis.checkpoint_interval = 8;
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
@@ -913,6 +920,458 @@ START_TEST(final_blocks_under_the_other_new_view_are_taken)
 }
 END_TEST
 
+/* ---- [H18] --------------------------------------------------------------------------------
+ * The log is bounded by 1024 blocks, of up to 4 MB each: replica 3 sends blocks of terms that do not exist,
+ * wrong in this state (so: no proof), and all of them are kept, 300 here of 1 MB. */
+
+START_TEST(what_a_peer_sends_is_bounded_in_bytes)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	static char big[60000];
+	struct writer body = {0};
+	struct hash leaves[16], root, wrong = {{1}};
+	memset(big, 'x', sizeof big - 1);
+	body_begin(&body);
+	for (unsigned i = 0; i < 16; i++) {
+		struct op op = op_put("a", big);
+		struct slice tx = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		body_add(&body, TX_OK, tx);
+		body_leaf(&leaves[i], TX_OK, tx);
+		mem_free((void *)tx.ptr);
+	}
+	body_end(&body, 16);
+	merkle_root(&root, leaves, 16);
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	uint64_t term = 4003;
+	for (unsigned i = 0; i < 300; i++, term += 4) {
+		struct block *fake = world_seal_block(&w, b1, term, writer_slice(&body), &root,
+						      &wrong, 16);
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, &fake, 1, NULL, 1);
+		block_drop(fake);
+		if (i % 10 == 0)
+			heartbeat(LEADER, LEADER, NULL, b1, 1);
+		pass(1000);
+		forget_sent();
+	}
+	size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+	ck_assert_msg(after < before + (UINT64_C(160) << 20), "%zu MB kept", (after - before) >> 20);
+	writer_free(&body);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H19] --------------------------------------------------------------------------------
+ * A client (nobody of the validators) gives the leader one transaction of each nonce, and the victim another of
+ * the same nonce a moment before. All that the victim holds is void soon, but it never holds nothing, and
+ * nothing that it holds is committed. The leader is as good as can be. */
+
+START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 500; i++) { /* 10 s */
+		struct op one = op_put("a", "1"), two = op_put("a", "2");
+		struct slice good = world_tx(&w, &w.client[0], i + 1, 5000, &one, 1);
+		struct slice lost = world_tx(&w, &w.client[0], i + 1, 5000, &two, 1);
+		struct cert c;
+		ck_assert_int_eq(replica_submit(replica, now, lost, false, &id), ERR_NONE);
+		struct block *next = world_build(&w, b, LEADER, &good, 1, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 3 == 0) {
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+			heartbeat(0, 0, NULL, b, 1);
+			heartbeat(MALICE, 0, NULL, b, 1);
+		}
+		pass(20000);
+		forget_sent();
+		block_drop(b);
+		b = next;
+		mem_free((void *)good.ptr);
+		mem_free((void *)lost.ptr);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(!s.escalated && s.counters[COUNT_VIEW_CHANGES] == 0,
+		      "a client drives the victim into pbft mode; %llu elections begun",
+		      (unsigned long long)s.counters[COUNT_ELECTIONS_STARTED]);
+	ck_assert_uint_eq(s.final.height, 501);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H20] --------------------------------------------------------------------------------
+ * The log is full of made-up blocks. One answer holds one of them and its child: making room for the child
+ * throws the parent out, to which on_blocks() still points. */
+
+START_TEST(a_full_log_forgets_nothing_in_use)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct block *fake[1024], *two[2];
+	mallopt(M_PERTURB, 0x5a); /* what is freed is not what it was */
+	for (unsigned i = 0; i < 1024; i++)
+		fake[i] = empty_block(b1, 4003 + 4 * i);
+	for (unsigned i = 0; i < 1024; i += 128) {
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		send_blocks(MALICE, fake + i, 128, NULL, 1);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	two[0] = fake[_i];
+	two[1] = empty_block(fake[_i], 4003 + 4 * (unsigned)_i);
+	heartbeat(MALICE, 1000000, NULL, b1, 1);
+	send_blocks(MALICE, two, 2, NULL, 1);
+	pass(2000);
+	ck_assert_uint_eq(final_height(), 1);
+	block_drop(two[1]);
+	for (unsigned i = 0; i < 1024; i++)
+		block_drop(fake[i]);
+	block_drop(b1);
+}
+END_TEST
+
+/* A storm of made-up trees while the leader goes on; nothing is to be lost, read after it is gone, or
+ * refused. */
+START_TEST(storm_of_made_up_trees)
+{
+	struct term_cert tc;
+	struct block *tip = first_block(&tc);
+	struct block **pool = mem_array(12000, sizeof *pool), *sent_now[200];
+	unsigned made = 1, base = 0;
+	struct random rnd;
+	uint64_t term = 4003;
+	pool[0] = tip;
+	random_seed(&rnd, (uint64_t)_i);
+	mallopt(M_PERTURB, 0x5a);
+	for (unsigned round = 0; round < 150; round++) {
+		unsigned count = 1 + (unsigned)random_below(&rnd, 60);
+		for (unsigned i = 0; i < count; i++) {
+			unsigned old = base + (unsigned)random_below(&rnd, made - base);
+			if (random_chance(&rnd, 3, 4))
+				pool[made++] = empty_block(pool[old], term += 4);
+			else
+				old = base + (unsigned)random_below(&rnd, made - base);
+			sent_now[i] = random_chance(&rnd, 1, 3) ? pool[old] : pool[made - 1];
+		}
+		heartbeat(MALICE, 1000000, NULL, tip, 1);
+		send_blocks(MALICE, sent_now, count, NULL, random_below(&rnd, 3));
+		pass(1000 + random_below(&rnd, 120000));
+		heartbeat(LEADER, LEADER, NULL, tip, tip->sh.h.height);
+		if (random_chance(&rnd, 1, 15)) {
+			struct block *next = empty_block(tip, LEADER);
+			struct cert c;
+			append(LEADER, LEADER, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+			append(LEADER, LEADER, NULL, NULL, &c);
+			ck_assert_uint_eq(final_height(), next->sh.h.height);
+			pool[made++] = next;
+			tip = next;
+			if (random_chance(&rnd, 1, 2))
+				base = made - 1;
+		}
+		forget_sent();
+	}
+	ck_assert_msg(halted == NULL, "%s", halted);
+	for (unsigned i = 0; i < made; i++)
+		block_drop(pool[i]);
+	mem_free(pool);
+}
+END_TEST
+
+/* ---- [H21] --------------------------------------------------------------------------------
+ * The victim finds a proof against the leader while the others are out of reach: what it sends is lost. Later they
+ * hear it again, but never of the proof: the leader goes on to lead them. */
+
+START_TEST(a_pending_proof_is_told_again)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer bytes = {0}, encoded = {0}, out = {0};
+	struct evidence ev;
+	struct vote v[2];
+	struct engine_status s;
+	for (unsigned i = 0; i < 2; i++) {
+		v[i] = (struct vote){.kind = VOTE_COMMIT,
+				     .ref = {.term = 1, .height = 1, .hash = {{(uint8_t)i}}},
+				     .signer = LEADER};
+		vote_sign(&v[i], &w.ctx, &w.validator[LEADER]);
+	}
+	ck_assert(evidence_of_votes(&ev, &bytes, &v[0], &v[1]));
+	evidence_encode(&encoded, &ev);
+	msg_evidence_encode(&out, writer_slice(&encoded));
+	deliver(MALICE, &out);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.accused, 1u << LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_EVIDENCE, 0));
+	forget_sent(); /* lost */
+	bool again = false;
+	for (unsigned i = 0; i < 600 && !again; i++) { /* 30 s */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		again = newest(MSG_EVIDENCE, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(again, "the proof is not told again in 30 s");
+	writer_free(&bytes);
+	writer_free(&encoded);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H22] --------------------------------------------------------------------------------
+ * A checkpoint statement on nothing at all: of term 0, height 0, hash 0. */
+
+START_TEST(a_checkpoint_of_nothing_is_no_vote)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	while (b->sh.h.height < 20) { /* the first checkpoint is due, none is stable */
+		struct block *next = empty_block(b, LEADER);
+		struct cert c;
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 20);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct writer out = {0};
+		struct msg_commit m = {.commit = {.kind = VOTE_COMMIT, .signer = MALICE},
+				       .has_checkpoint = true,
+				       .checkpoint = {.kind = VOTE_CHECKPOINT, .signer = MALICE}};
+		m.checkpoint.ref.height = kind ? 64 : 0;
+		vote_sign(&m.commit, &w.ctx, &w.validator[MALICE]);
+		vote_sign(&m.checkpoint, &w.ctx, &w.validator[MALICE]);
+		msg_commit_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [N2] ---------------------------------------------------------------------------------
+ * Nobody leads. Replica 3 climbs by pre-votes, a term with each answer, in one instant; each set of grants is good for
+ * one view change that drags everybody into the next term, whenever it likes. */
+
+static void make_grants(struct entitlement *e, uint64_t term)
+{
+	entitlement_init(e);
+	e->kind = ENTITLED_GRANTS;
+	e->term = term;
+	e->candidate = MALICE;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == VICTIM)
+			continue;
+		struct grant *g = &e->grant[e->grant_count++];
+		*g = (struct grant){.term = term, .candidate = MALICE, .signer = (uint16_t)i};
+		grant_sign(g, &w.ctx, &w.validator[i]);
+	}
+}
+
+START_TEST(hoarded_grants_abort_few_views)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	others_move_on(2, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_uint_ge(s.term, 2);
+	uint64_t before = s.term;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		struct msg_view_change m;
+		replica_status(replica, &s); /* one set for each term: none is wasted */
+		view_change_at(&m.vc, s.term + 1, MALICE, &tc, b1);
+		view_change_sign(&m.vc, &w.ctx, &w.validator[MALICE]);
+		make_grants(&m.entitlement, s.term + 1);
+		msg_view_change_encode(&out, &m);
+		deliver(MALICE, &out);
+		view_change_free(&m.vc);
+		pass(10000);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(s.term < before + 10, "%llu terms in a second by one replica's word",
+		      (unsigned long long)(s.term - before));
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H24] --------------------------------------------------------------------------------
+ * The leader's blocks fill the log to the last byte; the victim has voted for all of them, nobody else has
+ * seen them. The next leader's first block holds nothing, and would make them final. */
+
+static void setup_large(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_body_max = 4u << 20;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+START_TEST(what_we_voted_for_leaves_room_for_more)
+{
+	struct term_cert tc, tc4;
+	struct block *b = first_block(&tc);
+	static uint8_t big[65536];
+	uint64_t nonce = 0, left = LOG_BYTES_MAX - (uint64_t)_i; /* so much stays free */
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	while (left > 0) {
+		struct slice tx[65];
+		uint32_t count = 0;
+		uint64_t room = left < 8000000 ? left / (left > 4000000 ? 2 : 1) : 3900000;
+		room -= 4;
+		while (room > 0) {
+			size_t size = room > 130000 ? 60000 : room > 64000 ? room / 2 : room;
+			struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, 1)};
+			struct slice small = world_tx(&w, &w.client[0], nonce + 1, 5000, &op, 1);
+			op.value.len = size - 5 - (small.len - 1);
+			mem_free((void *)small.ptr);
+			tx[count] = world_tx(&w, &w.client[0], ++nonce, 5000, &op, 1);
+			room -= tx[count++].len + 5;
+		}
+		struct block *next = world_build(&w, b, LEADER, tx, count, NULL);
+		ck_assert_uint_eq(next->tx_count, count);
+		left -= next->body_size;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		ck_assert(has_prepared(next));
+		world_free_txs(tx, count);
+		forget_sent();
+		block_drop(b);
+		b = next;
+	}
+	make_tc(&tc4, 4, b);
+	struct block *first = empty_block(b, 4);
+	heartbeat(0, 4, &tc4, b, 1);
+	append(0, 4, NULL, first, NULL);
+	ck_assert_msg(has_prepared(first), "no room for 4 bytes above what we voted for");
+	block_drop(first);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H25] --------------------------------------------------------------------------------
+ * A block from the far future, and a child that is no younger: only the child is compared with its parent. 0: both
+ * come in one APPEND; 1: the first is the base of the next term, to which headers alone elect. */
+
+static struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.time_ms = time_ms;
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)), ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
+START_TEST(nobody_sets_the_clock_for_ages)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc);
+	uint64_t ages = UINT64_C(1) << 62;
+	struct block *b2 = block_at(b1, LEADER, ages);
+	struct block *b3 = block_at(b2, _i == 0 ? LEADER : 5, ages);
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = LEADER, .count = _i == 0 ? 2 : 1};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert(!has_prepared(b2));
+	if (_i == 1) {
+		make_tc(&tc5, 5, b2); /* 5 % 4: the same leader */
+		heartbeat(LEADER, 5, &tc5, b3, 1);
+		append(LEADER, 5, NULL, b3, NULL);
+		pass(HEARTBEAT);
+		heartbeat(LEADER, 5, NULL, b3, 1);
+	}
+	ck_assert_msg(!has_prepared(b3), "a vote for a block of the year 146 million");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H26] --------------------------------------------------------------------------------
+ * Two forks above the final block, both voted for in their terms, are on disk, together more than the log
+ * holds. After a restart the newer one, which is the tip's, is the one that counts. */
+
+static struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce)
+{
+	static uint8_t big[60000];
+	struct slice tx[60];
+	for (unsigned i = 0; i < 60; i++) {
+		struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, sizeof big)};
+		tx[i] = world_tx(&w, &w.client[term % 8], ++*nonce, 5000, &op, 1);
+	}
+	struct block *b = world_build(&w, parent, term, tx, 60, NULL);
+	ck_assert_uint_eq(b->tx_count, 60);
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	world_free_txs(tx, 60);
+	return b;
+}
+
+START_TEST(the_tip_comes_first_at_a_restart)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc), *b = block_hold(b1);
+	uint64_t nonce = 0;
+	unsigned length = _i == 0 ? 5 : 25; /* 5: all is well */
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	for (unsigned fork = 0; fork < 2; fork++) {
+		uint64_t term = fork ? 5 : LEADER;
+		if (fork) {
+			make_tc(&tc5, 5, b1);
+			heartbeat(LEADER, 5, &tc5, b1, 1);
+			block_drop(b);
+			b = block_hold(b1);
+			nonce = 0;
+		}
+		for (unsigned i = 0; i < length; i++) {
+			struct block *next = big_block(b, term, &nonce);
+			append(LEADER, term, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			forget_sent();
+			block_drop(b);
+			b = next;
+		}
+	}
+	replica_close(replica);
+	open_replica();
+	forget_sent();
+	others_move_on(8, &tc, b1);
+	static struct message_in in;
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 1);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.view_change.vc.position.tip.height, 1 + length);
+	ck_assert_int_eq(position_check(&in.view_change.vc.position, 8, &w.ctx, &w.block0->hash, NULL,
+					NULL),
+			 ERR_NONE);
+	message_free(&in);
+	block_drop(b);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -922,7 +1381,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
 	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
-	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 2);
+	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 3);
 	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
 	tcase_add_test(t, a_stray_passes_transactions_on);
@@ -934,12 +1393,27 @@ int main(void)
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
+	tcase_add_test(t, what_a_peer_sends_is_bounded_in_bytes);
+	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
+	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
+	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
+	tcase_add_test(t, a_pending_proof_is_told_again);
+	tcase_add_test(t, hoarded_grants_abort_few_views);
+	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
 	tcase_set_timeout(small, 120);
 	tcase_add_test(small, load_is_no_censorship);
+	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
 	suite_add_tcase(s, small);
+	TCase *large = tcase_create("large blocks");
+	tcase_add_checked_fixture(large, setup_large, teardown);
+	tcase_set_timeout(large, 300);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 0, 1);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 1000, 1001);
+	tcase_add_loop_test(large, the_tip_comes_first_at_a_restart, 0, 2);
+	suite_add_tcase(s, large);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -79,7 +79,7 @@ words() {
 	same "$2"
 }
 words "$node" "$man/ostrakond.8" 's/^  ostrakond \([a-z-]*\).*/\1/p' '--help --output'
-words "$lab" "$man/ostrakon-lab.1" '/^options/q; s/^  \([a-z][a-z]*\)\( .*\|$\)/\1/p' '--help --output'
+words "$lab" "$man/ostrakon-lab.1" '/^options/q; s/^  \([a-z][a-z-]*\)\( .*\|$\)/\1/p' '--help --output'
 for program in "$node" "$lab"; do
 	page=$man/$(basename "$program").[18]
 	"$program" --help | tr '\n' ' ' | sed 's/.*[Ee]xit codes: *//' | tr ';.' '\n\n' |

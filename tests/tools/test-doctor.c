@@ -221,9 +221,10 @@ static struct json *linked(const char links[4][5])
 		struct json *o = json_object(), *status = json_object(), *peers = json_array();
 		char name[8];
 		for (unsigned j = 0; j < 4; j++) {
-			struct json *p = json_object();
+			struct json *p;
 			if (j == i)
 				continue;
+			p = json_object();
 			snprintf(name, sizeof name, "node%u", j + 1);
 			json_set(p, "name", json_string(name));
 			json_set(p, "connected", json_bool(links[i][j] == '1'));

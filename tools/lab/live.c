@@ -249,6 +249,7 @@ static bool fulfilled(struct live *w, uint64_t elapsed)
 		case EXPECT_NO_MODE_CHANGE:
 		case EXPECT_AVAILABILITY:
 		case EXPECT_FAILOVER:
+		case EXPECT_ONE_TERM:
 		case EXPECT_KINDS:
 			break;
 		}

@@ -6,33 +6,39 @@ static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t 
 {
 	h->fetching = true;
 	h->fetch_wanted &= ~(UINT64_C(1) << peer);
-	struct hash wanted = h->fetch_block[peer];
-	h->fetch_block[peer] = (struct hash){0};
 	h->fetch_peer = peer;
-	h->fetch_from = from_height;
 	h->fetch_at = h->now + 2 * h->timing.heartbeat;
+	h->fetch[peer].asked = h->fetch[peer].block;
+	h->fetch[peer].block = (struct hash){0};
+	h->fetch[peer].from = from_height;
+	h->fetch[peer].asked_at = h->now ? h->now : 1;
 	h->counters[COUNT_FETCHES]++;
-	struct msg_fetch m = {
-		.from_height = from_height, .newest_tc = newest_tc, .wanted = wanted};
+	struct msg_fetch m = {.from_height = from_height,
+			      .newest_tc = newest_tc,
+			      .wanted = h->fetch[peer].asked};
 	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
-	h->fetch_asked = wanted;
 }
+
+/* An answer that comes so late is still taken: two megabytes take their time. */
+#define FETCH_LATE_HEARTBEATS 20
 
 void fetch_from(struct hybrid *h, unsigned peer)
 {
 	if (peer == h->self || peer >= h->n)
 		return;
-	if (h->fetching)
+	if (h->fetching) {
 		h->fetch_wanted |= UINT64_C(1) << peer;
-	else
-		ask(h, peer, h->log.final->sh.h.height + 1, h->tc.term);
+		return;
+	}
+	uint64_t low = h->log.final->sh.h.height + 1, next = h->fetch[peer].next;
+	ask(h, peer, next > low ? next : low, h->tc.term);
 }
 
 void fetch_chain_from(struct hybrid *h, unsigned peer, const struct hash *block)
 {
 	if (peer >= h->n)
 		return;
-	h->fetch_block[peer] = *block;
+	h->fetch[peer].block = *block;
 	fetch_from(h, peer);
 }
 
@@ -80,6 +86,11 @@ void fetch_tick(struct hybrid *h)
 	if (!h->fetching || h->now < h->fetch_at)
 		return;
 	h->fetching = false;
+	/* the answer, or the question, may be lost: the same again when its turn comes */
+	unsigned late = h->fetch_peer;
+	h->fetch[late].next = h->fetch[late].from;
+	if (hash_is_zero(&h->fetch[late].block))
+		h->fetch[late].block = h->fetch[late].asked;
 	fetch_next(h);
 	if (h->has_pending_final)
 		fetch_from_anybody(h);
@@ -174,20 +185,24 @@ void on_blocks_read(struct hybrid *h, const struct input *in)
 	send_blocks(h, to, m);
 }
 
-/* A batch has brought us on: the same peer has more. Execution of what came may be under way;
- * then the next heartbeat asks. top: the height that its unfinal chain was taken up to, 0: no
- * further. */
+/* The same peer has more: its final blocks go on, or its unfinal chain does, above top, up to
+ * which we hold it now; 0: the batch did not fit. Whoever else is to be asked comes first:
+ * made-up chains have no end. Execution of what came may be under way; then the next heartbeat
+ * asks. */
 static void fetch_on(struct hybrid *h, unsigned from, const struct msg_blocks *m,
 		     uint64_t before, uint64_t top)
 {
 	uint64_t final = h->log.final->sh.h.height;
-	if (m->final_height > final && final > before)
-		fetch_from(h, from);
-	else if (!m->has_cert && top > m->final_height && top - final < LOG_BLOCKS_MAX / 2 &&
-		 !h->fetching) {
-		h->fetch_block[from] = h->fetch_asked;
-		ask(h, from, top + 1, h->tc.term);
+	bool more_final = m->final_height > final && final > before;
+	bool climb = !m->has_cert && top > m->final_height && top >= h->fetch[from].from &&
+		     top - final < LOG_BLOCKS_MAX / 2;
+	if (!more_final && !climb)
+		return;
+	if (climb) {
+		h->fetch[from].next = top + 1;
+		h->fetch[from].block = h->fetch[from].asked;
 	}
+	h->fetch_wanted |= UINT64_C(1) << from;
 }
 
 /* So many blocks of the batch are final by its own certificate. It is looked at here only if
@@ -213,36 +228,36 @@ static uint32_t count_final(const struct hybrid *h, const struct msg_blocks *m)
 
 void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 {
-	if (!h->fetching || h->fetch_peer != from) {
+	uint64_t asked_at = h->fetch[from].asked_at;
+	if (!asked_at || h->now > asked_at + FETCH_LATE_HEARTBEATS * h->timing.heartbeat) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
-	h->fetching = false;
+	h->fetch[from].asked_at = 0;
+	if (h->fetch_peer == from)
+		h->fetching = false;
 	h->peer_final[from] = m->final_height;
 	if (m->has_tc)
 		learn_tc(h, from, &m->tc);
 	uint64_t before = h->log.final->sh.h.height;
 	bool gap = false;
-	struct log_entry *last = NULL;
-	uint32_t known = (uint32_t)map_len(&h->log.by_hash);
 	uint32_t vouched = count_final(h, m);
-	for (uint32_t i = 0; i < m->count && !gap; i++) {
-		struct log_entry *e = take_block(h, from, m->blocks[i], i < vouched, &gap);
-		if (e)
-			last = e;
-	}
-	bool grown = map_len(&h->log.by_hash) > known;
-	if (last && !hash_equal(&last->block->hash, &m->blocks[m->count - 1]->hash))
-		last = NULL;
+	/* An entry is good until the next block is taken only: that may prune the log. */
+	for (uint32_t i = 0; i < m->count && !gap; i++)
+		take_block(h, from, m->blocks[i], i < vouched, &gap);
+	const struct log_entry *last =
+		m->count ? log_find(&h->log, &m->blocks[m->count - 1]->hash) : NULL;
 	struct block_ref top = last ? block_ref_of(last->block) : (struct block_ref){0};
+	if (gap || !m->count)
+		h->fetch[from].next = 0;
 	if (m->has_cert)
 		take_cert(h, &m->cert);
-	if (last && top.term == h->term && in_accepted_term(h)) {
+	if (top.height && top.term == h->term && in_accepted_term(h)) {
 		h->append_tip = top.hash;
 		h->has_append_tip = true;
 	}
 	try_finalize(h);
 	try_vote(h);
-	fetch_on(h, from, m, before, grown && last ? top.height : 0);
+	fetch_on(h, from, m, before, top.height);
 	fetch_next(h);
 }

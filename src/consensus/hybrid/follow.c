@@ -253,7 +253,10 @@ void try_vote(struct hybrid *h)
 		return;
 	if (h->tip.term == h->term && e->block->sh.h.height <= h->tip.height)
 		return;
-	if (e->block->sh.h.time_ms > h->wall_ms + BLOCK_TIME_AHEAD_MS) {
+	/* What the parent says nobody can undo: a child is no younger. */
+	const struct block *parent = e->parent ? e->parent->block : h->log.final;
+	if (e->block->sh.h.time_ms > h->wall_ms + BLOCK_TIME_AHEAD_MS &&
+	    e->block->sh.h.time_ms > parent->sh.h.time_ms) {
 		h->counters[COUNT_BLOCKS_REFUSED]++;
 		return;
 	}

@@ -110,6 +110,23 @@ static void relay(struct hybrid *h, const struct hash *ids, uint32_t count)
 	msg_txs_encode(out_message(h, mask_all(h), CLASS_BULK, MSG_RELAY), MSG_RELAY, txs, n);
 }
 
+/* A timeout is about what is still valid and has waited so long: what a client made void
+ * itself, by other transactions of the same nonces, is no reason to leave a leader. */
+static void recheck_ends(struct hybrid *h, bool removed)
+{
+	const struct pool_entry *oldest = pool_oldest(&h->pool);
+	if (!holds_work(h))
+		h->timed_out_on_work = false;
+	if (!h->timeout_pending)
+		return;
+	if (!removed)
+		timeout_counts(h);
+	else if (!oldest || h->now < oldest->arrived + h->timing.timeout_min)
+		h->timeout_pending = false;
+	else if (!recheck_oldest(h)) /* those next in age may be void too */
+		timeout_counts(h);
+}
+
 void on_txs_checked(struct hybrid *h, const struct input *in)
 {
 	struct pending_check *c = NULL;
@@ -119,11 +136,14 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 	if (!c || !in->txs_checked.id || c->count != in->txs_checked.count)
 		return;
 	bool idle = pool_count(&h->pool) == 0;
+	uint32_t removed = 0;
 	for (uint32_t i = 0; i < c->count; i++) {
 		int err = in->txs_checked.err[i];
 		if (c->recheck) {
-			if (err && pool_remove(&h->pool, &c->ids[i]))
+			if (err && pool_remove(&h->pool, &c->ids[i])) {
 				out_rejected(h, &c->ids[i], err);
+				removed++;
+			}
 		} else if (!err) {
 			struct pool_tx tx = {.id = c->ids[i], .bytes = c->txs[i]};
 			if (pool_add(&h->pool, &tx, h->now) == ERR_NONE) {
@@ -136,8 +156,9 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 	}
 	if (c->recheck) {
 		relay(h, c->ids, c->count);
-		if (!holds_work(h))
-			h->timed_out_on_work = false;
+		check_release(c);
+		recheck_ends(h, removed > 0);
+		return;
 	} else if (idle && pool_count(&h->pool)) {
 		timer_on_work(h);
 	}
@@ -145,11 +166,11 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 }
 
 /* On a timeout: are the oldest transactions still valid? What is, is relayed to all. */
-void recheck_oldest(struct hybrid *h)
+bool recheck_oldest(struct hybrid *h)
 {
 	struct pending_check *slot = check_slot(h);
 	if (!slot)
-		return;
+		return false;
 	struct slice txs[RELAY_TXS_MAX];
 	struct hash ids[RELAY_TXS_MAX];
 	uint32_t count = 0;
@@ -164,9 +185,10 @@ void recheck_oldest(struct hybrid *h)
 		ids[count] = e->id;
 	}
 	if (!count)
-		return;
+		return false;
 	slot->recheck = true;
 	request_check(h, slot, txs, ids, count);
+	return true;
 }
 
 /* ---- forwarding -------------------------------------------------------------------------- */

@@ -52,21 +52,14 @@ bool leader_is_alive(const struct hybrid *h)
 	       h->leader_heard && h->now - h->leader_heard < h->timing.timeout_min;
 }
 
-static void on_timeout(struct hybrid *h)
+/* A timeout that counts: the leader has had the time and the work. */
+void timeout_counts(struct hybrid *h)
 {
-	if (view_waits(h)) { /* for claims; our own is sent again meanwhile */
-		if (holds_work(h))
-			recheck_oldest(h); /* and passes on what its clients wait for */
-		timer_restart(h);
-		fetch_from_anybody(h);
-		return;
-	}
+	h->timeout_pending = false;
 	if (h->timeouts < 1000)
 		h->timeouts++;
-	if (holds_work(h)) {
+	if (holds_work(h))
 		h->timed_out_on_work = true;
-		recheck_oldest(h);
-	}
 	timer_restart(h);
 	if (h->role != ROLE_LEADER)
 		fetch_from_anybody(h); /* merely behind? */
@@ -76,6 +69,20 @@ static void on_timeout(struct hybrid *h)
 		view_timeout(h);
 	if (!in_pbft_mode(h))
 		campaign(h);
+}
+
+static void on_timeout(struct hybrid *h)
+{
+	resume_execution(h);
+	timer_restart(h);
+	/* Is what it is about still valid? What is, is told to all. recheck_ends() goes on. */
+	bool rechecks = holds_work(h) && recheck_oldest(h);
+	if (view_waits(h)) /* for claims; our own is sent again meanwhile */
+		fetch_from_anybody(h);
+	else if (rechecks)
+		h->timeout_pending = true;
+	else
+		timeout_counts(h);
 }
 
 static void run_timers(struct hybrid *h)
@@ -206,6 +213,7 @@ static void dispatch(struct hybrid *h, const struct input *in)
 			h->durable_seq = in->durable;
 		election_durable(h);
 		lead_durable(h);
+		resume_execution(h); /* what is applied is no overlay any more */
 		break;
 	case INPUT_BUILT:
 		on_built(h, in);

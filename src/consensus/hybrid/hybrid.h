@@ -1,8 +1,8 @@
 /* The hybrid engine, private. One struct, one file for each phase:
  *
  *	hybrid.c	creation, dispatch of inputs, timers
- *	state.c		what is durable: vote state slots, entering terms, the tip and the high QC
- *	recover.c	from disk to a running replica
+ *	state.c		what is durable: vote state slots, entering terms, the tip and the high
+ *QC recover.c	from disk to a running replica
  *	election.c	pre-votes, term votes, rules 1-3, refusals, strays
  *	lead.c		the leader of either mode: proposing; the fast one: counting votes
  *	follow.c	accepting blocks, voting, QC adoption
@@ -39,18 +39,18 @@ enum vote_slot {
 	SLOT_TC = 1,
 	SLOT_TIP = 2,
 	SLOT_STABLE = 3,
-	SLOT_VIEW = 4, /* the VIEW-CHANGE that we signed */
-	SLOT_CUT = 5,  /* headers of a tip that finality cut off */
+	SLOT_VIEW = 4,	/* the VIEW-CHANGE that we signed */
+	SLOT_CUT = 5,	/* headers of a tip that finality cut off */
 	SLOT_VIEWS = 6, /* NEW-VIEWs that others need to check those of SLOT_TC */
 };
 
-#define VIEWS_KEPT	  256 /* checked NEW-VIEWs, for those who miss them */
-#define VIEWS_WANTED	  4   /* fetches of NEW-VIEWs under way, from each peer */
-#define CHECKPOINT_TALLIES 8
+#define VIEWS_KEPT	       256 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_WANTED	       4   /* fetches of NEW-VIEWs under way, from each peer */
+#define CHECKPOINT_TALLIES     8
 #define CHECKPOINT_SPACING_MIN 8
-#define CONVICTIONS_MAX	  4  /* in one block */
-#define E3_TIMEOUTS	  3  /* k of E3 */
-#define SLOW_WINDOW	  10 /* timeouts that a leader has to show its pace */
+#define CONVICTIONS_MAX	       4  /* in one block */
+#define E3_TIMEOUTS	       3  /* k of E3 */
+#define SLOW_WINDOW	       10 /* timeouts that a leader has to show its pace */
 
 /* Votes of pbft mode at one height of the accepted term, the first of each replica. */
 struct cast_vote {
@@ -58,14 +58,20 @@ struct cast_vote {
 	struct signature sig;
 };
 struct height_votes {
-	uint64_t height; /* 0: unused */
-	uint64_t prepared, committed; /* bit masks */
+	uint64_t height;		    /* 0: unused */
+	uint64_t prepared, committed;	    /* bit masks */
 	struct cast_vote *prepare, *commit; /* n each */
 };
 
 /* The newest view change of each replica, and the highest term that it is known to have signed
  * a view change or term vote in. */
-enum view_state { VIEW_NONE, VIEW_WAITING, VIEW_CHECKED /* but bodies miss */, VIEW_VALID, VIEW_INVALID };
+enum view_state {
+	VIEW_NONE,
+	VIEW_WAITING,
+	VIEW_CHECKED /* but bodies miss */,
+	VIEW_VALID,
+	VIEW_INVALID
+};
 struct view_slot {
 	uint64_t claimed;
 	enum view_state state;
@@ -148,15 +154,15 @@ struct hybrid {
 	uint64_t now, wall_ms;
 
 	/* ---- durable (state.c) ---- */
-	uint64_t term;			/* own term */
-	uint64_t signed_term;		/* newest term in which we signed either of: */
+	uint64_t term;	      /* own term */
+	uint64_t signed_term; /* newest term in which we signed either of: */
 	bool signed_is_vc;
-	struct term_vote signed_vote;	/* a term vote, or */
-	struct view_change signed_vc;	/* a VIEW-CHANGE; resent byte for byte */
+	struct term_vote signed_vote; /* a term vote, or */
+	struct view_change signed_vc; /* a VIEW-CHANGE; resent byte for byte */
 	bool escalated;
 	enum escalation_reason reason;
-	uint64_t escalated_term;  /* of the VIEW-CHANGE */
-	uint64_t escalated_final; /* final height when we escalated */
+	uint64_t escalated_term;	/* of the VIEW-CHANGE */
+	uint64_t escalated_final;	/* final height when we escalated */
 	struct entitlement entitlement; /* to `term` when TC(term) is not held */
 	struct term_cert tc;		/* accepted: the newest; term 0 at the start */
 	struct term_cert tip_tc;	/* TC(tip.term), which positions show */
@@ -166,11 +172,12 @@ struct hybrid {
 	struct cert qc; /* high QC, on the tip's chain */
 	bool has_stable;
 	struct cert stable; /* newest stable checkpoint */
-	/* Our position when finality cut our tip's chain off: view changes must still show it. */
+	/* Our position when finality cut our tip's chain off: view changes must still show it.
+	 */
 	bool has_cut;
 	struct position cut;
 	bool dirty[VOTE_SLOTS]; /* slots that changed since they were written */
-	uint64_t write_seq; /* of the newest output with writes */
+	uint64_t write_seq;	/* of the newest output with writes */
 	uint64_t durable_seq;
 
 	/* ---- chain ---- */
@@ -178,19 +185,21 @@ struct hybrid {
 	struct cert final_cert; /* newest; kind 0: genesis */
 	bool has_pending_final;
 	struct cert pending_final; /* verified, above the final height, not yet executed */
-	bool starved; /* the ledger had no room for an execution */
+	bool starved;		   /* the ledger had no room for an execution */
 	bool has_pending_qc;
-	struct cert pending_qc;	  /* verified QC of the own term that we cannot apply yet */
+	struct cert pending_qc;	 /* verified QC of the own term that we cannot apply yet */
 	struct mode_state modes; /* after the final block */
 	uint64_t fast_term; /* term of the newest final block with a mode fast, 0: none known */
 	bool pinned;	    /* the protocol is pbft: never fast */
 	uint64_t tip_tc_asked;
-	bool tip_tc_wanted; /* finality cut our tip off: the TC of the final block's term is wanted */
-	struct term_cert spare_tc; /* checked, of a term between tip and accepted; term 0: none */
+	bool tip_tc_wanted; /* finality cut our tip off: the TC of the final block's term is
+			       wanted */
+	struct term_cert
+		spare_tc; /* checked, of a term between tip and accepted; term 0: none */
 	uint64_t distrusted_term; /* its leader was caught or proposed an invalid block */
 	struct hash append_tip;	  /* newest block of the own term taken from its leader */
 	bool has_append_tip;
-	bool answer_leader;	 /* an APPENDED is due at the end of this step */
+	bool answer_leader; /* an APPENDED is due at the end of this step */
 	uint64_t final_at_heartbeat;
 	struct hash commit_sent; /* block of our newest COMMIT */
 	struct hash marked;	 /* newest block whose transactions the pool has marked */
@@ -228,19 +237,20 @@ struct hybrid {
 		uint64_t spacing, next;
 	} stray[VALIDATORS_MAX];
 
-	bool empty_due;	      /* probation: an empty block may be made */
-	uint64_t block_at;    /* when we made the newest */
-	bool build_empty;     /* the block under way may be empty */
+	bool empty_due;	   /* probation: an empty block may be made */
+	uint64_t block_at; /* when we made the newest */
+	bool build_empty;  /* the block under way may be empty */
 	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
-	struct writer system[1 + CONVICTIONS_MAX]; /* SYSTEM transactions of the block under way */
+	struct writer
+		system[1 + CONVICTIONS_MAX]; /* SYSTEM transactions of the block under way */
 
 	/* pbft mode: votes of the accepted term */
 	struct height_votes *votes; /* ring by height */
 	uint32_t votes_cap;
-	bool bad_from_peer; /* take_block() met a false signature */
+	bool bad_from_peer;		/* take_block() met a false signature */
 	bool prepare_news, commit_news; /* own votes to send at the end of this step */
 	struct block_ref prepare_sent, commit_sent_ref;
-	struct block_ref seen_tip, seen_qc; /* at the last heartbeat */
+	struct block_ref seen_tip, seen_qc;	  /* at the last heartbeat */
 	struct vote last_prepare[VALIDATORS_MAX]; /* highest seen; kind 0: none */
 
 	/* view changes */
@@ -259,6 +269,10 @@ struct hybrid {
 
 	/* escalation */
 	struct pending_proof proof[VALIDATORS_MAX];
+	uint64_t proof_told_at;
+	unsigned proof_told; /* against whom */
+	uint64_t grants_followed_at;
+	uint64_t pre_vote_at[VALIDATORS_MAX]; /* the last one above own term + 1, to each */
 	struct {
 		uint64_t term;
 		enum escalation_reason reason;
@@ -273,27 +287,33 @@ struct hybrid {
 
 	/* checkpoints */
 	bool has_checkpoint_vote;
-	struct vote checkpoint_vote; /* own newest */
+	struct vote checkpoint_vote;			   /* own newest */
 	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
 	/* timers */
 	uint64_t timer_at; /* election */
 	uint32_t timeouts; /* since the last commit of a held transaction or idle heartbeat */
 	bool timed_out_on_work;
+	bool timeout_pending; /* until the oldest transactions are checked again */
 	uint64_t reforward_at;
 	uint64_t refused_at[VALIDATORS_MAX]; /* when we last sent each a refusal */
 	uint64_t rescue_accepted_height;
 	uint64_t rescue_accepted_term; /* 0: never */
 
 	/* fetching */
-	bool fetching;
+	bool fetching; /* from fetch_peer: others wait, but not for longer than fetch_at */
 	unsigned fetch_peer;
-	uint64_t fetch_from, fetch_at;
+	uint64_t fetch_at;
 	uint64_t fetch_wanted; /* bit i: validator i is to be asked too, in turn */
-	struct hash fetch_block[VALIDATORS_MAX]; /* for this block's chain; zero: its tip's */
-	struct hash fetch_asked;		 /* the one that was asked for */
-	uint64_t serve_next[VALIDATORS_MAX];	 /* when each may be served again; GCRA */
-	bool reading[VALIDATORS_MAX]; /* a WORK_READ for this peer is out */
+	struct {
+		struct hash block; /* for this block's chain; zero: its tip's */
+		struct hash asked; /* the one that it was asked for */
+		uint64_t next;	   /* its unfinal chain was taken up to below this height */
+		uint64_t from;	   /* the height it was asked for */
+		uint64_t asked_at; /* 0: it owes no answer */
+	} fetch[VALIDATORS_MAX];
+	uint64_t serve_next[VALIDATORS_MAX]; /* when each may be served again; GCRA */
+	bool reading[VALIDATORS_MAX];	     /* a WORK_READ for this peer is out */
 
 	/* transactions */
 	struct pool pool;
@@ -350,11 +370,11 @@ bool take_tc(struct hybrid *h, const struct term_cert *tc);
 void tip_catches_up(struct hybrid *h);
 bool tip_extends(const struct hybrid *h,
 		 const struct log_entry *e); /* e strictly extends tip */
-/* What tc says of its term's blocks: leader, mode, base, NEW-VIEW. A pbft certificate in reference
- * form says no base. */
+/* What tc says of its term's blocks: leader, mode, base, NEW-VIEW. A pbft certificate in
+ * reference form says no base. */
 bool tc_fits(const struct term_cert *tc, const struct header *b);
-/* The certificate that this block is of, if it is held: of two NEW-VIEWs of a term, the one that its
- * header names. */
+/* The certificate that this block is of, if it is held: of two NEW-VIEWs of a term, the one
+ * that its header names. */
 const struct term_cert *tc_of(const struct hybrid *h, const struct header *b);
 /* e's tc_of() is held. */
 void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
@@ -377,11 +397,13 @@ void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);
 void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m);
 void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term);
 void rescue_strays(struct hybrid *h);
-void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term, const struct entitlement *e);
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term,
+		      const struct entitlement *e);
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
-uint64_t shown_from(const struct hybrid *h); /* the height that our position's headers start above */
+uint64_t
+shown_from(const struct hybrid *h);  /* the height that our position's headers start above */
 void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
@@ -444,7 +466,7 @@ void on_txs(struct hybrid *h, unsigned from, const struct msg_txs *m, bool relay
 void on_txs_checked(struct hybrid *h, const struct input *in);
 void forward_end_of_step(struct hybrid *h);
 void forward_tick(struct hybrid *h);
-void recheck_oldest(struct hybrid *h);
+bool recheck_oldest(struct hybrid *h); /* false: there is nothing to ask, or no room */
 void forward_all_later(struct hybrid *h);
 void pool_follow_chain(struct hybrid *h); /* marks what blocks of the tip's chain contain */
 void forward_free(struct hybrid *h);
@@ -455,9 +477,10 @@ bool is_jailed(const struct hybrid *h, unsigned validator); /* or will be: a pro
 /* State after the entry's block, NULL: after the final block. */
 const struct mode_state *modes_after(const struct hybrid *h, const struct log_entry *e);
 void modes_enter(struct hybrid *h, struct log_entry *e); /* right after log_add() */
-/* The blocks of e's chain above the final one have the mode entries that their terms ask for, and
- * leaders whom no ancestor jails. BROKEN: *at does not. UNKNOWN: *at is of strict_term and needs
- * its NEW-VIEW; in other terms what is not known is let pass: a quorum may be past asking. */
+/* The blocks of e's chain above the final one have the mode entries that their terms ask for,
+ * and leaders whom no ancestor jails. BROKEN: *at does not. UNKNOWN: *at is of strict_term and
+ * needs its NEW-VIEW; in other terms what is not known is let pass: a quorum may be past
+ * asking. */
 enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
 		      struct log_entry **at);
 /* The SYSTEM transactions of a child of parent that we lead, into candidates[0..]. False: no
@@ -498,7 +521,8 @@ void view_recover(struct hybrid *h);
 extern const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
 void views_keep(struct hybrid *h, const struct term_cert *tc);
 void views_mark(struct hybrid *h); /* after the accepted or the tip's certificate changed */
-const struct term_cert *views_find(const struct hybrid *h, uint64_t term, const struct hash *hash);
+const struct term_cert *views_find(const struct hybrid *h, uint64_t term,
+				   const struct hash *hash);
 void fetch_view(struct hybrid *h, unsigned peer, uint64_t term, const struct hash *hash);
 void need_missing(struct hybrid *h, unsigned peer, const struct missing *missing);
 void on_fetch_view(struct hybrid *h, unsigned from, const struct msg_fetch_view *m);
@@ -526,6 +550,7 @@ void timer_restart(struct hybrid *h);
 void timer_on_heartbeat(struct hybrid *h);
 void timer_on_commit(struct hybrid *h, bool of_held);
 void timer_on_work(struct hybrid *h);
+void timeout_counts(struct hybrid *h);
 bool leader_is_alive(const struct hybrid *h);
 
 #endif

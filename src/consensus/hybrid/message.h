@@ -48,8 +48,8 @@ struct grant {
 void grant_sign(struct grant *g, const struct chain_ctx *ctx, const struct keypair *key);
 int grant_check(const struct grant *g, const struct chain_ctx *ctx);
 
-/* What entitles a replica to be in a term: its TC, q grants for one candidate, or the signed view
- * changes, for that term or above, of f+1 replicas. */
+/* What entitles a replica to be in a term: its TC, q grants for one candidate, or the signed
+ * view changes, for that term or above, of f+1 replicas. */
 enum entitlement_kind {
 	ENTITLED_NONE = 0,
 	ENTITLED_TC = 1,
@@ -59,10 +59,10 @@ enum entitlement_kind {
 struct entitlement {
 	enum entitlement_kind kind;
 	uint64_t term;
-	struct term_cert tc; /* ENTITLED_TC; owned; on the wire in reference form */
+	struct term_cert tc;  /* ENTITLED_TC; owned; on the wire in reference form */
 	uint32_t claim_count; /* ENTITLED_CLAIMS, ascending distinct signers */
 	struct view_claim claim[VALIDATORS_MAX];
-	uint16_t candidate;  /* ENTITLED_GRANTS, ascending distinct signers */
+	uint16_t candidate; /* ENTITLED_GRANTS, ascending distinct signers */
 	uint32_t grant_count;
 	struct grant grant[VALIDATORS_MAX];
 };
@@ -72,8 +72,8 @@ void entitlement_copy(struct entitlement *out, const struct entitlement *e); /* 
 void entitlement_encode(struct writer *w, const struct entitlement *e);
 void entitlement_decode(struct reader *r, struct entitlement *out);
 /* newest_tc: of the receiver; grants that name an older one do not count. Term 0 needs no
- * entitlement: ENTITLED_NONE with term 0 is valid. A pbft certificate is the caller's to resolve:
- * ERR_UNSUPPORTED. */
+ * entitlement: ENTITLED_NONE with term 0 is valid. A pbft certificate is the caller's to
+ * resolve: ERR_UNSUPPORTED. */
 int entitlement_check(const struct entitlement *e, const struct chain_ctx *ctx,
 		      uint64_t newest_tc);
 
@@ -82,8 +82,8 @@ struct msg_append {
 	bool has_tc, has_final, has_qc, has_prepare;
 	struct term_cert tc;
 	struct vote prepare; /* pbft: the primary's own, for the last block */
-	struct cert final; /* newest final certificate */
-	struct cert qc;	   /* of the term, above the final one */
+	struct cert final;   /* newest final certificate */
+	struct cert qc;	     /* of the term, above the final one */
 	uint32_t count;
 	struct block *blocks[APPEND_BLOCKS_MAX]; /* each with a reference */
 };
@@ -139,13 +139,15 @@ struct suspicion {
 	uint16_t signer;
 	struct signature sig;
 };
-void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx, const struct keypair *key);
+void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx,
+		    const struct keypair *key);
 int suspicion_check(const struct suspicion *s, const struct chain_ctx *ctx);
 struct msg_view_change {
 	struct view_change vc;
 	struct entitlement entitlement; /* to vc.term, or below it */
 };
-struct msg_new_view { /* a term certificate, of either mode: new, or the answer to a stale claim */
+struct msg_new_view { /* a term certificate, of either mode: new, or the answer to a stale claim
+		       */
 	struct term_cert tc; /* full form */
 	bool has_final;
 	struct cert final;
