@@ -270,9 +270,25 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 
 /* Blocks that a restarted replica finds final on its disk: a certificate may have been written
  * right before the crash that kept it from being reported. */
+/* [I1] A vote that left was durable: who restarts remembers it, or one above it. */
+static void check_remembers_vote(struct sim *s, unsigned node)
+{
+	const struct block_ref *vote = &s->node[node].vote;
+	struct engine_status status;
+	replica_status(s->node[node].replica, &status);
+	if (!sim_is_corrupt(s, node) && position_compare(vote, &status.tip) > 0)
+		sim_violation(s, SIM_SAFETY,
+			      "[I1] replica %u restarts with its tip at term %llu, height %llu, but "
+			      "a vote for term %llu, height %llu has left it",
+			      node, (unsigned long long)status.tip.term,
+			      (unsigned long long)status.tip.height,
+			      (unsigned long long)vote->term, (unsigned long long)vote->height);
+}
+
 void check_recovered(struct sim *s, unsigned node)
 {
 	struct replica *r = s->node[node].replica;
+	check_remembers_vote(s, node);
 	uint64_t height = ledger_height(replica_ledger(r));
 	if (height < s->log_len &&
 	    !hash_equal(&s->log[height].hash, ledger_hash(replica_ledger(r))))
@@ -599,11 +615,11 @@ void check_refused(struct sim *s, unsigned node, const struct hash *id, int err)
 {
 	uint64_t height;
 	uint32_t index;
+	struct replica *r = s->node[node].replica;
 	if (err == ERR_BUSY || sim_is_corrupt(s, node))
 		return;
 	/* Dropped because it is final is not refused: the retry learns it. */
-	if (ledger_find_tx(replica_ledger(s->node[node].replica), id, &height, &index) ==
-	    ERR_NONE)
+	if (r && ledger_find_tx(replica_ledger(r), id, &height, &index) == ERR_NONE)
 		return;
 	if (map_get(&s->final_ids, id->b))
 		sim_violation(s, SIM_SAFETY,
