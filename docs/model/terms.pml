@@ -7,11 +7,11 @@
  * which random timeouts give with probability 1 after finitely many tries. With weak fairness, in
  * the end and for ever a correct leader hears q replicas (the Byzantine ones too, if they answer):
  *
- *	ltl live { [] (stable -> <> [] in_place) }
+ *	ltl live { [] (stable -> <> [] placed) }
  *
  * And all correct replicas follow it:
  *
- *	ltl nobody_lost { [] (stable -> <> settled) }
+ *	ltl nobody_lost { [] (stable -> <> together) }
  *
  * The second does not hold of the rules as built: see docs/model/README.md, "A finding". It does with
  * -DMENDED=1.
@@ -56,6 +56,7 @@
 byte term[H], tc[H], tip[H], why[H];
 bool voted[H];
 byte led[M + 1]; /* by term: 0: no TC, 1 + leader, or MUTE */
+bool placed, together; /* for the claims: a leader hears q; all correct replicas follow it */
 bool stable, acks; /* acks: the Byzantine answer heartbeats, so that a leader hears q */
 byte help = HELP;
 
@@ -89,6 +90,7 @@ bool request[H], answer[H], aid_grant, aid_vote;
 #define SAME_TC(v) (tc[v] == tc[0])
 #define in_place   ANY(IN_PLACE)
 #define settled	   (EVERY(FOLLOWS) && EVERY(SAME_TC))
+#define NOTE	   placed = in_place; together = settled
 
 /* Who listens to candidate c: whoever hears no live leader; for a rescue, its followers too. */
 #define HEEDS(v, c, rescue) (!stable || !ALIVE(v) || (rescue && tc[v] == tc[c]))
@@ -262,7 +264,8 @@ inline campaign(c, from, claim, rescue) {
 	fi;
 	d_step {
 		t = 0; grants = 0; oldest = 0; votes = 0; shown = 0;
-		aid_grant = false; aid_vote = false
+		aid_grant = false; aid_vote = false;
+		NOTE
 	}
 }
 
@@ -300,6 +303,7 @@ active proctype Chaos() {
 		:: tc[c] > 0 && led[tc[c]] == 1 + c -> led[tc[c]] = MUTE
 		:: else
 		fi;
+		NOTE;
 		c = 0
 	   }
 	:: atomic { /* a TC comes late; of Byzantine replicas as late as they like */
@@ -309,6 +313,7 @@ active proctype Chaos() {
 		:: led[n] && n > tc[c] -> learn(c, n)
 		:: else
 		fi;
+		NOTE;
 		c = 0; n = 0
 	   }
 	:: atomic { /* stable from now on; leaders' own blocks are on disk */
@@ -323,6 +328,7 @@ active proctype Chaos() {
 #if N > 4
 		OWN_BLOCK(3)
 #endif
+		NOTE;
 		stable = true
 	   }
 	od
@@ -342,7 +348,8 @@ active proctype Chaos() {
 			:: i < H -> learn(i, tc[l]); i++ \
 			:: else -> break \
 			od; \
-			i = 0 \
+			i = 0; \
+			NOTE \
 		} \
 	   }
 active proctype Heartbeats() {
@@ -394,5 +401,5 @@ init {
 	}
 }
 
-ltl live { [] (stable -> <> [] in_place) }
-ltl nobody_lost { [] (stable -> <> settled) }
+ltl live { [] (stable -> <> [] placed) }
+ltl nobody_lost { [] (stable -> <> together) }
