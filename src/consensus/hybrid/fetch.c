@@ -91,6 +91,10 @@ void fetch_tick(struct hybrid *h)
 	h->fetch[late].next = h->fetch[late].from;
 	if (hash_is_zero(&h->fetch[late].block))
 		h->fetch[late].block = h->fetch[late].asked;
+	/* Whoever it was may send heartbeats and answer nothing: somebody else comes in between. */
+	unsigned other = any_peer(h);
+	if (other != late)
+		fetch_from(h, other);
 	fetch_next(h);
 	if (h->has_pending_final)
 		fetch_from_anybody(h);
