@@ -91,7 +91,8 @@ void fetch_tick(struct hybrid *h)
 	h->fetch[late].next = h->fetch[late].from;
 	if (hash_is_zero(&h->fetch[late].block))
 		h->fetch[late].block = h->fetch[late].asked;
-	/* Whoever it was may send heartbeats and answer nothing: somebody else comes in between. */
+	/* Whoever it was may send heartbeats and answer nothing: somebody else comes in
+	 * between. */
 	unsigned other = any_peer(h);
 	if (other != late)
 		fetch_from(h, other);
@@ -100,10 +101,19 @@ void fetch_tick(struct hybrid *h)
 		fetch_from_anybody(h);
 }
 
+/* An answer of FETCH_BYTES_MAX is worked off in a heartbeat. */
+void pay_for_bytes(struct hybrid *h, uint64_t *paid, size_t bytes)
+{
+	uint64_t from = *paid > h->now ? *paid : h->now;
+	*paid = from + h->timing.heartbeat * bytes / FETCH_BYTES_MAX;
+}
+
 static void send_blocks(struct hybrid *h, unsigned to, struct msg_blocks *m)
 {
 	m->final_height = h->log.final->sh.h.height;
-	msg_blocks_encode(out_message(h, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS), m);
+	struct writer *w = out_message(h, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS);
+	msg_blocks_encode(w, m);
+	pay_for_bytes(h, &h->serve_paid[to], w->len);
 }
 
 static struct log_entry *wanted_entry(const struct hybrid *h, const struct msg_fetch *f)
@@ -117,7 +127,8 @@ static struct log_entry *wanted_entry(const struct hybrid *h, const struct msg_f
 static bool may_serve(struct hybrid *h, unsigned to)
 {
 	uint64_t spacing = h->timing.heartbeat / 4, *next = &h->serve_next[to];
-	if (*next > h->now + FETCH_BURST * spacing - spacing)
+	if (*next > h->now + FETCH_BURST * spacing - spacing ||
+	    h->serve_paid[to] > h->now + (FETCH_BURST - 1) * h->timing.heartbeat)
 		return false;
 	*next = (*next > h->now ? *next : h->now) + spacing;
 	return true;

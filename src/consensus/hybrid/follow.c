@@ -108,7 +108,7 @@ struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, b
 	}
 	if (!fits && !is_final && !of_another_view(h, &b->sh.h)) {
 		/* perhaps its primary has signed two NEW-VIEWs: then both are wanted */
-		if (b->sh.h.mode == MODE_PBFT)
+		if (b->sh.h.mode == MODE_PBFT && views_of_term(h, b->sh.h.term) < 2)
 			fetch_view(h, from, b->sh.h.term, &b->sh.h.new_view);
 		h->counters[COUNT_BAD_MESSAGES]++;
 		return NULL;

@@ -49,6 +49,7 @@ enum vote_slot {
 };
 
 #define VIEWS_KEPT	       256 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_BYTES_MAX	       (64u << 20) /* of those kept but not needed */
 #define VIEWS_WANTED	       4   /* fetches of NEW-VIEWs under way, from each peer */
 #define CHECKPOINT_TALLIES     8
 #define CHECKPOINT_SPACING_MIN 8
@@ -317,6 +318,9 @@ struct hybrid {
 		uint64_t asked_at; /* 0: it owes no answer */
 	} fetch[VALIDATORS_MAX];
 	uint64_t serve_next[VALIDATORS_MAX]; /* when each may be served again; GCRA */
+	/* what each has cost us is worked off by then */
+	uint64_t serve_paid[VALIDATORS_MAX], view_paid[VALIDATORS_MAX];
+	uint64_t evidence_paid[VALIDATORS_MAX];
 	bool reading[VALIDATORS_MAX];	     /* a WORK_READ for this peer is out */
 
 	/* transactions */
@@ -463,6 +467,7 @@ void fetch_chain_from(struct hybrid *h, unsigned peer, const struct hash *block)
 void fetch_from_anybody(struct hybrid *h);
 void fetch_tick(struct hybrid *h);
 void on_fetch(struct hybrid *h, unsigned from, const struct msg_fetch *m);
+void pay_for_bytes(struct hybrid *h, uint64_t *paid, size_t bytes); /* of an answer */
 void on_blocks_read(struct hybrid *h, const struct input *in);
 void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m);
 
@@ -526,6 +531,7 @@ void view_recover(struct hybrid *h);
 /* new_view.c */
 extern const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
 void views_keep(struct hybrid *h, const struct term_cert *tc);
+unsigned views_of_term(const struct hybrid *h, uint64_t term); /* kept */
 void views_mark(struct hybrid *h); /* after the accepted or the tip's certificate changed */
 const struct term_cert *views_find(const struct hybrid *h, uint64_t term,
 				   const struct hash *hash);

@@ -26,10 +26,54 @@ static bool is_kept(const struct hybrid *h, const struct term_cert *tc)
 	return found >= h->views && found < h->views + VIEWS_KEPT;
 }
 
+/* What it takes in memory, about. */
+static size_t view_bytes(const struct term_cert *tc)
+{
+	size_t bytes = 0;
+	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++)
+		bytes +=
+			sizeof tc->new_view->vc[i] + tc->new_view->vc[i].position.header_count *
+							     sizeof(struct signed_header);
+	return bytes;
+}
+
+/* Room for as much more: those of the lowest terms go, of equals the largest. */
+static void views_trim(struct hybrid *h, size_t more)
+{
+	size_t total = more;
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		total += view_bytes(&h->views[i]);
+	while (total > VIEWS_BYTES_MAX) {
+		struct term_cert *out = NULL;
+		for (unsigned i = 0; i < VIEWS_KEPT; i++) {
+			struct term_cert *v = &h->views[i];
+			if (!v->new_view || h->view_needed[i])
+				continue;
+			if (!out || v->term < out->term ||
+			    (v->term == out->term && view_bytes(v) > view_bytes(out)))
+				out = v;
+		}
+		if (!out)
+			return;
+		total -= view_bytes(out);
+		term_cert_free(out);
+		term_cert_init(out);
+	}
+}
+
+unsigned views_of_term(const struct hybrid *h, uint64_t term)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		count += h->views[i].new_view && h->views[i].term == term;
+	return count;
+}
+
 void views_keep(struct hybrid *h, const struct term_cert *tc)
 {
 	if (!tc->new_view || is_kept(h, tc))
 		return;
+	views_trim(h, view_bytes(tc));
 	struct term_cert *slot = NULL;
 	for (unsigned i = 0; i < VIEWS_KEPT;
 	     i++) { /* a free one, or the oldest that is not needed */
@@ -171,14 +215,15 @@ void need_missing(struct hybrid *h, unsigned peer, const struct missing *missing
 		fetch_chain_from(h, peer, &missing->hash);
 }
 
-static void send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
+static size_t send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
 {
 	struct msg_new_view m = {.tc = *tc}; /* lent */
 	m.has_final = h->final_cert.kind != 0;
 	if (m.has_final)
 		m.final = h->final_cert;
-	msg_new_view_encode(out_message(h, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW),
-			    &m);
+	struct writer *w = out_message(h, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW);
+	msg_new_view_encode(w, &m);
+	return w->len;
 }
 
 void answer_with_tc(struct hybrid *h, unsigned to)
@@ -187,11 +232,13 @@ void answer_with_tc(struct hybrid *h, unsigned to)
 		send_tc(h, to, &h->tc);
 }
 
+#define VIEW_SERVED_LEAST (64u << 10) /* looking for it costs too */
 void on_fetch_view(struct hybrid *h, unsigned from, const struct msg_fetch_view *m)
 {
 	const struct term_cert *tc = views_find(h, m->term, &m->hash);
-	if (tc)
-		send_tc(h, from, tc);
+	if (!tc || h->view_paid[from] > h->now + h->timing.heartbeat)
+		return; /* 41 bytes ask for up to 8 MiB */
+	pay_for_bytes(h, &h->view_paid[from], send_tc(h, from, tc) + VIEW_SERVED_LEAST);
 }
 
 /* ---- checking those of others -------------------------------------------------------------
@@ -278,10 +325,7 @@ static void accuse_primary(struct hybrid *h, const struct term_cert *tc)
 /* Two of one term are proof enough against their primary: no third one is kept. */
 static bool is_second_view(const struct hybrid *h, const struct term_cert *tc)
 {
-	unsigned others = 0;
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
-		others += h->views[i].new_view && h->views[i].term == tc->term;
-	return tc->term == h->tc.term && others < 2;
+	return tc->term == h->tc.term && views_of_term(h, tc->term) < 2;
 }
 
 void on_new_view(struct hybrid *h, unsigned from, struct msg_new_view *m)
