@@ -1435,6 +1435,158 @@ START_TEST(hidden_finality_leaves_room_for_more)
 }
 END_TEST
 
+/* ---- [N3] ---------------------------------------------------------------------------------
+ * A second of FETCH for a block of 2 MB, as fast as they are answered: each costs 9 ms of the only thread. Small
+ * answers are cheap: 1. */
+
+START_TEST(large_answers_are_rationed)
+{
+	struct term_cert tc;
+	uint64_t nonce = 0;
+	struct block *b1 = first_block(&tc), *b2;
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	b2 = _i == 0 ? big_block(b1, LEADER, &nonce) : empty_block(b1, LEADER);
+	append(LEADER, LEADER, NULL, b2, NULL);
+	ck_assert(has_prepared(b2));
+	unsigned answers = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		struct writer out = {0};
+		struct msg_fetch m = {.from_height = 2};
+		forget_sent();
+		msg_fetch_encode(&out, &m);
+		deliver(MALICE, &out);
+		answers += newest(MSG_BLOCKS, MALICE) != NULL;
+		pass(1000);
+	}
+	if (_i == 0)
+		ck_assert_msg(answers <= 24 && answers >= 5, "%u answers of 3.6 MB", answers);
+	else
+		ck_assert_msg(answers > 60, "%u answers of 1 KB", answers);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+START_TEST(new_views_are_rationed)
+{
+	struct term_cert tc, pbft;
+	struct block *b1 = first_block(&tc);
+	unsigned answers = 0;
+	make_new_view(&pbft, 3, &tc, b1, 0);
+	send_new_view(MALICE, &pbft);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct writer out = {0};
+		struct msg_fetch_view m = {.term = 3, .hash = pbft.new_view_hash};
+		forget_sent();
+		msg_fetch_view_encode(&out, &m);
+		deliver(0, &out);
+		answers += newest(MSG_NEW_VIEW, 0) != NULL;
+	}
+	ck_assert_msg(answers >= 4 && answers <= 40, "%u NEW-VIEWs in no time", answers);
+	term_cert_free(&pbft);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [N4] ---------------------------------------------------------------------------------
+ * The primary of term 3 signs blocks that name NEW-VIEWs, and whoever asks gets each. Two are proof enough. */
+
+START_TEST(blocks_name_few_new_views)
+{
+	struct term_cert tc, pbft;
+	struct block *b1 = first_block(&tc);
+	unsigned asked = 0;
+	make_new_view(&pbft, 3, &tc, b1, 0);
+	send_new_view(MALICE, &pbft);
+	term_cert_free(&pbft);
+	for (unsigned i = 0; i < 30; i++) {
+		make_new_view(&pbft, 3, &tc, b1, 0);
+		pbft.new_view->vc[2].last_mode_change = 100 + i;
+		view_change_sign(&pbft.new_view->vc[2], &w.ctx, &w.validator[MALICE]);
+		new_view_sign(pbft.new_view, &w.ctx, &w.validator[MALICE]);
+		new_view_hash(&pbft.new_view_hash, pbft.new_view);
+		struct block *plain = empty_block(b1, 3), *named;
+		struct signed_header sh = plain->sh;
+		sh.h.mode = MODE_PBFT;
+		sh.h.new_view = pbft.new_view_hash;
+		signed_header_sign(&sh, &w.ctx, &w.validator[MALICE]);
+		ck_assert_int_eq(block_new(&named, &sh, slice_of(plain->body, plain->body_size)),
+				 ERR_NONE);
+		forget_sent();
+		heartbeat(MALICE, 1000000, NULL, b1, 1); /* draws a fetch */
+		send_blocks(MALICE, &named, 1, NULL, 1);
+		asked += newest(MSG_FETCH_VIEW, MALICE) != NULL;
+		if (newest(MSG_FETCH_VIEW, MALICE))
+			send_new_view(MALICE, &pbft);
+		pass(2 * HEARTBEAT);
+		block_drop(named);
+		block_drop(plain);
+		term_cert_free(&pbft);
+	}
+	ck_assert_msg(asked >= 1 && asked <= 2, "asked for %u more NEW-VIEWs of one term", asked);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [N5] ---------------------------------------------------------------------------------
+ * "Evidence" that convicts nobody: a large and correct VIEW-CHANGE of the sender. Each check looks at all its
+ * headers; only the first is made. Then a true and small one comes from somebody else, and counts. */
+
+START_TEST(evidence_that_proves_nothing_is_rationed)
+{
+	enum { LENGTH = 1000 };
+	struct term_cert tc;
+	struct block *chain[LENGTH];
+	struct view_change v;
+	struct writer bytes = {0}, encoded = {0}, out = {0};
+	struct evidence ev;
+	struct engine_status s;
+	chain[0] = first_block(&tc);
+	for (unsigned i = 1; i < LENGTH; i++)
+		chain[i] = empty_block(chain[i - 1], LEADER);
+	view_change_at(&v, 2, MALICE, &tc, chain[LENGTH - 1]);
+	mem_free(v.position.headers);
+	v.position.headers = mem_array(LENGTH, sizeof *v.position.headers);
+	v.position.header_count = LENGTH;
+	for (unsigned i = 0; i < LENGTH; i++)
+		v.position.headers[i] = chain[LENGTH - 1 - i]->sh;
+	view_change_sign(&v, &w.ctx, &w.validator[MALICE]);
+	ck_assert(evidence_of_view_change(&ev, &bytes, &v));
+	evidence_encode(&encoded, &ev);
+	ck_assert_int_ne(evidence_check(&ev, &w.ctx, NULL), ERR_NONE);
+	replica_status(replica, &s);
+	uint64_t before = s.counters[COUNT_STALE_MESSAGES];
+	for (unsigned i = 0; i < 20; i++) {
+		msg_evidence_encode(&out, writer_slice(&encoded));
+		deliver(MALICE, &out);
+		pass(10000);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(s.counters[COUNT_STALE_MESSAGES] - before >= 19, "checked again and again");
+	ck_assert_uint_eq(s.accused, 0);
+	struct vote pair[2];
+	for (unsigned i = 0; i < 2; i++) {
+		pair[i] = (struct vote){.kind = VOTE_COMMIT,
+					.ref = {.term = 1, .height = 1, .hash = {{(uint8_t)i}}},
+					.signer = MALICE};
+		vote_sign(&pair[i], &w.ctx, &w.validator[MALICE]);
+	}
+	writer_reset(&bytes);
+	writer_reset(&encoded);
+	ck_assert(evidence_of_votes(&ev, &bytes, &pair[0], &pair[1]));
+	evidence_encode(&encoded, &ev);
+	msg_evidence_encode(&out, writer_slice(&encoded));
+	deliver(0, &out);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.accused, 1u << MALICE);
+	view_change_free(&v);
+	writer_free(&bytes);
+	writer_free(&encoded);
+	for (unsigned i = 0; i < LENGTH; i++)
+		block_drop(chain[i]);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1464,6 +1616,9 @@ int main(void)
 	tcase_add_test(t, hoarded_grants_abort_few_views);
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	tcase_add_loop_test(t, hidden_finality_leaves_room_for_more, 0, 2);
+	tcase_add_test(t, new_views_are_rationed);
+	tcase_add_test(t, blocks_name_few_new_views);
+	tcase_add_test(t, evidence_that_proves_nothing_is_rationed);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
@@ -1477,6 +1632,7 @@ int main(void)
 	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 0, 1);
 	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 1000, 1001);
 	tcase_add_loop_test(large, the_tip_comes_first_at_a_restart, 0, 2);
+	tcase_add_loop_test(large, large_answers_are_rationed, 0, 2);
 	suite_add_tcase(s, large);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

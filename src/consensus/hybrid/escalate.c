@@ -86,9 +86,14 @@ bool take_proof(struct hybrid *h, const struct evidence *ev)
 	return true;
 }
 
+/* Checking it can cost a third of a second. What proves nothing has its sender wait, as long as
+ * a correct one waits before it tells its own again. */
 void on_evidence(struct hybrid *h, unsigned from, struct slice bytes)
 {
-	(void)from;
+	if (h->evidence_paid[from] > h->now) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
 	struct reader r;
 	struct evidence ev;
 	reader_init(&r, bytes);
@@ -97,7 +102,10 @@ void on_evidence(struct hybrid *h, unsigned from, struct slice bytes)
 		h->counters[COUNT_BAD_MESSAGES]++;
 		return;
 	}
-	take_proof(h, &ev);
+	bool news = ev.culprit < h->n && !is_jailed(h, ev.culprit);
+	if (!take_proof(h, &ev) && news)
+		h->evidence_paid[from] =
+			h->now + h->timing.timeout_cap * bytes.len / EVIDENCE_SIZE_MAX;
 }
 
 /* Pending proofs are durable; they escalate nobody a second time. */
