@@ -1251,12 +1251,17 @@ START_TEST(what_we_voted_for_leaves_room_for_more)
 		left -= next->body_size;
 		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
 		append(LEADER, LEADER, NULL, next, NULL);
-		ck_assert(has_prepared(next));
 		world_free_txs(tx, count);
+		bool voted = has_prepared(next);
 		forget_sent();
+		if (!voted) { /* enough is enough */
+			block_drop(next);
+			break;
+		}
 		block_drop(b);
 		b = next;
 	}
+	ck_assert_uint_gt(b->sh.h.height, 3);
 	make_tc(&tc4, 4, b);
 	struct block *first = empty_block(b, 4);
 	heartbeat(0, 4, &tc4, b, 1);
@@ -1315,19 +1320,25 @@ END_TEST
  * Two forks above the final block, both voted for in their terms, are on disk, together more than the log
  * holds. After a restart the newer one, which is the tip's, is the one that counts. */
 
-static struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce)
+static struct block *big_block_of(const struct block *parent, uint64_t term, uint64_t client,
+				  uint64_t *nonce)
 {
 	static uint8_t big[60000];
 	struct slice tx[60];
 	for (unsigned i = 0; i < 60; i++) {
 		struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, sizeof big)};
-		tx[i] = world_tx(&w, &w.client[term % 8], ++*nonce, 5000, &op, 1);
+		tx[i] = world_tx(&w, &w.client[client % 8], ++*nonce, 5000, &op, 1);
 	}
 	struct block *b = world_build(&w, parent, term, tx, 60, NULL);
 	ck_assert_uint_eq(b->tx_count, 60);
 	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
 	world_free_txs(tx, 60);
 	return b;
+}
+
+static struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce)
+{
+	return big_block_of(parent, term, term, nonce);
 }
 
 START_TEST(the_tip_comes_first_at_a_restart)
@@ -1349,12 +1360,16 @@ START_TEST(the_tip_comes_first_at_a_restart)
 		for (unsigned i = 0; i < length; i++) {
 			struct block *next = big_block(b, term, &nonce);
 			append(LEADER, term, NULL, next, NULL);
-			ck_assert(has_prepared(next));
+			bool voted = has_prepared(next);
 			forget_sent();
-			block_drop(b);
-			b = next;
+			ck_assert(voted || i >= 4);
+			block_drop(voted ? b : next);
+			b = voted ? next : b;
+			if (!voted)
+				break;
 		}
 	}
+	length = (unsigned)b->sh.h.height - 1;
 	replica_close(replica);
 	open_replica();
 	forget_sent();
@@ -1587,6 +1602,98 @@ START_TEST(evidence_that_proves_nothing_is_rationed)
 }
 END_TEST
 
+/* ---- [H29] --------------------------------------------------------------------------------
+ * The leader of term 1 has shown each of the others a chain of its own, as long as got their votes. The victim is
+ * primary of term 2, and has to hold what the other two show. The leader is silent. */
+
+#define WIDE 16
+
+static void setup_wide(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_body_max = 4u << 20;
+	w.genesis.limits.window = WIDE;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+
+/* What got a vote of `signer`, as far as the victim would have voted for as much. */
+static void show_chain(unsigned signer, const struct term_cert *tc, const struct block *b1,
+		       struct block *const *chain, unsigned length)
+{
+	struct view_change v;
+	view_change_at(&v, 2, signer, tc, chain[length - 1]);
+	mem_free(v.position.headers);
+	v.position.headers = mem_array(length + 1, sizeof *v.position.headers);
+	v.position.header_count = length + 1;
+	for (unsigned i = 0; i < length; i++)
+		v.position.headers[i] = chain[length - 1 - i]->sh;
+	v.position.headers[length] = b1->sh;
+	view_change_sign(&v, &w.ctx, &w.validator[signer]);
+	send_view_change_of(&v);
+}
+
+static void answer_fetch(unsigned peer, struct block *const *chain, unsigned length)
+{
+	static struct message_in in;
+	const struct sent *s = newest(MSG_FETCH, peer);
+	if (!s)
+		return;
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	uint64_t from = in.fetch.from_height;
+	message_free(&in);
+	forget_sent();
+	unsigned at = from > chain[0]->sh.h.height ? (unsigned)(from - chain[0]->sh.h.height) : 0;
+	send_blocks(peer, chain + at, at < length ? 1 : 0, NULL, 1);
+}
+
+START_TEST(what_all_have_voted_for_has_room)
+{
+	struct term_cert tc;
+	uint64_t nonce = 0;
+	struct block *b1 = first_block(&tc), *chain[2][WIDE];
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	struct block *b = block_hold(b1);
+	for (unsigned k = 0; k < 2; k++) {
+		const struct block *on = b1;
+		nonce = 0;
+		for (unsigned i = 0; i < WIDE; i++)
+			on = chain[k][i] = big_block_of(on, LEADER, 1 + k, &nonce);
+	}
+	nonce = 0;
+	for (unsigned i = 0; i < (_i == 0 ? 5 : WIDE); i++) { /* 5: all is well */
+		struct block *next = big_block_of(b, LEADER, 3, &nonce);
+		append(LEADER, LEADER, NULL, next, NULL);
+		forget_sent();
+		block_drop(b);
+		b = next;
+	}
+	unsigned voted = (unsigned)tip_of_victim().height - 1;
+	ck_assert_uint_ge(voted, 1);
+	show_chain(0, &tc, b1, chain[0], voted);
+	show_chain(MALICE, &tc, b1, chain[1], voted); /* here it is correct: the leader is not */
+	bool made = false;
+	for (unsigned i = 0; i < 400 && !made; i++) {
+		answer_fetch(i % 2 ? MALICE : 0, chain[i % 2], voted);
+		pass(HEARTBEAT / 5);
+		made = newest(MSG_NEW_VIEW, 0) != NULL;
+	}
+	ck_assert_msg(made, "no NEW-VIEW: 3 chains of %u blocks", voted);
+	for (unsigned k = 0; k < 2; k++)
+		for (unsigned i = 0; i < WIDE; i++)
+			block_drop(chain[k][i]);
+	block_drop(b);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1634,6 +1741,11 @@ int main(void)
 	tcase_add_loop_test(large, the_tip_comes_first_at_a_restart, 0, 2);
 	tcase_add_loop_test(large, large_answers_are_rationed, 0, 2);
 	suite_add_tcase(s, large);
+	TCase *wide = tcase_create("wide forks");
+	tcase_add_checked_fixture(wide, setup_wide, teardown);
+	tcase_set_timeout(wide, 300);
+	tcase_add_loop_test(wide, what_all_have_voted_for_has_room, 0, 2);
+	suite_add_tcase(s, wide);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

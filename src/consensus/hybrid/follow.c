@@ -229,6 +229,16 @@ uint64_t unfinal_max(const struct hybrid *h)
 	return max > h->tc.base.height ? max : h->tc.base.height + 1;
 }
 
+bool carries_too_much(const struct hybrid *h, const struct log_entry *parent)
+{
+	uint64_t bytes = 0;
+	if (!parent || parent->block->sh.h.height <= h->tc.base.height)
+		return false;
+	for (; parent; parent = parent->parent)
+		bytes += parent->block->body_size;
+	return bytes > h->log.bytes_max / (2 * h->n);
+}
+
 /* The highest block that could get our vote now, or NULL. */
 static struct log_entry *vote_target(struct hybrid *h)
 {
@@ -252,7 +262,7 @@ static struct log_entry *vote_target(struct hybrid *h)
 		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
 	if (shown_max > unfinal_max(h))
 		shown_max = unfinal_max(h);
-	while (e && e->block->sh.h.height > shown_max)
+	while (e && (e->block->sh.h.height > shown_max || carries_too_much(h, e->parent)))
 		e = e->parent;
 	/* every block on the way holds the mode entries that its term asks for */
 	struct log_entry *broken;
