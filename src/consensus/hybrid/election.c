@@ -483,6 +483,10 @@ static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_requ
 			     &h->signed_vote);
 }
 
+/* A request may show thousands of headers: its sender waits some times longer than checking
+ * those that we did not know has taken us. */
+#define HEADER_CHECK_PAID 400
+
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre)
 {
 	if (m->term == 0 || !may_consider(h, from, m, pre))
@@ -496,10 +500,17 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		election_stop(h);
 		enter_term(h, m->term, &m->entitlement);
 	}
+	if (h->position_paid[from] > h->now + h->timing.timeout_min) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
 	struct view_lookup look;
 	struct missing missing = {0};
+	uint64_t checks = h->header_checks;
 	int err = position_check(&m->position, m->term, h->ctx, &h->genesis_hash,
 				 view_lookup_of(h, &look), &missing);
+	uint64_t paid = h->position_paid[from] > h->now ? h->position_paid[from] : h->now;
+	h->position_paid[from] = paid + (h->header_checks - checks) * HEADER_CHECK_PAID;
 	if (err == ERR_NOT_FOUND) {
 		need_missing(h, from, &missing);
 		return;
