@@ -1694,6 +1694,78 @@ START_TEST(what_all_have_voted_for_has_room)
 }
 END_TEST
 
+/* ---- [N6] ---------------------------------------------------------------------------------
+ * No leader is alive, and replica 3 asks for votes all the time, with a thousand headers that nobody has seen. */
+
+START_TEST(vote_requests_are_rationed)
+{
+	enum { LENGTH = 1000 };
+	struct term_cert tc;
+	struct block *chain[LENGTH];
+	struct engine_status s;
+	chain[0] = first_block(&tc);
+	for (unsigned i = 1; i < LENGTH; i++)
+		chain[i] = empty_block(chain[i - 1], LEADER);
+	pass(1000000); /* the leader is gone */
+	struct msg_vote_request m = {.term = 2};
+	m.position.tip = block_ref_of(chain[LENGTH - 1]);
+	term_cert_copy_ref(&m.position.tc, &tc);
+	m.position.headers = mem_array(LENGTH, sizeof *m.position.headers);
+	m.position.header_count = LENGTH;
+	for (unsigned i = 0; i < LENGTH; i++)
+		m.position.headers[i] = chain[LENGTH - 1 - i]->sh;
+	unsigned granted = 0;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		replica_status(replica, &s);
+		m.term = s.term + 1;
+		forget_sent();
+		msg_vote_request_encode(&out, MSG_PRE_VOTE_REQUEST, &m);
+		deliver(MALICE, &out);
+		granted += newest(MSG_PRE_VOTE, MALICE) != NULL;
+		pass(10000);
+	}
+	ck_assert_msg(granted >= 1 && granted <= 6, "1000 headers were checked %u times in a second",
+		      granted);
+	position_free(&m.position);
+	for (unsigned i = 0; i < LENGTH; i++)
+		block_drop(chain[i]);
+}
+END_TEST
+
+/* ---- [L1] ---------------------------------------------------------------------------------
+ * A block that is invalid in the victim's state, and a child of it, come in one message; then the child is final.
+ * That is for a human to look at, and not to be kept quiet. */
+
+START_TEST(diverged_below_a_final_block_is_said)
+{
+	static struct msg_append m;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc), *plain = empty_block(b1, LEADER), *b2, *b3;
+	struct signed_header sh = plain->sh;
+	struct writer out = {0};
+	struct cert c;
+	sh.h.state_root.b[0] ^= 1;
+	signed_header_sign(&sh, &w.ctx, &w.validator[LEADER]);
+	ck_assert_int_eq(block_new(&b2, &sh, slice_of(plain->body, plain->body_size)), ERR_NONE);
+	b3 = empty_block(b2, LEADER);
+	m = (struct msg_append){.term = LEADER, .count = 2};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert_ptr_null(halted);
+	world_cert(&w, b3, CERT_TWO_ROUND, 3, &c);
+	append(0, LEADER, NULL, NULL, &c);
+	ck_assert_ptr_nonnull(halted);
+	ck_assert_uint_eq(final_height(), 1);
+	block_drop(plain);
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1723,6 +1795,8 @@ int main(void)
 	tcase_add_test(t, hoarded_grants_abort_few_views);
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	tcase_add_loop_test(t, hidden_finality_leaves_room_for_more, 0, 2);
+	tcase_add_test(t, diverged_below_a_final_block_is_said);
+	tcase_add_test(t, vote_requests_are_rationed);
 	tcase_add_test(t, new_views_are_rationed);
 	tcase_add_test(t, blocks_name_few_new_views);
 	tcase_add_test(t, evidence_that_proves_nothing_is_rationed);

@@ -185,8 +185,11 @@ void try_finalize(struct hybrid *h)
 			fetch_from_anybody(h);
 		return;
 	}
-	if (e->invalid)
-		halt_diverged(h, e->block, ERR_BAD_STATE_ROOT);
+	for (const struct log_entry *x = e; x && !e->executed; x = x->parent)
+		if (x->invalid) {
+			halt_diverged(h, x->block, ERR_BAD_STATE_ROOT);
+			return;
+		}
 	if (!e->executed)
 		return;
 	struct cert c = h->pending_final;
