@@ -64,10 +64,18 @@ static void request_check(struct hybrid *h, struct pending_check *c, const struc
 	w->tx_count = count;
 }
 
+/* Whoever is correct has checked what it passes on. A false signature costs us time, and its
+ * sender a hundred times as much. */
+#define FALSE_TX_PAID 5000
+
 void on_txs(struct hybrid *h, unsigned from, const struct msg_txs *m, bool relay)
 {
 	if (!relay && h->role != ROLE_LEADER)
 		return; /* the sender forwards again when it knows the leader */
+	if (h->txs_paid[from] > h->now) {
+		h->counters[COUNT_STALE_MESSAGES]++;
+		return;
+	}
 	struct pending_check *slot = check_slot(h);
 	struct slice fresh[FORWARD_TXS_MAX];
 	struct hash ids[FORWARD_TXS_MAX];
@@ -90,6 +98,7 @@ void on_txs(struct hybrid *h, unsigned from, const struct msg_txs *m, bool relay
 		return;
 	}
 	slot->relayed = relay;
+	slot->from = from;
 	request_check(h, slot, fresh, ids, count);
 }
 
@@ -137,6 +146,7 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 		return;
 	bool idle = pool_count(&h->pool) == 0;
 	uint32_t removed = 0;
+	uint64_t *paid = c->recheck ? NULL : &h->txs_paid[c->from];
 	for (uint32_t i = 0; i < c->count; i++) {
 		int err = in->txs_checked.err[i];
 		if (c->recheck) {
@@ -144,6 +154,8 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 				out_rejected(h, &c->ids[i], err);
 				removed++;
 			}
+		} else if (err == ERR_BAD_SIGNATURE) {
+			*paid = (*paid > h->now ? *paid : h->now) + FALSE_TX_PAID;
 		} else if (!err) {
 			struct pool_tx tx = {.id = c->ids[i], .bytes = c->txs[i]};
 			if (pool_add(&h->pool, &tx, h->now) == ERR_NONE) {

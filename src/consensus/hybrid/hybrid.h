@@ -140,6 +140,7 @@ struct pending_check {
 	struct slice *txs; /* into bytes */
 	uint8_t *bytes;
 	bool relayed;
+	unsigned from;
 	bool recheck; /* of pool entries: drop what has become invalid */
 };
 
@@ -321,6 +322,7 @@ struct hybrid {
 	/* what each has cost us is worked off by then */
 	uint64_t serve_paid[VALIDATORS_MAX], view_paid[VALIDATORS_MAX];
 	uint64_t evidence_paid[VALIDATORS_MAX], position_paid[VALIDATORS_MAX];
+	uint64_t txs_paid[VALIDATORS_MAX];
 	uint64_t header_checks; /* signatures of headers that we did not know */
 	bool reading[VALIDATORS_MAX];	     /* a WORK_READ for this peer is out */
 
