@@ -500,7 +500,8 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		election_stop(h);
 		enter_term(h, m->term, &m->entitlement);
 	}
-	if (h->position_paid[from] > h->now + h->timing.timeout_min) {
+	uint64_t *paid = &h->position_paid[pre][from]; /* a vote follows a pre-vote at once */
+	if (*paid > h->now + h->timing.timeout_min) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
@@ -509,8 +510,8 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 	uint64_t checks = h->header_checks;
 	int err = position_check(&m->position, m->term, h->ctx, &h->genesis_hash,
 				 view_lookup_of(h, &look), &missing);
-	uint64_t paid = h->position_paid[from] > h->now ? h->position_paid[from] : h->now;
-	h->position_paid[from] = paid + (h->header_checks - checks) * HEADER_CHECK_PAID;
+	*paid = (*paid > h->now ? *paid : h->now) +
+		(h->header_checks - checks) * HEADER_CHECK_PAID;
 	if (err == ERR_NOT_FOUND) {
 		need_missing(h, from, &missing);
 		return;

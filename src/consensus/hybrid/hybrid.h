@@ -321,7 +321,8 @@ struct hybrid {
 	uint64_t serve_next[VALIDATORS_MAX]; /* when each may be served again; GCRA */
 	/* what each has cost us is worked off by then */
 	uint64_t serve_paid[VALIDATORS_MAX], view_paid[VALIDATORS_MAX];
-	uint64_t evidence_paid[VALIDATORS_MAX], position_paid[VALIDATORS_MAX];
+	uint64_t evidence_paid[VALIDATORS_MAX];
+	uint64_t position_paid[2][VALIDATORS_MAX]; /* vote requests, pre-vote requests */
 	uint64_t txs_paid[VALIDATORS_MAX];
 	uint64_t header_checks; /* signatures of headers that we did not know */
 	bool reading[VALIDATORS_MAX];	     /* a WORK_READ for this peer is out */
