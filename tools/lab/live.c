@@ -290,6 +290,27 @@ static bool beyond_f(const struct live *w)
 	return (unsigned)__builtin_popcountll(w->malicious) > quorum_of(w->n).f;
 }
 
+/* Every correct node has, after a while, what any has acknowledged. */
+static void read_back(struct live *w)
+{
+	unsigned behind = 0, all = 0;
+	for (unsigned i = 0; i < w->n; i++) {
+		if (w->malicious >> i & 1)
+			continue;
+		bool there = live_all_there(w, i);
+		for (unsigned tries = 0; tries < 5 && !there; tries++) {
+			live_wait(w, 1000);
+			there = live_all_there(w, i);
+		}
+		all++;
+		behind += !there;
+	}
+	if (all && behind == all)
+		say(w, SIM_SAFETY, "what was acknowledged is not there");
+	else if (behind)
+		say(w, SIM_LIVENESS, "a correct node does not get what was acknowledged");
+}
+
 static void finish(struct live *w)
 {
 	const char *const proofs[] = {"evidence", "--verify", "--home", w->dir,
@@ -313,13 +334,7 @@ static void finish(struct live *w)
 	live_count_strikes(w);
 	if (w->r.conflicts)
 		say(w, SIM_SAFETY, "correct nodes report different blocks at one height");
-	bool there = live_all_there(w);
-	for (unsigned tries = 0; tries < 5 && !there; tries++) {
-		live_wait(w, 1000);
-		there = live_all_there(w);
-	}
-	if (!there)
-		say(w, SIM_SAFETY, "what was acknowledged is not there");
+	read_back(w);
 	w->r.acknowledged = w->acknowledged;
 	w->r.virtual_us = live_us(w);
 }
