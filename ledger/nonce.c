@@ -1,6 +1,7 @@
 /* Nonce windows: each nonce once, in any order within a window around the highest used.
  * The bitmap is a ring: bit (nonce mod window) belongs to the newest nonce with that remainder
  * that is not above the highest, so that sliding clears bits and moves none. */
+#include "base/mutant.h"
 #include "ledger/private.h"
 
 size_t nonce_window_size(const struct genesis_limits *limits)
@@ -25,7 +26,9 @@ int nonce_check(struct slice value, uint64_t nonce, uint32_t window)
 		return nonce - highest <= window ? ERR_NONE : ERR_TX_NONCE_WINDOW;
 	if (highest - nonce >= window)
 		return ERR_TX_NONCE_WINDOW;
-	return value.len && bit_get(value.ptr, nonce % window) ? ERR_TX_NONCE_USED : ERR_NONE;
+	return value.len && bit_get(value.ptr, nonce % window) && !MUTANT(MUTANT_REPLAYED_TX)
+		       ? ERR_TX_NONCE_USED
+		       : ERR_NONE;
 }
 
 void nonce_use(uint8_t *value, uint64_t nonce, uint32_t window)

@@ -781,6 +781,9 @@ static void setup(void)
 	assert(broken != S4); \
 	assert(broken != SEEN)
 
+/* A trail, replayed by ./pan -r, tells the story. */
+#define SHOW(text, x, y, z) c_code { if (readtrail) printf(text, x, y, z); }
+
 /* Of replicas in one state, the first acts. */
 #define ALIKE(r, p) (own[r] == own[p] && tip[r] == tip[p] && qc[r] == qc[p])
 #define FIRST_0 true
@@ -802,6 +805,7 @@ static void setup(void)
 	:: d_step { \
 		FIRST_##r && own[r] <= term_of[b] && tc[slot_of[b]] && CANONICAL(b) && \
 		(term_of[tip[r]] < term_of[b] || EXTENDS_TIP(r, b)) -> \
+		SHOW("replica (term %d, tip %d) sends PREPARE for block %d\n", now.own[r], now.tip[r], b); \
 		own[r] = term_of[b]; \
 		tip[r] = b; \
 		prepares[b]++; \
@@ -828,6 +832,7 @@ static void setup(void)
 		FIRST_##r && tc[slot_of[b]] && \
 		((ON_TIP(r, b) && NEWER_QC(r, b)) || ABOVE(r, b)) && c_expr { (certified(b)) } -> \
 		c_code { event(R_QC_FOLLOWED); }; \
+		SHOW("replica (term %d, tip %d) takes the QC of block %d\n", now.own[r], now.tip[r], b); \
 		if \
 		:: ABOVE(r, b) -> \
 			c_code { event(R_QC_OFF_CHAIN); }; \
@@ -856,6 +861,7 @@ static void setup(void)
 	:: d_step { \
 		FIRST_##r && own[r] == term_of[b] && term_of[tip[r]] == term_of[b] && \
 		!ON_CHAIN(b, tip[r]) && NEWER_QC(r, b) && c_expr { (certified(b)) } -> \
+		SHOW("replica (term %d, tip %d) sends COMMIT off its chain for %d\n", now.own[r], now.tip[r], b); \
 		commits[b] = commits[b] + 1; \
 		qc[r] = b; \
 		CHECK \
@@ -878,6 +884,7 @@ static void setup(void)
 	:: d_step { \
 		FIRST_##r && own[r] < t && (c == 0 || c_expr { (may_show(r, c)) }) -> \
 		c_code { event(R_ESCALATION); }; \
+		SHOW("replica (term %d, tip %d) sends VIEW-CHANGE for term %d\n", now.own[r], now.tip[r], t); \
 		SEND_VIEW_CHANGE(r, t, c); \
 		own[r] = t; \
 		CHECK \
@@ -900,6 +907,8 @@ static void setup(void)
 	:: d_step { \
 		FIRST_##r && own[r] < t && term_of[x] < t && (x == 0 || tc[slot_of[x]]) && \
 		CANONICAL(x) && (RULE_1(r, x) || RULE_2(r, x) || RULE_3(r, x)) -> \
+		SHOW("replica (term %d, tip %d) votes for ", now.own[r], now.tip[r], 0); \
+		SHOW("a candidate of term %d with tip %d\n", t, x, 0); \
 		if \
 		:: RULE_1(r, x) -> c_code { event(R_RULE1); } \
 		:: else -> if :: RULE_2(r, x) -> c_code { event(R_RULE2); } \
@@ -916,11 +925,12 @@ static void setup(void)
 #define NEW_VIEW(t, x) \
 	:: d_step { \
 		c_expr { (can_open(t, x)) } -> \
+		SHOW("NEW-VIEW of term %d with base %d\n", t, x, 0); \
 		c_code { open_view(t, x); }; \
 		CHECK \
 	}
 
-#include "fast_and_view_each.h"
+#include "fast_and_view_each.pml"
 
 init {
 	d_step {

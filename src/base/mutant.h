@@ -50,6 +50,21 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_STICKY_ESCALATION = 34,	  /* an escalated replica never comes back (trap 12) */
 	MUTANT_DROP_VIEWS = 35,		  /* NEW-VIEWs that others need are forgotten (trap 14) */
 	MUTANT_CUT_TIP_LOST = 36,	  /* no position once finality has cut the tip off (trap 9) */
+	MUTANT_REFUSE_UNFINAL = 37,	  /* what a build refuses is refused for good */
+	MUTANT_REPLAYED_TX = 38,	  /* a used nonce may be used again */
+	MUTANT_DROP_ACKED = 39,		  /* what is only in the pool is acknowledged */
+	/* of the baselines */
+	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
+	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */
+	MUTANT_RAFT_FORGET_VOTE = 103,	   /* term and vote are not written (5.1) */
+	MUTANT_RAFT_NO_CHECK = 104,	   /* no consistency check of terms (5.3) */
+	MUTANT_RAFT_FAR_COMMIT = 105,	   /* leaderCommit beyond the new entries (figure 2) */
+	MUTANT_CRASH_MINORITY = 106,	   /* half is enough */
+	MUTANT_PAXOS_FORGET_PROMISE = 107, /* promises are not written (2.5) */
+	MUTANT_PAXOS_ANY_VALUE = 108,	   /* any accepted value, not the highest ballot's (P2c) */
+	MUTANT_PAXOS_FORGET_ACCEPTED = 109, /* what was accepted is not written (2.5) */
+	MUTANT_PAXOS_OTHER_BALLOT = 110,   /* what was accepted in any ballot counts as chosen */
+	MUTANT_PAXOS_LEARN_LATER = 111,	   /* a new leader does not learn first (3) */
 };
 
 #endif

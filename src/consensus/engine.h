@@ -59,6 +59,10 @@ struct engine_recovery {
 	/* Every stored block above the final height, in any order. Lent. */
 	struct block **blocks;
 	uint32_t block_count;
+	/* Reads a stored block that is not among them: there may be more than are lent. A new
+	 * reference; NULL: those are all. */
+	bool (*block_at)(void *arg, uint64_t height, const struct hash *hash, struct block **out);
+	void *block_arg;
 	struct mode_state modes; /* after the final block */
 	/* Encoded evidence as written, of any age: what is convicted already is left out. Lent. */
 	const struct slice *evidence;

@@ -46,7 +46,7 @@ bool log_add_older(struct block_log *l, const struct signed_header *sh)
 void block_log_init(struct block_log *l, struct block *final,
 		    const struct signed_header *headers, uint32_t header_count, uint64_t seed)
 {
-	*l = (struct block_log){0};
+	*l = (struct block_log){.bytes_max = LOG_BYTES_MAX};
 	map_init(&l->by_hash, seed);
 	l->final = block_hold(final);
 	for (uint32_t i = 0; i < header_count; i++) {
@@ -82,7 +82,7 @@ struct log_entry *log_find(const struct block_log *l, const struct hash *hash)
 	return map_get(&l->by_hash, hash->b);
 }
 
-int log_add(struct block_log *l, struct block *b, struct log_entry **out)
+static int add(struct block_log *l, struct block *b, bool limited, struct log_entry **out)
 {
 	struct log_entry *e = log_find(l, &b->hash);
 	if (e) {
@@ -103,8 +103,9 @@ int log_add(struct block_log *l, struct block *b, struct log_entry **out)
 	int err = block_check_link(h, &parent_block->sh.h, &parent_block->hash);
 	if (err)
 		return err;
-	if (map_len(&l->by_hash) >= LOG_BLOCKS_MAX ||
-	    (l->bytes && l->bytes + b->body_size > LOG_BYTES_MAX))
+	bool full = map_len(&l->by_hash) >= LOG_BLOCKS_MAX ||
+		    (l->bytes && l->bytes + b->body_size > l->bytes_max);
+	if (limited && full)
 		return ERR_BUSY;
 	l->bytes += b->body_size;
 	e = mem_zalloc(sizeof *e);
@@ -117,6 +118,16 @@ int log_add(struct block_log *l, struct block *b, struct log_entry **out)
 	map_put(&l->by_hash, b->hash.b, e);
 	*out = e;
 	return ERR_NONE;
+}
+
+int log_add(struct block_log *l, struct block *b, struct log_entry **out)
+{
+	return add(l, b, true, out);
+}
+
+int log_add_needed(struct block_log *l, struct block *b, struct log_entry **out)
+{
+	return add(l, b, false, out);
 }
 
 struct log_entry *log_rival(const struct block_log *l, const struct block *b)
@@ -246,7 +257,7 @@ void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned coun
 			more_bytes += x->block->body_size;
 		}
 		if (i > 0 && (blocks + more > LOG_BLOCKS_MAX / 2 ||
-			      bytes + more_bytes > LOG_BYTES_MAX / 2))
+			      bytes + more_bytes > l->bytes_max / 2))
 			continue;
 		mark_chain(keep[i]);
 		blocks += more;

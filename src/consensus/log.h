@@ -10,7 +10,7 @@
 #include "consensus/engine.h"
 
 #define LOG_BLOCKS_MAX	1024
-#define LOG_BYTES_MAX	(136u << 20) /* of bodies */
+#define LOG_BYTES_MAX	(136u << 20) /* of bodies; more where a window of them needs more */
 #define LOG_HEADERS_MAX POSITION_HEADERS_MAX
 
 struct log_entry {
@@ -31,6 +31,7 @@ struct block_log {
 	struct map by_hash;  /* struct log_entry */
 	struct block *final; /* held */
 	uint64_t bytes;	     /* of the entries' bodies */
+	uint64_t bytes_max;  /* LOG_BYTES_MAX or more */
 	/* headers of final blocks, ring, newest = final */
 	struct log_header {
 		struct signed_header sh;
@@ -49,6 +50,8 @@ struct log_entry *log_find(const struct block_log *l, const struct hash *hash);
  * ERR_BAD_LINK; ERR_STALE: at or below the final height; ERR_BUSY: full. An equal block is not
  * an error. *out is set on success. Holds b. */
 int log_add(struct block_log *l, struct block *b, struct log_entry **out);
+/* The same without limits, for what gets our vote or has had it. */
+int log_add_needed(struct block_log *l, struct block *b, struct log_entry **out);
 /* An entry of the same term and height but another hash, or NULL. */
 struct log_entry *log_rival(const struct block_log *l, const struct block *b);
 
@@ -70,7 +73,7 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out);
 /* Final headers below height are needed no more. */
 void log_trim_headers(struct block_log *l, uint64_t height);
 /* Keeps the chains of keep[0..count) (NULLs are skipped), in this order as far as half of
- * LOG_BLOCKS_MAX and LOG_BYTES_MAX reaches; the first one whole. Drops all else; dropped() is
+ * LOG_BLOCKS_MAX and of the bytes reaches; the first one whole. Drops all else; dropped() is
  * told each block. */
 void log_prune(struct block_log *l, struct log_entry *const *keep, unsigned count,
 	       void (*dropped)(void *arg, const struct block *b), void *arg);

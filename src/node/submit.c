@@ -71,7 +71,9 @@ static void refuse(struct node *n, struct outcome *o, int err)
 	if (err == ERR_BUSY) {
 		o->status = OUTCOME_BUSY;
 		metric_add(&n->metrics.busy, 1);
-		snprintf(o->detail, sizeof o->detail, "this node's transaction pool is full");
+		snprintf(o->detail, sizeof o->detail,
+			 "this node's transaction pool is full, or blocks that are not final "
+			 "yet stand in the way");
 	} else {
 		o->status = OUTCOME_REFUSED;
 		metric_add(&n->metrics.refused, 1);

@@ -60,8 +60,8 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 	uint64_t applied = ledger_height(r->ledger);
 	if (cert->ref.height <= applied)
 		return ERR_NONE;
-	/* What the certificate says of its height is only as good as the disk: memory grows with
-	 * the blocks that are really there. */
+	/* What the certificate says of its height is only as good as the disk: memory grows
+	 * with the blocks that are really there. */
 	uint64_t count = 0, cap = 0;
 	struct block **chain = NULL; /* newest first */
 	struct hash want = cert->ref.hash;
@@ -74,7 +74,8 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 		err = records_block(r, height, &want, &chain[count]);
 		if (err)
 			err_set(m, err,
-				"block %llu is final, but reading it gives: %s. Restore the data "
+				"block %llu is final, but reading it gives: %s. Restore the "
+				"data "
 				"directory from a backup or a peer",
 				(unsigned long long)height, err_text(err));
 		else
@@ -106,8 +107,8 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* Back to the newest stable checkpoint, and to the base of a tip that it does not cover, in
-	 * all but long outages. */
+	/* Back to the newest stable checkpoint, and to the base of a tip that it does not
+	 * cover, in all but long outages. */
 	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval +
 			 2 * (uint64_t)r->config.genesis->limits.window + 2;
 	if (count > usual)
@@ -127,12 +128,19 @@ static void load_headers(struct replica *r, struct engine_recovery *rec)
 	memmove(rec->headers, rec->headers + at, rec->header_count * sizeof *rec->headers);
 }
 
+static bool block_at(void *arg, uint64_t height, const struct hash *hash, struct block **out)
+{
+	return records_block(arg, height, hash, out) == ERR_NONE;
+}
+
 static void load_unfinal(struct replica *r, struct engine_recovery *rec)
 {
 	struct record_key k;
 	struct slice key, value;
 	uint8_t end = 'b' + 1;
 	struct hash low = {0};
+	rec->block_at = block_at;
+	rec->block_arg = r;
 	rec->blocks = mem_array(UNFINAL_BLOCKS_MAX, sizeof(struct block *));
 	struct store_iter *it = store_iter_new(r->store, STORE_BLOCKS,
 					       key_block(&k, rec->final->sh.h.height + 1, &low),

@@ -1,4 +1,5 @@
 /* One replica: the driver's host is the ledger and the store. */
+#include "base/mutant.h"
 #include "replica/private.h"
 
 void replica_halt(struct replica *r, const char *why)
@@ -295,7 +296,7 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 		return ERR_CLOSED;
 	tx_id(id, tx);
 	if (map_get(&r->pending, id->b))
-		return ERR_NONE;
+		return MUTANT(MUTANT_DROP_ACKED) ? ERR_EXISTS : ERR_NONE;
 	struct engine_status status;
 	int err = check_tx(r, tx, id, verified);
 	engine_status(driver_engine(r->driver), &status);

@@ -4,8 +4,8 @@
 
 #include "base/mem.h"
 #include "base/random.h"
-#include "consensus/engine_private.h"
 #include "consensus/crash/wire.h"
+#include "consensus/engine_private.h"
 #include "consensus/hybrid/message.h"
 #include "sim/adversary.h"
 

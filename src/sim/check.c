@@ -59,6 +59,7 @@ void check_begin(struct sim *s, const struct block *genesis)
 	map_init(&s->used, 2);
 	map_init(&s->acked, 3);
 	map_init(&s->final_ids, 4);
+	map_init(&s->refused, 5);
 	append_record(s, genesis, 0);
 	check_header(s, &genesis->sh.h, &genesis->hash);
 }
@@ -78,6 +79,7 @@ void check_free(struct sim *s)
 	map_free(&s->used);
 	map_free(&s->acked);
 	map_free(&s->final_ids);
+	map_free(&s->refused);
 	writer_free(&s->log_bytes);
 	for (size_t i = 0; i < s->log_len; i++)
 		mem_free(s->log[i].cert);
@@ -135,6 +137,13 @@ static void measure_final(struct sim *s, const struct block *b)
 	}
 }
 
+static void check_not_refused(struct sim *s, const struct hash *id)
+{
+	if (map_get(&s->refused, id->b))
+		sim_violation(s, SIM_SAFETY,
+			      "a transaction that was refused for good has taken effect");
+}
+
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	append_record(s, b, final_term);
@@ -160,6 +169,7 @@ static void new_final_block(struct sim *s, const struct block *b, uint64_t final
 		if (map_put(&s->used, key.b, s))
 			sim_violation(s, SIM_SAFETY, "nonce %llu took effect twice",
 				      (unsigned long long)tx.nonce);
+		check_not_refused(s, &b->tx[i].id);
 		map_put(&s->final_ids, b->tx[i].id.b, s);
 		map_remove(&s->acked, b->tx[i].id.b);
 		writer_raw(&s->log_bytes, once, sizeof once);
@@ -260,9 +270,25 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 
 /* Blocks that a restarted replica finds final on its disk: a certificate may have been written
  * right before the crash that kept it from being reported. */
+/* [I1] A vote that left was durable: who restarts remembers it, or one above it. */
+static void check_remembers_vote(struct sim *s, unsigned node)
+{
+	const struct block_ref *vote = &s->node[node].vote;
+	struct engine_status status;
+	replica_status(s->node[node].replica, &status);
+	if (!sim_is_corrupt(s, node) && position_compare(vote, &status.tip) > 0)
+		sim_violation(s, SIM_SAFETY,
+			      "[I1] replica %u restarts with its tip at term %llu, height %llu, but "
+			      "a vote for term %llu, height %llu has left it",
+			      node, (unsigned long long)status.tip.term,
+			      (unsigned long long)status.tip.height,
+			      (unsigned long long)vote->term, (unsigned long long)vote->height);
+}
+
 void check_recovered(struct sim *s, unsigned node)
 {
 	struct replica *r = s->node[node].replica;
+	check_remembers_vote(s, node);
 	uint64_t height = ledger_height(replica_ledger(r));
 	if (height < s->log_len &&
 	    !hash_equal(&s->log[height].hash, ledger_hash(replica_ledger(r))))
@@ -583,6 +609,23 @@ void check_innocence(struct sim *s, unsigned node)
 		sim_violation(s, SIM_SAFETY,
 			      "replica %u holds proof against the honest (mask %llx)", node,
 			      (unsigned long long)framed);
+}
+
+void check_refused(struct sim *s, unsigned node, const struct hash *id, int err)
+{
+	uint64_t height;
+	uint32_t index;
+	struct replica *r = s->node[node].replica;
+	if (err == ERR_BUSY || sim_is_corrupt(s, node))
+		return;
+	/* Dropped because it is final is not refused: the retry learns it. */
+	if (r && ledger_find_tx(replica_ledger(r), id, &height, &index) == ERR_NONE)
+		return;
+	if (map_get(&s->final_ids, id->b))
+		sim_violation(s, SIM_SAFETY,
+			      "replica %u refuses a final transaction for good: %s", node,
+			      err_text(err));
+	map_put(&s->refused, id->b, s);
 }
 
 void check_acknowledged(struct sim *s, const struct hash *id)

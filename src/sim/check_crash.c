@@ -84,8 +84,6 @@ static void check_paxos(struct sim *s, unsigned from, const struct message *m)
 		check_blocks(s, &in.promise.values);
 	else if (in.type == PAXOS_CHOSEN)
 		check_blocks(s, &in.chosen.blocks);
-	else if (in.type == PAXOS_COMMIT)
-		s->result->lone_certificates += (uint64_t)__builtin_popcountll(m->to);
 	if (in.type == PAXOS_PROMISE || in.type == PAXOS_ACCEPTED)
 		check_promise(s, from,
 			      in.type == PAXOS_PROMISE ? in.promise.ballot : in.accepted.ballot,

@@ -108,9 +108,3 @@ void clients_on_final(struct sim *s, unsigned node, const struct block *b)
 			    hash_equal(&s->clients[i].id, &b->tx[t].id))
 				done(s, i);
 }
-
-void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err)
-{
-	/* A replica drops a transaction that became final elsewhere: the retry learns it. */
-	(void)s, (void)node, (void)id, (void)err;
-}

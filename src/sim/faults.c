@@ -109,9 +109,10 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 
 bool faults_have_struck(const struct sim *s)
 {
-	if ((!s->options.when_leading && !s->options.when_following) || !s->team)
+	bool role = s->options.when_leading || s->options.when_following;
+	if ((!role && !s->options.await_strikes) || !s->team)
 		return true;
-	if (s->options.await_change)
+	if (role && s->options.await_change)
 		return s->result->mode_count > 0;
 	for (unsigned a = 0; a < ATTACKS; a++)
 		if (team_strikes(s->team)[a])
@@ -245,6 +246,7 @@ void faults_end(struct sim *s)
 {
 	s->faults_on = false;
 	s->loss_per_mille = 0;
+	s->duplicate_per_mille = 0;
 	s->reorder = false;
 	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
@@ -253,6 +255,7 @@ void faults_end(struct sim *s)
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		s->node[i].crash_at_sync = false;
+		s->node[i].skew_ms = 0;
 		s->node[i].paused_until = 0;
 		s->node[i].sync_us = s->profile.sync_us;
 		if (!s->node[i].replica) {

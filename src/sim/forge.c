@@ -405,10 +405,12 @@ static bool alter_votes(struct adversary *a, const struct message *orig, struct 
 		msg_appended_encode(adversary_emit(a, orig->to, orig->class, orig->type), x);
 		return true;
 	}
+	/* now and then both go to the same ones */
+	uint64_t both = random_chance(&a->random, 1, 4) ? orig->to : orig->to & ~side;
 	if (m->type == MSG_PREPARE) {
 		if (!spoil(a, &m->prepare))
 			return false;
-		adversary_pass(a, orig, orig->to & ~side);
+		adversary_pass(a, orig, both);
 		msg_prepare_encode(adversary_emit(a, side, orig->class, orig->type),
 				   &m->prepare);
 		return true;
@@ -416,7 +418,7 @@ static bool alter_votes(struct adversary *a, const struct message *orig, struct 
 	bool lies = spoil_checkpoint(a, m->commit.has_checkpoint, &m->commit.checkpoint);
 	if (!spoil(a, &m->commit.commit) && !lies)
 		return false;
-	adversary_pass(a, orig, orig->to & ~side);
+	adversary_pass(a, orig, both);
 	msg_commit_encode(adversary_emit(a, side, orig->class, orig->type), &m->commit);
 	return true;
 }

@@ -14,10 +14,14 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_MUTE:
 	case SCRIPT_DELAY:
 	case SCRIPT_LOSS:
+	case SCRIPT_DUPLICATE:
+	case SCRIPT_REORDER:
+	case SCRIPT_SKEW:
 	case SCRIPT_SLOW_DISK:
 	case SCRIPT_ATTACK:
 	case SCRIPT_QUIET:
 		return true;
+	case SCRIPT_TEAR:
 	case SCRIPT_RESTART:
 	case SCRIPT_HEAL:
 	case SCRIPT_PEACE:
@@ -65,12 +69,12 @@ uint64_t script_mask(const struct script_action *a, unsigned n, unsigned leader,
 	return 0;
 }
 
-static unsigned group_of(const struct script_action *a, unsigned node)
+static bool share_a_group(const struct script_action *a, unsigned x, unsigned y)
 {
 	for (unsigned g = 0; g < a->groups; g++)
-		if (a->group[g] >> node & 1)
-			return g;
-	return SCRIPT_GROUPS_MAX + node; /* alone */
+		if (a->group[g] >> x & 1 && a->group[g] >> y & 1)
+			return true;
+	return false;
 }
 
 bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsigned from,
@@ -80,7 +84,7 @@ bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsig
 	(void)n;
 	switch (a->kind) {
 	case SCRIPT_PARTITION:
-		return a->groups ? group_of(a, from) != group_of(a, to) : from_in != to_in;
+		return a->groups ? !share_a_group(a, from, to) : from_in != to_in;
 	case SCRIPT_ISOLATE:
 		return from_in || to_in;
 	case SCRIPT_DEAFEN:
@@ -133,6 +137,10 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			node->paused_until = s->now + a->for_us;
 		if (a->kind == SCRIPT_SLOW_DISK)
 			node->sync_us = a->low;
+		if (a->kind == SCRIPT_TEAR)
+			node->crash_at_sync = true;
+		if (a->kind == SCRIPT_SKEW)
+			node->skew_ms = (int64_t)(a->low / 1000) - (int64_t)(a->high / 1000);
 	}
 	switch (a->kind) {
 	case SCRIPT_PARTITION:
@@ -150,6 +158,12 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 		break;
 	case SCRIPT_LOSS:
 		s->loss_per_mille = (uint32_t)a->low;
+		break;
+	case SCRIPT_DUPLICATE:
+		s->duplicate_per_mille = (uint32_t)a->low;
+		break;
+	case SCRIPT_REORDER:
+		s->reorder = true;
 		break;
 	case SCRIPT_ATTACK:
 		if (s->team)
@@ -179,6 +193,8 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 			restart(s, i);
 		if (a->kind == SCRIPT_SLOW_DISK)
 			s->node[i].sync_us = s->profile.sync_us;
+		if (a->kind == SCRIPT_SKEW)
+			s->node[i].skew_ms = 0;
 	}
 	switch (a->kind) {
 	case SCRIPT_PARTITION:
@@ -193,6 +209,12 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 		break;
 	case SCRIPT_LOSS:
 		s->loss_per_mille = s->options.loss_per_mille;
+		break;
+	case SCRIPT_DUPLICATE:
+		s->duplicate_per_mille = 0;
+		break;
+	case SCRIPT_REORDER:
+		s->reorder = false;
 		break;
 	case SCRIPT_ATTACK:
 		if (s->team)

@@ -16,14 +16,18 @@ enum script_kind {
 	SCRIPT_CRASH, /* kill -9 */
 	SCRIPT_RESTART,
 	SCRIPT_PAUSE,	  /* the process stands still; always for a while */
-	SCRIPT_PARTITION, /* groups; who is in none is alone */
+	SCRIPT_PARTITION, /* groups, which may overlap; who is in none is alone */
 	SCRIPT_ISOLATE,	  /* nothing to or from them */
 	SCRIPT_DEAFEN,	  /* nothing to them */
 	SCRIPT_MUTE,	  /* nothing from them */
 	SCRIPT_HEAL,	  /* ends all cuts */
 	SCRIPT_DELAY,	  /* of every message: low to high, microseconds */
 	SCRIPT_LOSS,	  /* low: per mille */
+	SCRIPT_DUPLICATE, /* low: per mille of messages arrive twice */
+	SCRIPT_REORDER,	  /* links keep no order */
+	SCRIPT_SKEW,	  /* the wall clock is ahead by low, or behind by high; microseconds */
 	SCRIPT_SLOW_DISK, /* low: microseconds a sync */
+	SCRIPT_TEAR,	  /* killed in the middle of the next sync; comes back by itself */
 	SCRIPT_ATTACK,	  /* from now on these, by all malicious replicas */
 	SCRIPT_PEACE,	  /* no attacks from now on */
 	SCRIPT_QUIET,	  /* clients stop */

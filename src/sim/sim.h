@@ -44,6 +44,8 @@ struct sim_options {
 	uint64_t delay_min_us, delay_max_us, think_us;
 	uint32_t loss_per_mille;
 	bool measure_conflicts; /* a fork is counted; the run ends a while after the first */
+	bool await_strikes;	/* nor before an attack has struck */
+	bool await_one_term;	/* nor before all correct replicas follow one leader */
 	bool await_change;	/* nor before there has been a mode change */
 	bool await_fast;	/* the run is not over while the ledger says pbft */
 	bool live;		/* not simulated: for reports only */

@@ -66,17 +66,15 @@ struct world {
 	struct block *genesis_block;
 	struct keypair key[VALIDATORS_MAX];
 	unsigned n, copies;
-	struct copy copy[COPIES_MAX];
 	uint64_t side; /* copies on copy 0's side of the cut */
+	unsigned head, len, known_len, base_len;
+	uint64_t wall_ms, log_len;
+	/* large, and not cleared for each word: what is beyond its count is not read */
+	struct copy copy[COPIES_MAX];
 	struct delivery queue[QUEUE_MAX];
-	unsigned head, len;
-	uint64_t wall_ms;
 	struct known known[HEADERS_KEPT];
-	unsigned known_len;
 	struct log_entry_final log[HEIGHTS_MAX];
-	uint64_t log_len;
 	struct known_base base[TERMS_KEPT];
-	unsigned base_len;
 };
 
 static bool is_twin(const struct world *w, unsigned validator)
@@ -632,7 +630,8 @@ static void end(struct world *w)
 
 void twins_run(const struct twins_language *l, uint64_t word, struct twins_result *out)
 {
-	struct world *w = mem_zalloc(sizeof *w);
+	struct world *w = mem_alloc(sizeof *w);
+	memset(w, 0, offsetof(struct world, copy));
 	*out = (struct twins_result){0};
 	w->l = l;
 	w->result = out;

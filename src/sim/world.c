@@ -68,7 +68,9 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	s->result->bytes += p->len;
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
-	uint32_t copies = s->faults_on && random_chance(&s->random, 1, 100) ? 2 : 1;
+	bool twice = s->duplicate_per_mille &&
+		     random_below(&s->random, 1000) < s->duplicate_per_mille;
+	uint32_t copies = twice || (s->faults_on && random_chance(&s->random, 1, 100)) ? 2 : 1;
 	while (copies-- > 0) {
 		uint64_t at = s->now + random_between(&s->random, s->delay_min, s->delay_max);
 		if (!s->reorder && at < s->delivering_at[from][to])
@@ -167,7 +169,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 static void host_rejected(void *ctx, const struct hash *id, int err)
 {
 	struct sim_node *node = ctx;
-	clients_on_rejected(node->sim, node->index, id, err);
+	check_refused(node->sim, node->index, id, err);
 }
 
 static void host_halted(void *ctx, const char *why)
@@ -184,7 +186,7 @@ static void host_halted(void *ctx, const char *why)
 static uint64_t host_wall_ms(void *ctx)
 {
 	struct sim_node *node = ctx;
-	return node->sim->genesis.time_ms + node->sim->now / 1000;
+	return node->sim->genesis.time_ms + node->sim->now / 1000 + (uint64_t)node->skew_ms;
 }
 
 static void after_step(struct sim *s, unsigned i)
@@ -314,7 +316,7 @@ static void handle(struct sim *s, struct event *e)
 	}
 	switch (e->kind) {
 	case EVENT_CRASH:
-		if (node->replica && e->life == node->life && s->faults_on)
+		if (node->replica && e->life == node->life && !s->healed_at)
 			faults_crash(s, e->node);
 		return;
 	case EVENT_DELIVER:
@@ -384,8 +386,26 @@ static void trace_status(struct sim *s)
 	}
 }
 
+/* Nobody is left alone in a term of its own. */
+static bool in_one_term(const struct sim *s)
+{
+	uint64_t term = 0;
+	for (unsigned i = s->options.dead; i < s->n; i++) {
+		struct engine_status e;
+		if (sim_is_corrupt(s, i) || !s->node[i].replica)
+			continue;
+		replica_status(s->node[i].replica, &e);
+		if (e.term != e.tc_term || (term && term != e.term))
+			return false;
+		term = e.term;
+	}
+	return true;
+}
+
 static bool level(const struct sim *s)
 {
+	if (s->options.await_one_term && !in_one_term(s))
+		return false;
 	for (unsigned i = s->options.dead; i < s->n; i++)
 		if (!sim_is_corrupt(s, i) &&
 		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
@@ -419,25 +439,33 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
-	if (decided >= *goal && !(s->options.await_fast && s->result->in_pbft))
+	bool fast = !s->options.await_fast || !s->result->in_pbft;
+	if (decided >= *goal && fast)
 		s->draining = true; /* clients finish what they have and stop */
-	if (s->draining && level(s))
+	if (s->draining && fast && level(s))
 		return true;
 	if (s->now > *deadline)
 		sim_violation(s, SIM_LIVENESS,
 			      "no progress after healing: %llu of %llu blocks, %s",
 			      (unsigned long long)decided, (unsigned long long)*goal,
-			      s->draining	 ? "replicas or clients not level"
+			      s->draining ? "replicas or clients not level, or not in one term"
 			      : decided >= *goal ? "not back in fast mode"
 						 : "still waiting");
 	return false;
 }
 
+/* Hundreds of times what a run takes. */
+#define EVENTS_MAX	    10000000
+#define EVENTS_PER_DECISION 20000
+
 static void loop(struct sim *s)
 {
-	uint64_t goal = 0, deadline = 0;
+	uint64_t goal = 0, deadline = 0, events = 0;
 	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
 		struct event e = pop(s);
+		if (++events >
+		    EVENTS_MAX + (uint64_t)s->options.decisions * EVENTS_PER_DECISION)
+			sim_violation(s, SIM_LIVENESS, "events without end");
 		s->now = e.at;
 		handle(s, &e);
 		script_poll(s);

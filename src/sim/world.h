@@ -46,11 +46,13 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
+	int64_t skew_ms;	 /* of its wall clock */
 	bool crash_at_sync;	 /* the next sync does not end */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
-	/* of the baselines, in any life: newest term voted in, for whom; highest ballot promised */
+	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
+	 * promised */
 	uint64_t voted_term, promised;
 	uint64_t voted_for; /* mask */
 };
@@ -99,7 +101,7 @@ struct sim {
 	struct sim_node node[VALIDATORS_MAX];
 	struct sim_profile profile;
 	bool cut[VALIDATORS_MAX][VALIDATORS_MAX]; /* from, to */
-	uint32_t loss_per_mille;
+	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
 	bool reorder;
@@ -121,6 +123,7 @@ struct sim {
 	struct message_in *decoded; /* scratch */
 	struct map used;	    /* hash of (sender, nonce): at most once */
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
+	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
@@ -158,7 +161,6 @@ void clients_free(struct sim *s);
 void clients_resume(struct sim *s);
 void client_act(struct sim *s, unsigned i);
 void clients_on_final(struct sim *s, unsigned node, const struct block *b);
-void clients_on_rejected(struct sim *s, unsigned node, const struct hash *id, int err);
 /* check.c */
 void check_begin(struct sim *s, const struct block *genesis);
 void check_free(struct sim *s);
@@ -171,13 +173,16 @@ void check_base(struct sim *s, const struct term_cert *tc);
  */
 void check_sent(struct sim *s, unsigned from, const struct message *m);
 void check_vote(struct sim *s, unsigned from, const struct vote *v);
-void check_sent_crash(struct sim *s, unsigned from, const struct message *m); /* check_crash.c */
+void check_sent_crash(struct sim *s, unsigned from,
+		      const struct message *m); /* check_crash.c */
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
 /* Only malicious replicas are convicted, or accused by proofs. */
 void check_innocence(struct sim *s, unsigned node);
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
+/* Refused for good is what will never be final; busy is no such refusal. */
+void check_refused(struct sim *s, unsigned node, const struct hash *id, int err);
 void check_end(struct sim *s);
 
 #endif

@@ -1,10 +1,13 @@
 /* Raft and Multi-Paxos in the simulator: exact message counts, faults, and the controls that
  * must break. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "consensus/crash/wire.h"
+#include "ledger/proof.h"
 #include "sim/sim.h"
 
 static const enum protocol baselines[] = {PROTOCOL_RAFT, PROTOCOL_MULTIPAXOS};
@@ -75,8 +78,9 @@ START_TEST(a_lone_block_takes_three_messages_a_follower)
 	sim_run(&o, &r);
 	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
 	ck_assert(counts_are_exact(&o, &r));
-	ck_assert_uint_ge(r.lone_certificates, r.decisions * 3 * 9 / 10);
-	ck_assert_uint_le(r.lone_certificates, r.decisions * 3);
+	uint64_t alone = r.lone_certificates + r.messages[PAXOS_COMMIT];
+	ck_assert_uint_ge(alone, r.decisions * 3 * 9 / 10);
+	ck_assert_uint_le(alone, r.decisions * 3);
 }
 END_TEST
 
@@ -206,6 +210,135 @@ START_TEST(an_equivocating_leader_forks_neither_pbft_nor_hybrid)
 }
 END_TEST
 
+/* ---- commits without proof ----------------------------------------------------------------
+ */
+
+static void make_genesis(struct genesis *g, enum protocol protocol)
+{
+	genesis_defaults(g);
+	snprintf(g->name, sizeof g->name, "test");
+	g->protocol = protocol;
+	g->scheme = SIG_SYMBOLIC;
+	g->n = 4;
+	for (unsigned i = 0; i < 4; i++) {
+		struct keypair key;
+		uint8_t seed[32] = {1, (uint8_t)i};
+		keypair_from_seed(&key, seed);
+		g->validator[i].key = key.pub;
+		snprintf(g->validator[i].name, sizeof g->validator[i].name, "node%u", i + 1);
+	}
+}
+
+/* What a replica of a baseline notes when it commits passes nowhere for a certificate. */
+START_TEST(a_commit_is_no_certificate)
+{
+	struct genesis g;
+	struct chain_ctx ctx;
+	struct reader r;
+	struct writer w = {0};
+	struct cert c = {.kind = CERT_CRASH, .ref = {3, 7, {{1}}}, .in_term = 4}, back;
+	make_genesis(&g, baselines[_i]);
+	genesis_ctx(&ctx, &g);
+	ck_assert(!cert_is_final(CERT_CRASH));
+	ck_assert_int_eq(cert_check(&c, &ctx), ERR_NO_QUORUM);
+	cert_encode(&w, &c);
+	reader_init(&r, writer_slice(&w));
+	cert_decode(&r, &back); /* what others send */
+	ck_assert_int_ne(r.err, ERR_NONE);
+	reader_init(&r, writer_slice(&w));
+	cert_decode_stored(&r, &back); /* our own disk */
+	ck_assert_int_eq(reader_finish(&r), ERR_NONE);
+	ck_assert(back.kind == CERT_CRASH && back.in_term == 4 && back.count == 0 &&
+		  block_ref_equal(&back.ref, &c.ref));
+	for (size_t len = 0; len < w.len; len++) {
+		reader_init(&r, slice_of(w.buf, len));
+		cert_decode_stored(&r, &back);
+		ck_assert_int_ne(reader_finish(&r), ERR_NONE);
+	}
+	/* with signatures of everybody it is still none */
+	c.count = 4;
+	c.signers = 15;
+	ck_assert_int_eq(cert_check(&c, &ctx), ERR_NO_QUORUM);
+	writer_free(&w);
+	genesis_free(&g);
+}
+END_TEST
+
+/* A document of such a chain is refused, whatever it shows: nothing, a note, or real votes of a
+ * majority of its validators' keys. */
+START_TEST(documents_of_baselines_prove_nothing)
+{
+	struct genesis g;
+	struct chain_ctx ctx;
+	struct errmsg m;
+	struct hash none = {0};
+	struct proof_document d;
+	make_genesis(&g, baselines[_i]);
+	genesis_ctx(&ctx, &g);
+	struct block *block0 = genesis_block(&g, &ctx);
+	struct signed_header sh = {.h = block0->sh.h};
+	sh.h.height = sh.h.term = 1;
+	sh.h.prev = sh.h.base = block0->hash;
+	struct block_ref ref = {1, 1, {{0}}};
+	header_hash(&ref.hash, &sh.h);
+	for (unsigned kind = 0; kind < 3; kind++) {
+		proof_document_init(&d);
+		d.ch.count = 1;
+		d.ch.headers = mem_dup(&sh, sizeof sh);
+		if (kind == 1)
+			d.ch.cert = (struct cert){.kind = CERT_CRASH, .ref = ref, .in_term = 1};
+		if (kind == 2) {
+			struct tally t;
+			tally_init(&t, VOTE_COMMIT, &ref, &none);
+			for (unsigned i = 0; i < 3; i++) {
+				struct keypair key;
+				uint8_t seed[32] = {1, (uint8_t)i};
+				keypair_from_seed(&key, seed);
+				struct vote v = {
+					.kind = VOTE_COMMIT, .ref = ref, .signer = (uint16_t)i};
+				vote_sign(&v, &ctx, &key);
+				tally_add(&t, &v);
+			}
+			tally_cert(&t, CERT_TWO_ROUND, &d.ch.cert);
+		}
+		ck_assert_int_ne(certified_header_check(&d.ch, &ctx, &block0->hash), ERR_NONE);
+		ck_assert_int_eq(proof_document_check(&d, &g, &m), ERR_UNSUPPORTED);
+		/* form and links alone; a certificate has no place there */
+		ck_assert_int_eq(unproven_header_check(&d.ch, &ctx, &block0->hash) == ERR_NONE,
+				 d.ch.cert.count == 0);
+		d.ch.headers[0].sig.b[5] = 1;
+		ck_assert_int_ne(unproven_header_check(&d.ch, &ctx, &block0->hash), ERR_NONE);
+		proof_document_free(&d);
+	}
+	block_drop(block0);
+	genesis_free(&g);
+}
+END_TEST
+
+/* Majorities, for the baselines only. */
+START_TEST(quorums_follow_the_protocol)
+{
+	for (unsigned n = 1; n <= VALIDATORS_MAX; n++) {
+		struct quorum k = quorum_crash(n), b = quorum_of(n);
+		ck_assert_uint_eq(k.f, 0);
+		ck_assert_uint_gt(2 * k.q, n);
+		ck_assert_uint_le(2 * (k.q - 1), n);
+		ck_assert_uint_eq(quorum_silent_max(&k), (n - 1) / 2);
+		ck_assert_uint_eq(quorum_silent_max(&b), quorum_faults_tolerated(n));
+	}
+	struct genesis g;
+	struct chain_ctx ctx;
+	make_genesis(&g, PROTOCOL_HYBRID);
+	genesis_ctx(&ctx, &g);
+	ck_assert_uint_eq(ctx.quorum.f, 1);
+	g.protocol = PROTOCOL_RAFT;
+	genesis_ctx(&ctx, &g);
+	ck_assert_uint_eq(ctx.quorum.f, 0);
+	ck_assert_uint_eq(ctx.quorum.q, 3);
+	genesis_free(&g);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -221,6 +354,11 @@ int main(void)
 	tcase_add_loop_test(t, same_seed_same_run, 0, 2);
 	tcase_add_loop_test(t, an_equivocating_leader_forks_the_baselines, 0, 4);
 	tcase_add_loop_test(t, an_equivocating_leader_forks_neither_pbft_nor_hybrid, 0, 4);
+	suite_add_tcase(s, t);
+	t = tcase_create("proof");
+	tcase_add_loop_test(t, a_commit_is_no_certificate, 0, 2);
+	tcase_add_loop_test(t, documents_of_baselines_prove_nothing, 0, 2);
+	tcase_add_test(t, quorums_follow_the_protocol);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

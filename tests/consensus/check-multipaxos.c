@@ -167,6 +167,9 @@ START_TEST(s22_p1_accepts_the_first_proposal)
 	make_values(&v, (unsigned[]){4, 0});
 	give_accept(0, 1, 4, 0, v.slot[1]);
 	ck_assert(accepts(0, 4, 1));
+	ck_assert_uint_eq(p.node[0].final_height,
+			  0); /* by nobody's word chosen, and yet shown */
+	ck_assert_uint_eq(paper_status(&p, 0).tip.height, 1);
 	free_values(&v);
 	end();
 }
@@ -818,9 +821,19 @@ START_TEST(what_nobody_sends)
 }
 END_TEST
 
+/* Damaged copies of real messages, by the thousand. */
+START_TEST(noise_on_every_link)
+{
+	begin(3 + 2 * (_i % 2));
+	paper_noise(&p, (uint64_t)_i, 400);
+	paper_end(&p);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
+	paper_mutant();
 	Suite *s = suite_create("multipaxos");
 	TCase *t = tcase_create("paper");
 	tcase_set_timeout(t, 120);
@@ -849,6 +862,7 @@ int main(void)
 	tcase_add_loop_test(t, s21_only_one_value_is_chosen, 0, 20);
 	tcase_add_test(t, bytes_that_make_no_sense);
 	tcase_add_test(t, what_nobody_sends);
+	tcase_add_loop_test(t, noise_on_every_link, 0, 20);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

@@ -2,11 +2,23 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mutant.h"
+#include "base/random.h"
 
 #define TIMEOUT_MIN 300000
 #define TIMEOUT_MAX 600000
 #define WALL_MS	    1700000000000
+
+void paper_mutant(void)
+{
+#ifdef ENABLE_MUTANTS
+	const char *id = getenv("OSTRAKON_MUTANT");
+	mutant_selected = id ? atoi(id) : 0;
+#endif
+}
 
 /* ---- execution --------------------------------------------------------------------------- */
 
@@ -465,6 +477,72 @@ unsigned paper_leader(struct paper *p)
 		}
 	}
 	return leader;
+}
+
+/* ---- noise ------------------------------------------------------------------------------- */
+
+static void damage(struct writer *w, struct random *r)
+{
+	static const uint64_t numbers[] = {0,	      1, 2, 255, UINT32_MAX, UINT64_C(1) << 62,
+					   UINT64_MAX};
+	uint8_t number[8];
+	for (uint64_t k = random_between(r, 1, 3); k > 0 && w->len > 1; k--) {
+		/* more often in front, where the numbers are */
+		uint64_t span = random_chance(r, 1, 2) && w->len > 48 ? 48 : w->len;
+		uint64_t at = random_below(r, span);
+		switch (random_below(r, 4)) {
+		case 0:
+			w->buf[at] ^= (uint8_t)(1 << random_below(r, 8));
+			break;
+		case 1:
+			w->buf[at] = (uint8_t)random_u64(r);
+			break;
+		case 2:
+			store_be64(number, numbers[random_below(r, MEM_COUNT(numbers))]);
+			for (unsigned i = 0; i < 8 && at + i < w->len; i++)
+				w->buf[at + i] = number[i];
+			break;
+		default:
+			if (random_chance(r, 1, 4))
+				w->len = at + 1;
+			break;
+		}
+	}
+}
+
+static void make_noise(struct paper *p, struct random *r)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		for (unsigned k = 0; k < p->node[i].sent_count && k < 32; k++) {
+			struct writer copy = {0};
+			unsigned to = (unsigned)random_below(r, p->n);
+			const struct writer *w = &p->node[i].sent[k].bytes;
+			writer_raw(&copy, w->buf, w->len);
+			damage(&copy, r);
+			if (p->node[to].driver)
+				paper_give(p, to, (unsigned)random_below(r, p->n + 1), &copy);
+			writer_free(&copy);
+		}
+}
+
+void paper_noise(struct paper *p, uint64_t seed, unsigned rounds)
+{
+	struct random r;
+	random_seed(&r, seed);
+	for (unsigned k = 0; k < rounds; k++) {
+		unsigned i = (unsigned)random_below(&r, p->n);
+		if (random_chance(&r, 1, 20))
+			paper_time_out(p, i);
+		else
+			paper_pass(p, i, random_below(&r, 60000));
+		if (p->node[i].final_height < PAPER_BLOCKS / 4)
+			paper_submit(p, i);
+		make_noise(p, &r);
+		for (unsigned from = 0; from < p->n; from++)
+			paper_deliver(p, from, random_u64(&r) | random_u64(&r));
+	}
+	for (unsigned i = 0; i < p->n; i++)
+		paper_drop(p, i);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */

@@ -1,8 +1,10 @@
-/* Fuzz targets: one table for two programs. check-fuzz (any compiler, in `make check`) replays the
- * seeds, tests/fuzz/corpus and tests/fuzz/crashes and then mutates by itself, the same way each
- * time; fuzz-libfuzzer (--enable-fuzzers) is guided by coverage. docs/testing.md has the commands.
+/* Fuzz targets: one table for two programs. check-fuzz (any compiler, in `make check`) replays
+ * the seeds, tests/fuzz/corpus and tests/fuzz/crashes and then mutates by itself, the same way
+ * each time; fuzz-libfuzzer (--enable-fuzzers) is guided by coverage. docs/testing.md has the
+ * commands.
  *
- * A target aborts, by invariant() or a sanitizer, when something is wrong; it returns otherwise. */
+ * A target aborts, by invariant() or a sanitizer, when something is wrong; it returns
+ * otherwise. */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 
@@ -42,6 +44,13 @@ const struct fuzz_target *fuzz_find(const char *name); /* or NULL */
 void fuzz_op(struct writer *w, uint8_t op, struct slice payload);
 /* The next op; a length that goes beyond the end takes what is there. */
 bool fuzz_next_op(struct reader *r, uint8_t *op, struct slice *payload);
+
+/* ---- files (scratch.c) ------------------------------------------------------------------- */
+
+const char *fuzz_scratch(void); /* a directory; it goes with the process */
+/* Writes NAME there; the path, lent until the next call. */
+const char *fuzz_scratch_file(const char *name, struct slice bytes);
+void fuzz_scratch_clear(void); /* removes the files in it */
 
 /* ---- mutation (mutate.c) ----------------------------------------------------------------- */
 

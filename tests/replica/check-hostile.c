@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "consensus/hybrid/message.h"
+#include "consensus/log.h"
 #include "replica/private.h"
 #include "tests/ledger/world.h"
 
@@ -1158,6 +1159,219 @@ START_TEST(a_checkpoint_of_nothing_is_no_vote)
 }
 END_TEST
 
+/* ---- [N2] ---------------------------------------------------------------------------------
+ * Nobody leads. Replica 3 climbs by pre-votes, a term with each answer, in one instant; each set of grants is good for
+ * one view change that drags everybody into the next term, whenever it likes. */
+
+static void make_grants(struct entitlement *e, uint64_t term)
+{
+	entitlement_init(e);
+	e->kind = ENTITLED_GRANTS;
+	e->term = term;
+	e->candidate = MALICE;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == VICTIM)
+			continue;
+		struct grant *g = &e->grant[e->grant_count++];
+		*g = (struct grant){.term = term, .candidate = MALICE, .signer = (uint16_t)i};
+		grant_sign(g, &w.ctx, &w.validator[i]);
+	}
+}
+
+START_TEST(hoarded_grants_abort_few_views)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	others_move_on(2, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_uint_ge(s.term, 2);
+	uint64_t before = s.term;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		struct msg_view_change m;
+		replica_status(replica, &s); /* one set for each term: none is wasted */
+		view_change_at(&m.vc, s.term + 1, MALICE, &tc, b1);
+		view_change_sign(&m.vc, &w.ctx, &w.validator[MALICE]);
+		make_grants(&m.entitlement, s.term + 1);
+		msg_view_change_encode(&out, &m);
+		deliver(MALICE, &out);
+		view_change_free(&m.vc);
+		pass(10000);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(s.term < before + 10, "%llu terms in a second by one replica's word",
+		      (unsigned long long)(s.term - before));
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H24] --------------------------------------------------------------------------------
+ * The leader's blocks fill the log to the last byte; the victim has voted for all of them, nobody else has
+ * seen them. The next leader's first block holds nothing, and would make them final. */
+
+static void setup_large(void)
+{
+	world_genesis(&w, 0);
+	w.genesis.time_ms = 1600000000000;
+	w.genesis.limits.block_body_max = 4u << 20;
+	world_seal(&w);
+	world_open(&w, NULL);
+	store = store_open_memory();
+	halted = NULL;
+	now = 1000000;
+	sent_count = 0;
+	open_replica();
+}
+
+START_TEST(what_we_voted_for_leaves_room_for_more)
+{
+	struct term_cert tc, tc4;
+	struct block *b = first_block(&tc);
+	static uint8_t big[65536];
+	uint64_t nonce = 0, left = LOG_BYTES_MAX - (uint64_t)_i; /* so much stays free */
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	while (left > 0) {
+		struct slice tx[65];
+		uint32_t count = 0;
+		uint64_t room = left < 8000000 ? left / (left > 4000000 ? 2 : 1) : 3900000;
+		room -= 4;
+		while (room > 0) {
+			size_t size = room > 130000 ? 60000 : room > 64000 ? room / 2 : room;
+			struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, 1)};
+			struct slice small = world_tx(&w, &w.client[0], nonce + 1, 5000, &op, 1);
+			op.value.len = size - 5 - (small.len - 1);
+			mem_free((void *)small.ptr);
+			tx[count] = world_tx(&w, &w.client[0], ++nonce, 5000, &op, 1);
+			room -= tx[count++].len + 5;
+		}
+		struct block *next = world_build(&w, b, LEADER, tx, count, NULL);
+		ck_assert_uint_eq(next->tx_count, count);
+		left -= next->body_size;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		ck_assert(has_prepared(next));
+		world_free_txs(tx, count);
+		forget_sent();
+		block_drop(b);
+		b = next;
+	}
+	make_tc(&tc4, 4, b);
+	struct block *first = empty_block(b, 4);
+	heartbeat(0, 4, &tc4, b, 1);
+	append(0, 4, NULL, first, NULL);
+	ck_assert_msg(has_prepared(first), "no room for 4 bytes above what we voted for");
+	block_drop(first);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H25] --------------------------------------------------------------------------------
+ * A block from the far future, and a child that is no younger: only the child is compared with its parent. 0: both
+ * come in one APPEND; 1: the first is the base of the next term, to which headers alone elect. */
+
+static struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.time_ms = time_ms;
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)), ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
+START_TEST(nobody_sets_the_clock_for_ages)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc);
+	uint64_t ages = UINT64_C(1) << 62;
+	struct block *b2 = block_at(b1, LEADER, ages);
+	struct block *b3 = block_at(b2, _i == 0 ? LEADER : 5, ages);
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = LEADER, .count = _i == 0 ? 2 : 1};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert(!has_prepared(b2));
+	if (_i == 1) {
+		make_tc(&tc5, 5, b2); /* 5 % 4: the same leader */
+		heartbeat(LEADER, 5, &tc5, b3, 1);
+		append(LEADER, 5, NULL, b3, NULL);
+		pass(HEARTBEAT);
+		heartbeat(LEADER, 5, NULL, b3, 1);
+	}
+	ck_assert_msg(!has_prepared(b3), "a vote for a block of the year 146 million");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H26] --------------------------------------------------------------------------------
+ * Two forks above the final block, both voted for in their terms, are on disk, together more than the log
+ * holds. After a restart the newer one, which is the tip's, is the one that counts. */
+
+static struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce)
+{
+	static uint8_t big[60000];
+	struct slice tx[60];
+	for (unsigned i = 0; i < 60; i++) {
+		struct op op = {.kind = OP_PUT, .key = slice_str("a"), .value = slice_of(big, sizeof big)};
+		tx[i] = world_tx(&w, &w.client[term % 8], ++*nonce, 5000, &op, 1);
+	}
+	struct block *b = world_build(&w, parent, term, tx, 60, NULL);
+	ck_assert_uint_eq(b->tx_count, 60);
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	world_free_txs(tx, 60);
+	return b;
+}
+
+START_TEST(the_tip_comes_first_at_a_restart)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc), *b = block_hold(b1);
+	uint64_t nonce = 0;
+	unsigned length = _i == 0 ? 5 : 25; /* 5: all is well */
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	for (unsigned fork = 0; fork < 2; fork++) {
+		uint64_t term = fork ? 5 : LEADER;
+		if (fork) {
+			make_tc(&tc5, 5, b1);
+			heartbeat(LEADER, 5, &tc5, b1, 1);
+			block_drop(b);
+			b = block_hold(b1);
+			nonce = 0;
+		}
+		for (unsigned i = 0; i < length; i++) {
+			struct block *next = big_block(b, term, &nonce);
+			append(LEADER, term, NULL, next, NULL);
+			ck_assert(has_prepared(next));
+			forget_sent();
+			block_drop(b);
+			b = next;
+		}
+	}
+	replica_close(replica);
+	open_replica();
+	forget_sent();
+	others_move_on(8, &tc, b1);
+	static struct message_in in;
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 1);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.view_change.vc.position.tip.height, 1 + length);
+	ck_assert_int_eq(position_check(&in.view_change.vc.position, 8, &w.ctx, &w.block0->hash, NULL,
+					NULL),
+			 ERR_NONE);
+	message_free(&in);
+	block_drop(b);
+	block_drop(b1);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1184,6 +1398,8 @@ int main(void)
 	tcase_add_loop_test(t, a_full_log_forgets_nothing_in_use, 0, 4);
 	tcase_add_loop_test(t, storm_of_made_up_trees, 0, 12);
 	tcase_add_test(t, a_pending_proof_is_told_again);
+	tcase_add_test(t, hoarded_grants_abort_few_views);
+	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);
@@ -1191,6 +1407,13 @@ int main(void)
 	tcase_add_test(small, load_is_no_censorship);
 	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
 	suite_add_tcase(s, small);
+	TCase *large = tcase_create("large blocks");
+	tcase_add_checked_fixture(large, setup_large, teardown);
+	tcase_set_timeout(large, 300);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 0, 1);
+	tcase_add_loop_test(large, what_we_voted_for_leaves_room_for_more, 1000, 1001);
+	tcase_add_loop_test(large, the_tip_comes_first_at_a_restart, 0, 2);
+	suite_add_tcase(s, large);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -295,6 +295,37 @@ START_TEST(a_lost_acknowledgement_is_seen)
 }
 END_TEST
 
+/* Before it is final, or after. */
+START_TEST(a_false_refusal_is_seen)
+{
+	begin();
+	struct hash g = genesis_of();
+	struct keypair key;
+	uint8_t seed[32] = {9};
+	keypair_from_seed(&key, seed);
+	struct writer tx = {0};
+	struct op op = {.kind = OP_PUT, .key = slice_str("k"), .value = slice_str("1")};
+	tx_build(&tx, &s->ctx, &key, 5, 100, &op, 1);
+	struct block *a = make_block(1, 1, &g, 0, writer_slice(&tx));
+	check_refused(s, 1, &a->tx[0].id, ERR_BUSY);
+	if (_i == 0)
+		check_refused(s, 1, &a->tx[0].id, ERR_TX_NONCE_USED);
+	report_final(0, a);
+	if (_i == 0) {
+		expect_violation("refused for good has taken effect");
+	} else {
+		ck_assert_msg(result.verdict == SIM_OK, "%s", result.text);
+		check_refused(s, 1, &a->tx[0].id, ERR_BUSY);
+		ck_assert_int_eq(result.verdict, SIM_OK);
+		check_refused(s, 1, &a->tx[0].id, ERR_TX_NONCE_USED);
+		expect_violation("refuses a final transaction");
+	}
+	writer_free(&tx);
+	block_drop(a);
+	end();
+}
+END_TEST
+
 START_TEST(an_accusation_among_the_honest_is_seen)
 {
 	begin();
@@ -323,6 +354,7 @@ TCase *checkers_case(void)
 	tcase_add_loop_test(t, a_base_without_a_final_block_is_seen, 0, 3);
 	tcase_add_test(t, votes_off_one_chain_are_seen);
 	tcase_add_test(t, a_lost_acknowledgement_is_seen);
+	tcase_add_loop_test(t, a_false_refusal_is_seen, 0, 2);
 	tcase_add_test(t, an_accusation_among_the_honest_is_seen);
 	return t;
 }

@@ -52,7 +52,7 @@ fi
 
 runs=${1:-20000}
 first=${2:-1}
-last=${3:-$(sed -n 's/^.MUTANT_[A-Z0-9_]* = \([0-9]*\),.*/\1/p' "$src" | tail -1)}
+last=${3:-$(sed -n 's/^.MUTANT_[A-Z0-9_]* = \([0-9][0-9]*\),.*/\1/p' "$src" | grep -v ... | tail -1)} # 101 on: the baselines
 "$sim" --nodes 4 --mutant 0 >/dev/null 2>&1 || {
 	echo "this build has no mutants: configure with --enable-mutants" >&2
 	exit 77

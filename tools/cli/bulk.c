@@ -373,7 +373,7 @@ static int get_all(struct bulk *b)
 				"%zu of %zu keys have another value than the file says",
 				b->different, b->lines.count);
 	if (b->c->format != FORMAT_JSONL) {
-		summary = bulk_summary(b, "verified");
+		summary = bulk_summary(b, target_proves(b->t) ? "verified" : "read");
 		out_object(b->c, summary);
 	}
 	return EXIT_DONE;

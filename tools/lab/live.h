@@ -34,6 +34,8 @@ struct seen_block {
 	bool known, pbft;
 	uint64_t at_us, term;
 	struct hash hash;
+	enum cert_kind grade;
+	uint64_t certified, signers; /* of its certificate: height, mask */
 };
 struct live {
 	const struct lab_options *o;

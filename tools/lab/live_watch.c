@@ -63,13 +63,48 @@ static void measure(struct live *w, const struct seen_block *b)
 	}
 }
 
+static uint64_t signers_of(const struct live *w, const struct json *d)
+{
+	const struct json *list = json_get(d, "signers");
+	uint64_t mask = 0;
+	for (size_t i = 0; i < json_len(list); i++) {
+		const char *name = NULL;
+		json_as_string(json_at(list, i), &name);
+		unsigned k = index_of(w, name);
+		mask |= k < w->n ? UINT64_C(1) << k : 0;
+	}
+	return mask;
+}
+
+/* Two correct nodes have verified a certificate each. Of one term, height and kind, the votes
+ * of those who signed both are evidence. */
+static void on_fork(struct live *w, uint64_t height, const struct seen_block *a,
+		    const struct seen_block *b)
+{
+	struct sim_result *r = &w->r;
+	if (!r->conflicts++)
+		r->fork = (struct sim_fork){.at_us = b->at_us,
+					    .height = height,
+					    .ref = {{a->term, a->certified, a->hash},
+						    {b->term, b->certified, b->hash}},
+					    .kind = {a->grade, b->grade}};
+	r->culprits |= a->signers & b->signers;
+	if (a->term == b->term && a->certified == b->certified && a->grade == b->grade)
+		r->proven |= a->signers & b->signers;
+}
+
 static void on_block(struct live *w, const struct json *d)
 {
 	uint64_t height = number_of(d, "height");
 	struct seen_block b = {.known = true,
 			       .pbft = strcmp(text_of(d, "mode"), "pbft") == 0,
 			       .at_us = live_us(w),
-			       .term = number_of(d, "term")};
+			       .term = number_of(d, "term"),
+			       .certified = number_of(d, "certified_height"),
+			       .signers = signers_of(w, d),
+			       .grade = strcmp(text_of(d, "grade"), "one_round") == 0
+						? CERT_ONE_ROUND
+						: CERT_TWO_ROUND};
 	if (!height || height > HEIGHTS_MAX || json_read_hex(d, "hash", b.hash.b, HASH_SIZE))
 		return;
 	if (height >= w->log_cap) {
@@ -80,7 +115,8 @@ static void on_block(struct live *w, const struct json *d)
 	}
 	struct seen_block *known = &w->log[height];
 	if (known->known) {
-		w->r.conflicts += !hash_equal(&known->hash, &b.hash);
+		if (!hash_equal(&known->hash, &b.hash))
+			on_fork(w, height, known, &b);
 		return;
 	}
 	*known = b;
@@ -139,7 +175,9 @@ static void on_line(struct live *w, struct child *c, char *line)
 void live_watch_begin(struct live *w)
 {
 	for (unsigned i = 0; i < w->n; i++) {
+		/* from the first block on: what came before us is seen a little late */
 		const char *const args[] = {"watch",	 "blocks,consensus,evidence",
+					    "--from",	 "0",
 					    "--node",	 w->url[i],
 					    "--home",	 w->dir,
 					    "--timeout", "1h",

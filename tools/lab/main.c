@@ -17,12 +17,12 @@ static const char usage[] =
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
-	"  forged-node --home DIR --attack NAME[,NAME...]   a node that lies\n"
+	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
 	"  version\n"
 	"\n"
 	"options:\n"
-	"  --protocol hybrid|pbft    default: the scenario's, or hybrid\n"
+	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
 	"  --trace                   every message and action (sim)\n"
@@ -32,9 +32,21 @@ static const char usage[] =
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
 	"\n"
+	"of twins:\n"
+	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
+	"  --twins K, --rounds R     default 1 and 4\n"
+	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
+	"  --heal-every K            each K-th must make progress once healed\n"
+	"  --word W                  one word; with --trace, --heal\n"
+	"\n"
+	"of forged-node:\n"
+	"  --home DIR                of the validator; --attack NAME[,NAME...]\n"
+	"  --targets chance|half|one|MASK, --from-height H, --when-leading, --moods\n"
+	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
+	"\n"
 	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
 	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
-	"network did not come up; 78 a scenario file is wrong.\n";
+	"network did not come up; 78 a scenario file is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -112,7 +124,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		switch (opt) {
 		case 'p':
 			if (!protocol_by_name(&o->protocol, optarg))
-				return fail(0, "--protocol is hybrid, pbft, raft or multipaxos"),
+				return fail(0,
+					    "--protocol is hybrid, pbft, raft or multipaxos"),
 				       false;
 			break;
 		case 'n':

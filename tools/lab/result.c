@@ -76,6 +76,8 @@ bool result_holds(const struct sim_result *r, const struct expectation *e, unsig
 		return 100 * availability(r) >= (double)e->value;
 	case EXPECT_FAILOVER:
 		return r->failover_us <= e->value;
+	case EXPECT_ONE_TERM: /* awaited */
+		return r->verdict != SIM_LIVENESS;
 	case EXPECT_STRUCK:
 		for (unsigned a = 0; a < ATTACKS; a++)
 			if (r->strikes[a])
@@ -253,7 +255,7 @@ void result_add(struct lab_total *t, const struct scenario *s, const struct sim_
 	sum->transactions += r->transactions;
 	sum->acknowledged += r->acknowledged;
 	sum->virtual_us += r->virtual_us;
-	for (unsigned i = 0; i < 32; i++)
+	for (unsigned i = 0; i < ENGINE_MESSAGE_TYPES; i++)
 		sum->messages[i] += r->messages[i];
 	for (unsigned i = 0; i < ATTACKS; i++)
 		sum->strikes[i] += r->strikes[i];
@@ -317,6 +319,9 @@ static void set_times(struct json *x, const struct sim_result *r)
 static const char *fork_text(const struct sim_result *r)
 {
 	const struct sim_fork *f = &r->fork;
+	if (f->kind[0] == CERT_CRASH)
+		return "nobody signs what this protocol commits: both sides took the leader's "
+		       "word, and nothing proves who it was";
 	if (f->ref[0].term != f->ref[1].term)
 		return "the certificates are of different terms, and signing in both is no "
 		       "offence: what is provable are term votes or view changes of a term "

@@ -93,20 +93,21 @@ static int within(struct words *w, bool needed, uint64_t *out)
 
 static int read_expect(struct scenario *s, struct words *w)
 {
-	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
-							[EXPECT_CONFLICT] = "conflict",
-							[EXPECT_PROGRESS] = "progress",
-							[EXPECT_INNOCENT] = "innocent",
-							[EXPECT_CONVICTED] = "convicted",
-							[EXPECT_NO_MODE_CHANGE] =
-								"no-mode-change",
-							[EXPECT_MODE_CHANGE] = "mode-change",
-							[EXPECT_RETURN] = "return-to-fast",
-							[EXPECT_EVIDENCE] = "evidence",
-							[EXPECT_CULPRITS] = "culprits",
-							[EXPECT_AVAILABILITY] = "availability",
-							[EXPECT_FAILOVER] = "failover",
-							[EXPECT_STRUCK] = "strikes"};
+	static const char *const known[EXPECT_KINDS] = {
+		[EXPECT_NO_CONFLICT] = "no-conflict",
+		[EXPECT_CONFLICT] = "conflict",
+		[EXPECT_PROGRESS] = "progress",
+		[EXPECT_INNOCENT] = "innocent",
+		[EXPECT_CONVICTED] = "convicted",
+		[EXPECT_NO_MODE_CHANGE] = "no-mode-change",
+		[EXPECT_MODE_CHANGE] = "mode-change",
+		[EXPECT_RETURN] = "return-to-fast",
+		[EXPECT_EVIDENCE] = "evidence",
+		[EXPECT_CULPRITS] = "culprits",
+		[EXPECT_AVAILABILITY] = "availability",
+		[EXPECT_FAILOVER] = "failover",
+		[EXPECT_ONE_TERM] = "one-term",
+		[EXPECT_STRUCK] = "strikes"};
 	int which, err;
 	uint32_t share;
 	if (s->expect_count == SCENARIO_EXPECT_MAX)
@@ -148,6 +149,7 @@ static int read_expect(struct scenario *s, struct words *w)
 	case EXPECT_INNOCENT:
 	case EXPECT_NO_MODE_CHANGE:
 	case EXPECT_RETURN:
+	case EXPECT_ONE_TERM:
 	case EXPECT_STRUCK:
 	case EXPECT_KINDS:
 		break;
@@ -254,7 +256,7 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 	static const char *const who[] = {"any", "leader", "moods", "follower"};
 	static const char *const targets[] = {"chance", "half", "all", "one"};
 	static const char *const faults[] = {"none", "storm"};
-	static const char *const protocols[] = {"hybrid", "pbft"};
+	static const char *const protocols[] = {"hybrid", "pbft", "raft", "multipaxos"};
 	static const char *const places[] = {"sim"};
 	uint64_t v = 0;
 	int which = 0, err;
@@ -265,7 +267,8 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 		break;
 	case PROTOCOL:
 		err = read_choice(w, "protocol", protocols, MEM_COUNT(protocols), &which);
-		s->protocol = which ? PROTOCOL_PBFT : PROTOCOL_HYBRID;
+		if (!err)
+			protocol_by_name(&s->protocol, protocols[which]);
 		break;
 	case CORRUPT:
 		err = read_corrupt(s, w);

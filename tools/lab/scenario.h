@@ -28,6 +28,7 @@ enum expectation_kind {
 	EXPECT_CULPRITS,     /* value: so many of a fork are named by evidence at least */
 	EXPECT_AVAILABILITY, /* value: per cent at least */
 	EXPECT_FAILOVER,     /* value: within microseconds */
+	EXPECT_ONE_TERM,     /* in the end no correct replica is in a term of its own */
 	EXPECT_STRUCK,	     /* attacks took place; always expected where there are any */
 	EXPECT_KINDS
 };

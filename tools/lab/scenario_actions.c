@@ -6,13 +6,15 @@
 #include "tools/lab/scenario_private.h"
 
 static const char *const kinds[SCRIPT_KINDS] = {
-	[SCRIPT_CRASH] = "crash",     [SCRIPT_RESTART] = "restart",
-	[SCRIPT_PAUSE] = "pause",     [SCRIPT_PARTITION] = "partition",
-	[SCRIPT_ISOLATE] = "isolate", [SCRIPT_DEAFEN] = "deafen",
-	[SCRIPT_MUTE] = "mute",	      [SCRIPT_HEAL] = "heal",
-	[SCRIPT_DELAY] = "delay",     [SCRIPT_LOSS] = "loss",
-	[SCRIPT_SLOW_DISK] = "disk",  [SCRIPT_ATTACK] = "attack",
-	[SCRIPT_PEACE] = "peace",     [SCRIPT_QUIET] = "quiet",
+	[SCRIPT_CRASH] = "crash",	  [SCRIPT_RESTART] = "restart",
+	[SCRIPT_PAUSE] = "pause",	  [SCRIPT_PARTITION] = "partition",
+	[SCRIPT_ISOLATE] = "isolate",	  [SCRIPT_DEAFEN] = "deafen",
+	[SCRIPT_MUTE] = "mute",		  [SCRIPT_HEAL] = "heal",
+	[SCRIPT_DELAY] = "delay",	  [SCRIPT_LOSS] = "loss",
+	[SCRIPT_DUPLICATE] = "duplicate", [SCRIPT_REORDER] = "reorder",
+	[SCRIPT_SKEW] = "clock",	  [SCRIPT_TEAR] = "tear",
+	[SCRIPT_SLOW_DISK] = "disk",	  [SCRIPT_ATTACK] = "attack",
+	[SCRIPT_PEACE] = "peace",	  [SCRIPT_QUIET] = "quiet",
 	[SCRIPT_LOAD] = "load",
 };
 static const char *const people[] = {"leader", "followers", "malicious", "honest",
@@ -70,10 +72,6 @@ static int read_partition(struct words *w, struct script_action *a)
 					  "a partition is up to %u groups such as "
 					  "node1,node2|node3,node4",
 					  SCRIPT_GROUPS_MAX);
-		for (unsigned i = 0; i < a->groups; i++)
-			if (a->group[i] & a->group[a->groups])
-				return words_fail(w,
-						  "a node is in two groups of the partition");
 		a->groups++;
 	}
 	a->who = SCRIPT_ALL;
@@ -118,6 +116,19 @@ int scenario_attacks(struct words *w, uint64_t *mask)
 	return err;
 }
 
+/* "clock node1 ahead 20s" */
+static int read_skew(struct words *w, struct script_action *a)
+{
+	int err = read_who(w, a);
+	if (err)
+		return err;
+	if (words_take(w, "ahead"))
+		return words_duration(w, words_next(w), &a->low);
+	if (words_take(w, "behind"))
+		return words_duration(w, words_next(w), &a->high);
+	return words_fail(w, "clock node1 ahead 20s, or behind 20s");
+}
+
 static int read_details(struct words *w, struct script_action *a)
 {
 	uint32_t loss;
@@ -134,6 +145,11 @@ static int read_details(struct words *w, struct script_action *a)
 		return read_partition(w, a);
 	case SCRIPT_DELAY:
 		return scenario_range(w, &a->low, &a->high);
+	case SCRIPT_TEAR:
+		return read_who(w, a);
+	case SCRIPT_SKEW:
+		return read_skew(w, a);
+	case SCRIPT_DUPLICATE:
 	case SCRIPT_LOSS:
 		err = words_percent(w, words_next(w), &loss);
 		a->low = err ? 0 : loss;
@@ -143,6 +159,7 @@ static int read_details(struct words *w, struct script_action *a)
 		return err ? err : words_duration(w, words_next(w), &a->low);
 	case SCRIPT_ATTACK:
 		return scenario_attacks(w, &a->attacks);
+	case SCRIPT_REORDER:
 	case SCRIPT_HEAL:
 	case SCRIPT_PEACE:
 	case SCRIPT_QUIET:

@@ -69,8 +69,12 @@ static void options_of(struct sim_options *so, const struct scenario *s,
 				   .trace = o->trace};
 	so->corrupt = scenario_corrupt(s, so->nodes);
 	so->targets = scenario_targets(s, so->nodes);
-	so->measure_conflicts = so->corrupt > quorum_of(so->nodes).f;
+	unsigned liars_tolerated =
+		protocol_is_byzantine(so->protocol) ? quorum_of(so->nodes).f : 0;
+	so->measure_conflicts = so->corrupt > liars_tolerated;
 	so->when_following = s->who == WHO_FOLLOWER;
+	so->await_strikes = scenario_expects(s, EXPECT_STRUCK) != NULL;
+	so->await_one_term = scenario_expects(s, EXPECT_ONE_TERM) != NULL;
 	so->await_change = scenario_expects(s, EXPECT_MODE_CHANGE) != NULL;
 	so->await_fast = scenario_expects(s, EXPECT_RETURN) != NULL;
 	so->peaceful = !s->attacks;

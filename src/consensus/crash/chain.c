@@ -71,7 +71,11 @@ void core_commit(struct core *c, struct log_entry *e, uint64_t term)
 bool core_try_finalize(struct core *c)
 {
 	struct log_entry *e = c->has_goal ? log_find(&c->log, &c->goal) : NULL;
-	if (!e || !core_execute_to(c, e))
+	if (!e) {
+		c->has_goal = false; /* pruned: it is learnt again */
+		return false;
+	}
+	if (!core_execute_to(c, e))
 		return false;
 	uint32_t count = log_depth(e);
 	struct block **blocks = mem_array(count, sizeof *blocks);
@@ -176,9 +180,12 @@ struct block *core_built(struct core *c, const struct input *in, uint64_t term, 
 	if (!c->building || in->built.id != c->build_id)
 		return NULL;
 	c->building = false;
+	/* Not for good: on blocks that are not final its nonce may be used by the transaction
+	 * itself, or by one that will never be final. Who sends it again is answered from the
+	 * final state. */
 	for (uint32_t i = 0; i < in->built.refused_count; i++)
 		if (pool_remove(&c->pool, &in->built.refused[i]))
-			emit_rejected(&c->out, &in->built.refused[i], in->built.refused_err[i]);
+			emit_rejected(&c->out, &in->built.refused[i], ERR_BUSY);
 	if (in->built.err || (!in->built.tx_count && !c->build_empty))
 		return NULL;
 	struct signed_header sh = {.h = core_child(c, c->build_parent, term, leader)};

@@ -20,6 +20,8 @@ void core_init(struct core *c, const struct engine_ops *ops, const struct engine
 	c->self = c->out.self = config->self;
 	c->n = c->out.n = config->ctx->vals.n;
 	c->majority = config->ctx->quorum.q;
+	if (MUTANT(MUTANT_CRASH_MINORITY) && c->n > 1)
+		c->majority = c->n / 2;
 	c->timing = config->timing;
 	default_timing(&c->timing);
 	c->pipeline = config->pipeline ? config->pipeline : 8;

@@ -8,6 +8,7 @@
 #define CONSENSUS_CRASH_CORE_H
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "consensus/crash/emit.h"
 #include "consensus/crash/wire.h"

@@ -487,6 +487,11 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 {
 	if (m->term == 0 || !may_consider(h, from, m, pre))
 		return;
+	bool leaps =
+		pre && m->term > h->term + 1; /* a term each round trip, were there no limit */
+	if (leaps && h->pre_vote_at[from] &&
+	    h->now < h->pre_vote_at[from] + h->timing.heartbeat)
+		return;
 	if (!pre && m->term > h->term) {
 		election_stop(h);
 		enter_term(h, m->term, &m->entitlement);
@@ -516,6 +521,8 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 		hasten_own_campaign(h);
 		return;
 	}
+	if (leaps)
+		h->pre_vote_at[from] = h->now;
 	if (pre)
 		grant_pre_vote(h, from, m->term);
 	else

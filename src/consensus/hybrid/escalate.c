@@ -68,6 +68,7 @@ bool take_proof(struct hybrid *h, const struct evidence *ev)
 	h->counters[COUNT_EQUIVOCATIONS]++;
 	if (!h->proof[ev->culprit].bytes)
 		keep_proof(h, ev);
+	h->proof_told_at = h->now;
 	struct hash id;
 	evidence_hash(&id, ev);
 	evidence_encode(out_evidence(h, &id), ev);
@@ -239,8 +240,27 @@ static void watch_pace(struct hybrid *h)
 	}
 }
 
+/* What a partition or a full queue has lost is told again, one culprit at a time. */
+static void tell_proofs_again(struct hybrid *h)
+{
+	if (h->now < h->proof_told_at + h->timing.timeout_cap)
+		return;
+	for (unsigned i = 1; i <= h->n; i++) {
+		unsigned culprit = (h->proof_told + i) % h->n;
+		const struct pending_proof *p = &h->proof[culprit];
+		if (!p->bytes)
+			continue;
+		h->proof_told_at = h->now;
+		h->proof_told = culprit;
+		msg_evidence_encode(out_message(h, mask_all(h), CLASS_BULK, MSG_EVIDENCE),
+				    slice_of(p->bytes, p->size));
+		return;
+	}
+}
+
 void suspect_tick(struct hybrid *h)
 {
+	tell_proofs_again(h);
 	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
 	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
 		h->pace_since = h->now;

@@ -10,7 +10,6 @@ static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t 
 	h->fetch_at = h->now + 2 * h->timing.heartbeat;
 	h->fetch[peer].asked = h->fetch[peer].block;
 	h->fetch[peer].block = (struct hash){0};
-	h->fetch[peer].next = 0;
 	h->fetch[peer].from = from_height;
 	h->fetch[peer].asked_at = h->now ? h->now : 1;
 	h->counters[COUNT_FETCHES]++;
@@ -87,6 +86,15 @@ void fetch_tick(struct hybrid *h)
 	if (!h->fetching || h->now < h->fetch_at)
 		return;
 	h->fetching = false;
+	/* the answer, or the question, may be lost: the same again when its turn comes */
+	unsigned late = h->fetch_peer;
+	h->fetch[late].next = h->fetch[late].from;
+	if (hash_is_zero(&h->fetch[late].block))
+		h->fetch[late].block = h->fetch[late].asked;
+	/* Whoever it was may send heartbeats and answer nothing: somebody else comes in between. */
+	unsigned other = any_peer(h);
+	if (other != late)
+		fetch_from(h, other);
 	fetch_next(h);
 	if (h->has_pending_final)
 		fetch_from_anybody(h);
@@ -237,24 +245,23 @@ void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m)
 		learn_tc(h, from, &m->tc);
 	uint64_t before = h->log.final->sh.h.height;
 	bool gap = false;
-	struct log_entry *last = NULL;
 	uint32_t vouched = count_final(h, m);
-	for (uint32_t i = 0; i < m->count && !gap; i++) {
-		struct log_entry *e = take_block(h, from, m->blocks[i], i < vouched, &gap);
-		if (e)
-			last = e;
-	}
-	if (last && !hash_equal(&last->block->hash, &m->blocks[m->count - 1]->hash))
-		last = NULL;
+	/* An entry is good until the next block is taken only: that may prune the log. */
+	for (uint32_t i = 0; i < m->count && !gap; i++)
+		take_block(h, from, m->blocks[i], i < vouched, &gap);
+	const struct log_entry *last =
+		m->count ? log_find(&h->log, &m->blocks[m->count - 1]->hash) : NULL;
 	struct block_ref top = last ? block_ref_of(last->block) : (struct block_ref){0};
+	if (gap || !m->count)
+		h->fetch[from].next = 0;
 	if (m->has_cert)
 		take_cert(h, &m->cert);
-	if (last && top.term == h->term && in_accepted_term(h)) {
+	if (top.height && top.term == h->term && in_accepted_term(h)) {
 		h->append_tip = top.hash;
 		h->has_append_tip = true;
 	}
 	try_finalize(h);
 	try_vote(h);
-	fetch_on(h, from, m, before, last ? top.height : 0);
+	fetch_on(h, from, m, before, top.height);
 	fetch_next(h);
 }

@@ -223,6 +223,8 @@ static void set_stable(struct hybrid *h, const struct cert *c)
 void take_checkpoint_vote(struct hybrid *h, unsigned from, const struct vote *v)
 {
 	struct tally *t = tally_of(h, v->ref.height);
+	if (v->ref.height == 0 || t->kind != VOTE_CHECKPOINT)
+		return; /* we have none for that place */
 	if (v->signer != from || !checkpoint_vote_due(h) ||
 	    (h->has_stable && v->ref.height <= h->stable.ref.height) ||
 	    !block_ref_equal(&v->ref, &t->ref) || !hash_equal(&v->state_root, &t->state_root))

@@ -76,6 +76,22 @@ void prune_log(struct hybrid *h)
 	resume_execution(h);
 }
 
+/* What we have voted for may fill the log alone; what could get our next votes still has room.
+ */
+int add_to_full_log(struct hybrid *h, struct block *b, struct log_entry **out)
+{
+	const struct header *x = &b->sh.h;
+	const struct log_entry *parent = log_find(&h->log, &x->prev);
+	bool on_tip = hash_equal(&x->prev, &h->tip.hash);
+	if (parent && !on_tip) {
+		struct block_ref ref = block_ref_of(parent->block);
+		on_tip = log_contains(&h->log, &ref, &h->tip) == 1;
+	}
+	if (on_tip && x->height <= h->tip.height + h->window)
+		return log_add_needed(&h->log, b, out);
+	return log_add(&h->log, b, out);
+}
+
 struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, bool is_final,
 			     bool *gap)
 {
@@ -104,7 +120,7 @@ struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, b
 	int err = log_add(&h->log, b, &e);
 	if (err == ERR_BUSY) {
 		prune_log(h);
-		err = log_add(&h->log, b, &e);
+		err = add_to_full_log(h, b, &e);
 	}
 	if (err == ERR_NOT_FOUND)
 		*gap = true;
@@ -239,6 +255,22 @@ static struct log_entry *vote_target(struct hybrid *h)
 	return e && e->block->sh.h.term == h->term ? e : NULL;
 }
 
+/* Times rise along a chain. What it stands on may be ahead of our clock by as much as a primary
+ * lets pass (is_from_the_future(); a minute more for clocks that differ): then a child is no
+ * younger. A base further ahead gets no votes, or one liar would set the ledger's clock. */
+static uint64_t time_limit(const struct hybrid *h)
+{
+	uint64_t limit = h->wall_ms + BLOCK_TIME_AHEAD_MS, anchor = 0;
+	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
+	const struct log_entry *e = log_find(&h->log, &on->hash);
+	if (e)
+		anchor = e->block->sh.h.time_ms;
+	else if (hash_equal(&on->hash, &h->log.final->hash))
+		anchor = h->log.final->sh.h.time_ms;
+	bool passes = anchor <= h->wall_ms + (SHOWN_TIME_AHEAD + 1) * BLOCK_TIME_AHEAD_MS;
+	return anchor > limit && passes ? anchor : limit;
+}
+
 void try_vote(struct hybrid *h)
 {
 	if (h->role == ROLE_LEADER || !in_accepted_term(h) || h->distrusted_term == h->term ||
@@ -253,7 +285,7 @@ void try_vote(struct hybrid *h)
 		return;
 	if (h->tip.term == h->term && e->block->sh.h.height <= h->tip.height)
 		return;
-	if (e->block->sh.h.time_ms > h->wall_ms + BLOCK_TIME_AHEAD_MS) {
+	if (e->block->sh.h.time_ms > time_limit(h)) {
 		h->counters[COUNT_BLOCKS_REFUSED]++;
 		return;
 	}

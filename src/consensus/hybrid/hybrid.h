@@ -29,6 +29,7 @@
 #include "consensus/pool.h"
 
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
+#define SHOWN_TIME_AHEAD 10 /* times that: of a block that a view change shows */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
 #define REFORWARD_TXS_MAX     64    /* oldest transactions sent again every two heartbeats */
 #define STALE_ANSWERS_SPACING 1	    /* heartbeats between refusals to one peer */
@@ -269,6 +270,10 @@ struct hybrid {
 
 	/* escalation */
 	struct pending_proof proof[VALIDATORS_MAX];
+	uint64_t proof_told_at;
+	unsigned proof_told; /* against whom */
+	uint64_t grants_followed_at;
+	uint64_t pre_vote_at[VALIDATORS_MAX]; /* the last one above own term + 1, to each */
 	struct {
 		uint64_t term;
 		enum escalation_reason reason;
@@ -427,6 +432,7 @@ struct log_entry *take_block(struct hybrid *h, unsigned from, struct block *b, b
 void request_execution(struct hybrid *h, struct log_entry *e);
 void halt_diverged(struct hybrid *h, const struct block *b, int err);
 void resume_execution(struct hybrid *h); /* what the ledger had no room for */
+int add_to_full_log(struct hybrid *h, struct block *b, struct log_entry **out);
 void prune_log(struct hybrid *h);	 /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
 void take_qc(struct hybrid *h, const struct cert *qc);

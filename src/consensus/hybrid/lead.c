@@ -201,7 +201,7 @@ static void propose(struct hybrid *h, struct block *b)
 	struct log_entry *e;
 	if (log_add(&h->log, b, &e) != ERR_NONE) {
 		prune_log(h);
-		if (log_add(&h->log, b, &e) != ERR_NONE)
+		if (add_to_full_log(h, b, &e) != ERR_NONE)
 			return;
 	}
 	modes_enter(h, e);
@@ -257,11 +257,16 @@ void on_built(struct hybrid *h, const struct input *in)
 	if (!h->building || in->built.id != h->build_id)
 		return;
 	h->building = false;
+	/* What a build refuses is not refused for good: on blocks that are not final, or not
+	 * yet in the ledger, its nonce may be used by the transaction itself, or by one that
+	 * will never be final. Who sends it again is answered from the final state. */
 	for (uint32_t i = 0; i < in->built.refused_count; i++)
 		if (in->built.err)
 			system_refused(h, &in->built.refused[i]);
 		else if (pool_remove(&h->pool, &in->built.refused[i]))
-			out_rejected(h, &in->built.refused[i], in->built.refused_err[i]);
+			out_rejected(h, &in->built.refused[i],
+				     MUTANT(MUTANT_REFUSE_UNFINAL) ? in->built.refused_err[i]
+								   : ERR_BUSY);
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
 	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))
 		return; /* tried again with the next heartbeat, or in the new term not at all */

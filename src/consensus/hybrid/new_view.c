@@ -360,7 +360,7 @@ static bool is_from_the_future(const struct hybrid *h, const struct view_change 
 			       const struct log_entry *e)
 {
 	const struct cert *qc = position_qc(&vc->position);
-	return e->block->sh.h.time_ms > h->wall_ms + 10 * BLOCK_TIME_AHEAD_MS &&
+	return e->block->sh.h.time_ms > h->wall_ms + SHOWN_TIME_AHEAD * BLOCK_TIME_AHEAD_MS &&
 	       (!qc || qc->ref.height < e->block->sh.h.height);
 }
 

@@ -35,19 +35,59 @@ static int recover_slots(struct hybrid *h, const struct engine_recovery *rec, st
 	return ERR_NONE;
 }
 
+static void recover_block(struct hybrid *h, struct block *b, bool needed)
+{
+	struct log_entry *e;
+	int err = needed ? log_add_needed(&h->log, b, &e) : log_add(&h->log, b, &e);
+	if (err == ERR_NONE && !e->stored) {
+		modes_enter(h, e);
+		e->stored = true; /* the rest belongs to forks that finality cut off */
+	}
+}
+
+/* The tip's chain first, whatever else there is: without it we could show no position. */
+static void recover_tip_chain(struct hybrid *h, const struct engine_recovery *rec)
+{
+	uint64_t final = rec->final->sh.h.height;
+	if (h->tip.height <= final)
+		return;
+	struct map by_hash;
+	map_init(&by_hash, h->random.s[0]);
+	for (uint32_t i = 0; i < rec->block_count; i++)
+		map_put(&by_hash, rec->blocks[i]->hash.b, rec->blocks[i]);
+	size_t depth = 0, cap = 0;
+	struct block **chain = NULL;
+	struct hash at = h->tip.hash;
+	for (uint64_t height = h->tip.height; height > final; height--) {
+		struct block *b = map_get(&by_hash, at.b);
+		if (b)
+			block_hold(b);
+		else if (!rec->block_at || !rec->block_at(rec->block_arg, height, &at, &b))
+			break;
+		if (depth == cap) {
+			cap = cap ? 2 * cap : 64;
+			chain = mem_realloc(chain, cap * sizeof *chain);
+		}
+		chain[depth++] = b;
+		at = b->sh.h.prev;
+	}
+	while (depth > 0) {
+		recover_block(h, chain[--depth], true);
+		block_drop(chain[depth]);
+	}
+	mem_free(chain);
+	map_free(&by_hash);
+}
+
 static void recover_blocks(struct hybrid *h, const struct engine_recovery *rec)
 {
+	recover_tip_chain(h, rec);
 	struct block **sorted = mem_array(rec->block_count + 1, sizeof *sorted);
 	for (uint32_t i = 0; i < rec->block_count; i++)
 		sorted[i] = rec->blocks[i];
 	qsort(sorted, rec->block_count, sizeof *sorted, by_height);
-	for (uint32_t i = 0; i < rec->block_count; i++) {
-		struct log_entry *e;
-		if (log_add(&h->log, sorted[i], &e) == ERR_NONE) {
-			modes_enter(h, e);
-			e->stored = true; /* the rest belongs to forks that finality cut off */
-		}
-	}
+	for (uint32_t i = 0; i < rec->block_count; i++)
+		recover_block(h, sorted[i], false);
 	mem_free(sorted);
 }
 
@@ -59,7 +99,7 @@ static bool tip_is_stored(const struct hybrid *h, const struct engine_recovery *
 	for (uint32_t i = 0; i < rec->block_count; i++)
 		if (hash_equal(&rec->blocks[i]->hash, &h->tip.hash))
 			return true;
-	return false;
+	return log_find(&h->log, &h->tip.hash) != NULL;
 }
 
 /* All that our position shows: in a long term whose checkpoints we were not told of, more than
@@ -79,6 +119,9 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	uint32_t below =
 		rec->header_count ? rec->header_count - 1 : 0; /* the last is final's */
 	block_log_init(&h->log, rec->final, rec->headers, below, h->random.s[0]);
+	uint64_t windows = 2 * (uint64_t)h->window * h->genesis->limits.block_body_max;
+	if (windows > h->log.bytes_max)
+		h->log.bytes_max = windows;
 	if (rec->final_cert)
 		h->final_cert = *rec->final_cert;
 	int err = recover_slots(h, rec, m);

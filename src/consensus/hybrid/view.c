@@ -95,10 +95,16 @@ void learn_entitlement(struct hybrid *h, unsigned from, const struct entitlement
 	}
 	if (leader_is_alive(h) && !h->timed_out_on_work)
 		return;
+	/* Grants can be hoarded, to end one view with each. */
+	bool hoarded = e->kind == ENTITLED_GRANTS && in_pbft_mode(h) && h->grants_followed_at;
+	if (hoarded && h->now < h->grants_followed_at + h->timing.timeout_min)
+		return;
 	if (entitlement_check(e, h->ctx, 0)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return;
 	}
+	if (e->kind == ENTITLED_GRANTS)
+		h->grants_followed_at = h->now;
 	election_stop(h);
 	enter_term(h, e->term, e);
 }

@@ -10,7 +10,7 @@ void paxos_note_chosen(struct multipaxos *p, unsigned from, uint64_t ballot, uin
 	bool missing = commit > final + PAXOS_WINDOW;
 	for (; slot <= commit && slot <= final + PAXOS_WINDOW; slot++) {
 		struct paxos_accepted_value *a = paxos_accepted_at(p, slot);
-		if (a && a->ballot == ballot)
+		if (a && (a->ballot == ballot || MUTANT(MUTANT_PAXOS_OTHER_BALLOT)))
 			a->chosen = true;
 		missing |= !a || !a->chosen;
 	}

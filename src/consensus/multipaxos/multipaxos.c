@@ -152,6 +152,13 @@ static void status(const struct engine *e, struct engine_status *out)
 	const struct multipaxos *p = (const struct multipaxos *)e;
 	core_status(&p->c, out);
 	out->term = p->promised;
+	/* What a majority has accepted may be chosen: whoever asks a quorum for its newest
+	 * height must hear of it. */
+	for (unsigned i = 0; i < PAXOS_RING; i++)
+		if (p->accepted[i].slot > out->tip.height)
+			out->tip = (struct block_ref){.term = p->accepted[i].ballot,
+						      .height = p->accepted[i].slot,
+						      .hash = p->accepted[i].value->hash};
 	if (p->c.role == ROLE_LEADER)
 		memcpy(out->match, p->match, sizeof out->match);
 }

@@ -43,7 +43,8 @@ static void adopt(struct multipaxos *p, uint64_t ballot, struct block *value)
 	struct paxos_accepted_value *a = &p->adopted[slot % PAXOS_RING];
 	/* P2c: of a slot the value of the highest-numbered proposal. An older slot at this
 	 * place is chosen: it is more than PAXOS_WINDOW below another's. */
-	if (slot < a->slot || (slot == a->slot && ballot <= a->ballot))
+	if (slot < a->slot ||
+	    (slot == a->slot && ballot <= a->ballot && !MUTANT(MUTANT_PAXOS_ANY_VALUE)))
 		return;
 	block_drop(a->value);
 	*a = (struct paxos_accepted_value){
@@ -215,7 +216,7 @@ static void recover_slots(struct multipaxos *p)
 {
 	struct core *c = &p->c;
 	uint64_t final = core_final_height(c);
-	if (final < p->known_final) {
+	if (final < p->known_final && !MUTANT(MUTANT_PAXOS_LEARN_LATER)) {
 		unsigned peer = (unsigned)random_below(&c->random, c->n);
 		paxos_fetch(p, random_chance(&c->random, 1, 2) ? p->known_by : peer);
 		return;
@@ -223,6 +224,9 @@ static void recover_slots(struct multipaxos *p)
 	if (!p->proposed_again) {
 		p->proposed_again = true;
 		p->chosen_to = p->proposed_to = final;
+		/* nobody accepts further ahead of what it knows, and that is no more than we do */
+		if (p->adopted_to > final + PAXOS_WINDOW)
+			p->adopted_to = final + PAXOS_WINDOW;
 		for (uint64_t slot = final + 1; slot <= p->adopted_to; slot++) {
 			const struct paxos_accepted_value *a = &p->adopted[slot % PAXOS_RING];
 			bool gap = a->slot != slot;
@@ -339,10 +343,11 @@ static void maybe_build(struct multipaxos *p)
 static void send_news(struct multipaxos *p, uint8_t type)
 {
 	struct paxos_news m = {.ballot = p->ballot, .commit = p->chosen_to};
-	paxos_news_encode(emit_message(&p->c.out, emit_to_all(&p->c.out),
-				       type == PAXOS_HEARTBEAT ? CLASS_URGENT : CLASS_CONSENSUS,
-				       type),
-			  type, &m);
+	/* in the class of ACCEPT: ahead of one, it would tell of values that are on their way
+	 */
+	paxos_news_encode(
+		emit_message(&p->c.out, emit_to_all(&p->c.out), CLASS_CONSENSUS, type), type,
+		&m);
 	emit_at_once(&p->c.out);
 }
 

@@ -35,6 +35,8 @@ static bool leader_exists(const struct raft *r)
 static bool up_to_date(const struct raft *r, const struct raft_vote_request *m)
 {
 	const struct block_ref *tip = &r->c.tip;
+	if (MUTANT(MUTANT_RAFT_ANY_LOG))
+		return true;
 	return m->last_term > tip->term ||
 	       (m->last_term == tip->term && m->last_index >= tip->height);
 }

@@ -7,7 +7,7 @@
 
 static void flush(struct raft *r)
 {
-	if (r->term_dirty) {
+	if (r->term_dirty && !MUTANT(MUTANT_RAFT_FORGET_VOTE)) {
 		struct writer *w = emit_votes(&r->c.out, RAFT_SLOT_TERM);
 		writer_u64(w, r->term);
 		writer_u16(w, r->voted_for);
