@@ -587,7 +587,8 @@ START_TEST(empty_messages_fill_the_inbox)
 		channel_seal(r.client.channel, slice_of(plain, sizeof(plain)), &w);
 	}
 	size_t sent = 0;
-	/* Until nothing more fits for half a second; a busy machine may let the node begin late. */
+	/* Until nothing more fits for half a second; a busy machine may let the node begin
+	 * late. */
 	for (int full = 0, tries = 0; sent < w.len && tries < 12000; tries++) {
 		if (full >= 100 && stats_of(&r.node, 0).received_messages > 1000)
 			break;

@@ -468,7 +468,7 @@ START_TEST(newest_connection_wins)
 	struct node n[2];
 	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t ports[2] = {0}, through[2] = {0};
-	struct net_config quick = {.keepalive_ms = 100}, patient = {.keepalive_ms = 1000000};
+	struct net_config quick = {.keepalive_ms = 400}, patient = {.keepalive_ms = 1000000};
 
 	node_open(&n[1], 1, 2, ports, &patient);
 	proxy_start(&proxy, ports[1]);
@@ -497,13 +497,13 @@ START_TEST(slow_reader)
 {
 	struct node n[2];
 	uint16_t ports[2] = {0};
-	struct net_config quick = {.keepalive_ms = 50};
+	struct net_config quick = {.keepalive_ms = 400}; /* three are 1.2 s, the stall is 4 s */
 	size_t accepted = 0;
 
 	cluster_open(n, 2, ports, &quick);
 	ck_assert(all_up(n, 2));
 	/* Until the sender's queue stays full: then inbox and sockets are full too. */
-	for (int full = 0; full < 200;) {
+	for (int full = 0; full < 800;) {
 		if (node_send(&n[0], 1, NET_BULK, 50000)) {
 			accepted += 50000;
 			full = 0;
