@@ -83,6 +83,8 @@ START_TEST(quiet_link)
 	for (int i = 0; i < 10; i++)
 		ck_assert(node_send(&n[0], 1, NET_CONSENSUS, 100));
 	ck_assert(run_until(n, 2, acknowledged, &n[0]));
+	while (node_take(&n[1], 0)) /* acknowledged is delivered, not taken */
+		;
 	ck_assert_uint_eq(n[1].messages, 10);
 	ck_assert_uint_eq(stats_of(&n[1], 0).sent_messages, 0);
 	ck_assert_uint_eq(stats_of(&n[0], 1).received_messages, 0);
@@ -353,7 +355,7 @@ static bool has_broken(struct node *n, struct proxy *proxy)
 START_TEST(connections_break)
 {
 	struct node n[2];
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t ports[2] = {0}, through[2] = {0};
 	struct net_config quick = {.reconnect_min_ms = 2, .reconnect_max_ms = 10};
 	struct random r;
@@ -394,7 +396,7 @@ START_TEST(flapping_peer)
 	enum { CUTS = 7 };
 	static const unsigned least_ms[CUTS] = {10, 20, 40, 80, 160, 320, 640};
 	struct node n[2];
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t ports[2] = {0}, through[2] = {0};
 	struct net_config like = {.reconnect_min_ms = 20, .reconnect_max_ms = 3600000};
 
@@ -441,7 +443,7 @@ static bool both_down(void *arg)
 START_TEST(half_open_connection)
 {
 	struct node n[2];
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t ports[2] = {0}, through[2] = {0};
 	struct net_config quick = {.keepalive_ms = 100};
 
@@ -470,9 +472,9 @@ END_TEST
 START_TEST(newest_connection_wins)
 {
 	struct node n[2];
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t ports[2] = {0}, through[2] = {0};
-	struct net_config quick = {.keepalive_ms = 100}, patient = {.keepalive_ms = 1000000};
+	struct net_config quick = {.keepalive_ms = 400}, patient = {.keepalive_ms = 1000000};
 
 	node_open(&n[1], 1, 2, ports, &patient);
 	proxy_start(&proxy, ports[1]);
@@ -501,13 +503,13 @@ START_TEST(slow_reader)
 {
 	struct node n[2];
 	uint16_t ports[2] = {0};
-	struct net_config quick = {.keepalive_ms = 50};
+	struct net_config quick = {.keepalive_ms = 400}; /* three are 1.2 s, the stall is 4 s */
 	size_t accepted = 0;
 
 	cluster_open(n, 2, ports, &quick);
 	ck_assert(all_up(n, 2));
 	/* Until the sender's queue stays full: then inbox and sockets are full too. */
-	for (int full = 0; full < 200;) {
+	for (int full = 0; full < 800;) {
 		if (node_send(&n[0], 1, NET_BULK, 50000)) {
 			accepted += 50000;
 			full = 0;
