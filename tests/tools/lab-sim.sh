@@ -10,7 +10,7 @@ export OSTRAKON_SCENARIOS
 runs=${OSTRAKON_SCENARIO_RUNS:-4}
 bad=0 all=0
 open_findings='eclipse --seed 2
-elections-in-a-row --nodes 7 --seed 69'
+elections-in-a-row --nodes 5 --seed 31'
 for file in "$OSTRAKON_SCENARIOS"/*.scenario; do
 	name=$(basename "$file" .scenario)
 	all=$((all + 1))
