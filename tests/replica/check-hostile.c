@@ -1372,6 +1372,69 @@ START_TEST(the_tip_comes_first_at_a_restart)
 }
 END_TEST
 
+/* ---- [H27] --------------------------------------------------------------------------------
+ * The leader shows QCs, but no final certificate: without work to wait for, nobody minds. Each block is
+ * voted for and executed, until the ledger has no room for one more, in whatever term. 1: and with a restart
+ * in between, after which the whole chain is judged at once. */
+
+static void append_with_qc(struct block *b, const struct cert *qc)
+{
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = LEADER, .has_qc = qc != NULL, .count = 1};
+	if (qc)
+		m.qc = *qc;
+	m.blocks[0] = b;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+}
+
+static struct block_ref tip_of_victim(void)
+{
+	struct engine_status s;
+	replica_status(replica, &s);
+	return s.tip;
+}
+
+START_TEST(hidden_finality_leaves_room_for_more)
+{
+	enum { LENGTH = 1200 };
+	struct term_cert tc, tc4;
+	struct block *chain[LENGTH + 1];
+	chain[0] = first_block(&tc);
+	struct cert qc;
+	for (unsigned i = 1; i <= LENGTH; i++) {
+		chain[i] = empty_block(chain[i - 1], LEADER);
+		append_with_qc(chain[i], i > 1 ? &qc : NULL);
+		world_cert(&w, chain[i], CERT_QC_FAST, 3, &qc);
+		forget_sent();
+	}
+	ck_assert_uint_eq(final_height(), 1);
+	struct block_ref tip = tip_of_victim();
+	struct block *top = chain[tip.height - 1];
+	ck_assert(hash_equal(&top->hash, &tip.hash));
+	if (_i == 1) {
+		replica_close(replica);
+		open_replica();
+		pass(2000);
+	}
+	make_tc(&tc4, 4, top);
+	struct block *first = empty_block(top, 4);
+	heartbeat(0, 4, &tc4, top, 1);
+	append(0, 4, NULL, first, NULL);
+	ck_assert_msg(has_prepared(first), "no room above %llu blocks that are not final",
+		      (unsigned long long)tip.height - 1);
+	struct cert c;
+	world_cert(&w, first, CERT_ONE_ROUND, 3, &c);
+	append(0, 4, NULL, NULL, &c);
+	ck_assert_uint_eq(final_height(), first->sh.h.height);
+	ck_assert_ptr_null(halted);
+	block_drop(first);
+	for (unsigned i = 0; i <= LENGTH; i++)
+		block_drop(chain[i]);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -1400,6 +1463,7 @@ int main(void)
 	tcase_add_test(t, a_pending_proof_is_told_again);
 	tcase_add_test(t, hoarded_grants_abort_few_views);
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
+	tcase_add_loop_test(t, hidden_finality_leaves_room_for_more, 0, 2);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
 	tcase_add_checked_fixture(small, setup_small, teardown);

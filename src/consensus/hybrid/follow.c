@@ -223,6 +223,12 @@ void store_chain(struct hybrid *h, struct log_entry *e)
 	out_block(h, e->block);
 }
 
+uint64_t unfinal_max(const struct hybrid *h)
+{
+	uint64_t max = h->log.final->sh.h.height + UNFINAL_VOTES_MAX;
+	return max > h->tc.base.height ? max : h->tc.base.height + 1;
+}
+
 /* The highest block that could get our vote now, or NULL. */
 static struct log_entry *vote_target(struct hybrid *h)
 {
@@ -244,6 +250,8 @@ static struct log_entry *vote_target(struct hybrid *h)
 	uint64_t shown_max = shown_from(h) + POSITION_HEADERS_MAX - h->window;
 	if (h->tip.term != h->term)
 		shown_max = h->tc.base.height + POSITION_HEADERS_MAX - h->window;
+	if (shown_max > unfinal_max(h))
+		shown_max = unfinal_max(h);
 	while (e && e->block->sh.h.height > shown_max)
 		e = e->parent;
 	/* every block on the way holds the mode entries that its term asks for */

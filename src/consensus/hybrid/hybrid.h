@@ -28,6 +28,9 @@
 #include "consensus/log.h"
 #include "consensus/pool.h"
 
+/* No votes further above the final block than this, but for a term's first one: a leader that
+ * shows QCs and hides finality must leave later terms room, in the log and in the ledger. */
+#define UNFINAL_VOTES_MAX (LOG_BLOCKS_MAX / 2)
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
 #define SHOWN_TIME_AHEAD 10 /* times that: of a block that a view change shows */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
@@ -437,6 +440,7 @@ void prune_log(struct hybrid *h);	 /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
 void take_qc(struct hybrid *h, const struct cert *qc);
 void try_vote(struct hybrid *h);
+uint64_t unfinal_max(const struct hybrid *h); /* the highest block that may get votes now */
 void store_chain(struct hybrid *h, struct log_entry *e);
 void follow_end_of_step(struct hybrid *h);
 bool commit_due(const struct hybrid *h, struct vote *out);

@@ -79,7 +79,7 @@ static bool may_propose(const struct hybrid *h)
 	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)
 		anchor = h->qc.ref.height;
 	uint64_t tip = h->tip.term == h->term ? h->tip.height : base;
-	if (tip >= anchor + h->window)
+	if (tip >= anchor + h->window || tip >= unfinal_max(h))
 		return false;
 	uint64_t final = h->log.final->sh.h.height;
 	uint64_t settled = final > base ? final : base;

@@ -126,12 +126,15 @@ static enum rules judge_rules(const struct hybrid *h, const struct log_entry *e)
 enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
 		      struct log_entry **at)
 {
-	struct log_entry *path[LOG_BLOCKS_MAX];
-	unsigned count = 0;
-	for (; e && e->rules != RULES_HOLD; e = e->parent)
-		path[count++] = e;
+	size_t count = 0;
+	for (struct log_entry *x = e; x && x->rules != RULES_HOLD; x = x->parent)
+		count++;
+	struct log_entry **path = mem_array(count ? count : 1, sizeof(struct log_entry *));
+	for (size_t i = 0; i < count; i++, e = e->parent)
+		path[i] = e;
 	bool all = true;
-	while (count) {
+	enum rules found = RULES_HOLD;
+	while (count && found == RULES_HOLD) {
 		struct log_entry *x = path[--count];
 		enum rules r = x->rules ? x->rules : judge_rules(h, x);
 		if (r == RULES_BROKEN && !x->rules)
@@ -142,10 +145,11 @@ enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_ter
 		if (r == RULES_BROKEN ||
 		    (r == RULES_UNKNOWN && x->block->sh.h.term == strict_term)) {
 			*at = x;
-			return r;
+			found = r;
 		}
 	}
-	return RULES_HOLD;
+	mem_free(path);
+	return found;
 }
 
 /* ---- building ---------------------------------------------------------------------------- */
