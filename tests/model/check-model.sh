@@ -110,8 +110,7 @@ add "blocks 2+1 with checkpoints" fast_and_view ok "-DN=4 -DCHECKPOINTS=1" "$mid
 add "blocks 2+1" fast_and_view ok "-DN=4" "$middle" "-m100000 -w22"
 add "live" terms ok "-DN=4" "$fair" "-a -f -m100000 -w22 -N live"
 add "live" terms ok "-DN=5 -DEARLY=1" "$fair" "-a -f -m100000 -w22 -N live"
-add "nobody lost, mended" terms ok "-DN=4 -DMENDED=1" "$fair" "-a -f -m100000 -w22 -N nobody_lost"
-add "nobody lost, as built: a finding" terms error "-DN=4" "$fair" "-a -f -m100000 -w22 -N nobody_lost"
+add "nobody lost" terms ok "-DN=4" "$fair" "-a -f -m100000 -w22 -N nobody_lost"
 add "quorums" counting ok "" "$short -DPRINTF" ""
 if [ $long = yes ]; then
 	add "blocks 2+2" fast_and_view ok "-DN=4 -DD2=2" "$full" "-m100000 -w24"
@@ -151,7 +150,8 @@ mutant fast_and_view 4 14 "rule 3 by an ancestor's QC"
 mutant fast_and_view 4 15 "VIEW-CHANGE hides the tip"
 mutant terms 4 1 "stale grants never count"
 mutant terms 4 2 "no claim shown"
-mutant terms 4 3 "strays not rescued" -DMENDED=1 nobody_lost
+mutant terms 4 3 "strays not rescued" "" nobody_lost
+mutant terms 4 4 "a stray's old grants do not count" "" nobody_lost
 
 # ---- run -------------------------------------------------------------------------------------
 started=$SECONDS
