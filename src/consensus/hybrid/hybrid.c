@@ -315,7 +315,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->reason = h->reason;
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
-	for (unsigned i = 0; i < h->n; i++)
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
