@@ -13,8 +13,7 @@
  *
  *	ltl nobody_lost { [] (stable -> <> together) }
  *
- * The second does not hold of the rules as built: see docs/model/README.md, "A finding". It does with
- * -DMENDED=1.
+ * The second did not hold at first: see docs/model/README.md, "A finding", and -DMUTANT=4.
  *
  * A replica: own term, newest TC, tip's term (a total order stands for rules 1 to 3), whether it has
  * signed in its term, and what entitles it to its term: the TC, or q grants, of which the oldest TC
@@ -42,9 +41,8 @@
 #define MUT_NO_CLAIM	 2 /* refusals and requests show nothing that entitles (trap 10) */
 #define MUT_NO_RESCUE	 3 /* the leader does not ask for a term that lets a stray in (trap 12) */
 
-#ifndef MENDED
-#define MENDED 0
-#endif
+#define MUT_STRAY_GRANTS 4 /* a stray's old grants do not count with a live leader */
+#define MENDED (MUTANT != MUT_STRAY_GRANTS)
 
 #define F ((N - 1) / 3)
 #define Q ((N + F + 2) / 2)

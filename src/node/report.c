@@ -77,7 +77,8 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "final_time_ms", json_u64_string(n->final_time_ms));
 	json_set(o, "age_ms", json_u64_string(age_of(n->final_time_ms)));
 	json_set(o, "n", json_int(n->genesis.n));
-	json_set(o, "faults_tolerated", json_int(quorum_silent_max(&replica_ctx(n->replica)->quorum)));
+	json_set(o, "faults_tolerated",
+		 json_int(quorum_silent_max(&replica_ctx(n->replica)->quorum)));
 	json_set(o, "pending", json_int(s.pool_count));
 	json_set(o, "pending_bytes", json_u64_string(s.pool_bytes));
 	json_set(o, "peers", peers_json(n, &s, now));

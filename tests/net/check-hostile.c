@@ -215,7 +215,7 @@ END_TEST
 START_TEST(reflected_to_itself)
 {
 	struct node self;
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t mine[3] = {0};
 
 	/* node 2 expects node 3 where its own listener is */
@@ -388,7 +388,7 @@ END_TEST
 START_TEST(replayed_session)
 {
 	struct node a, b;
-	struct proxy proxy;
+	static struct proxy proxy; /* its thread survives a test that fails */
 	uint16_t direct[2] = {0}, through[2] = {0};
 
 	node_open(&b, 1, 2, direct, NULL);
@@ -587,7 +587,8 @@ START_TEST(empty_messages_fill_the_inbox)
 		channel_seal(r.client.channel, slice_of(plain, sizeof(plain)), &w);
 	}
 	size_t sent = 0;
-	/* Until nothing more fits for half a second; a busy machine may let the node begin late. */
+	/* Until nothing more fits for half a second; a busy machine may let the node begin
+	 * late. */
 	for (int full = 0, tries = 0; sent < w.len && tries < 12000; tries++) {
 		if (full >= 100 && stats_of(&r.node, 0).received_messages > 1000)
 			break;

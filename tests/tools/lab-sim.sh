@@ -21,6 +21,8 @@ while read -r finding; do
 done <<END
 eclipse --seed 2
 elections-in-a-row --nodes 7 --seed 69
+elections-in-a-row --nodes 5 --seed 31
+elections-in-a-row --nodes 7 --seed 92
 END
 echo "$all scenarios, $runs seeds each, $bad failed"
 [ "$all" -ge 30 ] && [ "$bad" -eq 0 ]

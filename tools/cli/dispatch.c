@@ -33,7 +33,8 @@ const struct verb verbs[] = {
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
 	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
-	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) | B(PROTOCOL),
+	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) |
+		 B(PROTOCOL),
 	 0, 1, verb_net_init},
 	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
 	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
@@ -114,7 +115,8 @@ const struct verb verbs[] = {
 	 "Gives up when no node sends anything for --timeout. Ends after --count events.",
 	 WHERE | B(FROM) | B(COUNT), 1, 1, verb_watch},
 	{"monitor", "", "Show the network live: nodes, leader, mode, rates, who is behind.",
-	 "Repaints the terminal until Ctrl-C. Where the output is no terminal, and with --once\n"
+	 "Repaints the terminal until Ctrl-C. Where the output is no terminal, and with "
+	 "--once\n"
 	 "or -o json, there is one look (--count looks). Exit code 3 if no node answers.",
 	 WHERE | B(ONCE) | B(INTERVAL) | B(COUNT) | B(SAVE) | B(ANSWERS), 0, 0, verb_monitor},
 	{"doctor", "", "Say why there is no progress, or what else is wrong, and what to do.",
@@ -125,7 +127,8 @@ const struct verb verbs[] = {
 	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
 	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
 	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
-	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a line\n"
+	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a "
+	 "line\n"
 	 "for each transaction: its id, its fate, and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
 		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),

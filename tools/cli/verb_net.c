@@ -18,7 +18,8 @@ int verb_net_init(struct cli *c)
 	struct network_plan plan = {.dir = dir,
 				    .nodes = (unsigned)opt_u64(&c->opt, OPT_NODES, 4),
 				    .balance = opt_u64(&c->opt, OPT_BALANCE, 1000000000),
-				    .checkpoint_interval = (uint32_t)opt_u64(&c->opt, OPT_CHECKPOINTS, 0),
+				    .checkpoint_interval =
+					    (uint32_t)opt_u64(&c->opt, OPT_CHECKPOINTS, 0),
 				    .probation = (uint32_t)opt_u64(&c->opt, OPT_PROBATION, 0),
 				    .protocol = PROTOCOL_HYBRID,
 				    .first_port = (uint16_t)opt_u64(&c->opt, OPT_PORT, 0)};

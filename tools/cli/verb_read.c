@@ -13,7 +13,7 @@
 /* What an answer comes to: with a genesis by its proof, else by the node's word. */
 struct reading {
 	bool verified, present;
-	bool proven; /* value is out of a document that fits together */
+	bool proven;	    /* value is out of a document that fits together */
 	struct slice value; /* into doc, or owned */
 	uint8_t *owned;
 	uint64_t height, age_ms;

@@ -21,6 +21,7 @@
 #define NUDGE_EVERY_US	300000	/* idle: a write now and then, until the attack has struck */
 #define LIVE_LEAST_US	5000000 /* how long what shall not happen is waited for */
 #define PROGRESS_MS	30000
+#define RETURN_US	60000000 /* from the last escalation back to fast, after healing */
 #define ABSENT_UNTIL_US 90000000 /* the longest that a run may be asked to last */
 
 static bool say(struct live *w, enum sim_verdict verdict, const char *text)
@@ -290,6 +291,37 @@ static bool beyond_f(const struct live *w)
 	return (unsigned)__builtin_popcountll(w->malicious) > quorum_of(w->n).f;
 }
 
+/* Every correct node has, after a while, what any has acknowledged. */
+static void read_back(struct live *w)
+{
+	unsigned behind = 0, all = 0;
+	for (unsigned i = 0; i < w->n; i++) {
+		if (w->malicious >> i & 1)
+			continue;
+		bool there = live_all_there(w, i);
+		for (unsigned tries = 0; tries < 5 && !there; tries++) {
+			live_wait(w, 1000);
+			there = live_all_there(w, i);
+		}
+		all++;
+		behind += !there;
+	}
+	if (all && behind == all)
+		say(w, SIM_SAFETY, "what was acknowledged is not there");
+	else if (behind)
+		say(w, SIM_LIVENESS, "a correct node does not get what was acknowledged");
+}
+
+/* The return takes its probation, with or without load. */
+static void await_fast(struct live *w)
+{
+	uint64_t until = live_us(w) + RETURN_US;
+	if (!scenario_expects(w->s, EXPECT_RETURN))
+		return;
+	while (live_read_modes(w, false) && w->r.in_pbft && live_us(w) < until)
+		live_wait(w, 500);
+}
+
 static void finish(struct live *w)
 {
 	const char *const proofs[] = {"evidence", "--verify", "--home", w->dir,
@@ -301,8 +333,10 @@ static void finish(struct live *w)
 		w->r.virtual_us = live_us(w);
 		return;
 	}
+	live_order(w, 0); /* a liar that leads again would change the end while it is judged */
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "writes are not acknowledged after healing");
+	await_fast(w);
 	w->quiet = true;
 	for (uint64_t until = live_us(w) + 12000000; live_putting(w) && live_us(w) < until;)
 		live_pump(w, 50);
@@ -313,13 +347,7 @@ static void finish(struct live *w)
 	live_count_strikes(w);
 	if (w->r.conflicts)
 		say(w, SIM_SAFETY, "correct nodes report different blocks at one height");
-	bool there = live_all_there(w);
-	for (unsigned tries = 0; tries < 5 && !there; tries++) {
-		live_wait(w, 1000);
-		there = live_all_there(w);
-	}
-	if (!there)
-		say(w, SIM_SAFETY, "what was acknowledged is not there");
+	read_back(w);
 	w->r.acknowledged = w->acknowledged;
 	w->r.virtual_us = live_us(w);
 }

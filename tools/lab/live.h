@@ -99,7 +99,7 @@ void live_leader_lost(struct live *w);
 void live_put(struct live *w, unsigned client, unsigned count);
 bool live_putting(const struct live *w);
 void live_load(struct live *w); /* clients that are free begin again */
-/* Reads all that was acknowledged again, with proofs. */
-bool live_all_there(struct live *w);
+/* Reads all that was acknowledged again from this node, with proofs. */
+bool live_all_there(struct live *w, unsigned node);
 
 #endif

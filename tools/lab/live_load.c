@@ -96,12 +96,11 @@ void live_load(struct live *w)
 	}
 }
 
-bool live_all_there(struct live *w)
+bool live_all_there(struct live *w, unsigned node)
 {
 	char path[600];
 	snprintf(path, sizeof path, "%s/acknowledged", w->dir);
-	const char *const args[] = {
-		"get",	  "--from", path,	 "--node", w->url[node_for(w, 0)],
-		"--home", w->dir,   "--timeout", "60s",	   NULL};
+	const char *const args[] = {"get",    "--from", path,	     "--node", w->url[node],
+				    "--home", w->dir,	"--timeout", "60s",    NULL};
 	return w->acknowledged == 0 || live_cli(w, NULL, args) == 0;
 }

@@ -441,7 +441,8 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 		learn_tc(h, from, &why->tc);
 		return h->tc.term >= why->term || why->tc.mode == MODE_FAST;
 	}
-	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
+	/* of any age: with a live leader only its own rescue of a stray comes so far */
+	if (entitlement_check(why, h->ctx, 0)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return false;
 	}
@@ -586,11 +587,14 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 			learn_tc(h, from, &why->tc);
 		return;
 	}
-	if (entitlement_check(why, h->ctx, oldest_grant(h))) {
+	/* A stray may have entered its term by grants older than the newest certificate, which
+	 * it had not seen: its leader must be able to rescue it all the same. */
+	bool leads = h->role == ROLE_LEADER && quorum_heard(h);
+	if (entitlement_check(why, h->ctx, leads ? 0 : oldest_grant(h))) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
-	if (h->role == ROLE_LEADER && quorum_heard(h)) {
+	if (leads) {
 		note_stray(h, from, m);
 		return;
 	}

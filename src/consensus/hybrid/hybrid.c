@@ -269,8 +269,9 @@ static void engine_free_hybrid(struct engine *e)
 		block_log_free(&h->log);
 	entitlement_free(&h->entitlement);
 	entitlement_free(&h->election.grants);
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+	for (unsigned i = 0; i < h->n; i++)
 		entitlement_free(&h->stray[i].entitlement);
+	mem_free(h->stray);
 	term_cert_free(&h->tc);
 	term_cert_free(&h->tip_tc);
 	pbft_free(h);
@@ -317,7 +318,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->reason = h->reason;
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
-	for (unsigned i = 0; i < h->n; i++)
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
@@ -350,7 +351,7 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 {
 	entitlement_init(&h->entitlement);
 	entitlement_init(&h->election.grants);
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+	for (unsigned i = 0; i < h->n; i++)
 		entitlement_init(&h->stray[i].entitlement);
 	h->genesis_hash = c->genesis_block->hash;
 	h->tip = block_ref_of(c->genesis_block);
@@ -362,7 +363,7 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 	mode_state_init(&h->modes);
 	view_change_init(&h->signed_vc);
 	position_init(&h->cut);
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+	for (unsigned i = 0; i < h->n; i++)
 		view_change_init(&h->view[i].vc);
 	for (unsigned i = 0; i < VIEWS_KEPT; i++)
 		term_cert_init(&h->views[i]);
@@ -380,6 +381,9 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->self = c->self;
 	h->n = c->ctx->vals.n;
 	h->key = c->key;
+	h->stray = mem_array(h->n, sizeof *h->stray);
+	h->view = mem_array(h->n, sizeof *h->view);
+	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* large; initialised below */
 	h->timing = c->timing;
 	default_timing(&h->timing);
 	h->window = c->genesis->limits.window;

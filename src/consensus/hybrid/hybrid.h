@@ -241,7 +241,7 @@ struct hybrid {
 		struct refusal_proof proof;
 		struct entitlement entitlement;
 		uint64_t spacing, next;
-	} stray[VALIDATORS_MAX];
+	} *stray; /* n */
 
 	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
@@ -257,11 +257,12 @@ struct hybrid {
 	bool prepare_news, commit_news; /* own votes to send at the end of this step */
 	struct block_ref prepare_sent, commit_sent_ref;
 	struct block_ref seen_tip, seen_qc;	  /* at the last heartbeat */
+	struct vote odd_vote[VALIDATORS_MAX];	  /* fast, at the leader: for a block not its own */
 	struct vote last_prepare[VALIDATORS_MAX]; /* highest seen; kind 0: none */
 
 	/* view changes */
-	struct view_slot view[VALIDATORS_MAX];
-	struct term_cert views[VIEWS_KEPT]; /* checked pbft certificates; term 0: free */
+	struct view_slot *view; /* n */
+	struct term_cert *views; /* VIEWS_KEPT; */ /* checked pbft certificates; term 0: free */
 	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
 	struct view_wanted {
 		uint64_t term, asked_at;
@@ -519,7 +520,8 @@ void on_commit(struct hybrid *h, unsigned from, const struct msg_commit *m);
 void pbft_end_of_step(struct hybrid *h);
 void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing */
 void pbft_resume_leading(struct hybrid *h);
-void note_prepare(struct hybrid *h, const struct vote *v); /* checked, of another replica */
+void note_prepare(struct hybrid *h, const struct vote *v);
+void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b); /* takes the proof */ /* checked, of another replica */
 
 /* view.c */
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);

@@ -312,6 +312,37 @@ static void count_commits(struct hybrid *h, struct vote_slot_tally *t)
 	take_final_cert(h, &cert);
 }
 
+/* A vote of our term at a height where our block is another: alone it proves nothing (any block
+ * can be voted for), beside one for our block it is a double vote. */
+static void note_odd_vote(struct hybrid *h, unsigned from, const struct vote *v)
+{
+	const struct vote_slot_tally *t = tally_at(h, v->ref.height);
+	struct vote *odd = &h->odd_vote[from];
+	bool same_place = t->ref.term == v->ref.term && t->ref.height == v->ref.height;
+	if (v->signer != from || v->ref.term != h->term || !same_place || is_jailed(h, from) ||
+	    hash_equal(&t->ref.hash, &v->ref.hash) ||
+	    (odd->kind == v->kind && block_ref_equal(&odd->ref, &v->ref)))
+		return;
+	if (vote_check(v, h->ctx)) {
+		h->counters[COUNT_BAD_SIGNATURES]++;
+		return;
+	}
+	*odd = *v;
+}
+
+static void compare_votes(struct hybrid *h, unsigned from, const struct tally *ours)
+{
+	const struct vote *odd = &h->odd_vote[from];
+	if (odd->kind != ours->kind || odd->ref.term != ours->ref.term ||
+	    odd->ref.height != ours->ref.height || !(ours->signers >> from & 1))
+		return;
+	struct vote v = {.kind = ours->kind,
+			 .ref = ours->ref,
+			 .signer = (uint16_t)from,
+			 .sig = ours->sig[from]};
+	double_vote(h, odd, &v);
+}
+
 /* A vote of a follower for one of our blocks above the final one; NULL if it is not. */
 static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const struct vote *v)
 {
@@ -331,6 +362,10 @@ static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const
 static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepare,
 		       const struct vote *commit, const struct vote *checkpoint)
 {
+	if (prepare)
+		note_odd_vote(h, from, prepare);
+	if (commit)
+		note_odd_vote(h, from, commit);
 	struct vote_slot_tally *t = prepare ? voted_slot(h, from, prepare) : NULL;
 	if (t && !(t->prepare.signers >> from & 1)) {
 		if (vote_check(prepare, h->ctx))
@@ -344,6 +379,12 @@ static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepa
 			h->counters[COUNT_BAD_SIGNATURES]++;
 		else if (tally_add(&t->commit, commit))
 			count_commits(h, t);
+	}
+	if (h->odd_vote[from].kind) {
+		const struct vote_slot_tally *at = tally_at(h, h->odd_vote[from].ref.height);
+		compare_votes(h, from,
+			      h->odd_vote[from].kind == VOTE_COMMIT ? &at->commit
+								    : &at->prepare);
 	}
 	if (checkpoint)
 		take_checkpoint_vote(h, from, checkpoint);

@@ -107,7 +107,7 @@ static void count_votes(struct hybrid *h, const struct height_votes *v, const st
 }
 
 /* Two different votes of one replica at one (term, height): the proof says it all. */
-static void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b)
+void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b)
 {
 	struct writer bytes = {0};
 	struct evidence ev;

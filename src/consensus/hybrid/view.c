@@ -6,13 +6,15 @@
 
 void view_free(struct hybrid *h)
 {
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+	for (unsigned i = 0; i < h->n; i++)
 		view_change_free(&h->view[i].vc);
 	for (unsigned i = 0; i < VIEWS_KEPT; i++)
 		term_cert_free(&h->views[i]);
 	view_change_free(&h->signed_vc);
 	term_cert_free(&h->spare_tc);
 	position_free(&h->cut);
+	mem_free(h->view);
+	mem_free(h->views);
 }
 
 /* ---- claims ------------------------------------------------------------------------------ */
