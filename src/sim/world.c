@@ -539,6 +539,12 @@ static void draw_team(struct sim *s)
 				.when_following = s->options.when_following,
 				.targets = s->options.targets,
 				.seed = random_u64(&s->random)};
+	/* What takes a malicious primary happens rarely by itself: a seed in sixteen does
+	 * little else. */
+	const uint64_t primaries = ATTACK_BIT(ATTACK_TWO_VIEWS) |
+				   ATTACK_BIT(ATTACK_EQUIVOCATE) | ATTACK_BIT(ATTACK_SHOUT);
+	if (c.random && !s->options.attacks && s->options.seed % 16 == 15)
+		c.attacks = primaries;
 	for (unsigned left = s->options.corrupt; left > 0;) {
 		unsigned i = (unsigned)random_below(&s->random, s->n);
 		if (c.members >> i & 1)
