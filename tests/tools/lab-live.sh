@@ -5,6 +5,11 @@
 lab=./tools/ostrakon-lab
 OSTRAKON_SCENARIOS=${srcdir:-.}/tests/scenarios
 export OSTRAKON_SCENARIOS
+# Not with sanitizers: a forged node strikes at given heights and times, which slow processes miss.
+if [ "$1" != all ] && [ "$(nm ./src/node/ostrakond 2>/dev/null | grep -c __asan_init)" -gt 0 ]; then
+	echo "skipped: built with a sanitizer"
+	exit 77
+fi
 bad=0 all=0
 run() { # SCENARIO [OPTION]
 	all=$((all + 1))
