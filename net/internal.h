@@ -105,7 +105,7 @@ struct peer {
 	struct net *net;
 	unsigned index;
 	struct pubkey key;
-	bool self; /* our own key: a placeholder */
+	bool self; /* our own entry: no link to it */
 	bool dial;
 	nng_stream_dialer *dialer;
 	nng_aio *dial_aio;
