@@ -136,23 +136,29 @@ static int view_block(struct node *n, uint64_t height, struct block_view *out)
 	return err;
 }
 
-static void answer_blocks(struct node *n, struct request *r)
+/* One block a call, so that the turn's budget decides how many. True: there are more. */
+static bool answer_blocks(struct node *n, struct request *r)
 {
 	uint64_t final = ledger_height(replica_ledger(n->replica));
-	uint64_t from = final + 1 > r->limit ? final + 1 - r->limit : 0;
-	if (r->has_height)
-		from = r->height;
-	r->blocks = mem_array(r->limit, sizeof *r->blocks);
-	for (uint64_t h = from; h <= final && r->block_count < r->limit; h++) {
-		int err = view_block(n, h, &r->blocks[r->block_count]);
-		if (r->blocks[r->block_count].block)
-			r->block_count++;
-		if (err != ERR_NONE) {
-			fail(r, err, NULL);
-			return;
-		}
-		r->next_height = h < final ? h + 1 : 0;
+	if (!r->blocks) {
+		r->blocks = mem_array(r->limit, sizeof *r->blocks);
+		r->next_height = final + 1 > r->limit ? final + 1 - r->limit : 0;
+		if (r->has_height)
+			r->next_height = r->height;
 	}
+	uint64_t h = r->next_height;
+	r->next_height = 0;
+	if (h > final)
+		return false;
+	int err = view_block(n, h, &r->blocks[r->block_count]);
+	if (r->blocks[r->block_count].block)
+		r->block_count++;
+	if (err != ERR_NONE) {
+		fail(r, err, NULL);
+		return false;
+	}
+	r->next_height = h < final ? h + 1 : 0;
+	return r->next_height && r->block_count < r->limit;
 }
 
 static void answer_block(struct node *n, struct request *r)
@@ -246,16 +252,16 @@ static void answer_modes(struct node *n, struct request *r)
 	json_set(r->json, "entries", entries);
 }
 
-void answer_request(struct node *n, struct request *r, uint64_t now)
+bool answer_request(struct node *n, struct request *r, uint64_t now)
 {
 	if (r->kind == REQUEST_SUBMIT) {
 		submit_request(n, r, now);
-		return;
+		return true;
 	}
 	if (now > r->deadline) {
 		fail(r, ERR_TIMEOUT, "the node had no time for this read before its deadline");
 		r->done(r);
-		return;
+		return true;
 	}
 	switch (r->kind) {
 	case REQUEST_SUBMIT:
@@ -273,7 +279,8 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		report_status(n, r, now);
 		break;
 	case REQUEST_BLOCKS:
-		answer_blocks(n, r);
+		if (answer_blocks(n, r))
+			return false;
 		break;
 	case REQUEST_BLOCK:
 		answer_block(n, r);
@@ -292,4 +299,5 @@ void answer_request(struct node *n, struct request *r, uint64_t now)
 		break;
 	}
 	r->done(r);
+	return true;
 }

@@ -15,6 +15,7 @@
 
 #define SWEEP_MS	  500
 #define TRIM_CONNECTIONS  64
+#define TRIM_MS		  5000
 #define SEND_BUFFER_BYTES (128 << 10)
 
 struct address {
@@ -44,6 +45,7 @@ struct connections {
 	struct connections_stats stats;
 	unsigned cut; /* of the open ones */
 	unsigned peak;
+	bool crowd_left; /* memory is to be given back */
 };
 
 static const char *const phase_names[CONNECTION_PHASES] = {"reading", "idle", "writing",
@@ -117,14 +119,22 @@ static void sweep(struct connections *c, uint64_t now)
 static void *sweeper_main(void *arg)
 {
 	struct connections *c = arg;
+	uint64_t trim_due = 0;
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		if (TAILQ_EMPTY(&c->list)) {
+		if (TAILQ_EMPTY(&c->list) && !c->crowd_left) {
 			pthread_cond_wait(&c->wake, &c->lock);
 			continue;
 		}
 		uint64_t now = node_clock_us(), until = now + 1000 * SWEEP_MS;
 		sweep(c, now);
+		if (c->crowd_left && now >= trim_due) {
+			c->crowd_left = false;
+			trim_due = now + 1000 * TRIM_MS;
+			pthread_mutex_unlock(&c->lock);
+			malloc_trim(0); /* here, as it takes milliseconds */
+			pthread_mutex_lock(&c->lock);
+		}
 		struct timespec t = {.tv_sec = (time_t)(until / 1000000),
 				     .tv_nsec = (long)(until % 1000000) * 1000};
 		while (!c->stop && pthread_cond_timedwait(&c->wake, &c->lock, &t) == 0)
@@ -241,17 +251,16 @@ void connections_remove(struct connection *x)
 	c->stats.open--;
 	c->stats.phase[x->phase]--;
 	c->cut -= x->cut;
-	bool trim = c->stats.open * 2 < c->peak && c->peak > TRIM_CONNECTIONS;
-	if (trim)
+	if (c->stats.open * 2 < c->peak && c->peak > TRIM_CONNECTIONS) {
 		c->peak = c->stats.open;
+		c->crowd_left = true;
+	}
 	if (--x->from->count == 0) {
 		map_remove(&c->addresses, x->from->key);
 		mem_free(x->from);
 	}
 	pthread_mutex_unlock(&c->lock);
 	mem_free(x);
-	if (trim)
-		malloc_trim(0); /* what a crowd has left behind */
 }
 
 void connection_enter(struct connection *x, enum connection_phase p)

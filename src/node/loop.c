@@ -11,7 +11,7 @@
 #define MESSAGES_PER_TURN 512
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
-#define READS_PER_TURN_US 2000
+#define READS_PER_TURN_US 500
 #define STALL_LINE_US	  3000000
 #define CLOCK_LINE_US	  60000000
 #define STATUS_LINE_US	  5000000
@@ -152,7 +152,9 @@ static bool take_requests(struct node *n)
 	uint64_t now = node_clock_us(), until = now + READS_PER_TURN_US;
 	while (now < until && (r = TAILQ_FIRST(&n->reads)) != NULL) {
 		TAILQ_REMOVE(&n->reads, r, link);
-		answer_request(n, r, now);
+		if (!answer_request(n, r,
+				    now)) /* begun: to its end before others hold memory */
+			TAILQ_INSERT_HEAD(&n->reads, r, link);
 		now = node_clock_us();
 	}
 	return !TAILQ_EMPTY(&n->reads);

@@ -144,7 +144,8 @@ struct json *report_change(const struct node *n, const char *change,
 			   const struct engine_status *s);
 
 uint64_t age_of(uint64_t time_ms); /* how old it is, by this node's clock */
-void answer_request(struct node *n, struct request *r, uint64_t now);
+/* False: a long read is not done; call again. Else it is not ours any more. */
+bool answer_request(struct node *n, struct request *r, uint64_t now);
 
 /* health.c: why this node is not ready, why nothing commits. Empty: it is, it does. */
 void health_not_ready(const struct node *n, const struct engine_status *s, uint64_t now,
