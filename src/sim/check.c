@@ -60,6 +60,7 @@ void check_begin(struct sim *s, const struct block *genesis)
 	map_init(&s->acked, 3);
 	map_init(&s->final_ids, 4);
 	map_init(&s->refused, 5);
+	mode_state_init(&s->modes.state);
 	append_record(s, genesis, 0);
 	check_header(s, &genesis->sh.h, &genesis->hash);
 }
@@ -148,6 +149,7 @@ static void new_final_block(struct sim *s, const struct block *b, uint64_t final
 {
 	append_record(s, b, final_term);
 	measure_final(s, b);
+	check_modes_final(s, b);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct tx tx;
 		if (system_tx_is(block_tx_bytes(b, i))) {
@@ -277,12 +279,13 @@ static void check_remembers_vote(struct sim *s, unsigned node)
 	struct engine_status status;
 	replica_status(s->node[node].replica, &status);
 	if (!sim_is_corrupt(s, node) && position_compare(vote, &status.tip) > 0)
-		sim_violation(s, SIM_SAFETY,
-			      "[I1] replica %u restarts with its tip at term %llu, height %llu, but "
-			      "a vote for term %llu, height %llu has left it",
-			      node, (unsigned long long)status.tip.term,
-			      (unsigned long long)status.tip.height,
-			      (unsigned long long)vote->term, (unsigned long long)vote->height);
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I1] replica %u restarts with its tip at term %llu, height %llu, but "
+			"a vote for term %llu, height %llu has left it",
+			node, (unsigned long long)status.tip.term,
+			(unsigned long long)status.tip.height, (unsigned long long)vote->term,
+			(unsigned long long)vote->height);
 }
 
 void check_recovered(struct sim *s, unsigned node)
@@ -599,6 +602,7 @@ void check_innocence(struct sim *s, unsigned node)
 	s->result->jailed_mask |= status.modes.jailed;
 	uint64_t fresh = status.accused & ~s->result->accused_mask;
 	s->result->accused_mask |= status.accused;
+	check_modes_step(s, node, &status);
 	if (status.accused && !s->result->first_proof_us)
 		s->result->first_proof_us = s->now;
 	unsigned leader = fresh ? sim_leader(s) : s->n;

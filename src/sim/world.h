@@ -33,6 +33,12 @@ struct event {
 	uint32_t life;	 /* of the node when it was made */
 	struct packet *packet;
 };
+/* What a correct replica has counted, as far as it has been looked at. */
+struct modes_node {
+	uint32_t life;
+	uint64_t suspected_term; /* newest whose leader it suspected, in any life */
+	uint64_t suspicions, e1, e2;
+};
 struct sim_node {
 	struct sim *sim;
 	unsigned index;
@@ -51,6 +57,7 @@ struct sim_node {
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
+	struct modes_node modes;
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
 	 * promised */
 	uint64_t voted_term, promised;
@@ -87,6 +94,10 @@ struct known_header {
 struct known_base { /* of the one certificate of a term */
 	struct block_ref base;
 	uint16_t leader;
+};
+struct modes_seen {
+	struct mode_state state; /* after the newest final block */
+	uint64_t last_of_term;	 /* it holds a mode fast of this term; 0: none */
 };
 struct sim {
 	struct sim_options options;
@@ -125,6 +136,7 @@ struct sim {
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
 	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
+	struct modes_seen modes;
 	struct map final_ids;
 	struct writer log_bytes;
 };
@@ -180,6 +192,9 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 void check_innocence(struct sim *s, unsigned node);
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
+/* check_modes.c */
+void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 /* Refused for good is what will never be final; busy is no such refusal. */
 void check_refused(struct sim *s, unsigned node, const struct hash *id, int err);

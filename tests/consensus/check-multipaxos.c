@@ -833,7 +833,6 @@ END_TEST
 int main(void)
 {
 	crypto_init();
-	paper_mutant();
 	Suite *s = suite_create("multipaxos");
 	TCase *t = tcase_create("paper");
 	tcase_set_timeout(t, 120);

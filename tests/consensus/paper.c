@@ -12,14 +12,6 @@
 #define TIMEOUT_MAX 600000
 #define WALL_MS	    1700000000000
 
-void paper_mutant(void)
-{
-#ifdef ENABLE_MUTANTS
-	const char *id = getenv("OSTRAKON_MUTANT");
-	mutant_selected = id ? atoi(id) : 0;
-#endif
-}
-
 /* ---- execution --------------------------------------------------------------------------- */
 
 static void root_after(struct hash *out, const struct hash *parent, const struct hash *tx_root)

@@ -96,8 +96,6 @@ struct block *paper_block(struct paper *p, const struct block *parent, uint64_t 
  * it to somebody else, in anybody's name. Nothing may crash, read what is not there or run for
  * ever; to halt is allowed, and to disagree, for these protocols trust what a link brings. */
 void paper_noise(struct paper *p, uint64_t seed, unsigned rounds);
-/* OSTRAKON_MUTANT selects a planted bug, in builds that have any. */
-void paper_mutant(void);
 /* No two nodes have different final blocks at a height. */
 void paper_agree(const struct paper *p);
 

@@ -688,6 +688,7 @@ static void setup_small(void)
 	w.genesis.time_ms = 1600000000000;
 	w.genesis.limits.block_txs_max = 1;
 	w.genesis.checkpoint_interval = 8;
+	w.genesis.probation = 1;
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
@@ -790,29 +791,34 @@ static void send_new_view(unsigned from, const struct term_cert *pbft)
 	deliver(from, &out);
 }
 
-/* The first block of a pbft term, which records the escalation. */
-static struct block *first_pbft_block(const struct term_cert *tc, const struct block *parent)
+/* A block of a pbft term, made by its primary; with an entry of this kind, or empty. */
+static struct block *pbft_block(const struct term_cert *tc, const struct block *parent,
+				enum system_kind kind)
 {
 	struct writer out = {0};
 	struct ledger_built built;
 	struct block *b;
-	const struct system_tx entry = {.kind = SYSTEM_ESCALATED,
+	const struct system_tx entry = {.kind = kind,
 					.height = parent->sh.h.height + 1,
 					.term = tc->term,
-					.reason = REASON_TIMEOUTS};
-	system_tx_encode(&out, &entry, &w.ctx);
-	struct ledger_candidate c = {.tx = writer_slice(&out)};
-	tx_id(&c.id, c.tx);
+					.reason = kind == SYSTEM_ESCALATED ? REASON_TIMEOUTS
+									   : REASON_NONE};
+	struct ledger_candidate c = {.tx = {0}};
+	if (kind) {
+		system_tx_encode(&out, &entry, &w.ctx);
+		c.tx = writer_slice(&out);
+		tx_id(&c.id, c.tx);
+	}
 	ck_assert_int_eq(ledger_build(w.ledger, &parent->hash, parent->sh.h.height + 1,
-				      parent->sh.h.time_ms + 1, &c, 1, &built),
+				      parent->sh.h.time_ms + 1, &c, kind ? 1 : 0, &built),
 			 ERR_NONE);
 	struct signed_header sh = {.h = {.chain = w.ctx.id,
 					 .term = tc->term,
 					 .mode = MODE_PBFT,
 					 .height = parent->sh.h.height + 1,
 					 .prev = parent->hash,
-					 .base_height = parent->sh.h.height,
-					 .base = parent->hash,
+					 .base_height = tc->base.height,
+					 .base = tc->base.hash,
 					 .tx_root = built.tx_root,
 					 .state_root = built.state_root,
 					 .time_ms = parent->sh.h.time_ms + 1,
@@ -826,6 +832,11 @@ static struct block *first_pbft_block(const struct term_cert *tc, const struct b
 	mem_free(built.body);
 	writer_free(&out);
 	return b;
+}
+
+static struct block *first_pbft_block(const struct term_cert *tc, const struct block *parent)
+{
+	return pbft_block(tc, parent, SYSTEM_ESCALATED);
 }
 
 static struct block_ref known_base;
@@ -919,6 +930,57 @@ START_TEST(final_blocks_under_the_other_new_view_are_taken)
 	term_cert_free(&two);
 	block_drop(b2);
 	block_drop(b1);
+}
+END_TEST
+
+/* ---- trap 12 ------------------------------------------------------------------------------
+ * The primary goes on in its term after the block that ends it: that would be final in pbft mode by the
+ * rules of a mode that the ledger has left. */
+
+static bool has_sent_prepare(const struct block *b)
+{
+	static struct message_in in;
+	bool found = false;
+	for (unsigned i = 0; i < sent_count && !found; i++) {
+		if (sent[i].type != MSG_PREPARE)
+			continue;
+		ck_assert_int_eq(message_decode(&in, writer_slice(&sent[i].bytes)), ERR_NONE);
+		found = hash_equal(&in.prepare.ref.hash, &b->hash);
+		message_free(&in);
+	}
+	return found;
+}
+
+START_TEST(nothing_extends_a_mode_fast_in_its_term)
+{
+	struct term_cert tc, view;
+	struct block *b[64];
+	unsigned count = 0;
+	b[count++] = first_block(&tc);
+	make_new_view(&view, 3, &tc, b[0], 0);
+	send_new_view(MALICE, &view);
+	enum system_kind kind = SYSTEM_ESCALATED;
+	while (kind != SYSTEM_MODE_FAST) {
+		ck_assert_uint_lt(count, 60);
+		ck_assert_int_eq(ledger_execute(w.ledger, b[count - 1], false), ERR_NONE);
+		if (count > 1)
+			kind = b[count - 1]->sh.h.height + 1 >= 2 + w.genesis.checkpoint_interval *
+									 w.genesis.probation
+				       ? SYSTEM_MODE_FAST
+				       : 0;
+		b[count] = pbft_block(&view, b[count - 1], kind);
+		append(MALICE, 3, NULL, b[count], NULL);
+		ck_assert_msg(has_sent_prepare(b[count]), "block %u", count);
+		count++;
+	}
+	ck_assert_int_eq(ledger_execute(w.ledger, b[count - 1], false), ERR_NONE);
+	b[count] = pbft_block(&view, b[count - 1], SYSTEM_MODE_FAST); /* as if for the first time */
+	append(MALICE, 3, NULL, b[count], NULL);
+	ck_assert(!has_sent_prepare(b[count]));
+	count++;
+	while (count)
+		block_drop(b[--count]);
+	term_cert_free(&view);
 }
 END_TEST
 
@@ -1857,6 +1919,7 @@ int main(void)
 	tcase_add_test(t, evidence_that_proves_nothing_is_rationed);
 	suite_add_tcase(s, t);
 	TCase *small = tcase_create("small blocks");
+	tcase_add_test(small, nothing_extends_a_mode_fast_in_its_term);
 	tcase_add_checked_fixture(small, setup_small, teardown);
 	tcase_set_timeout(small, 120);
 	tcase_add_test(small, load_is_no_censorship);
