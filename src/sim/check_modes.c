@@ -1,0 +1,77 @@
+/* Checkers of mode changes and expulsions: what the ledger says of them, and the reasons that
+ * correct replicas give when they leave a leader. */
+#include "sim/world.h"
+
+static bool is_pinned(const struct sim *s)
+{
+	return s->genesis.protocol == PROTOCOL_PBFT;
+}
+
+/* Follows the entries of a final block; the ones below it have been followed. */
+void check_modes_final(struct sim *s, const struct block *b)
+{
+	struct modes_seen *m = &s->modes;
+	if (s->options.measure_conflicts)
+		return;
+	if (m->state.jailed >> b->sh.h.leader & 1)
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I10] block %llu is final, but %u who made it had been convicted",
+			(unsigned long long)b->sh.h.height, b->sh.h.leader);
+	if (m->last_of_term && m->last_of_term == b->sh.h.term && !is_pinned(s))
+		sim_violation(s, SIM_SAFETY,
+			      "[I10] block %llu extends the mode fast of its own term %llu",
+			      (unsigned long long)b->sh.h.height,
+			      (unsigned long long)b->sh.h.term);
+	m->last_of_term = 0;
+	for (uint32_t i = 0; i < b->tx_count; i++) {
+		struct slice bytes = block_tx_bytes(b, i);
+		struct system_tx entry;
+		if (!system_tx_is(bytes) || system_tx_decode(&entry, bytes, &s->ctx) ||
+		    mode_state_apply(&m->state, &entry, b->sh.h.height, &s->genesis))
+			break;
+		if (entry.kind == SYSTEM_MODE_FAST)
+			m->last_of_term = b->sh.h.term;
+	}
+}
+
+static bool rose(uint64_t *was, uint64_t now)
+{
+	bool more = now > *was;
+	*was = now;
+	return more;
+}
+
+/* After each step of a correct replica: it escalates for reasons that are there. Nobody correct
+ * suspects the leader, and yet suspicions were enough; or no proof but such whose culprits were
+ * expelled for them long ago (trap 13). */
+void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status)
+{
+	struct modes_node *m = &s->node[node].modes;
+	const uint64_t *c = status->counters;
+	if (m->life != s->node[node].life) /* counts begin again with each life */
+		*m = (struct modes_node){.life = s->node[node].life,
+					 .suspected_term = m->suspected_term};
+	if (rose(&m->suspicions, c[COUNT_SUSPICIONS_SIGNATURE] +
+					 c[COUNT_SUSPICIONS_CENSORSHIP] +
+					 c[COUNT_SUSPICIONS_SLOW]))
+		m->suspected_term = status->tc_term;
+	if (rose(&m->e2, c[COUNT_ESCALATED_E2])) {
+		bool meant = false;
+		for (unsigned i = 0; i < s->n; i++)
+			meant |= !sim_is_corrupt(s, i) &&
+				 s->node[i].modes.suspected_term >= status->tc_term;
+		if (!meant)
+			sim_violation(
+				s, SIM_SAFETY,
+				"[I11] replica %u escalates as the leader of term %llu is "
+				"suspected, by no correct replica",
+				node, (unsigned long long)status->tc_term);
+	}
+	if (rose(&m->e1, c[COUNT_ESCALATED_E1]) && !(status->accused & ~status->modes.jailed))
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I11] replica %u escalates in term %llu for a proof whose culprit "
+			"has been convicted",
+			node, (unsigned long long)status->term);
+}

@@ -1,0 +1,503 @@
+/* Terms, leaders, clocks and convictions. */
+#include "tests/replica/hostile.h"
+
+/* ---- [H1] ---------------------------------------------------------------------------------
+ * Blocks of terms that do not exist, each signed by replica 3 as their leader: siblings, so
+ * that no two are of one term and nothing proves anything. They use up the ledger's overlays,
+ * which only finality frees; then the honest leader's block is called invalid, for ever. */
+
+START_TEST(made_up_terms_do_not_use_up_the_ledger)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	uint64_t term = 4003;
+	for (unsigned round = 0; round < 8; round++) {
+		struct block *fake[200];
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		for (unsigned i = 0; i < 200; i++, term += 4)
+			fake[i] = empty_block(b1, term);
+		send_blocks(MALICE, fake, 200, NULL, 1);
+		for (unsigned i = 0; i < 200; i++)
+			block_drop(fake[i]);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	forget_sent();
+	struct block *b2 = empty_block(b1, LEADER);
+	append(LEADER, LEADER, NULL, b2, NULL);
+	struct cert c;
+	world_cert(&w, b2, CERT_ONE_ROUND, 2, &c);
+	ck_assert_msg(has_prepared(b2), "no vote for the honest leader's block");
+	ck_assert_ptr_null(halted);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* The same, and the others make that block final: the victim believes that its state has
+ * diverged. */
+START_TEST(made_up_terms_do_not_halt_a_replica)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	uint64_t term = 4003;
+	for (unsigned round = 0; round < 8; round++) {
+		struct block *fake[200];
+		heartbeat(MALICE, 1000000, NULL, b1, 1);
+		for (unsigned i = 0; i < 200; i++, term += 4)
+			fake[i] = empty_block(b1, term);
+		send_blocks(MALICE, fake, 200, NULL, 1);
+		for (unsigned i = 0; i < 200; i++)
+			block_drop(fake[i]);
+		pass(2000);
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+	}
+	struct block *b2 = empty_block(b1, LEADER);
+	struct cert c;
+	world_cert(&w, b2, CERT_TWO_ROUND, 4, &c); /* the victim was slower than the others */
+	append(LEADER, LEADER, NULL, b2, &c);
+	ck_assert_msg(halted == NULL, "%s", halted);
+	for (unsigned i = 0; i < 40; i++) {
+		heartbeat(LEADER, LEADER, NULL, b2, 2);
+		const struct sent *f = newest(MSG_FETCH, LEADER);
+		if (f)
+			send_blocks(LEADER, &b2, 1, &c, 2);
+		pass(HEARTBEAT);
+	}
+	ck_assert_uint_eq(final_height(), 2);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H7] ---------------------------------------------------------------------------------
+ * A fast block with a mode entry gets no votes. But its leader stands for the next term with it
+ * as base, and nobody looks at the entry again: the entry becomes final. */
+
+START_TEST(no_mode_entry_in_a_fast_block)
+{
+	struct term_cert tc, tc3, tc7;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	const struct system_tx entry = {
+		.kind = SYSTEM_ESCALATED, .height = 2, .term = 3, .reason = REASON_PROOF};
+	system_tx_encode(&out, &entry, &w.ctx);
+	struct slice tx = writer_slice(&out);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	struct block *bad = world_build(&w, b1, 3, &tx, 1, NULL);
+	ck_assert_int_eq(ledger_execute(w.ledger, bad, false), ERR_NONE);
+
+	make_tc(&tc3, 3, b1);
+	heartbeat(MALICE, 3, &tc3, b1, 1);
+	append(MALICE, 3, NULL, bad, NULL);
+	ck_assert(!has_prepared(bad)); /* so far, so good */
+
+	struct block *next = world_build(&w, bad, 7, NULL, 0, NULL);
+	make_tc(&tc7, 7, bad); /* rule 1: its tip is of term 3 */
+	heartbeat(MALICE, 7, &tc7, bad, 1);
+	send_blocks(MALICE, &bad, 1, NULL, 1);
+	append(MALICE, 7, NULL, next, NULL);
+	pass(HEARTBEAT);
+	heartbeat(MALICE, 7, NULL, next, 1);
+	ck_assert_msg(!has_prepared(next),
+		      "a vote for a chain that records an escalation which never was");
+	block_drop(next);
+	block_drop(bad);
+	block_drop(b1);
+	writer_free(&out);
+}
+END_TEST
+
+/* ---- [H8] ---------------------------------------------------------------------------------
+ * The leader of term 1 commits nothing. The victim alone goes over to pbft mode; the others,
+ * who have no work, stay. What a client gives it from then on, it tells nobody. */
+
+START_TEST(a_stray_passes_transactions_on)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	struct slice first = world_put(&w, 0, 1, "a", "1"),
+		     second = world_put(&w, 0, 2, "b", "2");
+	ck_assert_int_eq(replica_submit(replica, now, first, false, &id), ERR_NONE);
+	for (unsigned i = 0; i < 200; i++) {
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		heartbeat(MALICE, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+	}
+	replica_status(replica, &s);
+	ck_assert(s.escalated);
+	ck_assert_uint_gt(s.term, 1);
+	forget_sent();
+	ck_assert_int_eq(replica_submit(replica, now, second, false, &id), ERR_NONE);
+	static struct message_in in;
+	bool told = false;
+	for (unsigned i = 0; i < 1200 && !told; i++) { /* a minute */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		for (unsigned k = 0; k < sent_count; k++) {
+			if (sent[k].type != MSG_RELAY && sent[k].type != MSG_FORWARD)
+				continue;
+			ck_assert_int_eq(message_decode(&in, writer_slice(&sent[k].bytes)),
+					 ERR_NONE);
+			for (uint32_t x = 0; x < in.txs.count; x++)
+				told |= slice_equal(in.txs.tx[x], second);
+		}
+		forget_sent();
+	}
+	ck_assert_msg(told, "the second transaction is told to nobody in 60 s");
+	mem_free((void *)first.ptr);
+	mem_free((void *)second.ptr);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H12] --------------------------------------------------------------------------------
+ * 300 transactions come within 0.3 s; the leader, which is as fair as can be, orders one in 10
+ * ms, the oldest first: blocks hold no more. Nobody has a reason to suspect it. */
+
+START_TEST(load_is_no_censorship)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct slice tx[300];
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 300; i++) {
+		struct op op = op_put("a", "1");
+		tx[i] = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		ck_assert_int_eq(replica_submit(replica, now, tx[i], false, &id), ERR_NONE);
+		if (i % 50 == 0)
+			heartbeat(LEADER, LEADER, NULL, b, 1);
+		pass(1000);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		struct block *next = world_build(&w, b, LEADER, &tx[i], 1, NULL);
+		struct cert c;
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		ck_assert_uint_eq(next->tx_count, 1);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 5 == 0)
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+		pass(10000);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 301);
+	ck_assert_msg(newest(MSG_SUSPICION, LEADER) == NULL, "a fair leader is suspected");
+	world_free_txs(tx, 300);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H19] --------------------------------------------------------------------------------
+ * A client (nobody of the validators) gives the leader one transaction of each nonce, and the
+ * victim another of the same nonce a moment before. All that the victim holds is void soon, but
+ * it never holds nothing, and nothing that it holds is committed. The leader is as good as can
+ * be. */
+
+START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct engine_status s;
+	struct hash id;
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < 500; i++) { /* 10 s */
+		struct op one = op_put("a", "1"), two = op_put("a", "2");
+		struct slice good = world_tx(&w, &w.client[0], i + 1, 5000, &one, 1);
+		struct slice lost = world_tx(&w, &w.client[0], i + 1, 5000, &two, 1);
+		struct cert c;
+		ck_assert_int_eq(replica_submit(replica, now, lost, false, &id), ERR_NONE);
+		struct block *next = world_build(&w, b, LEADER, &good, 1, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		if (i % 3 == 0) {
+			heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+			heartbeat(0, 0, NULL, b, 1);
+			heartbeat(MALICE, 0, NULL, b, 1);
+		}
+		pass(20000);
+		forget_sent();
+		block_drop(b);
+		b = next;
+		mem_free((void *)good.ptr);
+		mem_free((void *)lost.ptr);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(!s.escalated && s.counters[COUNT_VIEW_CHANGES] == 0,
+		      "a client drives the victim into pbft mode; %llu elections begun",
+		      (unsigned long long)s.counters[COUNT_ELECTIONS_STARTED]);
+	ck_assert_uint_eq(s.final.height, 501);
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [H21] --------------------------------------------------------------------------------
+ * The victim finds a proof against the leader while the others are out of reach: what it sends
+ * is lost. Later they hear it again, but never of the proof: the leader goes on to lead them.
+ */
+
+START_TEST(a_pending_proof_is_told_again)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer bytes = {0}, encoded = {0}, out = {0};
+	struct evidence ev;
+	struct vote v[2];
+	struct engine_status s;
+	for (unsigned i = 0; i < 2; i++) {
+		v[i] = (struct vote){.kind = VOTE_COMMIT,
+				     .ref = {.term = 1, .height = 1, .hash = {{(uint8_t)i}}},
+				     .signer = LEADER};
+		vote_sign(&v[i], &w.ctx, &w.validator[LEADER]);
+	}
+	ck_assert(evidence_of_votes(&ev, &bytes, &v[0], &v[1]));
+	evidence_encode(&encoded, &ev);
+	msg_evidence_encode(&out, writer_slice(&encoded));
+	deliver(MALICE, &out);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.accused, 1u << LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_EVIDENCE, 0));
+	forget_sent(); /* lost */
+	bool again = false;
+	for (unsigned i = 0; i < 600 && !again; i++) { /* 30 s */
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
+		heartbeat(0, 0, NULL, b1, 1);
+		pass(HEARTBEAT);
+		again = newest(MSG_EVIDENCE, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(again, "the proof is not told again in 30 s");
+	writer_free(&bytes);
+	writer_free(&encoded);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H22] --------------------------------------------------------------------------------
+ * A checkpoint statement on nothing at all: of term 0, height 0, hash 0. */
+
+START_TEST(a_checkpoint_of_nothing_is_no_vote)
+{
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	while (b->sh.h.height < 20) { /* the first checkpoint is due, none is stable */
+		struct block *next = empty_block(b, LEADER);
+		struct cert c;
+		append(LEADER, LEADER, NULL, next, NULL);
+		world_cert(&w, next, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		block_drop(b);
+		b = next;
+	}
+	ck_assert_uint_eq(final_height(), 20);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct writer out = {0};
+		struct msg_commit m = {
+			.commit = {.kind = VOTE_COMMIT, .signer = MALICE},
+			.has_checkpoint = true,
+			.checkpoint = {.kind = VOTE_CHECKPOINT, .signer = MALICE}};
+		m.checkpoint.ref.height = kind ? 64 : 0;
+		vote_sign(&m.commit, &w.ctx, &w.validator[MALICE]);
+		vote_sign(&m.checkpoint, &w.ctx, &w.validator[MALICE]);
+		msg_commit_encode(&out, &m);
+		deliver(MALICE, &out);
+	}
+	block_drop(b);
+}
+END_TEST
+
+/* ---- [N2] ---------------------------------------------------------------------------------
+ * Nobody leads. Replica 3 climbs by pre-votes, a term with each answer, in one instant; each
+ * set of grants is good for one view change that drags everybody into the next term, whenever
+ * it likes. */
+
+static void make_grants(struct entitlement *e, uint64_t term)
+{
+	entitlement_init(e);
+	e->kind = ENTITLED_GRANTS;
+	e->term = term;
+	e->candidate = MALICE;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i == VICTIM)
+			continue;
+		struct grant *g = &e->grant[e->grant_count++];
+		*g = (struct grant){.term = term, .candidate = MALICE, .signer = (uint16_t)i};
+		grant_sign(g, &w.ctx, &w.validator[i]);
+	}
+}
+
+START_TEST(hoarded_grants_abort_few_views)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	others_move_on(2, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_uint_ge(s.term, 2);
+	uint64_t before = s.term;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		struct msg_view_change m;
+		replica_status(replica, &s); /* one set for each term: none is wasted */
+		view_change_at(&m.vc, s.term + 1, MALICE, &tc, b1);
+		view_change_sign(&m.vc, &w.ctx, &w.validator[MALICE]);
+		make_grants(&m.entitlement, s.term + 1);
+		msg_view_change_encode(&out, &m);
+		deliver(MALICE, &out);
+		view_change_free(&m.vc);
+		pass(10000);
+	}
+	replica_status(replica, &s);
+	ck_assert_msg(s.term < before + 10, "%llu terms in a second by one replica's word",
+		      (unsigned long long)(s.term - before));
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [H25] --------------------------------------------------------------------------------
+ * A block from the far future, and a child that is no younger: only the child is compared with
+ * its parent. 0: both come in one APPEND; 1: the first is the base of the next term, to which
+ * headers alone elect. */
+
+static struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.time_ms = time_ms;
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)),
+			 ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
+START_TEST(nobody_sets_the_clock_for_ages)
+{
+	struct term_cert tc, tc5;
+	struct block *b1 = first_block(&tc);
+	uint64_t ages = UINT64_C(1) << 62;
+	struct block *b2 = block_at(b1, LEADER, ages);
+	struct block *b3 = block_at(b2, _i == 0 ? LEADER : 5, ages);
+	static struct msg_append m;
+	struct writer out = {0};
+	m = (struct msg_append){.term = LEADER, .count = _i == 0 ? 2 : 1};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert(!has_prepared(b2));
+	if (_i == 1) {
+		make_tc(&tc5, 5, b2); /* 5 % 4: the same leader */
+		heartbeat(LEADER, 5, &tc5, b3, 1);
+		append(LEADER, 5, NULL, b3, NULL);
+		pass(HEARTBEAT);
+		heartbeat(LEADER, 5, NULL, b3, 1);
+	}
+	ck_assert_msg(!has_prepared(b3), "a vote for a block of the year 146 million");
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- [N6] ---------------------------------------------------------------------------------
+ * No leader is alive, and replica 3 asks for votes all the time, with a thousand headers that
+ * nobody has seen. */
+
+START_TEST(vote_requests_are_rationed)
+{
+	enum { LENGTH = 1000 };
+	struct term_cert tc;
+	struct block *chain[LENGTH];
+	struct engine_status s;
+	chain[0] = first_block(&tc);
+	for (unsigned i = 1; i < LENGTH; i++)
+		chain[i] = empty_block(chain[i - 1], LEADER);
+	pass(1000000); /* the leader is gone */
+	struct msg_vote_request m = {.term = 2};
+	m.position.tip = block_ref_of(chain[LENGTH - 1]);
+	term_cert_copy_ref(&m.position.tc, &tc);
+	m.position.headers = mem_array(LENGTH, sizeof *m.position.headers);
+	m.position.header_count = LENGTH;
+	for (unsigned i = 0; i < LENGTH; i++)
+		m.position.headers[i] = chain[LENGTH - 1 - i]->sh;
+	unsigned granted = 0;
+	for (unsigned i = 0; i < 100; i++) { /* a second */
+		struct writer out = {0};
+		replica_status(replica, &s);
+		m.term = s.term + 1;
+		forget_sent();
+		msg_vote_request_encode(&out, MSG_PRE_VOTE_REQUEST, &m);
+		deliver(MALICE, &out);
+		granted += newest(MSG_PRE_VOTE, MALICE) != NULL;
+		pass(10000);
+	}
+	ck_assert_msg(granted >= 1 && granted <= 6,
+		      "1000 headers were checked %u times in a second", granted);
+	position_free(&m.position);
+	for (unsigned i = 0; i < LENGTH; i++)
+		block_drop(chain[i]);
+}
+END_TEST
+
+/* ---- [L1] ---------------------------------------------------------------------------------
+ * A block that is invalid in the victim's state, and a child of it, come in one message; then
+ * the child is final. That is for a human to look at, and not to be kept quiet. */
+
+START_TEST(diverged_below_a_final_block_is_said)
+{
+	static struct msg_append m;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc), *plain = empty_block(b1, LEADER), *b2, *b3;
+	struct signed_header sh = plain->sh;
+	struct writer out = {0};
+	struct cert c;
+	sh.h.state_root.b[0] ^= 1;
+	signed_header_sign(&sh, &w.ctx, &w.validator[LEADER]);
+	ck_assert_int_eq(block_new(&b2, &sh, slice_of(plain->body, plain->body_size)),
+			 ERR_NONE);
+	b3 = empty_block(b2, LEADER);
+	m = (struct msg_append){.term = LEADER, .count = 2};
+	m.blocks[0] = b2;
+	m.blocks[1] = b3;
+	msg_append_encode(&out, &m);
+	deliver(LEADER, &out);
+	ck_assert_ptr_null(halted);
+	world_cert(&w, b3, CERT_TWO_ROUND, 3, &c);
+	append(0, LEADER, NULL, NULL, &c);
+	ck_assert_ptr_nonnull(halted);
+	ck_assert_uint_eq(final_height(), 1);
+	block_drop(plain);
+	block_drop(b3);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+void hostile_terms(Suite *s)
+{
+	TCase *t = hostile_case(s, "terms", setup, 120);
+	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
+	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
+	tcase_add_test(t, no_mode_entry_in_a_fast_block);
+	tcase_add_test(t, a_stray_passes_transactions_on);
+	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
+	tcase_add_test(t, a_pending_proof_is_told_again);
+	tcase_add_test(t, hoarded_grants_abort_few_views);
+	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
+	tcase_add_test(t, diverged_below_a_final_block_is_said);
+	tcase_add_test(t, vote_requests_are_rationed);
+	TCase *small = hostile_case(s, "terms, small blocks", setup_small, 120);
+	tcase_add_test(small, load_is_no_censorship);
+	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
+}
