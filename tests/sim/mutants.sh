@@ -2,10 +2,10 @@
 # Each planted bug (src/base/mutant.h) must be caught. Strategies, in this order, each until its
 # first catch or for so many runs, spread over n = 4 to 10 in turns of 200:
 #	random      f malicious replicas of random behaviour, under faults
-#	faults      crashes, partitions, loss alone
-#	equivocate, votes, views, proofs: malicious replicas that do little else, all the time
 #	scenarios   the library of scenarios, 20 seeds each, at n = 4 and 7
-#	suites      what a correct engine, ledger and chain pass (by hand, for what needs one trace)
+#	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
+#	faults      crashes, partitions, loss alone
+#	equivocate, votes, views: malicious replicas that do little else, all the time
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]]
 # OSTRAKON_JOBS: how many mutants at a time.
 src=${srcdir:-.}/src/base/mutant.h
@@ -74,11 +74,11 @@ if [ "$1" = --one ]; then
 	runs=$2
 	id=$3
 	try random --corrupt f ||
+		scenarios || suites ||
 		try faults ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
 		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
 		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate ||
-		scenarios || suites ||
 		printf '%-3s %-24s SURVIVES\n' "$id" "$(label_of "$id")"
 	exit 0
 fi

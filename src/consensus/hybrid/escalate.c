@@ -189,25 +189,48 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
 	judge_suspicions(h);
 }
 
-/* The oldest transactions that the leader knows of, and has left unordered while it lived. */
-static void watch_for_censorship(struct hybrid *h)
+/* Time since the last look in which the leader could have ordered what it does not. None counts
+ * beyond a timeout after the newest final block: a quorum that is missing is no leader's fault,
+ * and who stands still with one is left to the timers. [I12] */
+static uint64_t fair_time(struct hybrid *h)
+{
+	uint64_t from = h->fair_since, until = h->final_at + h->timing.timeout_min;
+	h->fair_since = h->now;
+	if (until > h->now || MUTANT(MUTANT_BLAME_FOR_QUORUM))
+		until = h->now;
+	return until > from ? until - from : 0;
+}
+
+/* The oldest transaction that the leader knows of, and has left unordered while it ordered
+ * others. */
+static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 {
 	const struct pool_entry *e = h->pool.free.head;
-	if (!e || !(e->forwarded || e->relayed))
+	if (!e || !(e->forwarded || e->relayed)) {
+		h->passed_over_for = 0;
 		return;
+	}
+	if (!hash_equal(&h->passed_over, &e->id) || h->passed_over_term != h->term) {
+		h->passed_over = e->id;
+		h->passed_over_term = h->term;
+		h->passed_over_for = 0;
+	} else {
+		h->passed_over_for += fair;
+	}
 	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
 	uint64_t relay_at = since + h->timing.timeout_min * 3 / 2;
-	uint64_t suspect_at = since + 3 * h->timing.timeout_min;
+	uint64_t patience = 3 * h->timing.timeout_min;
 	if (h->tc.mode == MODE_PBFT) {
-		uint64_t twice = since + 2 * (h->timing.timeout_min
-					      << (h->timeouts < 4 ? h->timeouts : 4));
-		if (twice > suspect_at)
-			suspect_at = twice;
+		uint64_t twice =
+			2 * (h->timing.timeout_min << (h->timeouts < 4 ? h->timeouts : 4));
+		if (twice > patience)
+			patience = twice;
 	}
 	if (h->now >= relay_at && h->censorship_checked_at < relay_at) {
 		h->censorship_checked_at = h->now;
 		recheck_oldest(h); /* relays what is still valid in our state, drops the rest */
-	} else if (h->now >= suspect_at && e->relayed && h->censorship_checked_at >= relay_at) {
+	} else if (h->passed_over_for >= patience && e->relayed &&
+		   h->censorship_checked_at >= relay_at) {
 		suspect(h, REASON_CENSORSHIP);
 	}
 }
@@ -230,14 +253,13 @@ void pace_new_leader(struct hybrid *h)
 	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
 		h->last_pace = pace(h);
 	h->pace_blocks = h->pace_work = 0;
-	h->pace_since = h->now;
+	h->fair_since = h->final_at = h->now;
 }
 
-static void watch_pace(struct hybrid *h)
+static void watch_pace(struct hybrid *h, uint64_t fair)
 {
 	if (holds_work(h))
-		h->pace_work += h->now - h->pace_since;
-	h->pace_since = h->now;
+		h->pace_work += fair;
 	if (h->pace_work < SLOW_WINDOW * h->timing.timeout_min)
 		return;
 	if (pace(h) * 2 < h->last_pace) {
@@ -271,11 +293,12 @@ void suspect_tick(struct hybrid *h)
 	tell_proofs_again(h);
 	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
 	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
-		h->pace_since = h->now;
+		h->fair_since = h->now;
 		return;
 	}
-	watch_for_censorship(h);
-	watch_pace(h);
+	uint64_t fair = fair_time(h);
+	watch_for_censorship(h, fair);
+	watch_pace(h, fair);
 }
 
 /* ---- E3: timeouts in a row ----------------------------------------------------------------*/

@@ -153,6 +153,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
 	h->final_cert = *c;
+	h->final_at = h->now;
 	out_cert(h, &h->final_cert);
 	bool held = false;
 	for (uint32_t i = 0; i < count; i++) {

@@ -289,7 +289,11 @@ struct hybrid {
 	uint32_t counted_timeouts; /* E3 */
 	uint64_t counted_at;
 	uint64_t censorship_checked_at;
-	uint64_t pace_since, pace_work, pace_blocks; /* this leader, with work pending */
+	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
+	uint64_t fair_since;	 /* last look at the leader */
+	struct hash passed_over; /* the transaction it leaves out; in which term, how long */
+	uint64_t passed_over_term, passed_over_for;
+	uint64_t pace_work, pace_blocks; /* this leader, with work pending */
 	uint64_t last_pace; /* blocks in 1024 heartbeats of the leader before */
 
 	/* checkpoints */
