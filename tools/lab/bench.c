@@ -1,5 +1,6 @@
 /* How fast the simulator is: `ostrakon-lab sim bench`. See docs/lab.md. */
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +11,14 @@
 #include "base/mem.h"
 #include "tools/lab/lab.h"
 
-#define SLICES	      5
+#define SLICES	      5 /* runs, at least */
+#define SLICES_MAX    500
 #define ROWS_MAX      64
 #define SECONDS_MAX   3600
 #define WARM_UP	      1000 /* decisions */
 #define SLICE_MIN     200
-#define SLICE_MAX     200000
-#define RECORDED_MAX  20000 /* decisions, of the bare loop */
-#define CLIENTS	      16    /* twice the pipeline: there is always work */
+#define SLICE_MAX     10000
+#define CLIENTS	      16 /* twice the pipeline: there is always work */
 #define KEYS	      1000
 #define VALUE_BYTES   100
 #define ROUND_TRIP_US 1000
@@ -35,7 +36,7 @@ struct bench {
 struct row {
 	enum protocol protocol;
 	unsigned nodes, slices;
-	double rate[SLICES]; /* decisions a second */
+	double rate[SLICES_MAX]; /* decisions a second */
 	uint64_t decisions, transactions, messages, events, bytes;
 	double cpu_s, wall_s;
 	double bare_events_per_s, bare_decisions_per_s;
@@ -123,10 +124,14 @@ static bool measure_decisions(const struct bench *b, struct row *r, struct sim_r
 		return false;
 	o.decisions = clamp((double)res->decisions / took * b->seconds / SLICES, SLICE_MIN,
 			    SLICE_MAX);
-	for (unsigned i = 0; i < SLICES && !interrupted; i++) {
-		snprintf(text, sizeof text, "%u of %u times %u decisions, %.0f/s", i, SLICES,
-			 o.decisions, r->cpu_s > 0 ? (double)r->decisions / r->cpu_s : 0);
-		progress(r, text);
+	for (unsigned i = 0; i < SLICES_MAX && !interrupted; i++) {
+		if (i >= SLICES && r->cpu_s >= b->seconds)
+			break;
+		if (r->cpu_s > 0) {
+			snprintf(text, sizeof text, "%.1f of %.1f s, %.0f decisions/s",
+				 r->cpu_s, b->seconds, (double)r->decisions / r->cpu_s);
+			progress(r, text);
+		}
 		o.seed = b->seed + i;
 		double wall = seconds_of(CLOCK_MONOTONIC);
 		took = timed(r, &o, res);
@@ -148,7 +153,7 @@ static bool measure_decisions(const struct bench *b, struct row *r, struct sim_r
 static bool measure_bare(const struct bench *b, struct row *r, struct sim_result *res)
 {
 	struct sim_options o = options_of(b, r);
-	o.decisions = clamp((double)r->decisions / SLICES, SLICE_MIN, RECORDED_MAX);
+	o.decisions = clamp((double)r->decisions / r->slices, SLICE_MIN, SLICE_MAX);
 	o.bare = sim_bare_new();
 	progress(r, "the bare event loop");
 	bool good = timed(r, &o, res) >= 0;
@@ -173,7 +178,7 @@ static bool measure_real_time(const struct bench *b, struct row *r, struct sim_r
 	struct sim_options o = options_of(b, r);
 	o.clients = 1;
 	o.delay_min_us = o.delay_max_us = ROUND_TRIP_US / 2;
-	o.decisions = clamp((double)r->decisions / SLICES / 4, SLICE_MIN, SLICE_MAX);
+	o.decisions = clamp((double)r->decisions / r->slices / 4, SLICE_MIN, SLICE_MAX);
 	progress(r, "one client, 1 ms round trip");
 	double took = timed(r, &o, res);
 	if (took < 0)
@@ -247,6 +252,7 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 	json_set(o, "checked", json_bool(b->checked));
 	json_set(o, "decisions", json_u64(r->decisions));
 	json_set(o, "transactions", json_u64(r->transactions));
+	json_set(o, "runs", json_int(r->slices));
 	json_set(o, "value_bytes", json_int(VALUE_BYTES));
 	json_set(o, "keys", json_int(KEYS));
 	json_set(o, "decisions_per_s", json_real(rate));
@@ -301,7 +307,8 @@ static int usage(FILE *to)
 		"decoded\n"
 		"and executed by every replica's ledger. T is in seconds for each protocol "
 		"and\n"
-		"size (default 5), in %d runs, of which the median is told. Time is CPU time.\n"
+		"size (default 5), in %d runs or more, of which the median is told. Time is "
+		"CPU time.\n"
 		"Default: hybrid and pbft, 4, 7 and 16 nodes.\n"
 		"\n"
 		"  bare events/s  the event loop alone: the same events, the same packets\n"
@@ -459,6 +466,10 @@ int lab_bench(int argc, char **argv)
 	int code = parse(&b, argc, argv);
 	if (code >= 0)
 		return code;
+	/* Memory that one run gives back is the next one's, not fresh pages from the kernel. */
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	mallopt(M_TOP_PAD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
 	struct sigaction act = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
 	sigaction(SIGINT, &act, NULL);
 	return run(&b);
