@@ -35,12 +35,18 @@ void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct sl
 
 void writer_hash(struct writer *w, const struct hash *h)
 {
-	writer_raw(w, h->b, HASH_SIZE);
+	uint8_t *p = writer_extend(w, HASH_SIZE);
+	if (p)
+		memcpy(p, h->b, HASH_SIZE);
 }
 
 void reader_hash(struct reader *r, struct hash *out)
 {
-	reader_raw(r, out->b, HASH_SIZE);
+	const uint8_t *p = reader_advance(r, HASH_SIZE);
+	if (p)
+		memcpy(out->b, p, HASH_SIZE);
+	else
+		memset(out->b, 0, HASH_SIZE);
 }
 
 const char *hash_hex(char out[HASH_HEX_SIZE], const struct hash *h)

@@ -41,8 +41,7 @@ void writer_reset(struct writer *w)
 	w->err = ERR_NONE;
 }
 
-/* The memory for len more bytes; false with the error set. */
-static bool grow(struct writer *w, size_t len)
+bool writer_grow(struct writer *w, size_t len)
 {
 	if (len > SIZE_MAX / 2 - w->len || (w->limit && w->len + len > w->limit)) {
 		w->err = ERR_LIMIT;
@@ -58,28 +57,16 @@ static bool grow(struct writer *w, size_t len)
 	return true;
 }
 
-/* Room for len more bytes, or NULL with the error set. */
-static inline uint8_t *extend(struct writer *w, size_t len)
-{
-	if (w->err)
-		return NULL;
-	if ((w->limit || len > w->cap - w->len) && !grow(w, len))
-		return NULL;
-	uint8_t *p = w->buf + w->len;
-	w->len += len;
-	return p;
-}
-
 void writer_u8(struct writer *w, uint8_t v)
 {
-	uint8_t *p = extend(w, sizeof(v));
+	uint8_t *p = writer_extend(w, sizeof(v));
 	if (p)
 		*p = v;
 }
 
 void writer_u16(struct writer *w, uint16_t v)
 {
-	uint8_t *p = extend(w, sizeof(v));
+	uint8_t *p = writer_extend(w, sizeof(v));
 	v = htobe16(v);
 	if (p)
 		memcpy(p, &v, sizeof(v));
@@ -87,7 +74,7 @@ void writer_u16(struct writer *w, uint16_t v)
 
 void writer_u32(struct writer *w, uint32_t v)
 {
-	uint8_t *p = extend(w, sizeof(v));
+	uint8_t *p = writer_extend(w, sizeof(v));
 	v = htobe32(v);
 	if (p)
 		memcpy(p, &v, sizeof(v));
@@ -95,7 +82,7 @@ void writer_u32(struct writer *w, uint32_t v)
 
 void writer_u64(struct writer *w, uint64_t v)
 {
-	uint8_t *p = extend(w, sizeof(v));
+	uint8_t *p = writer_extend(w, sizeof(v));
 	if (p)
 		store_be64(p, v);
 }
@@ -104,7 +91,7 @@ void writer_raw(struct writer *w, const void *ptr, size_t len)
 {
 	if (len == 0)
 		return;
-	uint8_t *p = extend(w, len);
+	uint8_t *p = writer_extend(w, len);
 	if (p)
 		memcpy(p, ptr, len);
 }
@@ -125,7 +112,7 @@ size_t writer_skip(struct writer *w, size_t len)
 	size_t offset = w->len;
 	if (len == 0)
 		return offset;
-	uint8_t *p = extend(w, len);
+	uint8_t *p = writer_extend(w, len);
 	if (p)
 		memset(p, 0, len);
 	return offset;
@@ -166,32 +153,16 @@ void reader_fail(struct reader *r, int err)
 		r->err = err;
 }
 
-/* The next len bytes, or NULL with the error set. */
-static inline const uint8_t *advance(struct reader *r, size_t len)
-{
-	if (r->err)
-		return NULL;
-	if (len > r->left) {
-		r->err = ERR_TRUNCATED;
-		return NULL;
-	}
-	const uint8_t *p = r->ptr;
-	if (len)
-		r->ptr += len;
-	r->left -= len;
-	return p;
-}
-
 uint8_t reader_u8(struct reader *r)
 {
-	const uint8_t *p = advance(r, 1);
+	const uint8_t *p = reader_advance(r, 1);
 	return p ? *p : 0;
 }
 
 uint16_t reader_u16(struct reader *r)
 {
 	uint16_t v = 0;
-	const uint8_t *p = advance(r, sizeof(v));
+	const uint8_t *p = reader_advance(r, sizeof(v));
 	if (p)
 		memcpy(&v, p, sizeof(v));
 	return be16toh(v);
@@ -200,7 +171,7 @@ uint16_t reader_u16(struct reader *r)
 uint32_t reader_u32(struct reader *r)
 {
 	uint32_t v = 0;
-	const uint8_t *p = advance(r, sizeof(v));
+	const uint8_t *p = reader_advance(r, sizeof(v));
 	if (p)
 		memcpy(&v, p, sizeof(v));
 	return be32toh(v);
@@ -208,7 +179,7 @@ uint32_t reader_u32(struct reader *r)
 
 uint64_t reader_u64(struct reader *r)
 {
-	const uint8_t *p = advance(r, sizeof(uint64_t));
+	const uint8_t *p = reader_advance(r, sizeof(uint64_t));
 	return p ? load_be64(p) : 0;
 }
 
@@ -224,7 +195,7 @@ void reader_raw(struct reader *r, void *dst, size_t len)
 {
 	if (len == 0)
 		return;
-	const uint8_t *p = advance(r, len);
+	const uint8_t *p = reader_advance(r, len);
 	if (p)
 		memcpy(dst, p, len);
 	else
@@ -233,7 +204,7 @@ void reader_raw(struct reader *r, void *dst, size_t len)
 
 struct slice reader_take(struct reader *r, size_t len)
 {
-	const uint8_t *p = advance(r, len);
+	const uint8_t *p = reader_advance(r, len);
 	return r->err ? slice_of(NULL, 0) : slice_of(p, len);
 }
 
