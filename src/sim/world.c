@@ -26,9 +26,11 @@ void sim_push(struct sim *s, struct event e)
 		i = (i - 1) / 2;
 	}
 	s->heap[i] = e;
+	if (s->options.bare)
+		bare_push(s->options.bare, &e, s->now);
 }
 
-static struct event pop(struct sim *s)
+struct event sim_pop(struct sim *s)
 {
 	struct event top = s->heap[0], last = s->heap[--s->heap_len];
 	size_t i = 0;
@@ -85,7 +87,17 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	}
 }
 
-static void packet_drop(struct packet *p)
+struct packet *packet_new(uint8_t type, struct slice bytes)
+{
+	struct packet *p = mem_alloc(sizeof *p + bytes.len);
+	p->refs = 1;
+	p->type = type;
+	p->len = bytes.len;
+	memcpy(p->bytes, bytes.ptr, bytes.len);
+	return p;
+}
+
+void packet_drop(struct packet *p)
 {
 	if (p && --p->refs == 0)
 		mem_free(p);
@@ -96,7 +108,8 @@ void sim_send(struct sim *s, unsigned from, const struct message *m)
 	const struct sim_options *o = &s->options;
 	if (o->intercept && o->intercept(o->intercept_ctx, s, from, m))
 		return;
-	check_sent(s, from, m);
+	if (!o->unchecked)
+		check_sent(s, from, m);
 	sim_send_as(s, from, m);
 }
 
@@ -107,11 +120,7 @@ uint64_t sim_now(const struct sim *s)
 
 void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 {
-	struct packet *p = mem_alloc(sizeof *p + m->bytes.len);
-	p->refs = 1;
-	p->type = m->type;
-	p->len = m->bytes.len;
-	memcpy(p->bytes, m->bytes.ptr, m->bytes.len);
+	struct packet *p = packet_new(m->type, m->bytes);
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
@@ -195,7 +204,8 @@ static void after_step(struct sim *s, unsigned i)
 	if (!node->replica)
 		return;
 	if (!sim_is_corrupt(s, i)) {
-		check_term_cert(s, i);
+		if (!s->options.unchecked)
+			check_term_cert(s, i);
 		if (s->team)
 			check_innocence(s, i);
 	}
@@ -426,14 +436,14 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	uint64_t decided = s->log_len - 1;
 	if (s->result->conflicts && s->now > s->result->fork.at_us + FORKED_US)
 		return true; /* beyond f nothing more is promised */
-	if (!*goal) {
+	if (!s->healed_at) {
 		bool acted = decided >= s->options.decisions &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
 			     faults_have_struck(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
-		*goal = decided + HEALED_DECISIONS;
+		*goal = decided + (s->options.no_healing ? 0 : HEALED_DECISIONS);
 		if (*goal < s->options.decisions) /* the faults left too little time */
 			*goal = s->options.decisions;
 		*deadline = s->now + HEALED_LIMIT_US;
@@ -460,10 +470,12 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 
 static void loop(struct sim *s)
 {
-	uint64_t goal = 0, deadline = 0, events = 0;
+	uint64_t goal = 0, deadline = 0;
 	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
-		struct event e = pop(s);
-		if (++events >
+		struct event e = sim_pop(s);
+		if (s->options.bare)
+			bare_pop(s->options.bare);
+		if (++s->result->events >
 		    EVENTS_MAX + (uint64_t)s->options.decisions * EVENTS_PER_DECISION)
 			sim_violation(s, SIM_LIVENESS, "events without end");
 		s->now = e.at;
@@ -485,6 +497,8 @@ static void make_genesis(struct sim *s)
 	g->checkpoint_interval = s->options.calm ? 32 : 8;
 	if (s->options.checkpoint)
 		g->checkpoint_interval = s->options.checkpoint;
+	if (s->options.block_txs)
+		g->limits.block_txs_max = s->options.block_txs;
 	g->probation = s->options.probation ? s->options.probation : 2;
 	for (unsigned i = 0; i < s->n; i++) {
 		uint8_t seed[32] = {1, (uint8_t)i};
@@ -510,8 +524,11 @@ static void draw_profile(struct sim *s)
 				  .sync_us = syncs[0],
 				  .down_max = s->n};
 	p->delay_min = s->options.delay_min_us ? s->options.delay_min_us : 200;
-	if (s->options.calm)
+	if (s->options.calm) {
+		if (s->options.delay_max_us)
+			p->delay_max = s->options.delay_max_us;
 		return;
+	}
 	p->fault_gap = fault_gaps[random_below(&s->random, MEM_COUNT(fault_gaps))];
 	p->think = thinks[random_below(&s->random, MEM_COUNT(thinks))];
 	p->delay_max = delays[random_below(&s->random, MEM_COUNT(delays))];
@@ -596,7 +613,7 @@ void sim_world_end(struct sim *s)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
 	while (s->heap_len)
-		packet_drop(pop(s).packet);
+		packet_drop(sim_pop(s).packet);
 	clients_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
