@@ -90,7 +90,7 @@ void measure_sent(struct sim *s, unsigned from, unsigned to, struct packet *p)
 	m->out->phase[p->phase]++;
 	m->out->bytes_by_type[p->type % ENGINE_MESSAGE_TYPES] += p->len;
 	if (p->phase == PHASE_CERTIFICATE && measure_phase_of(p->type) == PHASE_NORMAL)
-		m->out->lone_bytes += p->len;
+		m->out->lone[p->type % ENGINE_MESSAGE_TYPES]++;
 	if (p->phase == PHASE_LEADER_CHANGE && !sim_is_corrupt(s, from))
 		measure_asked(s);
 	window_sent(s, from, to, p);
@@ -174,7 +174,7 @@ static void forget(struct sim *s)
 	r->times = 0;
 	memset(o->phase, 0, sizeof o->phase);
 	memset(o->bytes_by_type, 0, sizeof o->bytes_by_type);
-	o->lone_bytes = 0;
+	memset(o->lone, 0, sizeof o->lone);
 	o->leader.count = o->all.count = o->client.count = 0;
 	s->signatures_before = sig_counts();
 	s->unpaid = (struct sig_counts){0};

@@ -67,7 +67,8 @@ struct sim_measures {
 	uint64_t counted_us; /* virtual time of what was counted: without the warm-up */
 	uint64_t phase[PHASES];
 	uint64_t bytes_by_type[ENGINE_MESSAGE_TYPES];
-	uint64_t lone_bytes;	     /* of those: of certificates that went alone */
+	/* Of types of the normal case: certificates that went alone, and answers to them. */
+	uint64_t lone[ENGINE_MESSAGE_TYPES];
 	struct measure_times leader; /* first sight of a block - final at its leader */
 	struct measure_times all;    /* - final at every correct replica */
 	struct measure_times client; /* submitted - final where it was submitted */
@@ -94,7 +95,7 @@ struct measure; /* what is under way; opaque */
 struct measure *measure_new(const struct sim_options *options);
 void measure_free(struct measure *m);
 /* A message leaves, to however many: its phase and height. */
-void measure_packet(struct sim *s, struct packet *p);
+void measure_packet(struct sim *s, unsigned from, struct packet *p);
 /* At the transport, once a receiver; and when it is there. */
 void measure_sent(struct sim *s, unsigned from, unsigned to, struct packet *p);
 void measure_delivered(struct sim *s, unsigned to, const struct packet *p);

@@ -16,8 +16,9 @@ struct seen_node { /* what a replica was when it was last looked at */
 	bool up, in_pbft;
 	uint32_t life;
 	enum engine_role role;
-	uint64_t escalated[4]; /* E1 to E4, counted */
-	unsigned cause;	       /* of its way to pbft: 1 to 4; 0: it was taken along */
+	struct block_ref prepare, commit; /* newest that were sent in an APPENDED */
+	uint64_t escalated[4];		  /* E1 to E4, counted */
+	unsigned cause; /* of its way to pbft: 1 to 4; 0: it was taken along */
 };
 struct failing { /* a change of leader that is under way */
 	bool on;

@@ -61,6 +61,8 @@ static void look_at(struct sim *s, unsigned node)
 		if (x->life)
 			count_transition(s, node, "down", engine_role_name(status.role));
 		*x = (struct seen_node){.up = true,
+					.prepare = x->prepare,
+					.commit = x->commit,
 					.life = s->node[node].life,
 					.in_pbft = status.mode == MODE_PBFT,
 					.role = status.role};

@@ -74,17 +74,27 @@ static uint64_t look_append(struct packet *p, const struct msg_append *a)
 	return a->has_qc ? a->qc.ref.height : a->has_final ? a->final.ref.height : 0;
 }
 
-/* To a certificate that came alone there is no PREPARE to answer with. */
-static uint64_t look_appended(struct packet *p, const struct msg_appended *a)
+/* An answer to a certificate that came alone has a new COMMIT and no new PREPARE. */
+static uint64_t look_appended(struct seen_node *from, struct packet *p,
+			      const struct msg_appended *a)
 {
-	if (a->has_prepare)
-		return a->prepare.ref.height;
-	p->phase = PHASE_CERTIFICATE;
-	return a->has_commit ? a->commit.ref.height : 0;
+	bool prepares = a->has_prepare && position_compare(&a->prepare.ref, &from->prepare) > 0;
+	bool commits = a->has_commit && position_compare(&a->commit.ref, &from->commit) > 0;
+	if (prepares)
+		from->prepare = a->prepare.ref;
+	else if (commits)
+		p->phase = PHASE_CERTIFICATE;
+	if (commits)
+		from->commit = a->commit.ref;
+	return a->has_prepare  ? a->prepare.ref.height
+	       : a->has_commit ? a->commit.ref.height
+			       : 0;
 }
 
-static uint64_t look_hybrid(struct packet *p, struct message_in *in, struct slice bytes)
+static uint64_t look_hybrid(struct measure *m, unsigned from, struct packet *p,
+			    struct slice bytes)
 {
+	struct message_in *in = m->decoded;
 	uint64_t height = 0;
 	if (message_decode(in, bytes))
 		return 0;
@@ -93,7 +103,7 @@ static uint64_t look_hybrid(struct packet *p, struct message_in *in, struct slic
 		height = look_append(p, &in->append);
 		break;
 	case MSG_APPENDED:
-		height = look_appended(p, &in->appended);
+		height = look_appended(&m->node[from], p, &in->appended);
 		break;
 	case MSG_PREPARE:
 		height = in->prepare.ref.height;
@@ -119,7 +129,7 @@ static bool has_height(uint8_t type)
 	       type == PAXOS_CHOSEN || type == MSG_BLOCKS;
 }
 
-void measure_packet(struct sim *s, struct packet *p)
+void measure_packet(struct sim *s, unsigned from, struct packet *p)
 {
 	struct slice bytes = slice_of(p->bytes, p->len);
 	p->phase = (uint8_t)measure_phase_of(p->type);
@@ -128,7 +138,7 @@ void measure_packet(struct sim *s, struct packet *p)
 	if (!has_height(p->type))
 		return;
 	if (p->type < CRASH_FORWARD)
-		p->height = look_hybrid(p, s->measure->decoded, bytes);
+		p->height = look_hybrid(s->measure, from, p, bytes);
 	else if (s->genesis.protocol == PROTOCOL_RAFT)
 		p->height = look_raft(p, bytes);
 	else

@@ -115,7 +115,7 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 	p->len = m->bytes.len;
 	memcpy(p->bytes, m->bytes.ptr, m->bytes.len);
 	if (s->measure)
-		measure_packet(s, p);
+		measure_packet(s, from, p);
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
