@@ -70,9 +70,18 @@ static bool start(struct live *w)
 {
 	char nodes[16];
 	snprintf(nodes, sizeof nodes, "%u", w->n);
-	const char *const init[] = {"net", "init",	  w->dir, "--nodes",
-				    nodes, "--probation", "1",	  "--checkpoint-interval",
-				    "32",  NULL};
+	const char *const init[] = {"net",
+				    "init",
+				    w->dir,
+				    "--nodes",
+				    nodes,
+				    "--probation",
+				    "1",
+				    "--checkpoint-interval",
+				    "32",
+				    "--protocol",
+				    protocol_name(live_protocol(w)),
+				    NULL};
 	if (live_cli(w, NULL, init) != 0)
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
@@ -263,7 +272,7 @@ static void act(struct live *w)
 {
 	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0;
 	uint64_t longest = (uint64_t)w->o->seconds * 1000000;
-	bool idle = w->o->idle || w->s->clients == 0, over = false;
+	bool idle = live_is_idle(w), over = false;
 	while (!over) {
 		uint64_t now = live_us(w) - begin;
 		bool more = run_script(w, now), attacked = struck(w);
@@ -286,9 +295,20 @@ static void act(struct live *w)
 	}
 }
 
-static bool beyond_f(const struct live *w)
+enum protocol live_protocol(const struct live *w)
 {
-	return (unsigned)__builtin_popcountll(w->malicious) > quorum_of(w->n).f;
+	return w->o->protocol ? w->o->protocol : w->s->protocol;
+}
+
+bool live_is_idle(const struct live *w)
+{
+	return w->o->idle || w->s->clients == 0;
+}
+
+bool live_beyond_f(const struct live *w)
+{
+	unsigned tolerated = protocol_is_byzantine(live_protocol(w)) ? quorum_of(w->n).f : 0;
+	return (unsigned)__builtin_popcountll(w->malicious) > tolerated;
 }
 
 /* Every correct node has, after a while, what any has acknowledged. */
@@ -327,7 +347,7 @@ static void finish(struct live *w)
 	const char *const proofs[] = {"evidence", "--verify", "--home", w->dir,
 				      "--node",	  "node1",    NULL};
 	heal(w);
-	if (beyond_f(w)) { /* nothing is promised */
+	if (live_beyond_f(w)) { /* nothing is promised */
 		live_count_strikes(w);
 		w->r.acknowledged = w->acknowledged;
 		w->r.virtual_us = live_us(w);
@@ -352,22 +372,7 @@ static void finish(struct live *w)
 	w->r.virtual_us = live_us(w);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static void end(struct live *w)
-{
-	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++)
-		child_end(&w->client[i].put);
-	live_watch_end(w);
-	live_stop(w);
-	mem_free(w->log);
-}
-
-static struct live *make(const struct lab_options *o, const struct scenario *s)
+struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m)
 {
 	struct live *w = mem_zalloc(sizeof *w);
 	char base[500];
@@ -386,7 +391,7 @@ static struct live *make(const struct lab_options *o, const struct scenario *s)
 		w->client[i].put.fd = -1;
 	snprintf(base, sizeof base, "%s/ostrakon-lab-XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(base)) {
-		fprintf(stderr, "ostrakon-lab: %s: %s\n", base, strerror(errno));
+		err_set(m, ERR_IO, "%s: %s", base, strerror(errno));
 		mem_free(w);
 		return NULL;
 	}
@@ -394,50 +399,12 @@ static struct live *make(const struct lab_options *o, const struct scenario *s)
 	return w;
 }
 
-static void print_live(const struct live *w)
-{
-	if (!beyond_f(w))
-		printf("  live: %llu writes acknowledged and read back with proofs: %s\n",
-		       (unsigned long long)w->acknowledged,
-		       w->r.verdict == SIM_SAFETY ? "NO" : "yes");
-	if (w->r.first_proof_us && w->r.first_pbft_us)
-		printf("  from proof to first pbft block: %.0f ms\n",
-		       (double)(w->r.first_pbft_us - w->r.first_proof_us) / 1000);
-	if (w->r.first_conviction_us && w->r.fast_again_us)
-		printf("  from conviction to fast mode: %.0f ms\n",
-		       (double)(w->r.fast_again_us - w->r.first_conviction_us) / 1000);
-}
-
-static bool report(struct live *w)
-{
-	struct sim_options so = {.nodes = w->n, .protocol = w->s->protocol, .live = true};
-	struct lab_total *t = mem_zalloc(sizeof *t);
-	result_add(t, w->s, &so, &w->r, (double)live_us(w) / 1e6);
-	bool good = !t->failed && w->r.verdict == SIM_OK;
-	if (w->o->format == LAB_TABLE) {
-		result_print(w->s, &so, t);
-		print_live(w);
-	} else {
-		struct json *x = result_json(w->s, &so, t);
-		json_set(x, "idle", json_bool(w->o->idle || w->s->clients == 0));
-		json_set(x, "passed", json_bool(good));
-		lab_print(x, w->o->format);
-		json_free(x);
-	}
-	mem_free(t->times);
-	mem_free(t);
-	return good;
-}
-
-static int run(struct live *w)
+int live_play(struct live *w, struct errmsg *m)
 {
 	bool leads = true;
-	if (!start(w)) {
-		fprintf(stderr,
-			"ostrakon-lab: the network in %s did not come up; see the logs there\n",
-			w->dir);
-		return LAB_EXIT_UNREACHABLE;
-	}
+	if (!start(w))
+		return err_set(m, ERR_UNREACHABLE,
+			       "the network in %s did not come up; see the logs there", w->dir);
 	live_watch_begin(w);
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "the first writes are not acknowledged");
@@ -447,44 +414,26 @@ static int run(struct live *w)
 		say(w, SIM_LIVENESS, "no forged node came to lead, or none to follow");
 	act(w);
 	finish(w);
-	return report(w) ? LAB_EXIT_OK : LAB_EXIT_FAILED;
+	return ERR_NONE;
 }
 
-/* An idle network has nothing to make final: its availability says nothing. */
-static void expect_of_idle(struct scenario *s)
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	unsigned kept = 0;
-	for (unsigned i = 0; i < s->expect_count; i++)
-		if (s->expect[i].kind != EXPECT_AVAILABILITY)
-			s->expect[kept++] = s->expect[i];
-	s->expect_count = kept;
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
 }
 
-int lab_live(const struct lab_options *o)
+void live_free(struct live *w, bool keep)
 {
-	struct scenario *s = mem_zalloc(sizeof *s);
-	struct errmsg m;
-	int code = LAB_EXIT_CONFIG;
-	if (scenario_read(s, o->name, &m)) {
-		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-	} else if (!scenario_is_live(s, &m)) {
-		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-		code = LAB_EXIT_USAGE;
-	} else {
-		if (o->idle || s->clients == 0)
-			expect_of_idle(s);
-		struct live *w = make(o, s);
-		if (w) {
-			code = run(w);
-			end(w);
-			*strrchr(w->dir, '/') = 0;
-			if (o->keep || code != LAB_EXIT_OK)
-				fprintf(stderr, "kept: %s\n", w->dir);
-			else
-				nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-			mem_free(w);
-		}
-	}
-	mem_free(s);
-	return code;
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++)
+		child_end(&w->client[i].put);
+	live_watch_end(w);
+	live_stop(w);
+	*strrchr(w->dir, '/') = 0;
+	if (keep)
+		fprintf(stderr, "kept: %s\n", w->dir);
+	else
+		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	mem_free(w->log);
+	mem_free(w);
 }

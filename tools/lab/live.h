@@ -66,6 +66,18 @@ struct live {
 	struct sim_result r;
 };
 
+/* live.c */
+/* Borrows both; ERR_IO in m and NULL: no directory can be made. */
+struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m);
+/* From `net init` to the end; what came of it is in w->r. ERR_UNREACHABLE: the network did not
+ * come up. */
+int live_play(struct live *w, struct errmsg *m);
+void live_free(struct live *w, bool keep); /* keep: its directory */
+enum protocol live_protocol(const struct live *w);
+bool live_is_idle(const struct live *w);
+bool live_beyond_f(
+	const struct live *w); /* more liars than are tolerated: nothing is promised */
+
 /* live_process.c */
 uint64_t live_now_us(void);
 uint64_t live_us(const struct live *w); /* since the start */

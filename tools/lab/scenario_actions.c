@@ -206,10 +206,10 @@ int scenario_action(struct scenario *s, struct words *w, enum script_trigger tri
 
 bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 {
-	if (s->sim_only || s->storm || s->protocol != PROTOCOL_HYBRID || s->delay_max_us ||
+	if (s->sim_only || s->storm || s->delay_max_us ||
 	    s->loss_per_mille) {
 		err_set(m, ERR_UNSUPPORTED,
-			"%s is for the simulator only: its network, faults or protocol",
+			"%s is for the simulator only: its network or faults",
 			s->name);
 		return false;
 	}
