@@ -66,7 +66,7 @@ static bool find_leader(struct live *w)
 	return w->leader < w->n;
 }
 
-static bool start(struct live *w)
+static bool start(struct live *w, struct errmsg *m)
 {
 	char nodes[16];
 	snprintf(nodes, sizeof nodes, "%u", w->n);
@@ -82,7 +82,7 @@ static bool start(struct live *w)
 				    "--protocol",
 				    protocol_name(live_protocol(w)),
 				    NULL};
-	if (live_cli(w, NULL, init) != 0)
+	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m))
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
 		if (!live_start_node(w, i))
@@ -144,7 +144,16 @@ static void perform(struct live *w, const struct script_action *a, uint64_t mask
 		}
 		if (a->kind == SCRIPT_PAUSE)
 			live_pause_node(w, i, true);
+		live_node_faults(w, i);
 	}
+	if (a->kind == SCRIPT_PARTITION || a->kind == SCRIPT_ISOLATE ||
+	    a->kind == SCRIPT_DEAFEN || a->kind == SCRIPT_MUTE)
+		w->r.partitions++;
+	if (a->kind == SCRIPT_RESET)
+		live_net_reset(w, mask);
+	if (a->kind == SCRIPT_HEAL)
+		live_net_heal(w);
+	live_net_apply(w);
 	if (a->kind == SCRIPT_ATTACK)
 		live_order(w, a->attacks);
 	if (a->kind == SCRIPT_PEACE)
@@ -166,7 +175,9 @@ static void undo(struct live *w, const struct script_action *a, uint64_t mask)
 		}
 		if (a->kind == SCRIPT_PAUSE)
 			live_pause_node(w, i, false);
+		live_node_faults(w, i);
 	}
+	live_net_apply(w);
 	if (a->kind == SCRIPT_ATTACK)
 		live_order(w, 0);
 	if (a->kind == SCRIPT_QUIET)
@@ -214,12 +225,16 @@ static bool run_script(struct live *w, uint64_t now)
 
 static void heal(struct live *w)
 {
+	live_storm_end(w);
+	w->healed_at_us = live_us(w);
+	live_net_apply(w);
 	for (unsigned i = 0; i < w->n; i++) {
 		live_pause_node(w, i, false);
 		if (!w->node[i]) {
 			w->r.restarts++;
 			live_start_node(w, i);
 		}
+		live_node_faults(w, i);
 	}
 	w->healed_at_us = live_us(w);
 }
@@ -276,6 +291,9 @@ static void act(struct live *w)
 	while (!over) {
 		uint64_t now = live_us(w) - begin;
 		bool more = run_script(w, now), attacked = struck(w);
+		if (w->s->storm)
+			live_storm(w, now);
+		live_patience(w);
 		if (!idle)
 			live_load(w);
 		else if (scenario_expects(w->s, EXPECT_STRUCK) && !attacked &&
@@ -402,9 +420,11 @@ struct live *live_new(const struct lab_options *o, const struct scenario *s, str
 int live_play(struct live *w, struct errmsg *m)
 {
 	bool leads = true;
-	if (!start(w))
+	m->text[0] = 0;
+	if (!start(w, m))
 		return err_set(m, ERR_UNREACHABLE,
-			       "the network in %s did not come up; see the logs there", w->dir);
+			       "the network in %s did not come up; see the logs there%s%s",
+			       w->dir, m->text[0] ? ": " : "", m->text);
 	live_watch_begin(w);
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "the first writes are not acknowledged");
@@ -429,6 +449,7 @@ void live_free(struct live *w, bool keep)
 		child_end(&w->client[i].put);
 	live_watch_end(w);
 	live_stop(w);
+	live_net_end(w);
 	*strrchr(w->dir, '/') = 0;
 	if (keep)
 		fprintf(stderr, "kept: %s\n", w->dir);

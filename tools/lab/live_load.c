@@ -28,18 +28,25 @@ static void on_line(struct live *w, struct child *c, char *line)
 {
 	struct json *doc;
 	const char *status = "", *key = NULL;
-	(void)c;
 	if (json_parse(&doc, slice_str(line), NULL))
 		return;
+	w->client[c->who].heard_at = live_us(w);
 	json_read_string(doc, "status", &status);
 	if (strcmp(status, "committed") == 0 && json_read_string(doc, "key", &key) == ERR_NONE)
 		acknowledge(w, key);
 	json_free(doc);
 }
 
-/* A correct node that runs, another one each time. */
+/* A correct node that runs, another one each time; not one that somebody waits for in vain. */
 static unsigned node_for(const struct live *w, uint64_t turn)
 {
+	uint64_t now = live_us(w);
+	for (unsigned tries = 0; tries < w->n; tries++) {
+		unsigned i = (unsigned)((turn + tries) % w->n);
+		if (w->node[i] && !((w->malicious | w->paused) >> i & 1) &&
+		    now >= w->avoid_until[i])
+			return i;
+	}
 	for (unsigned tries = 0; tries < w->n; tries++) {
 		unsigned i = (unsigned)((turn + tries) % w->n);
 		if (w->node[i] && !((w->malicious | w->paused) >> i & 1))
@@ -66,10 +73,13 @@ void live_put(struct live *w, unsigned client, unsigned count)
 	}
 	fclose(f);
 	unsigned node = node_for(w, client + c->sent / LIVE_BATCH);
+	c->node = node;
+	c->heard_at = live_us(w);
 	const char *const args[] = {"put",	  "--from", path,    "--node",
 				    w->url[node], "--home", w->dir,  "--timeout",
 				    "10s",	  "-o",	    "jsonl", NULL};
 	c->put.line = on_line;
+	c->put.who = client;
 	child_cli(w, &c->put, args);
 }
 
@@ -79,6 +89,19 @@ bool live_putting(const struct live *w)
 		if (w->client[i].put.pid > 0 && !w->client[i].put.ended)
 			return true;
 	return false;
+}
+
+/* What it had not heard of by then may come to be final or not: nobody counts on it. */
+void live_patience(struct live *w)
+{
+	uint64_t now = live_us(w);
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++) {
+		struct live_client *c = &w->client[i];
+		if (c->put.pid <= 0 || c->put.ended || now < c->heard_at + LIVE_PATIENCE_US)
+			continue;
+		child_end(&c->put);
+		w->avoid_until[c->node] = now + LIVE_AVOID_US;
+	}
 }
 
 void live_load(struct live *w)

@@ -232,6 +232,7 @@ bool live_start_node(struct live *w, unsigned i)
 		dup2(null, 0);
 		dup2(null, 1);
 		dup2(null, 2);
+		setenv("OSTRAKON_DEBUG_FAULTS_FILE", LIVE_FAULTS_FILE, 1);
 		if (forged)
 			set_orders(w, i);
 		execl(program, program, "run", "--home", home, "--log-file", log, (char *)NULL);
