@@ -273,6 +273,9 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	next.waiting_requests = n->waiting_count;
 	next.disk = n->disk;
 	tell_changes(n, &next);
+	struct sig_counts signatures = sig_counts();
+	atomic_store(&n->metrics.signatures_made, signatures.made);
+	atomic_store(&n->metrics.signatures_checked, signatures.checked);
 	pthread_mutex_lock(&n->snapshot_lock);
 	n->snapshot = next;
 	pthread_mutex_unlock(&n->snapshot_lock);

@@ -58,6 +58,7 @@ static void host_send(void *ctx, const struct message *m)
 		}
 		metric_add(&n->metrics.sent[m->class][type], 1);
 		metric_add(&n->metrics.sent_bytes[m->class], m->bytes.len);
+		metric_add(&n->metrics.sent_type_bytes[type], m->bytes.len);
 	}
 }
 

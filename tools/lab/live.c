@@ -109,6 +109,15 @@ static bool write_some(struct live *w, unsigned count, unsigned ms)
 	return w->acknowledged >= before + count;
 }
 
+static bool struck(struct live *w)
+{
+	live_count_strikes(w);
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (w->r.strikes[a])
+			return true;
+	return false;
+}
+
 /* Leaders stand still for a while until a forged node leads, or has; or, if it shall follow,
  * until an honest one does. */
 static bool make_way(struct live *w)
@@ -118,6 +127,8 @@ static bool make_way(struct live *w)
 		unsigned leader = w->leader;
 		bool lies = leader < w->n && w->malicious >> leader & 1;
 		if (follower ? leader < w->n && !lies : (w->leaders & w->malicious) != 0)
+			return true;
+		if (struck(w)) /* it led before we looked, and may have been convicted since */
 			return true;
 		if (leader < w->n && lies == follower) {
 			live_pause_node(w, leader, true);
@@ -240,15 +251,6 @@ static void heal(struct live *w)
 }
 
 /* ---- the run ----------------------------------------------------------------------------- */
-
-static bool struck(struct live *w)
-{
-	live_count_strikes(w);
-	for (unsigned a = 0; a < ATTACKS; a++)
-		if (w->r.strikes[a])
-			return true;
-	return false;
-}
 
 /* Does all that is to happen some time hold by now? What shall never happen takes its time. */
 static bool fulfilled(struct live *w, uint64_t elapsed)
@@ -432,7 +434,10 @@ int live_play(struct live *w, struct errmsg *m)
 		leads = make_way(w);
 	if (!leads)
 		say(w, SIM_LIVENESS, "no forged node came to lead, or none to follow");
+	live_window_begin(w);
 	act(w);
+	live_window_end(w);
+	relay_stats(w->relay, &w->traffic);
 	finish(w);
 	return ERR_NONE;
 }
@@ -456,5 +461,7 @@ void live_free(struct live *w, bool keep)
 	else
 		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	mem_free(w->log);
+	mem_free(w->latency);
+	mem_free(w->windows);
 	mem_free(w);
 }

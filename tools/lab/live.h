@@ -15,8 +15,9 @@
 #define LIVE_URL_MAX	 160
 
 #define LIVE_FAULTS_FILE "faults" /* of a home: node/debug.h */
-#define LIVE_PATIENCE_US 1500000  /* a client that nobody answers asks another node ... */
-#define LIVE_AVOID_US	 4000000  /* ... and all leave that one alone for so long */
+#define LIVE_WINDOW_US	 100000
+#define LIVE_PATIENCE_US 1500000 /* a client that nobody answers asks another node ... */
+#define LIVE_AVOID_US	 4000000 /* ... and all leave that one alone for so long */
 
 struct live;
 
@@ -47,6 +48,10 @@ struct live_storm {
 	uint64_t deaf, mute, one_way_until;
 	uint32_t loss_per_mille;
 	uint64_t loss_until, slow_us, slow_until;
+};
+struct live_counts { /* of a node's /metrics */
+	uint64_t messages[ENGINE_MESSAGE_TYPES], bytes[ENGINE_MESSAGE_TYPES];
+	uint64_t made, checked, final_height;
 };
 /* A height, as the first correct replica reported it final. */
 struct seen_block {
@@ -81,9 +86,17 @@ struct live {
 	uint64_t lost_at_us, lost_term; /* of the leader; 0: not lost */
 	uint64_t healed_at_us;
 	struct relay *relay;
-	struct relay_stats traffic; /* once it is closed */
+	struct relay_stats traffic; /* when the script was over */
 	uint64_t avoid_until[VALIDATORS_MAX];
 	struct live_storm storm;
+	struct live_counts counted[VALIDATORS_MAX];
+	uint64_t type_bytes[ENGINE_MESSAGE_TYPES];
+	bool windowed; /* measured now */
+	uint64_t window_from, window_at_us, window_us, window_acknowledged;
+	uint64_t *latency; /* us, of what was acknowledged in the window; owned */
+	size_t latencies, latency_cap;
+	uint32_t *windows; /* decisions in each 100 ms of the window; owned */
+	size_t window_count;
 	bool fired[SCRIPT_MAX], undone[SCRIPT_MAX];
 	uint64_t fired_at_us[SCRIPT_MAX], mask[SCRIPT_MAX];
 	struct sim_result r;
@@ -130,6 +143,12 @@ void live_net_heal(struct live *w);  /* ends all cuts of the script */
 void live_net_reset(struct live *w, uint64_t mask);
 void live_net_end(struct live *w);
 void live_node_faults(struct live *w, unsigned i); /* clock and disk, as of now */
+
+/* live_metrics.c */
+void live_counts_look(struct live *w, unsigned i); /* adds what is new to w->r */
+/* What is measured, by message and by decision, happens between the two. */
+void live_window_begin(struct live *w);
+void live_window_end(struct live *w);
 
 /* live_storm.c */
 /* Faults come and go by chance; since is the time since the script began. */

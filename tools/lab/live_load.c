@@ -24,6 +24,18 @@ static void acknowledge(struct live *w, const char *key)
 	w->acknowledged++;
 }
 
+static void keep_latency(struct live *w, const struct json *doc)
+{
+	double ms;
+	if (!w->windowed || json_as_real(json_get(doc, "latency_ms"), &ms) || !(ms >= 0))
+		return;
+	if (w->latencies == w->latency_cap) {
+		w->latency_cap = 2 * w->latency_cap + 256;
+		w->latency = mem_realloc(w->latency, w->latency_cap * sizeof *w->latency);
+	}
+	w->latency[w->latencies++] = (uint64_t)(ms * 1000);
+}
+
 static void on_line(struct live *w, struct child *c, char *line)
 {
 	struct json *doc;
@@ -32,8 +44,11 @@ static void on_line(struct live *w, struct child *c, char *line)
 		return;
 	w->client[c->who].heard_at = live_us(w);
 	json_read_string(doc, "status", &status);
-	if (strcmp(status, "committed") == 0 && json_read_string(doc, "key", &key) == ERR_NONE)
+	if (strcmp(status, "committed") == 0 &&
+	    json_read_string(doc, "key", &key) == ERR_NONE) {
 		acknowledge(w, key);
+		keep_latency(w, doc);
+	}
 	json_free(doc);
 }
 

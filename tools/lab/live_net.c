@@ -149,8 +149,6 @@ void live_net_reset(struct live *w, uint64_t mask)
 
 void live_net_end(struct live *w)
 {
-	if (w->relay)
-		relay_stats(w->relay, &w->traffic);
 	relay_close(w->relay);
 	w->relay = NULL;
 }

@@ -246,6 +246,7 @@ void live_kill_node(struct live *w, unsigned i)
 {
 	if (!w->node[i])
 		return;
+	live_counts_look(w, i);
 	kill(w->node[i], SIGKILL);
 	waitpid(w->node[i], NULL, 0);
 	w->node[i] = 0;
