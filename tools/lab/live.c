@@ -19,9 +19,11 @@
 #define LEADER_TRIES	60 /* honest leaders stopped, until a forged one leads */
 #define MODES_EVERY_US	500000
 #define NUDGE_EVERY_US	300000	/* idle: a write now and then, until the attack has struck */
+#define LEAD_AGAIN_US	5000000 /* after an attack that came to nothing */
 #define LIVE_LEAST_US	5000000 /* how long what shall not happen is waited for */
 #define PROGRESS_MS	30000
 #define RETURN_US	60000000 /* from the last escalation back to fast, after healing */
+#define ONE_TERM_US	20000000
 #define ABSENT_UNTIL_US 90000000 /* the longest that a run may be asked to last */
 
 static bool say(struct live *w, enum sim_verdict verdict, const char *text)
@@ -252,24 +254,23 @@ static void heal(struct live *w)
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
-/* Does all that is to happen some time hold by now? What shall never happen takes its time. */
-static bool fulfilled(struct live *w, uint64_t elapsed)
+/* Has what the attacks are to bring about come? A strike alone may come to nothing: its leader
+ * is replaced before two honest nodes have compared what they got. */
+static bool brought_about(struct live *w)
 {
-	const struct scenario *s = w->s;
-	bool waits = false;
-	for (unsigned i = 0; i < s->expect_count; i++) {
-		const struct expectation *e = &s->expect[i];
+	for (unsigned i = 0; i < w->s->expect_count; i++) {
+		const struct expectation *e = &w->s->expect[i];
 		switch (e->kind) {
 		case EXPECT_CONVICTED:
 		case EXPECT_MODE_CHANGE:
 		case EXPECT_EVIDENCE:
-		case EXPECT_RETURN:
 		case EXPECT_STRUCK:
 		case EXPECT_CULPRITS:
 		case EXPECT_CONFLICT:
 			if (!result_holds(&w->r, e, w->n))
 				return false;
 			break;
+		case EXPECT_RETURN:
 		case EXPECT_NO_CONFLICT:
 		case EXPECT_PROGRESS:
 		case EXPECT_INNOCENT:
@@ -281,25 +282,52 @@ static bool fulfilled(struct live *w, uint64_t elapsed)
 			break;
 		}
 	}
-	waits = scenario_expects(s, EXPECT_NO_MODE_CHANGE) != NULL;
-	return elapsed >= (waits ? LIVE_LEAST_US : 0);
+	return true;
+}
+
+/* What shall never happen takes its time. */
+static bool fulfilled(struct live *w, uint64_t elapsed)
+{
+	bool waits = scenario_expects(w->s, EXPECT_NO_MODE_CHANGE) != NULL;
+	if (scenario_expects(w->s, EXPECT_RETURN) && w->r.in_pbft)
+		return false;
+	return brought_about(w) && elapsed >= (waits ? LIVE_LEAST_US : 0);
+}
+
+/* An attack that takes a leader and has come to nothing: the way is made again. led_at: when a
+ * forged node was last seen to lead. */
+static void lead_again(struct live *w, uint64_t now, uint64_t *led_at)
+{
+	unsigned leader = w->leader;
+	bool lies = leader < w->n && w->malicious >> leader & 1;
+	if (w->s->who != WHO_LEADER || !w->malicious || lies)
+		*led_at = now;
+	if (now < *led_at + LEAD_AGAIN_US || leader >= w->n || w->paused >> leader & 1)
+		return;
+	*led_at = now - LEAD_AGAIN_US + 1000000;
+	live_pause_node(w, leader, true);
+	live_wait(w, 900);
+	live_pause_node(w, leader, false);
 }
 
 static void act(struct live *w)
 {
-	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0;
+	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0, led_at = 0;
 	uint64_t longest = (uint64_t)w->o->seconds * 1000000;
 	bool idle = live_is_idle(w), over = false;
 	while (!over) {
 		uint64_t now = live_us(w) - begin;
-		bool more = run_script(w, now), attacked = struck(w);
+		bool more = run_script(w, now);
 		if (w->s->storm)
 			live_storm(w, now);
+		live_count_strikes(w);
+		bool wanting = scenario_expects(w->s, EXPECT_STRUCK) && !brought_about(w);
+		if (wanting)
+			lead_again(w, now, &led_at);
 		live_patience(w);
-		if (!idle)
+		if (!idle) {
 			live_load(w);
-		else if (scenario_expects(w->s, EXPECT_STRUCK) && !attacked &&
-			 !live_putting(w) && now >= nudged_at + NUDGE_EVERY_US) {
+		} else if (wanting && !live_putting(w) && now >= nudged_at + NUDGE_EVERY_US) {
 			nudged_at = now;
 			live_put(w, 0, 1);
 		}
@@ -362,6 +390,40 @@ static void await_fast(struct live *w)
 		live_wait(w, 500);
 }
 
+/* Do all correct nodes follow one leader, in one term? */
+static bool in_one_term(struct live *w)
+{
+	static const char *const verb[] = {"status", NULL};
+	uint64_t one = 0;
+	for (unsigned i = 0; i < w->n; i++) {
+		struct json *doc = w->malicious >> i & 1 ? NULL : live_ask(w, i, verb);
+		const char *leader = NULL;
+		uint64_t term = 0;
+		json_read_u64(doc, "term", &term);
+		json_read_string(doc, "leader", &leader);
+		bool follows = leader && term && (!one || term == one);
+		json_free(doc);
+		if (!follows && !(w->malicious >> i & 1))
+			return false;
+		one = term ? term : one;
+	}
+	return true;
+}
+
+static void await_one_term(struct live *w)
+{
+	uint64_t until = live_us(w) + ONE_TERM_US;
+	if (!scenario_expects(w->s, EXPECT_ONE_TERM))
+		return;
+	while (!in_one_term(w)) {
+		if (live_us(w) >= until) {
+			say(w, SIM_LIVENESS, "a correct node is in a term of its own");
+			return;
+		}
+		live_wait(w, 300);
+	}
+}
+
 static void finish(struct live *w)
 {
 	const char *const proofs[] = {"evidence", "--verify", "--home", w->dir,
@@ -377,6 +439,7 @@ static void finish(struct live *w)
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "writes are not acknowledged after healing");
 	await_fast(w);
+	await_one_term(w);
 	w->quiet = true;
 	for (uint64_t until = live_us(w) + 12000000; live_putting(w) && live_us(w) < until;)
 		live_pump(w, 50);
