@@ -27,6 +27,7 @@ static const char usage[] =
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --progress                how many runs are done, anywhere (sim)\n"
 	"  --trace                   every message and action (sim)\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
@@ -123,17 +124,11 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {{"protocol", 1, 0, 'p'},
-						{"nodes", 1, 0, 'n'},
-						{"seed", 1, 0, 's'},
-						{"runs", 1, 0, 'r'},
-						{"seconds", 1, 0, 't'},
-						{"keep", 0, 0, 'k'},
-						{"output", 1, 0, 'o'},
-						{"help", 0, 0, 'h'},
-						{"trace", 0, 0, 'T'},
-						{"idle", 0, 0, 'i'},
-						{0, 0, 0, 0}};
+	static const struct option options[] = {
+		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
+		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	  {"trace", 0, 0, 'T'},
+		{"idle", 0, 0, 'i'},	 {"progress", 0, 0, 'P'}, {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -174,6 +169,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'T':
 			o->trace = true;
+			break;
+		case 'P':
+			o->progress = true;
 			break;
 		case 'i':
 			o->idle = true;
