@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "replica/replica.h"
+#include "sim/measure.h"
 #include "sim/sim.h"
 
 enum event_kind {
@@ -22,6 +23,8 @@ enum event_kind {
 struct packet {
 	uint32_t refs;
 	uint8_t type;
+	uint8_t phase; /* from here only where something is measured */
+	uint64_t height, ticket;
 	size_t len;
 	uint8_t bytes[];
 };
@@ -52,7 +55,9 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	int64_t skew_ms;	 /* of its wall clock */
+	int64_t skew_ms; /* of its wall clock */
+	/* of its links: what they take longer, what they carry, until when they are broken */
+	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync;	 /* the next sync does not end */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -78,6 +83,7 @@ struct sim_client {
 	struct writer tx; /* the one outstanding */
 	struct hash id;
 	bool waiting;
+	uint64_t submitted_at;
 	unsigned node; /* asked */
 	uint64_t retry_at, alarm_at; /* alarm_at: to_leader; of the pending event; 0: none */
 };
@@ -115,6 +121,7 @@ struct sim {
 	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
+	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX];	/* where links are throttled */
 	bool reorder;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */
@@ -140,6 +147,10 @@ struct sim {
 	struct modes_seen modes;
 	struct map final_ids;
 	struct writer log_bytes;
+	struct measure *measure; /* NULL: nothing is measured */
+	uint64_t counted_from;	 /* height where the warm-up ended */
+	struct sig_counts signatures_before;
+	struct sig_counts unpaid; /* by clients and checkers */
 };
 
 /* world.c */
@@ -151,6 +162,8 @@ struct event sim_pop(struct sim *s);
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
+/* All have what is final, and clients have their answers. */
+bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)

@@ -16,6 +16,8 @@ static const char usage[] =
 	"  sim NAME [options]        run it in the simulator\n"
 	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
+	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
@@ -26,12 +28,25 @@ static const char usage[] =
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --progress                how many runs are done, anywhere (sim)\n"
 	"  --trace                   every message and action (sim)\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
+	"\n"
+	"of compare and sweep:\n"
+	"  --protocols LIST          multipaxos,raft,pbft,hybrid; default all (sweep: the "
+	"scenario's)\n"
+	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
+	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
+	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --live                    with real processes, one network after the other "
+	"(compare)\n"
+	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
+	"  -o table|json|jsonl|csv\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
@@ -110,17 +125,11 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {{"protocol", 1, 0, 'p'},
-						{"nodes", 1, 0, 'n'},
-						{"seed", 1, 0, 's'},
-						{"runs", 1, 0, 'r'},
-						{"seconds", 1, 0, 't'},
-						{"keep", 0, 0, 'k'},
-						{"output", 1, 0, 'o'},
-						{"help", 0, 0, 'h'},
-						{"trace", 0, 0, 'T'},
-						{"idle", 0, 0, 'i'},
-						{0, 0, 0, 0}};
+	static const struct option options[] = {
+		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
+		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	  {"trace", 0, 0, 'T'},
+		{"idle", 0, 0, 'i'},	 {"progress", 0, 0, 'P'}, {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -162,6 +171,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'T':
 			o->trace = true;
 			break;
+		case 'P':
+			o->progress = true;
+			break;
 		case 'i':
 			o->idle = true;
 			break;
@@ -193,6 +205,13 @@ int main(int argc, char **argv)
 	if (twins || strcmp(verb, "forged-node") == 0) {
 		crypto_init();
 		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
+	}
+	if (strcmp(verb, "compare") == 0 || strcmp(verb, "sweep") == 0) {
+		crypto_init();
+		int code = lab_compare(argc - 1, argv + 1);
+		if (code == LAB_SHOW_USAGE)
+			fputs(usage, stdout);
+		return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
 	}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);
