@@ -62,11 +62,25 @@ void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...
 
 /* ---- network ----------------------------------------------------------------------------- */
 
+static bool is_lost(struct sim *s, unsigned from, unsigned to, uint32_t number)
+{
+	struct sim_record *record = s->options.record;
+	bool by_chance = random_below(&s->random, 1000) < s->loss_per_mille;
+	if (by_chance && record && record->losses.count < LOSSES_MAX)
+		record->losses.loss[record->losses.count++] =
+			(struct loss){(uint8_t)from, (uint8_t)to, number};
+	else if (by_chance && record)
+		record->losses.more = true;
+	return by_chance ||
+	       (s->options.losses && losses_have(s->options.losses, from, to, number));
+}
+
 static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p)
 {
 	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
 	s->result->bytes += p->len;
-	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
+	uint32_t number = ++s->link_sent[from][to];
+	if (s->cut[from][to] || is_lost(s, from, to, number))
 		return;
 	bool twice = s->duplicate_per_mille &&
 		     random_below(&s->random, 1000) < s->duplicate_per_mille;
@@ -538,7 +552,9 @@ static void draw_team(struct sim *s)
 				.when_leading = s->options.when_leading,
 				.when_following = s->options.when_following,
 				.targets = s->options.targets,
-				.seed = random_u64(&s->random)};
+				.seed = random_u64(&s->random),
+				.only = s->options.only_strikes,
+				.record = s->options.record};
 	/* What takes a malicious primary happens rarely by itself: a seed in sixteen does
 	 * little else. */
 	const uint64_t primaries = ATTACK_BIT(ATTACK_TWO_VIEWS) |

@@ -104,6 +104,8 @@ struct sim {
 	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
+	uint32_t link_sent[VALIDATORS_MAX][VALIDATORS_MAX];	/* messages, lost ones too */
+	uint32_t fault_number;
 	bool reorder;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */
