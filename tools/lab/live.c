@@ -426,6 +426,8 @@ static bool report(struct live *w)
 	}
 	mem_free(t->times);
 	mem_free(t);
+	if (!good || w->o->save)
+		lab_save(w->o, w->s, &so, &w->r, !good);
 	return good;
 }
 
@@ -469,6 +471,8 @@ int lab_live(const struct lab_options *o)
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
 	} else if (!scenario_is_live(s, &m)) {
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
+		code = LAB_EXIT_USAGE;
+	} else if (!lab_may_save(o)) {
 		code = LAB_EXIT_USAGE;
 	} else {
 		if (o->idle || s->clients == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "tools/lab/lab.h"
 
 static const char usage[] =
@@ -15,6 +16,9 @@ static const char usage[] =
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  replay FILE [options]     run again what a run file holds: is it the same?\n"
+	"  shrink NAME [options]     the smallest scenario that fails as this one, or as this "
+	"run\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
@@ -25,12 +29,22 @@ static const char usage[] =
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
-	"  --trace                   every message and action (sim)\n"
+	"  --trace                   every message and action (sim, replay)\n"
+	"  --save FILE               write the run to this file, which must be new (sim, "
+	"live);\n"
+	"  --save-dir DIR            failed runs are always written: to this directory, or "
+	"here\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
+	"\n"
+	"of shrink:\n"
+	"  --seed S                  which run of a scenario; default: the first that fails\n"
+	"  -o FILE                   default NAME-shrunk.scenario; must be new\n"
+	"  --seconds T               how long at most; default 60\n"
+	"  --tries N                 seeds for each smaller scenario; default 8\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
@@ -44,9 +58,13 @@ static const char usage[] =
 	"  --targets chance|half|one|MASK, --from-height H, --when-leading, --moods\n"
 	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
 	"\n"
-	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
-	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
-	"network did not come up; 78 a scenario file is wrong; 130 interrupted.\n";
+	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where "
+	"they were\n"
+	"installed. Exit codes: 0 every expectation holds, or the replay is the same; 1 one "
+	"does\n"
+	"not, or it is not; 2 usage; 3 a live network did not come up; 78 a scenario or run "
+	"file\n"
+	"is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -115,6 +133,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 						{"runs", 1, 0, 'r'},
 						{"seconds", 1, 0, 't'},
 						{"keep", 0, 0, 'k'},
+						{"save", 1, 0, 'S'},
+						{"save-dir", 1, 0, 'D'},
 						{"output", 1, 0, 'o'},
 						{"help", 0, 0, 'h'},
 						{"trace", 0, 0, 'T'},
@@ -135,6 +155,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 's':
 			o->seed = strtoull(optarg, NULL, 10);
+			o->seeded = true;
+			if (o->seed > INT64_MAX)
+				return fail(0, "--seed is a number below 2^63"), false;
 			break;
 		case 'r':
 			o->runs = (unsigned)strtoul(optarg, NULL, 10);
@@ -144,6 +167,12 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'k':
 			o->keep = true;
+			break;
+		case 'S':
+			o->save = optarg;
+			break;
+		case 'D':
+			o->save_dir = optarg;
 			break;
 		case 'o':
 			if (strcmp(optarg, "table") == 0)
@@ -172,6 +201,16 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 	return true;
 }
 
+/* For tests of the tests: a build with planted bugs (src/base/mutant.h) has the one that the
+ * environment names. */
+static void plant_bug(void)
+{
+#ifdef ENABLE_MUTANTS
+	const char *id = getenv("OSTRAKON_MUTANT");
+	mutant_selected = id ? atoi(id) : 0;
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 30};
@@ -184,11 +223,17 @@ int main(int argc, char **argv)
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
 	}
-	bool twins = strcmp(verb, "twins") == 0;
-	if (twins || strcmp(verb, "forged-node") == 0) {
-		crypto_init();
-		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
-	}
+	static const struct {
+		const char *verb;
+		int (*run)(int argc, char **argv);
+	} own_options[] = {
+		{"twins", lab_twins}, {"forged-node", lab_forged}, {"shrink", lab_shrink}};
+	plant_bug();
+	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
+		if (strcmp(verb, own_options[i].verb) == 0) {
+			crypto_init();
+			return own_options[i].run(argc - 1, argv + 1);
+		}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);
 		return LAB_EXIT_USAGE;
@@ -205,11 +250,18 @@ int main(int argc, char **argv)
 			printf("%s\n", attack_name((enum attack)a));
 		return LAB_EXIT_OK;
 	}
-	bool sim = strcmp(verb, "sim") == 0, live = strcmp(verb, "live") == 0;
-	if (!sim && !live && strcmp(verb, "describe") != 0)
-		return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
-	if (!o.name)
-		return fail(LAB_EXIT_USAGE,
-			    "the name of a scenario is needed; `ostrakon-lab list`");
-	return sim ? lab_sim(&o) : live ? lab_live(&o) : describe(&o);
+	static const struct {
+		const char *verb;
+		int (*run)(const struct lab_options *o);
+	} of_scenarios[] = {{"sim", lab_sim},
+			    {"live", lab_live},
+			    {"replay", lab_replay},
+			    {"describe", describe}};
+	for (unsigned i = 0; i < MEM_COUNT(of_scenarios); i++)
+		if (strcmp(verb, of_scenarios[i].verb) == 0)
+			return o.name ? of_scenarios[i].run(&o)
+				      : fail(LAB_EXIT_USAGE,
+					     "the name of a scenario is needed; "
+					     "`ostrakon-lab list`");
+	return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
 }

@@ -213,6 +213,12 @@ bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 			s->name);
 		return false;
 	}
+	if (s->part_of_strikes || s->losses.count) {
+		err_set(m, ERR_UNSUPPORTED,
+			"%s is for the simulator only: it numbers messages and strikes",
+			s->name);
+		return false;
+	}
 	for (unsigned i = 0; i < s->script.count; i++) {
 		const struct script_action *a = &s->script.action[i];
 		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_RESTART ||
@@ -230,4 +236,12 @@ bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 const char *script_kind_name(enum script_kind kind)
 {
 	return kind < SCRIPT_KINDS ? kinds[kind] : "unknown";
+}
+
+const char *script_who_name(enum script_who who)
+{
+	for (unsigned i = 0; i < MEM_COUNT(who_of); i++)
+		if (who_of[i] == who)
+			return people[i];
+	return "nobody";
 }

@@ -46,40 +46,6 @@ void lab_print(const struct json *v, enum lab_format format)
 	mem_free(text);
 }
 
-static void options_of(struct sim_options *so, const struct scenario *s,
-		       const struct lab_options *o)
-{
-	*so = (struct sim_options){.nodes = o->nodes ? o->nodes : s->nodes,
-				   .seed = o->seed,
-				   .decisions = s->decisions,
-				   .duration_us = s->duration_us,
-				   .clients = s->clients,
-				   .think_us = s->think_us,
-				   .delay_min_us = s->delay_min_us,
-				   .delay_max_us = s->delay_max_us,
-				   .loss_per_mille = s->loss_per_mille,
-				   .scheme = SIG_SYMBOLIC,
-				   .protocol = o->protocol ? o->protocol : s->protocol,
-				   .probation = 1,
-				   .attacks = s->attacks,
-				   .steady = s->who == WHO_ANY,
-				   .when_leading = s->who == WHO_LEADER,
-				   .gentle = !s->storm,
-				   .script = &s->script,
-				   .trace = o->trace};
-	so->corrupt = scenario_corrupt(s, so->nodes);
-	so->targets = scenario_targets(s, so->nodes);
-	unsigned liars_tolerated =
-		protocol_is_byzantine(so->protocol) ? quorum_of(so->nodes).f : 0;
-	so->measure_conflicts = so->corrupt > liars_tolerated;
-	so->when_following = s->who == WHO_FOLLOWER;
-	so->await_strikes = scenario_expects(s, EXPECT_STRUCK) != NULL;
-	so->await_one_term = scenario_expects(s, EXPECT_ONE_TERM) != NULL;
-	so->await_change = scenario_expects(s, EXPECT_MODE_CHANGE) != NULL;
-	so->await_fast = scenario_expects(s, EXPECT_RETURN) != NULL;
-	so->peaceful = !s->attacks;
-}
-
 static double seconds_now(void)
 {
 	struct timespec t;
@@ -87,47 +53,74 @@ static double seconds_now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-int lab_sim(const struct lab_options *o)
+/* Several runs of one scenario, and whether one of them has been saved. */
+struct runs {
+	const struct lab_options *o;
+	struct scenario *s;
+	struct lab_total t;
+	struct sim_result r;
+	bool saved;
+};
+
+static void run_all(struct runs *x, uint64_t seed)
 {
-	struct scenario *s = mem_zalloc(sizeof *s);
+	const struct lab_options *o = x->o;
 	struct sim_options so;
-	struct errmsg m;
-	if (scenario_read(s, o->name, &m)) {
-		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-		mem_free(s);
-		return LAB_EXIT_CONFIG;
-	}
-	options_of(&so, s, o);
-	if (so.corrupt > so.nodes) {
-		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", so.corrupt,
-			so.nodes);
-		mem_free(s);
-		return LAB_EXIT_USAGE;
-	}
-	struct lab_total *t = mem_zalloc(sizeof *t);
-	struct sim_result *r = mem_zalloc(sizeof *r);
 	for (unsigned i = 0; i < o->runs; i++) {
 		double begin = seconds_now();
-		so.seed = o->seed + i;
-		sim_run(&so, r);
-		result_add(t, s, &so, r, seconds_now() - begin);
+		unsigned bad = x->t.bad_runs;
+		scenario_options(&so, x->s, seed + i);
+		so.trace = o->trace;
+		sim_run(&so, &x->r);
+		result_add(&x->t, x->s, &so, &x->r, seconds_now() - begin);
 		if (o->runs > 1 && isatty(2))
-			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", t->runs,
-				o->runs, t->runs / t->wall, t->bad_runs,
+			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", x->t.runs,
+				o->runs, x->t.runs / x->t.wall, x->t.bad_runs,
 				i + 1 == o->runs ? "\n" : "");
+		bool failed = x->t.bad_runs > bad;
+		if (!x->saved && (failed || (o->save && i + 1 == o->runs)))
+			x->saved = lab_save(o, x->s, &so, &x->r, failed);
 	}
-	so.seed = o->seed;
-	if (o->format == LAB_TABLE) {
-		result_print(s, &so, t);
-	} else {
-		struct json *x = result_json(s, &so, t);
-		lab_print(x, o->format);
-		json_free(x);
+}
+
+/* What the command line says, which comes before what the file says. False: it does not fit. */
+static bool adapt(struct scenario *s, const struct lab_options *o)
+{
+	if (o->nodes)
+		s->nodes = o->nodes;
+	if (o->protocol)
+		s->protocol = o->protocol;
+	unsigned corrupt = scenario_corrupt(s, s->nodes);
+	if (corrupt > s->nodes)
+		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", corrupt, s->nodes);
+	return corrupt <= s->nodes;
+}
+
+int lab_sim(const struct lab_options *o)
+{
+	struct runs *x = mem_zalloc(sizeof *x);
+	struct errmsg m;
+	int code = LAB_EXIT_USAGE;
+	*x = (struct runs){.o = o, .s = mem_zalloc(sizeof *x->s)};
+	if (scenario_read(x->s, o->name, &m)) {
+		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
+		code = LAB_EXIT_CONFIG;
+	} else if (adapt(x->s, o) && lab_may_save(o)) {
+		struct sim_options so;
+		uint64_t seed = o->seeded || !x->s->seeded ? o->seed : x->s->seed;
+		run_all(x, seed);
+		scenario_options(&so, x->s, seed);
+		if (o->format == LAB_TABLE) {
+			result_print(x->s, &so, &x->t);
+		} else {
+			struct json *j = result_json(x->s, &so, &x->t);
+			lab_print(j, o->format);
+			json_free(j);
+		}
+		code = x->t.failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
 	}
-	int code = t->failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
-	mem_free(t->times);
-	mem_free(t);
-	mem_free(r);
-	mem_free(s);
+	mem_free(x->t.times);
+	mem_free(x->s);
+	mem_free(x);
 	return code;
 }
