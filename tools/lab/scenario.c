@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -92,6 +93,19 @@ static int within(struct words *w, bool needed, uint64_t *out)
 	return words_duration(w, words_next(w), out);
 }
 
+/* The rest of the line with single blanks. */
+static void phrase(char out[SCENARIO_PHRASE_MAX], const char *rest)
+{
+	size_t len = 0;
+	for (const char *p = rest + strspn(rest, " \t"); *p && len + 1 < SCENARIO_PHRASE_MAX;
+	     p++)
+		if (*p != ' ' && *p != '\t')
+			out[len++] = *p;
+		else if (p[1] && p[1] != ' ' && p[1] != '\t')
+			out[len++] = ' ';
+	out[len] = 0;
+}
+
 static int read_expect(struct scenario *s, struct words *w)
 {
 	static const char *const known[EXPECT_KINDS] = {
@@ -115,7 +129,7 @@ static int read_expect(struct scenario *s, struct words *w)
 		return words_fail(w, "more than %u expectations", SCENARIO_EXPECT_MAX);
 	struct expectation *e = &s->expect[s->expect_count];
 	*e = (struct expectation){0};
-	snprintf(e->text, sizeof e->text, "%s", w->save + strspn(w->save, " \t"));
+	phrase(e->text, w->save);
 	err = words_choose(w, "expectation", words_next(w), known, EXPECT_KINDS, &which);
 	if (err)
 		return err;
@@ -413,6 +427,15 @@ static void add_strikes(struct scenario *s)
 		(struct expectation){.kind = EXPECT_STRUCK, .text = "strikes"};
 }
 
+/* What is printed to a terminal later has nothing in it that moves the cursor. */
+static bool is_text(const char *line)
+{
+	for (; *line; line++)
+		if (iscntrl((unsigned char)*line) && *line != '\t')
+			return false;
+	return true;
+}
+
 int scenario_parse(struct scenario *s, const char *file, const char *text, struct errmsg *m)
 {
 	struct words w = {.file = file, .m = m};
@@ -424,7 +447,8 @@ int scenario_parse(struct scenario *s, const char *file, const char *text, struc
 		char *line = strsep(&save, "\n");
 		w.line++;
 		line[strcspn(line, "\r")] = 0;
-		err = read_line(s, &w, line);
+		err = is_text(line) ? read_line(s, &w, line)
+				    : words_fail(&w, "a control character");
 	}
 	mem_free(copy);
 	add_strikes(s);

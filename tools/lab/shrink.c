@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "tools/lab/result.h"
 
 static volatile sig_atomic_t interrupted;
@@ -333,6 +334,11 @@ static void describe(struct shrink *k, const struct scenario *from, const char *
 	char text[SCENARIO_TEXT_MAX];
 	size_t len = (size_t)snprintf(text, sizeof text, "Shrunk from %s (n=%u, seed %llu). ",
 				      from->name, from->nodes, (unsigned long long)from->seed);
+#ifdef ENABLE_MUTANTS
+	if (mutant_selected)
+		len += (size_t)snprintf(text + len, sizeof text - len, "With planted bug %d. ",
+					mutant_selected);
+#endif
 	shrink_fails(k, s, s->seed, NULL);
 	if (k->failure.verdict != SIM_OK)
 		snprintf(text + len, sizeof text - len, "Violation %s", k->result->text);
