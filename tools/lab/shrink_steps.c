@@ -94,17 +94,23 @@ static void tidy(struct scenario *s)
 	}
 }
 
-/* k->next, with other seeds too as long as nothing in it is counted by number. What failed
- * because something did not happen would fail of nothing at all: what should bring it about
- * stays. */
+/* Is there still what should have brought about what did not happen? */
+static bool has_cause(const struct scenario *best, const struct scenario *s)
+{
+	if (beyond_f(best) != beyond_f(s))
+		return false;
+	if (has_attacks(best))
+		return has_attacks(s);
+	return best->storm ? s->storm : !best->script.count || s->script.count;
+}
+
+/* k->next, with other seeds too as long as nothing in it is counted by number. What fails
+ * because something does not happen would fail of nothing at all: hence the cause. */
 static bool attempt(struct shrink *k, unsigned seeds)
 {
 	struct scenario *s = k->next;
-	const struct scenario *best = &k->best;
 	tidy(s);
-	if (k->failure.vacuous &&
-	    ((has_attacks(best) && !has_attacks(s)) || best->storm != s->storm ||
-	     (best->script.count && !s->script.count) || beyond_f(best) != beyond_f(s)))
+	if (k->failure.vacuous && !has_cause(&k->best, s))
 		return false;
 	return shrink_try(k, has_parts(s) ? 0 : seeds);
 }
