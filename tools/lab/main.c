@@ -62,7 +62,8 @@ static const char usage[] =
 	"they were\n"
 	"installed. Exit codes: 0 every expectation holds, or the replay is the same; 1 one "
 	"does\n"
-	"not, or it is not; 2 usage; 3 a live network did not come up; 78 a scenario or run "
+	"not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did not come "
+	"up; 78 a scenario or run "
 	"file\n"
 	"is wrong; 130 interrupted.\n";
 
