@@ -26,6 +26,8 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 	char path[1024];
 	int err;
 	run_file_of(run, s, so, r);
+	if (o->idle) /* no load, whatever the scenario says */
+		run->scenario.clients = 0;
 	if (o->save) {
 		char *text = run_file_text(run);
 		snprintf(path, sizeof path, "%s", o->save);
