@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "replica/replica.h"
+#include "sim/measure.h"
 #include "sim/sim.h"
 
 enum event_kind {
@@ -22,6 +23,8 @@ enum event_kind {
 struct packet {
 	uint32_t refs;
 	uint8_t type;
+	uint8_t phase; /* from here only where something is measured */
+	uint64_t height, ticket;
 	size_t len;
 	uint8_t bytes[];
 };
@@ -46,7 +49,9 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	int64_t skew_ms;	 /* of its wall clock */
+	int64_t skew_ms; /* of its wall clock */
+	/* of its links: what they take longer, what they carry, until when they are broken */
+	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync;	 /* the next sync does not end */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -71,6 +76,7 @@ struct sim_client {
 	struct writer tx; /* the one outstanding */
 	struct hash id;
 	bool waiting;
+	uint64_t submitted_at;
 	unsigned node; /* asked */
 	uint64_t retry_at;
 };
@@ -106,6 +112,7 @@ struct sim {
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
 	uint32_t link_sent[VALIDATORS_MAX][VALIDATORS_MAX];	/* messages, lost ones too */
 	uint32_t fault_number;
+	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* where links are throttled */
 	bool reorder;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */
@@ -129,6 +136,10 @@ struct sim {
 	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
+	struct measure *measure; /* NULL: nothing is measured */
+	uint64_t counted_from;	 /* height where the warm-up ended */
+	struct sig_counts signatures_before;
+	struct sig_counts unpaid; /* by clients and checkers */
 };
 
 /* world.c */
@@ -137,6 +148,8 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
 void sim_send(struct sim *s, unsigned from, const struct message *m);
+/* All have what is final, and clients have their answers. */
+bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)

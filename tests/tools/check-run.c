@@ -154,12 +154,14 @@ START_TEST(test_all_words_print)
 		      "at 3s loss 10%\nat 4s duplicate 0.1%\nat 4s reorder\n"
 		      "at 5s disk all 200ms\nat 5s clock node3 ahead 20s\n"
 		      "at 5s clock node3 behind 1ms\nat 5s attack silent drip for 1s\n"
-		      "at 6s attack all\nat 6s peace\nat 6s quiet for 2s\nat 9s load\n"
+		      "at 6s slow node2 1ms..2ms for 1s\nat 6s throttle leader 1.5kB for 1s\n"
+		      "at 6s reset all\nat 6s attack all\nat 6s peace\nat 6s quiet for 2s\nat "
+		      "9s load\n"
 		      "expect   progress  within   2s  \nexpect no-conflict\nexpect conflict\n"
 		      "expect innocent\nexpect convicted 2\nexpect culprits f+1\n"
 		      "expect mode-change slow\nexpect return-to-fast\nexpect one-term\n"
 		      "expect availability 50%\nexpect failover within 2s\n"
-		      "expect evidence votes\n"),
+		      "expect evidence votes\nexpect counts lone\n"),
 		ERR_NONE);
 	ck_assert_str_eq(s.expect[1].text, "progress within 2s");
 	ck_assert_uint_eq(s.strikes.count, 3); /* 4 and 5 are neighbours */
@@ -209,7 +211,7 @@ static struct sim_options so;
 
 static void run(struct sim_result *r)
 {
-	scenario_options(&so, &s, 7);
+	scenario_options(&so, &s, s.protocol, s.nodes, 7);
 	sim_run(&so, r);
 }
 
@@ -221,7 +223,7 @@ START_TEST(test_all_parts_are_the_whole)
 			 ERR_NONE);
 	run(&whole);
 	memset(&record, 0, sizeof record);
-	scenario_options(&so, &s, 7);
+	scenario_options(&so, &s, s.protocol, s.nodes, 7);
 	so.record = &record;
 	sim_run(&so, &part);
 	ck_assert(hash_equal(&whole.trace_hash, &part.trace_hash));
@@ -254,7 +256,7 @@ START_TEST(test_losses_by_number)
 {
 	ck_assert_int_eq(parse(HEAD "network loss 3%\ndecisions 60\n"), ERR_NONE);
 	memset(&record, 0, sizeof record);
-	scenario_options(&so, &s, 7);
+	scenario_options(&so, &s, s.protocol, s.nodes, 7);
 	so.record = &record;
 	sim_run(&so, &whole);
 	ck_assert(record.losses.count > 5 && !record.losses.more);

@@ -99,7 +99,8 @@ source "$srcdir/tools/completion/ostrakon-lab" || exit 1
 shopt -s extglob
 touch one.run two.scenario
 _ostrakon() { _ostrakon_lab; }
-expect 'ostrakon-lab s' 'sim shrink'
+expect 'ostrakon-lab si' 'sim'
+expect 'ostrakon-lab shr' 'shrink'
 expect 'ostrakon-lab tw' 'twins'
 expect 'ostrakon-lab sim partition-h' 'partition-half'
 expect 'ostrakon-lab sim tw' 'two-new-views two.scenario'

@@ -19,6 +19,8 @@ static const char usage[] =
 	"  replay FILE [options]     run again what a run file holds: is it the same?\n"
 	"  shrink NAME [options]     the smallest scenario that fails as this one, or as this "
 	"run\n"
+	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
+	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
@@ -45,6 +47,16 @@ static const char usage[] =
 	"  -o FILE                   default NAME-shrunk.scenario; must be new\n"
 	"  --seconds T               how long at most; default 60\n"
 	"  --tries N                 seeds for each smaller scenario; default 8\n"
+	"\n"
+	"of compare and sweep:\n"
+	"  --protocols LIST          multipaxos,raft,pbft,hybrid; default all (sweep: the "
+	"scenario's)\n"
+	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
+	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
+	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
+	"  -o table|json|jsonl|csv\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
@@ -135,7 +147,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 						{"seconds", 1, 0, 't'},
 						{"keep", 0, 0, 'k'},
 						{"save", 1, 0, 'S'},
-						{"save-dir", 1, 0, 'D'},
+						{"save-dir", 1, 0, 'V'},
 						{"output", 1, 0, 'o'},
 						{"help", 0, 0, 'h'},
 						{"trace", 0, 0, 'T'},
@@ -172,7 +184,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'S':
 			o->save = optarg;
 			break;
-		case 'D':
+		case 'V':
 			o->save_dir = optarg;
 			break;
 		case 'o':
@@ -227,13 +239,19 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *verb;
 		int (*run)(int argc, char **argv);
-	} own_options[] = {
-		{"twins", lab_twins}, {"forged-node", lab_forged}, {"shrink", lab_shrink}};
+	} own_options[] = {{"twins", lab_twins},
+			   {"forged-node", lab_forged},
+			   {"shrink", lab_shrink},
+			   {"compare", lab_compare},
+			   {"sweep", lab_compare}};
 	plant_bug();
 	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
 		if (strcmp(verb, own_options[i].verb) == 0) {
 			crypto_init();
-			return own_options[i].run(argc - 1, argv + 1);
+			int code = own_options[i].run(argc - 1, argv + 1);
+			if (code == LAB_SHOW_USAGE)
+				fputs(usage, stdout);
+			return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
 		}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

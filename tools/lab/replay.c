@@ -166,12 +166,15 @@ static int replay_sim(const struct lab_options *o, const struct run_file *was)
 	struct sim_result *r = mem_alloc(sizeof *r);
 	struct sim_options so;
 	char why[WHY_MAX];
-	scenario_options(&so, &was->scenario, was->scenario.seed);
+	scenario_options(&so, &was->scenario, was->scenario.protocol, was->scenario.nodes,
+			 was->scenario.seed);
+	so.measure = mem_zalloc(sizeof *so.measure);
 	so.trace = o->trace;
 	sim_run(&so, r);
 	run_file_of(is, &was->scenario, &so, r);
 	compare(why, was, is);
 	report(o, was, is, why);
+	mem_free(so.measure);
 	mem_free(r);
 	mem_free(is);
 	return *why ? LAB_EXIT_FAILED : LAB_EXIT_OK;

@@ -32,6 +32,7 @@ void run_file_of(struct run_file *out, const struct scenario *s, const struct si
 				 .live = so->live,
 				 .trace = r->trace_hash,
 				 .verdict = r->verdict,
+				 .broken = result_broken(s, so, r),
 				 .decisions = r->decisions,
 				 .virtual_us = r->virtual_us};
 	struct scenario *c = &out->scenario;
@@ -50,9 +51,6 @@ void run_file_of(struct run_file *out, const struct scenario *s, const struct si
 	for (char *p = c->name; *p; p++)
 		if (!isalnum((unsigned char)*p) && *p != '-')
 			*p = '_';
-	for (unsigned i = 0; i < s->expect_count; i++)
-		if (!result_holds(r, &s->expect[i], so->nodes))
-			out->broken |= UINT64_C(1) << i;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */

@@ -2,9 +2,10 @@
 #include "base/mem.h"
 #include "tools/lab/scenario.h"
 
-void scenario_options(struct sim_options *so, const struct scenario *s, uint64_t seed)
+void scenario_options(struct sim_options *so, const struct scenario *s, enum protocol protocol,
+		      unsigned nodes, uint64_t seed)
 {
-	*so = (struct sim_options){.nodes = s->nodes,
+	*so = (struct sim_options){.nodes = nodes,
 				   .seed = seed,
 				   .decisions = s->decisions,
 				   .duration_us = s->duration_us,
@@ -14,12 +15,15 @@ void scenario_options(struct sim_options *so, const struct scenario *s, uint64_t
 				   .delay_max_us = s->delay_max_us,
 				   .loss_per_mille = s->loss_per_mille,
 				   .scheme = SIG_SYMBOLIC,
-				   .protocol = s->protocol,
+				   .protocol = protocol,
 				   .probation = s->probation ? s->probation : 1,
 				   .attacks = s->attacks,
 				   .steady = s->who == WHO_ANY,
 				   .when_leading = s->who == WHO_LEADER,
 				   .gentle = !s->storm,
+				   .calm = s->calm,
+				   .dead = s->silent,
+				   .warm_up = s->warm_up,
 				   .script = &s->script};
 	so->corrupt = scenario_corrupt(s, so->nodes);
 	so->targets = scenario_targets(s, so->nodes);

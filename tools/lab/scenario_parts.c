@@ -158,6 +158,8 @@ void scenario_print_parts(FILE *f, const struct scenario *s)
 		print_only(f, "faults    storm", &s->faults);
 	else if (s->storm)
 		fprintf(f, "faults    storm\n");
+	else if (s->calm)
+		fprintf(f, "faults    calm\n");
 	if (s->strikes_optional)
 		fprintf(f, "strikes   optional\n");
 	if (s->part_of_strikes)

@@ -25,6 +25,14 @@ static void print_range(FILE *f, uint64_t low, uint64_t high)
 	print_time(f, high);
 }
 
+static void print_rate(FILE *f, uint64_t bytes_per_s)
+{
+	if (bytes_per_s % 1000)
+		fprintf(f, "%lluB", (unsigned long long)bytes_per_s);
+	else
+		fprintf(f, "%llukB", (unsigned long long)bytes_per_s / 1000);
+}
+
 static void print_share(FILE *f, uint64_t per_mille)
 {
 	fprintf(f, "%llu", (unsigned long long)per_mille / 10);
@@ -80,7 +88,18 @@ static void print_details(FILE *f, const struct script_action *a)
 	case SCRIPT_DEAFEN:
 	case SCRIPT_MUTE:
 	case SCRIPT_TEAR:
+	case SCRIPT_RESET:
 		print_who(f, a);
+		break;
+	case SCRIPT_SLOW:
+		print_who(f, a);
+		fprintf(f, " ");
+		print_range(f, a->low, a->high);
+		break;
+	case SCRIPT_THROTTLE:
+		print_who(f, a);
+		fprintf(f, " ");
+		print_rate(f, a->low);
 		break;
 	case SCRIPT_DELAY:
 		fprintf(f, " ");
@@ -199,6 +218,10 @@ char *scenario_text(const struct scenario *s)
 	fprintf(f, "nodes     %u\nprotocol  %s\n", s->nodes, protocol_name(s->protocol));
 	if (s->seeded)
 		fprintf(f, "seed      %llu\n", (unsigned long long)s->seed);
+	if (s->silent)
+		fprintf(f, "silent    %u\n", s->silent);
+	if (s->warm_up)
+		fprintf(f, "warm-up   %u\n", s->warm_up);
 	if (s->probation)
 		fprintf(f, "probation %u\n", s->probation);
 	print_malice(f, s);

@@ -81,14 +81,16 @@ static bool did_not_happen(enum expectation_kind kind)
 }
 
 /* False: nothing failed. */
-static bool failure_of(struct failure *f, const struct scenario *s, const struct sim_result *r)
+static bool failure_of(struct failure *f, const struct scenario *s,
+		       const struct sim_options *so, const struct sim_result *r)
 {
+	uint64_t broken = result_broken(s, so, r);
 	*f = (struct failure){.verdict = r->verdict};
 	if (r->verdict != SIM_OK)
 		class_of(f->violation, r->text);
 	for (unsigned i = 0; i < s->expect_count; i++) {
 		const struct expectation *e = &s->expect[i];
-		if (result_holds(r, e, s->nodes))
+		if (!(broken >> i & 1))
 			continue;
 		memcpy(f->broken[f->broken_count++], e->text, sizeof e->text);
 		f->vacuous |= r->verdict == SIM_OK && did_not_happen(e->kind);
@@ -116,25 +118,27 @@ static bool same_failure(const struct failure *was, const struct failure *is)
 	return is->broken_count == was->broken_count;
 }
 
-static void run(struct shrink *k, const struct scenario *s, uint64_t seed,
-		struct sim_record *record)
+/* False: it does not fail. */
+static bool run(struct shrink *k, const struct scenario *s, uint64_t seed,
+		struct sim_record *record, struct failure *f)
 {
 	struct sim_options so;
-	scenario_options(&so, s, seed);
+	scenario_options(&so, s, s->protocol, s->nodes, seed);
 	if (record)
 		memset(record, 0, sizeof *record);
 	so.record = record;
+	so.measure = k->measures;
 	sim_run(&so, k->result);
 	k->runs++;
 	progress(k);
+	return failure_of(f, s, &so, k->result);
 }
 
 bool shrink_fails(struct shrink *k, const struct scenario *s, uint64_t seed,
 		  struct sim_record *record)
 {
 	struct failure f;
-	run(k, s, seed, record);
-	return failure_of(&f, s, k->result) && same_failure(&k->failure, &f);
+	return run(k, s, seed, record, &f) && same_failure(&k->failure, &f);
 }
 
 /* ---- one that may be smaller ------------------------------------------------------------- */
@@ -195,7 +199,8 @@ bool shrink_try(struct shrink *k, unsigned seeds)
 	struct scenario *s = k->next;
 	uint64_t seed = k->best.seed;
 	s->seed = seed;
-	if (scenario_corrupt(s, s->nodes) > s->nodes || seen(k, hash_of(s)))
+	if (scenario_corrupt(s, s->nodes) > s->nodes || s->silent >= s->nodes ||
+	    seen(k, hash_of(s)))
 		return false;
 	k->candidates++;
 	for (unsigned i = 0; i <= seeds; i++) {
@@ -306,8 +311,7 @@ static bool find_failure(struct shrink *k, const struct arguments *a)
 	k->step = "a failing seed";
 	s->seeded = true;
 	for (s->seed = first; s->seed < first + (given ? 1 : SEARCH); s->seed++) {
-		run(k, s, s->seed, NULL);
-		if (failure_of(&k->failure, s, k->result))
+		if (run(k, s, s->seed, NULL, &k->failure))
 			return true;
 		if (shrink_stopped(k))
 			break;
@@ -433,6 +437,7 @@ int lab_shrink(int argc, char **argv)
 	struct shrink *k = mem_zalloc(sizeof *k);
 	*k = (struct shrink){.result = mem_zalloc(sizeof *k->result),
 			     .record = mem_zalloc(sizeof *k->record),
+			     .measures = mem_zalloc(sizeof *k->measures),
 			     .next = mem_zalloc(sizeof *k->next),
 			     .tries = a.tries,
 			     .seconds = a.seconds,
@@ -441,6 +446,7 @@ int lab_shrink(int argc, char **argv)
 	int code = shrink(k, &a);
 	mem_free(k->result);
 	mem_free(k->record);
+	mem_free(k->measures);
 	mem_free(k->next);
 	mem_free(k->seen);
 	mem_free(k);

@@ -19,6 +19,7 @@ struct shrink {
 	struct failure failure;
 	struct sim_result *result; /* of the newest run */
 	struct sim_record *record; /* scratch */
+	struct sim_measures *measures;
 	struct scenario *next;	   /* scratch: what is tried */
 	unsigned tries, seconds;
 	unsigned pass;

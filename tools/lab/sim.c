@@ -46,6 +46,15 @@ void lab_print(const struct json *v, enum lab_format format)
 	mem_free(text);
 }
 
+void lab_sim_options(struct sim_options *so, const struct scenario *s,
+		     const struct lab_options *o)
+{
+	scenario_options(so, s, o->protocol ? o->protocol : s->protocol,
+			 o->nodes ? o->nodes : s->nodes,
+			 o->seeded || !s->seeded ? o->seed : s->seed);
+	so->trace = o->trace;
+}
+
 static double seconds_now(void)
 {
 	struct timespec t;
@@ -56,44 +65,45 @@ static double seconds_now(void)
 /* Several runs of one scenario, and whether one of them has been saved. */
 struct runs {
 	const struct lab_options *o;
-	struct scenario *s;
+	struct scenario s;
+	struct sim_options so; /* of the first */
 	struct lab_total t;
 	struct sim_result r;
+	struct sim_measures measures;
 	bool saved;
 };
 
-static void run_all(struct runs *x, uint64_t seed)
+static void run_all(struct runs *x)
 {
 	const struct lab_options *o = x->o;
-	struct sim_options so;
+	struct sim_options so = x->so;
 	for (unsigned i = 0; i < o->runs; i++) {
 		double begin = seconds_now();
 		unsigned bad = x->t.bad_runs;
-		scenario_options(&so, x->s, seed + i);
-		so.trace = o->trace;
+		so.seed = x->so.seed + i;
 		sim_run(&so, &x->r);
-		result_add(&x->t, x->s, &so, &x->r, seconds_now() - begin);
+		result_add(&x->t, &x->s, &so, &x->r, seconds_now() - begin);
 		if (o->runs > 1 && isatty(2))
 			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", x->t.runs,
 				o->runs, x->t.runs / x->t.wall, x->t.bad_runs,
 				i + 1 == o->runs ? "\n" : "");
 		bool failed = x->t.bad_runs > bad;
 		if (!x->saved && (failed || (o->save && i + 1 == o->runs)))
-			x->saved = lab_save(o, x->s, &so, &x->r, failed);
+			x->saved = lab_save(o, &x->s, &so, &x->r, failed);
 	}
 }
 
-/* What the command line says, which comes before what the file says. False: it does not fit. */
-static bool adapt(struct scenario *s, const struct lab_options *o)
+static int run_and_print(struct runs *x)
 {
-	if (o->nodes)
-		s->nodes = o->nodes;
-	if (o->protocol)
-		s->protocol = o->protocol;
-	unsigned corrupt = scenario_corrupt(s, s->nodes);
-	if (corrupt > s->nodes)
-		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", corrupt, s->nodes);
-	return corrupt <= s->nodes;
+	run_all(x);
+	if (x->o->format == LAB_TABLE) {
+		result_print(&x->s, &x->so, &x->t);
+	} else {
+		struct json *j = result_json(&x->s, &x->so, &x->t);
+		lab_print(j, x->o->format);
+		json_free(j);
+	}
+	return x->t.failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
 }
 
 int lab_sim(const struct lab_options *o)
@@ -101,26 +111,21 @@ int lab_sim(const struct lab_options *o)
 	struct runs *x = mem_zalloc(sizeof *x);
 	struct errmsg m;
 	int code = LAB_EXIT_USAGE;
-	*x = (struct runs){.o = o, .s = mem_zalloc(sizeof *x->s)};
-	if (scenario_read(x->s, o->name, &m)) {
+	x->o = o;
+	if (scenario_read(&x->s, o->name, &m)) {
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
 		code = LAB_EXIT_CONFIG;
-	} else if (adapt(x->s, o) && lab_may_save(o)) {
-		struct sim_options so;
-		uint64_t seed = o->seeded || !x->s->seeded ? o->seed : x->s->seed;
-		run_all(x, seed);
-		scenario_options(&so, x->s, seed);
-		if (o->format == LAB_TABLE) {
-			result_print(x->s, &so, &x->t);
-		} else {
-			struct json *j = result_json(x->s, &so, &x->t);
-			lab_print(j, o->format);
-			json_free(j);
-		}
-		code = x->t.failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
+	} else if (lab_may_save(o)) {
+		lab_sim_options(&x->so, &x->s, o);
+		x->so.measure = &x->measures;
+		if (x->so.corrupt > x->so.nodes || x->so.dead >= x->so.nodes)
+			fprintf(stderr,
+				"ostrakon-lab: too many of %u nodes are missing or malicious\n",
+				x->so.nodes);
+		else
+			code = run_and_print(x);
 	}
-	mem_free(x->t.times);
-	mem_free(x->s);
+	result_free(&x->t);
 	mem_free(x);
 	return code;
 }
