@@ -273,6 +273,7 @@ void faults_end(struct sim *s)
 		s->node[i].skew_ms = 0;
 		s->node[i].paused_until = 0;
 		s->node[i].sync_us = s->profile.sync_us;
+		sim_make_room(s, i);
 		if (!s->node[i].replica) {
 			s->result->restarts++;
 			sim_start_node(s, i);

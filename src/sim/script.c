@@ -22,6 +22,8 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_THROTTLE:
 	case SCRIPT_SKEW:
 	case SCRIPT_SLOW_DISK:
+	case SCRIPT_FILL:
+	case SCRIPT_WIPE:
 	case SCRIPT_ATTACK:
 	case SCRIPT_QUIET:
 		return true;
@@ -105,7 +107,8 @@ bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned l
 {
 	bool hurts = a->kind == SCRIPT_CRASH || a->kind == SCRIPT_PAUSE ||
 		     a->kind == SCRIPT_ISOLATE || a->kind == SCRIPT_MUTE ||
-		     a->kind == SCRIPT_DEAFEN;
+		     a->kind == SCRIPT_DEAFEN || a->kind == SCRIPT_FILL ||
+		     a->kind == SCRIPT_WIPE;
 	return hurts && leader < VALIDATORS_MAX && mask >> leader & 1;
 }
 
@@ -195,6 +198,10 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			node->sync_us = a->low;
 		if (a->kind == SCRIPT_TEAR)
 			node->crash_at_sync = true;
+		if (a->kind == SCRIPT_FILL)
+			sim_fill_disk(s, i);
+		if (a->kind == SCRIPT_WIPE)
+			sim_wipe_disk(s, i);
 		if (a->kind == SCRIPT_SLOW) {
 			node->slow_min = a->low;
 			node->slow_max = a->high;
@@ -253,8 +260,10 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 	for (unsigned i = 0; i < s->n; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		if (a->kind == SCRIPT_CRASH)
+		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_WIPE)
 			restart(s, i);
+		if (a->kind == SCRIPT_FILL)
+			sim_make_room(s, i);
 		if (a->kind == SCRIPT_SLOW_DISK)
 			s->node[i].sync_us = s->profile.sync_us;
 		if (a->kind == SCRIPT_SKEW)

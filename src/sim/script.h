@@ -31,10 +31,12 @@ enum script_kind {
 	SCRIPT_SKEW,	  /* the wall clock is ahead by low, or behind by high; microseconds */
 	SCRIPT_SLOW_DISK, /* low: microseconds a sync */
 	SCRIPT_TEAR,	  /* killed in the middle of the next sync; comes back by itself */
-	SCRIPT_ATTACK,	  /* from now on these, by all malicious replicas */
-	SCRIPT_PEACE,	  /* no attacks from now on */
-	SCRIPT_QUIET,	  /* clients stop */
-	SCRIPT_LOAD,	  /* and go on */
+	SCRIPT_FILL,   /* no room on the disk: the next write fails; restarted once there is */
+	SCRIPT_WIPE,   /* killed; comes back with an empty disk */
+	SCRIPT_ATTACK, /* from now on these, by all malicious replicas */
+	SCRIPT_PEACE,  /* no attacks from now on */
+	SCRIPT_QUIET,  /* clients stop */
+	SCRIPT_LOAD,   /* and go on */
 	SCRIPT_KINDS
 };
 enum script_who {

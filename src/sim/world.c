@@ -220,6 +220,8 @@ static void host_halted(void *ctx, const char *why)
 	if (sim_is_corrupt(node->sim, node->index))
 		return;
 	node->sim->result->halted++;
+	if (node->disk_full) /* it says so, and does nothing more */
+		return;
 	if (node->sim->result->conflicts && node->sim->options.measure_conflicts)
 		return; /* rightly so */
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
@@ -293,9 +295,12 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->life++;
 	node->wake_at = 0;
 	node->tc_term = 0;
+	if (node->disk_full)
+		store_memory_fail_write(node->store, 1);
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
-		if (!sim_is_corrupt(s, i)) /* a liar's disk may hold anything */
+		if (!sim_is_corrupt(s, i) &&
+		    !node->disk_full) /* a liar's disk may hold anything */
 			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i,
 				      m.text);
 		return;
@@ -329,6 +334,33 @@ void sim_crash_node(struct sim *s, unsigned i)
 	node->replica = NULL;
 	store_memory_crash(node->store, &s->random);
 	s->result->crashes++;
+}
+
+void sim_fill_disk(struct sim *s, unsigned i)
+{
+	s->node[i].disk_full = true;
+	store_memory_fail_write(s->node[i].store, 1);
+}
+
+void sim_make_room(struct sim *s, unsigned i)
+{
+	if (!s->node[i].disk_full)
+		return;
+	s->node[i].disk_full = false;
+	if (s->node[i].replica)
+		sim_crash_node(s, i);
+	s->result->restarts++;
+	sim_start_node(s, i);
+}
+
+void sim_wipe_disk(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (node->replica)
+		sim_crash_node(s, i);
+	store_close(node->store);
+	node->store = store_open_memory();
+	node->wiped = true;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -455,7 +487,8 @@ bool sim_level(const struct sim *s)
 	if (s->options.await_one_term && !in_one_term(s))
 		return false;
 	for (unsigned i = s->options.dead; i < s->n; i++)
-		if (!sim_is_corrupt(s, i) &&
+		if ((!sim_is_corrupt(s, i) ||
+		     (s->node[i].wiped && s->options.peaceful)) && /* one that means well */
 		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
 			return false;
 	for (uint32_t c = 0; c < s->options.clients; c++)

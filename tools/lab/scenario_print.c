@@ -89,6 +89,8 @@ static void print_details(FILE *f, const struct script_action *a)
 	case SCRIPT_MUTE:
 	case SCRIPT_TEAR:
 	case SCRIPT_RESET:
+	case SCRIPT_FILL:
+	case SCRIPT_WIPE:
 		print_who(f, a);
 		break;
 	case SCRIPT_SLOW:
