@@ -184,12 +184,32 @@ static void remember(struct adversary *a, const struct message *m)
 
 bool adversary_does(const struct adversary *a, enum attack attack)
 {
-	return a->attacks & ATTACK_BIT(attack);
+	return !a->barred && a->attacks & ATTACK_BIT(attack);
+}
+
+/* One message in or out, or whatever is done unasked. */
+static void moment_begins(struct adversary *a)
+{
+	struct team *t = a->team;
+	if (!a->attacks)
+		return;
+	t->moments++;
+	a->barred = t->config.only && !occurs(t->config.only, t->moments);
+	if (t->config.record)
+		t->config.record->moments = t->moments;
+}
+
+static void moment_ends(struct adversary *a)
+{
+	a->barred = false;
 }
 
 void adversary_struck(struct adversary *a, enum attack attack)
 {
-	a->team->strikes[attack]++;
+	struct team *t = a->team;
+	t->strikes[attack]++;
+	if (t->config.record)
+		occurrences_add(&t->config.record->strikes, t->moments);
 }
 
 static void change_mood(struct adversary *a)
@@ -291,14 +311,20 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	struct input seen = *in;
 	seen.now = engine_time(a);
 	a->count = 0;
-	if (in->kind == INPUT_MESSAGE &&
-	    adversary_listen(a, in->message.from, in->message.bytes))
-		seen = (struct input){
-			.kind = INPUT_TICK, .now = seen.now, .wall_ms = in->wall_ms};
+	if (in->kind == INPUT_MESSAGE) {
+		moment_begins(a);
+		if (adversary_listen(a, in->message.from, in->message.bytes))
+			seen = (struct input){
+				.kind = INPUT_TICK, .now = seen.now, .wall_ms = in->wall_ms};
+		moment_ends(a);
+	}
 	engine_step(a->honest, &seen, out);
 	out->wake_at = true_time(a, out->wake_at);
-	if (out->write_count)
+	if (out->write_count) {
+		moment_begins(a);
 		forget(a, out);
+		moment_ends(a);
+	}
 	if (out->final_count)
 		a->final = out->finals[out->final_count - 1].block->sh.h.height;
 	if (a->now >= a->mood_until || a->orders != a->team->orders)
@@ -308,9 +334,13 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	adversary_learn(a);
 	for (uint32_t i = 0; i < out->message_count; i++) {
 		remember(a, &out->messages[i]);
+		moment_begins(a);
 		adversary_alter(a, &out->messages[i]);
+		moment_ends(a);
 	}
+	moment_begins(a);
 	adversary_add(a, in->kind == INPUT_TICK);
+	moment_ends(a);
 	uint64_t next = release_held(a);
 	for (uint32_t i = 0; i < a->count; i++)
 		a->out[i].bytes = writer_slice(&a->body[i]);

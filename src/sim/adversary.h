@@ -8,6 +8,7 @@
 #define SIM_ADVERSARY_H
 
 #include "consensus/engine.h"
+#include "sim/script.h"
 
 enum attack {
 	ATTACK_EQUIVOCATE, /* leader: two blocks at a height, to two sides, consistent chains */
@@ -67,6 +68,8 @@ struct team_config {
 	bool when_following;  /* attacks only while it does not */
 	uint64_t from_height; /* honest until this height is final */
 	uint64_t seed;
+	const struct occurrences *only; /* moments at which they may attack; NULL: all */
+	struct sim_record *record;	/* NULL, or told at which they did */
 };
 struct team *team_new(const struct team_config *config);
 void team_free(struct team *t); /* after all its engines */

@@ -31,6 +31,7 @@ struct team {
 	struct random random;
 	bool active;
 	uint64_t strikes[ATTACKS];
+	uint32_t moments;      /* at which a member could attack, so far */
 	struct message_in *in; /* decoding scratch */
 	struct block_ref seen[SEEN_MAX];
 	unsigned seen_next;
@@ -59,6 +60,7 @@ struct adversary {
 	struct random random;
 	uint64_t now, final;
 	uint64_t attacks, targets, mood_until;
+	bool barred; /* this moment is none of those at which they may attack */
 	struct message *out;
 	struct writer *body;
 	uint32_t count, cap;

@@ -131,6 +131,13 @@ void faults_make_way(struct sim *s)
 	sim_push(s, (struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
 }
 
+static void next_fault(struct sim *s)
+{
+	sim_push(s, (struct event){.at = s->now +
+					 random_between(&s->random, 5000, s->profile.fault_gap),
+				   .kind = EVENT_FAULT});
+}
+
 void faults_next(struct sim *s)
 {
 	if (!s->faults_on && (s->options.when_leading || s->options.when_following) &&
@@ -140,8 +147,16 @@ void faults_next(struct sim *s)
 		return;
 	unsigned victim = (unsigned)random_below(&s->random, s->n);
 	enum fault fault = (enum fault)random_below(&s->random, FAULTS);
+	uint32_t number = ++s->fault_number;
+	if (s->options.only_faults && !occurs(s->options.only_faults, number)) {
+		next_fault(s);
+		return;
+	}
+	if (s->options.record)
+		occurrences_add(&s->options.record->faults, number);
 	if (s->options.trace)
-		printf("%10.6f fault %u, node %u\n", (double)s->now / 1e6, fault, victim);
+		printf("%10.6f fault %u of kind %u, node %u\n", (double)s->now / 1e6, number,
+		       fault, victim);
 	switch (fault) {
 	case FAULT_CRASH:
 		faults_crash(s, victim);
@@ -198,9 +213,7 @@ void faults_next(struct sim *s)
 	case FAULTS:
 		break;
 	}
-	sim_push(s, (struct event){.at = s->now +
-					 random_between(&s->random, 5000, s->profile.fault_gap),
-				   .kind = EVENT_FAULT});
+	next_fault(s);
 }
 
 void faults_heal_event(struct sim *s, const struct event *e)
@@ -260,6 +273,7 @@ void faults_end(struct sim *s)
 		s->node[i].skew_ms = 0;
 		s->node[i].paused_until = 0;
 		s->node[i].sync_us = s->profile.sync_us;
+		sim_make_room(s, i);
 		if (!s->node[i].replica) {
 			s->result->restarts++;
 			sim_start_node(s, i);

@@ -22,6 +22,8 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_THROTTLE:
 	case SCRIPT_SKEW:
 	case SCRIPT_SLOW_DISK:
+	case SCRIPT_FILL:
+	case SCRIPT_WIPE:
 	case SCRIPT_ATTACK:
 	case SCRIPT_QUIET:
 		return true;
@@ -105,8 +107,60 @@ bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned l
 {
 	bool hurts = a->kind == SCRIPT_CRASH || a->kind == SCRIPT_PAUSE ||
 		     a->kind == SCRIPT_ISOLATE || a->kind == SCRIPT_MUTE ||
-		     a->kind == SCRIPT_DEAFEN;
+		     a->kind == SCRIPT_DEAFEN || a->kind == SCRIPT_FILL ||
+		     a->kind == SCRIPT_WIPE;
 	return hurts && leader < VALIDATORS_MAX && mask >> leader & 1;
+}
+
+/* ---- parts of a run ---------------------------------------------------------------------- */
+
+void occurrences_add(struct occurrences *o, uint32_t number)
+{
+	struct occurrence_range *last = o->count ? &o->range[o->count - 1] : NULL;
+	if (last && number <= last->last)
+		return;
+	if (last && number == last->last + 1)
+		last->last = number;
+	else if (o->count < OCCURRENCES_MAX)
+		o->range[o->count++] = (struct occurrence_range){number, number};
+	else
+		o->more = true;
+}
+
+bool occurs(const struct occurrences *o, uint32_t number)
+{
+	uint32_t low = 0, high = o->count;
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		if (number > o->range[middle].last)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < o->count && number >= o->range[low].first;
+}
+
+int loss_compare(const struct loss *a, const struct loss *b)
+{
+	if (a->from != b->from)
+		return a->from < b->from ? -1 : 1;
+	if (a->to != b->to)
+		return a->to < b->to ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+bool losses_have(const struct losses *l, unsigned from, unsigned to, uint32_t number)
+{
+	struct loss wanted = {(uint8_t)from, (uint8_t)to, number};
+	uint32_t low = 0, high = l->count;
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		if (loss_compare(&l->loss[middle], &wanted) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < l->count && loss_compare(&l->loss[low], &wanted) == 0;
 }
 
 /* ---- in the simulator -------------------------------------------------------------------- */
@@ -144,6 +198,10 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			node->sync_us = a->low;
 		if (a->kind == SCRIPT_TEAR)
 			node->crash_at_sync = true;
+		if (a->kind == SCRIPT_FILL)
+			sim_fill_disk(s, i);
+		if (a->kind == SCRIPT_WIPE)
+			sim_wipe_disk(s, i);
 		if (a->kind == SCRIPT_SLOW) {
 			node->slow_min = a->low;
 			node->slow_max = a->high;
@@ -202,8 +260,10 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 	for (unsigned i = 0; i < s->n; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		if (a->kind == SCRIPT_CRASH)
+		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_WIPE)
 			restart(s, i);
+		if (a->kind == SCRIPT_FILL)
+			sim_make_room(s, i);
 		if (a->kind == SCRIPT_SLOW_DISK)
 			s->node[i].sync_us = s->profile.sync_us;
 		if (a->kind == SCRIPT_SKEW)

@@ -31,10 +31,12 @@ enum script_kind {
 	SCRIPT_SKEW,	  /* the wall clock is ahead by low, or behind by high; microseconds */
 	SCRIPT_SLOW_DISK, /* low: microseconds a sync */
 	SCRIPT_TEAR,	  /* killed in the middle of the next sync; comes back by itself */
-	SCRIPT_ATTACK,	  /* from now on these, by all malicious replicas */
-	SCRIPT_PEACE,	  /* no attacks from now on */
-	SCRIPT_QUIET,	  /* clients stop */
-	SCRIPT_LOAD,	  /* and go on */
+	SCRIPT_FILL,   /* no room on the disk: the next write fails; restarted once there is */
+	SCRIPT_WIPE,   /* killed; comes back with an empty disk */
+	SCRIPT_ATTACK, /* from now on these, by all malicious replicas */
+	SCRIPT_PEACE,  /* no attacks from now on */
+	SCRIPT_QUIET,  /* clients stop */
+	SCRIPT_LOAD,   /* and go on */
 	SCRIPT_KINDS
 };
 enum script_who {
@@ -79,5 +81,47 @@ bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned l
 /* cut[from * n + to]: does nothing pass there any more, as far as this action says? */
 bool script_cuts(const struct script_action *a, unsigned n, uint64_t mask, unsigned from,
 		 unsigned to);
+
+/* ---- a part of a run --------------------------------------------------------------------
+ *
+ * What happens by chance or malice has a number, from 1 on, that depends on nothing but the
+ * run: the storm's faults; each moment at which a malicious replica could do something; each
+ * message of a link. A list of numbers picks some. */
+
+/* Ranges, ascending, with gaps between. */
+#define OCCURRENCES_MAX 1024
+struct occurrences {
+	uint32_t count;
+	bool more; /* there was no room for all */
+	struct occurrence_range {
+		uint32_t first, last;
+	} range[OCCURRENCES_MAX];
+};
+/* number: above all that are in it. */
+void occurrences_add(struct occurrences *o, uint32_t number);
+bool occurs(const struct occurrences *o, uint32_t number);
+
+/* One message lost. */
+#define LOSSES_MAX 1024
+struct loss {
+	uint8_t from, to;
+	uint32_t number; /* of those that this link was given */
+};
+/* By from, to, number. */
+int loss_compare(const struct loss *a, const struct loss *b);
+struct losses {
+	uint32_t count;
+	bool more;
+	struct loss loss[LOSSES_MAX]; /* ascending */
+};
+bool losses_have(const struct losses *l, unsigned from, unsigned to, uint32_t number);
+
+/* What took place in a run, by number. */
+struct sim_record {
+	struct occurrences faults;  /* of the storm */
+	struct occurrences strikes; /* moments at which an attack took place */
+	uint32_t moments;	    /* at which one could have */
+	struct losses losses;	    /* by chance; in the order of time */
+};
 
 #endif

@@ -40,7 +40,12 @@ struct sim_options {
 	uint64_t targets;    /* of two-sided attacks; 0: by chance */
 	bool gentle;	     /* no other faults but small delays */
 	const struct script *script; /* NULL: none; else what else happens, and when */
-	uint64_t duration_us;	     /* acts at least so long, whatever has been decided */
+	/* Parts of a run: of the storm's faults and of the attacks only these take place; NULL:
+	 * all. And these messages are lost. */
+	const struct occurrences *only_faults, *only_strikes;
+	const struct losses *losses;
+	struct sim_record *record; /* NULL, or told what took place */
+	uint64_t duration_us;	   /* acts at least so long, whatever has been decided */
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
 	uint64_t delay_min_us, delay_max_us, think_us;
 	uint32_t loss_per_mille;

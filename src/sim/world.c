@@ -64,6 +64,19 @@ void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...
 
 /* ---- network ----------------------------------------------------------------------------- */
 
+static bool is_lost(struct sim *s, unsigned from, unsigned to, uint32_t number)
+{
+	struct sim_record *record = s->options.record;
+	bool by_chance = random_below(&s->random, 1000) < s->loss_per_mille;
+	if (by_chance && record && record->losses.count < LOSSES_MAX)
+		record->losses.loss[record->losses.count++] =
+			(struct loss){(uint8_t)from, (uint8_t)to, number};
+	else if (by_chance && record)
+		record->losses.more = true;
+	return by_chance ||
+	       (s->options.losses && losses_have(s->options.losses, from, to, number));
+}
+
 /* What the links of single nodes add; nothing is drawn where nothing is slow. */
 static uint64_t later(struct sim *s, unsigned from, unsigned to, size_t len, uint64_t at)
 {
@@ -89,9 +102,10 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 {
 	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
 	s->result->bytes += p->len;
+	uint32_t number = ++s->link_sent[from][to];
 	if (s->measure)
 		measure_sent(s, from, to, p);
-	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
+	if (s->cut[from][to] || is_lost(s, from, to, number))
 		return;
 	bool twice = s->duplicate_per_mille &&
 		     random_below(&s->random, 1000) < s->duplicate_per_mille;
@@ -215,6 +229,8 @@ static void host_halted(void *ctx, const char *why)
 	if (sim_is_corrupt(node->sim, node->index))
 		return;
 	node->sim->result->halted++;
+	if (node->disk_full) /* it says so, and does nothing more */
+		return;
 	if (node->sim->result->conflicts && node->sim->options.measure_conflicts)
 		return; /* rightly so */
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
@@ -289,9 +305,12 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->life++;
 	node->wake_at = 0;
 	node->tc_term = 0;
+	if (node->disk_full)
+		store_memory_fail_write(node->store, 1);
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
-		if (!sim_is_corrupt(s, i)) /* a liar's disk may hold anything */
+		if (!sim_is_corrupt(s, i) &&
+		    !node->disk_full) /* a liar's disk may hold anything */
 			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i,
 				      m.text);
 		return;
@@ -325,6 +344,33 @@ void sim_crash_node(struct sim *s, unsigned i)
 	node->replica = NULL;
 	store_memory_crash(node->store, &s->random);
 	s->result->crashes++;
+}
+
+void sim_fill_disk(struct sim *s, unsigned i)
+{
+	s->node[i].disk_full = true;
+	store_memory_fail_write(s->node[i].store, 1);
+}
+
+void sim_make_room(struct sim *s, unsigned i)
+{
+	if (!s->node[i].disk_full)
+		return;
+	s->node[i].disk_full = false;
+	if (s->node[i].replica)
+		sim_crash_node(s, i);
+	s->result->restarts++;
+	sim_start_node(s, i);
+}
+
+void sim_wipe_disk(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (node->replica)
+		sim_crash_node(s, i);
+	store_close(node->store);
+	node->store = store_open_memory();
+	node->wiped = true;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -451,7 +497,8 @@ bool sim_level(const struct sim *s)
 	if (s->options.await_one_term && !in_one_term(s))
 		return false;
 	for (unsigned i = s->options.dead; i < s->n; i++)
-		if (!sim_is_corrupt(s, i) &&
+		if ((!sim_is_corrupt(s, i) ||
+		     (s->node[i].wiped && s->options.peaceful)) && /* one that means well */
 		    (!s->node[i].replica || s->node[i].final + 1 < s->log_len))
 			return false;
 	for (uint32_t c = 0; c < s->options.clients; c++)
@@ -592,7 +639,9 @@ static void draw_team(struct sim *s)
 				.when_leading = s->options.when_leading,
 				.when_following = s->options.when_following,
 				.targets = s->options.targets,
-				.seed = random_u64(&s->random)};
+				.seed = random_u64(&s->random),
+				.only = s->options.only_strikes,
+				.record = s->options.record};
 	/* What takes a malicious primary happens rarely by itself: a seed in sixteen does
 	 * little else. */
 	const uint64_t primaries = ATTACK_BIT(ATTACK_TWO_VIEWS) |

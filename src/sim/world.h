@@ -59,6 +59,8 @@ struct sim_node {
 	/* of its links: what they take longer, what they carry, until when they are broken */
 	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync;	 /* the next sync does not end */
+	bool disk_full;		 /* no write succeeds */
+	bool wiped;		 /* had its disk replaced by an empty one */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
@@ -121,7 +123,9 @@ struct sim {
 	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
-	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX];	/* where links are throttled */
+	uint32_t link_sent[VALIDATORS_MAX][VALIDATORS_MAX];	/* messages, lost ones too */
+	uint32_t fault_number;
+	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* where links are throttled */
 	bool reorder;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */
@@ -166,6 +170,9 @@ void sim_send(struct sim *s, unsigned from, const struct message *m);
 bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
+void sim_fill_disk(struct sim *s, unsigned i);
+void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
+void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* bare.c */

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/mutant.h"
-#include "sim/sim.h"
-
+#include "tools/lab/run_file.h"
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;
@@ -23,6 +23,8 @@ struct totals {
 static bool stop_at_first;
 static bool corrupt_f; /* as many as n allows */
 static char attacks_text[256];
+static const char *save_dir; /* NULL: failing runs are not written */
+static bool save_all;
 
 static void add(struct totals *t, const struct sim_result *r)
 {
@@ -82,6 +84,60 @@ static void print_again(const struct sim_options *o)
 	printf("\n");
 }
 
+/* The run as a scenario, for ostrakon-lab replay and shrink. False: there are no words for it. */
+static bool as_scenario(struct scenario *s, const struct sim_options *o)
+{
+	static const enum expectation_kind kinds[] = {EXPECT_NO_CONFLICT, EXPECT_PROGRESS,
+						      EXPECT_INNOCENT};
+	static const char *const texts[] = {"no-conflict", "progress", "innocent"};
+	bool primaries = o->corrupt && !o->steady && !o->attacks && o->seed % 16 == 15;
+	*s = (struct scenario){.name = "sim-run",
+			       .summary = "A run of tests/sim/sim-run",
+			       .protocol = PROTOCOL_HYBRID,
+			       .corrupt = (int)o->corrupt,
+			       .who = o->steady ? WHO_ANY : WHO_MOODS,
+			       .storm = !o->gentle,
+			       .decisions = o->decisions,
+			       .clients = o->clients,
+			       .probation = o->probation ? o->probation : 2,
+			       .strikes_optional = o->corrupt > 0,
+			       .expect_count = MEM_COUNT(kinds)};
+	if (o->corrupt) /* the same choice as the simulator's */
+		s->attacks = primaries	? ATTACK_BIT(ATTACK_TWO_VIEWS) |
+						ATTACK_BIT(ATTACK_EQUIVOCATE) |
+						ATTACK_BIT(ATTACK_SHOUT)
+			     : o->attacks ? o->attacks
+					  : ATTACK_BIT(ATTACKS) - 1;
+	else
+		s->who = WHO_ANY;
+	for (unsigned i = 0; i < MEM_COUNT(kinds); i++) {
+		s->expect[i].kind = kinds[i];
+		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
+	}
+	return !o->calm && o->scheme == SIG_SYMBOLIC;
+}
+
+static void save(const struct sim_options *o, const struct sim_result *r)
+{
+	struct scenario *s = mem_alloc(sizeof *s);
+	struct run_file *f = mem_alloc(sizeof *f);
+	struct sim_options so = *o;
+	struct errmsg m;
+	char path[1024];
+	so.protocol = o->protocol ? o->protocol : PROTOCOL_HYBRID;
+	if (!as_scenario(s, o)) {
+		printf("  no run file: --calm and --real have no words there\n");
+	} else {
+		run_file_of(f, s, &so, r);
+		if (run_file_save(f, save_dir, path, sizeof path, &m))
+			printf("  not written: %s\n", m.text);
+		else
+			printf("  again: ostrakon-lab replay %s\n", path);
+	}
+	mem_free(s);
+	mem_free(f);
+}
+
 static void run_share(const struct sim_options *base, uint64_t runs, unsigned job,
 		      unsigned jobs, struct totals *t)
 {
@@ -96,9 +152,13 @@ static void run_share(const struct sim_options *base, uint64_t runs, unsigned jo
 			       r.verdict == SIM_SAFETY ? "SAFETY" : "LIVENESS", o.nodes,
 			       (unsigned long long)o.seed, r.text);
 			print_again(&o);
+			if (save_dir)
+				save(&o, &r);
 			fflush(stdout);
 			if (stop_at_first)
 				return;
+		} else if (save_dir && save_all) {
+			save(&o, &r);
 		}
 	}
 }
@@ -228,7 +288,9 @@ static int usage(void)
 		"[--real]\n"
 		"               [--calm] [--dead K] [--protocol hybrid|pbft|raft|multipaxos] [--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
-		"               [--stop (at the first failure)]\n");
+		"               [--stop (at the first failure)]\n"
+		"               [--save-dir DIR (failing runs, for ostrakon-lab replay) "
+		"[--save-all]]\n");
 	return 2;
 }
 
@@ -260,6 +322,8 @@ int main(int argc, char **argv)
 		{"gentle", 0, 0, 'g'},
 		{"stop", 0, 0, 'S'},
 		{"probation", 1, 0, 'B'},
+		{"save-dir", 1, 0, 'f'},
+		{"save-all", 0, 0, 'A'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -277,6 +341,12 @@ int main(int argc, char **argv)
 			break;
 		case 'g':
 			o.gentle = true;
+			break;
+		case 'f':
+			save_dir = optarg;
+			break;
+		case 'A':
+			save_all = true;
 			break;
 		case 'S':
 			stop_at_first = true;

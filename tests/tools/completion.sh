@@ -90,5 +90,27 @@ if command -v fish >/dev/null; then
 	fish_expect 'ostrakon watch con' 'consensus'
 	fish_expect 'ostrakon get --nonc' ''
 fi
+# The lab's.
+srcdir=${srcdir:-..}
+[[ $srcdir = /* ]] || srcdir=$top/$srcdir
+export OSTRAKON_SCENARIOS=$srcdir/tests/scenarios
+# shellcheck disable=SC1091
+source "$srcdir/tools/completion/ostrakon-lab" || exit 1
+shopt -s extglob
+touch one.run two.scenario
+_ostrakon() { _ostrakon_lab; }
+expect 'ostrakon-lab si' 'sim'
+expect 'ostrakon-lab shr' 'shrink'
+expect 'ostrakon-lab tw' 'twins'
+expect 'ostrakon-lab sim partition-h' 'partition-half'
+expect 'ostrakon-lab sim tw' 'two-new-views two.scenario'
+expect 'ostrakon-lab replay ' 'one.run'
+expect 'ostrakon-lab sim storm --protocol p' 'pbft'
+expect 'ostrakon-lab sim storm -o j' 'json jsonl'
+expect 'ostrakon-lab shrink one.run -o two' 'two.scenario'
+expect 'ostrakon-lab sim storm --sa' '--save --save-dir'
+expect 'ostrakon-lab shrink storm --t' '--tries'
+expect 'ostrakon-lab sim storm --tri' ''
+expect 'ostrakon-lab twins --he' '--heal-every --heal'
 [ $bad -ne 0 ] || echo "completion: bash$(command -v zsh >/dev/null && echo , zsh)$(command -v fish >/dev/null && echo , fish)"
 exit $bad

@@ -275,8 +275,11 @@ static struct grid_row *add_row(struct request *q, const char *scenario, enum pr
 		mem_free(s);
 		return NULL;
 	}
-	struct lab_options o = {
-		.protocol = p, .nodes = nodes, .seed = q->grid.seed, .format = q->format};
+	struct lab_options o = {.protocol = p,
+				.nodes = nodes,
+				.seed = q->grid.seed,
+				.seeded = true,
+				.format = q->format};
 	adapt(s, p ? p : s->protocol, nodes ? nodes : s->nodes);
 	lab_sim_options(&so, s, &o);
 	if (so.corrupt > so.nodes || so.dead >= so.nodes) {

@@ -19,7 +19,9 @@ struct lab_options {
 	enum protocol protocol; /* 0: the scenario's */
 	unsigned nodes;		/* 0: the scenario's */
 	uint64_t seed;
+	bool seeded; /* by the command line */
 	unsigned runs, seconds;
+	const char *save, *save_dir; /* NULL: failed runs only; here */
 	bool keep, help, trace, idle, progress, direct;
 	enum lab_format format;
 };
@@ -32,6 +34,13 @@ void lab_sim_options(struct sim_options *so, const struct scenario *s,
 /* Path of a program of this package; prints what is wrong. */
 bool lab_find_program(char out[LAB_PATH_MAX], const char *name);
 
+/* replay.c. False, and says why: --save names a file that is there. */
+bool lab_may_save(const struct lab_options *o);
+/* Writes the run where the options say, and says where. */
+bool lab_save(const struct lab_options *o, const struct scenario *s,
+	      const struct sim_options *so, const struct sim_result *r, bool failed);
+int lab_replay(const struct lab_options *o);
+int lab_shrink(int argc, char **argv);
 int lab_twins(int argc, char **argv); /* argv[0]: the verb; as the next */
 #define LAB_SHOW_USAGE (-1)
 int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */

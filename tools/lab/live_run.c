@@ -155,6 +155,8 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 		err = err_set(m, ERR_UNSUPPORTED,
 			      "%s does something to the network: not without the relay",
 			      s->name);
+	if (!err && !lab_may_save(o))
+		err = err_set(m, ERR_UNSUPPORTED, "a run file needs a new name");
 	if (!err && (o->idle || s->clients == 0))
 		expect_of_idle(s);
 	if (!err && !(w = live_new(o, s, m)))
@@ -167,6 +169,8 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 			.nodes = w->n, .protocol = live_protocol(w), .live = true};
 		result_add(t, s, &so, &w->r, (double)live_us(w) / 1e6);
 		*passed = !t->failed && w->r.verdict == SIM_OK;
+		if (!*passed || o->save)
+			lab_save(o, s, &so, &w->r, !*passed);
 		if (!out && o->format == LAB_TABLE) {
 			result_print(s, &so, t);
 			print_live(w);

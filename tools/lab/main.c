@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "tools/lab/lab.h"
 
 static const char usage[] =
@@ -16,6 +17,9 @@ static const char usage[] =
 	"  sim NAME [options]        run it in the simulator\n"
 	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  replay FILE [options]     run again what a run file holds: is it the same?\n"
+	"  shrink NAME [options]     the smallest scenario that fails as this one, or as this "
+	"run\n"
 	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
 	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
@@ -29,13 +33,23 @@ static const char usage[] =
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
 	"  --progress                how many runs are done, anywhere (sim)\n"
-	"  --trace                   every message and action (sim)\n"
+	"  --trace                   every message and action (sim, replay)\n"
+	"  --save FILE               write the run to this file, which must be new (sim, "
+	"live);\n"
+	"  --save-dir DIR            failed runs are always written: to this directory, or "
+	"here\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --direct                  links do not go through the lab, for measurements (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
+	"\n"
+	"of shrink:\n"
+	"  --seed S                  which run of a scenario; default: the first that fails\n"
+	"  -o FILE                   default NAME-shrunk.scenario; must be new\n"
+	"  --seconds T               how long at most; default 60\n"
+	"  --tries N                 seeds for each smaller scenario; default 8\n"
 	"\n"
 	"of compare and sweep:\n"
 	"  --protocols LIST          multipaxos,raft,pbft,hybrid; default all (sweep: the "
@@ -61,9 +75,14 @@ static const char usage[] =
 	"  --targets chance|half|one|MASK, --from-height H, --when-leading, --moods\n"
 	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
 	"\n"
-	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
-	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
-	"network did not come up; 78 a scenario file is wrong; 130 interrupted.\n";
+	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where "
+	"they were\n"
+	"installed. Exit codes: 0 every expectation holds, or the replay is the same; 1 one "
+	"does\n"
+	"not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did not come "
+	"up; 78 a scenario or run "
+	"file\n"
+	"is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -129,9 +148,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 	static const struct option options[] = {
 		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
 		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
-		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	  {"trace", 0, 0, 'T'},
-		{"idle", 0, 0, 'i'},	 {"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},
-		{0, 0, 0, 0}};
+		{"save", 1, 0, 'S'},	 {"save-dir", 1, 0, 'V'}, {"output", 1, 0, 'o'},
+		{"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},	  {"idle", 0, 0, 'i'},
+		{"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},	  {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -147,6 +166,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 's':
 			o->seed = strtoull(optarg, NULL, 10);
+			o->seeded = true;
+			if (o->seed > INT64_MAX)
+				return fail(0, "--seed is a number below 2^63"), false;
 			break;
 		case 'r':
 			o->runs = (unsigned)strtoul(optarg, NULL, 10);
@@ -156,6 +178,12 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'k':
 			o->keep = true;
+			break;
+		case 'S':
+			o->save = optarg;
+			break;
+		case 'V':
+			o->save_dir = optarg;
 			break;
 		case 'o':
 			if (strcmp(optarg, "table") == 0)
@@ -206,18 +234,22 @@ int main(int argc, char **argv)
 		crypto_init();
 		return lab_bench(argc - 2, argv + 2);
 	}
-	bool twins = strcmp(verb, "twins") == 0;
-	if (twins || strcmp(verb, "forged-node") == 0) {
-		crypto_init();
-		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
-	}
-	if (strcmp(verb, "compare") == 0 || strcmp(verb, "sweep") == 0) {
-		crypto_init();
-		int code = lab_compare(argc - 1, argv + 1);
-		if (code == LAB_SHOW_USAGE)
-			fputs(usage, stdout);
-		return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
-	}
+	static const struct {
+		const char *verb;
+		int (*run)(int argc, char **argv);
+	} own_options[] = {{"twins", lab_twins},
+			   {"forged-node", lab_forged},
+			   {"shrink", lab_shrink},
+			   {"compare", lab_compare},
+			   {"sweep", lab_compare}};
+	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
+		if (strcmp(verb, own_options[i].verb) == 0) {
+			crypto_init();
+			int code = own_options[i].run(argc - 1, argv + 1);
+			if (code == LAB_SHOW_USAGE)
+				fputs(usage, stdout);
+			return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
+		}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);
 		return LAB_EXIT_USAGE;
@@ -234,11 +266,18 @@ int main(int argc, char **argv)
 			printf("%s\n", attack_name((enum attack)a));
 		return LAB_EXIT_OK;
 	}
-	bool sim = strcmp(verb, "sim") == 0, live = strcmp(verb, "live") == 0;
-	if (!sim && !live && strcmp(verb, "describe") != 0)
-		return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
-	if (!o.name)
-		return fail(LAB_EXIT_USAGE,
-			    "the name of a scenario is needed; `ostrakon-lab list`");
-	return sim ? lab_sim(&o) : live ? lab_live(&o) : describe(&o);
+	static const struct {
+		const char *verb;
+		int (*run)(const struct lab_options *o);
+	} of_scenarios[] = {{"sim", lab_sim},
+			    {"live", lab_live},
+			    {"replay", lab_replay},
+			    {"describe", describe}};
+	for (unsigned i = 0; i < MEM_COUNT(of_scenarios); i++)
+		if (strcmp(verb, of_scenarios[i].verb) == 0)
+			return o.name ? of_scenarios[i].run(&o)
+				      : fail(LAB_EXIT_USAGE,
+					     "the name of a scenario is needed; "
+					     "`ostrakon-lab list`");
+	return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
 }

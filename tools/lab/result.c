@@ -129,15 +129,15 @@ bool result_counts_hold(const struct sim_options *so, const struct sim_result *r
 	return (double)sum == expected;
 }
 
-static unsigned broken(const struct scenario *s, const struct sim_options *so,
+uint64_t result_broken(const struct scenario *s, const struct sim_options *so,
 		       const struct sim_result *r)
 {
-	unsigned bits = 0;
+	uint64_t bits = 0;
 	for (unsigned i = 0; i < s->expect_count; i++) {
 		const struct expectation *e = &s->expect[i];
 		bool holds = e->kind == EXPECT_COUNTS ? result_counts_hold(so, r, e->value)
 						      : result_holds(r, e, so->nodes);
-		bits |= holds ? 0 : 1u << i;
+		bits |= holds ? 0 : UINT64_C(1) << i;
 	}
 	return bits;
 }
@@ -233,7 +233,7 @@ void result_add(struct lab_total *t, const struct scenario *s, const struct sim_
 		const struct sim_result *r, double wall)
 {
 	struct sim_result *sum = &t->r;
-	unsigned bits = broken(s, so, r);
+	uint64_t bits = result_broken(s, so, r);
 	keep_times(t, r);
 	if (so->measure)
 		add_measures(t, so->measure);

@@ -30,6 +30,9 @@ struct lab_total {
 bool result_holds(const struct sim_result *r, const struct expectation *e, unsigned nodes);
 /* The messages of a fault-free run are those of theory; lone: of blocks that come alone. */
 bool result_counts_hold(const struct sim_options *so, const struct sim_result *r, bool lone);
+/* Bit i: expectation i does not hold. */
+uint64_t result_broken(const struct scenario *s, const struct sim_options *so,
+		       const struct sim_result *r);
 /* so says which protocol, how many nodes and which seed it was, and points to its measures. */
 void result_add(struct lab_total *t, const struct scenario *s, const struct sim_options *so,
 		const struct sim_result *r, double wall);

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tools/lab/run_file.h"
 #include "tools/lab/scenario_private.h"
 
 #define FILE_MAX (64u << 10)
@@ -91,6 +93,19 @@ static int within(struct words *w, bool needed, uint64_t *out)
 	return words_duration(w, words_next(w), out);
 }
 
+/* The rest of the line with single blanks. */
+static void phrase(char out[SCENARIO_PHRASE_MAX], const char *rest)
+{
+	size_t len = 0;
+	for (const char *p = rest + strspn(rest, " \t"); *p && len + 1 < SCENARIO_PHRASE_MAX;
+	     p++)
+		if (*p != ' ' && *p != '\t')
+			out[len++] = *p;
+		else if (p[1] && p[1] != ' ' && p[1] != '\t')
+			out[len++] = ' ';
+	out[len] = 0;
+}
+
 static int read_expect(struct scenario *s, struct words *w)
 {
 	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
@@ -115,7 +130,7 @@ static int read_expect(struct scenario *s, struct words *w)
 		return words_fail(w, "more than %u expectations", SCENARIO_EXPECT_MAX);
 	struct expectation *e = &s->expect[s->expect_count];
 	*e = (struct expectation){0};
-	snprintf(e->text, sizeof e->text, "%s", w->save + strspn(w->save, " \t"));
+	phrase(e->text, w->save);
 	err = words_choose(w, "expectation", words_next(w), known, EXPECT_KINDS, &which);
 	if (err)
 		return err;
@@ -190,6 +205,10 @@ enum directive {
 	DURATION,
 	SILENT,
 	WARM_UP,
+	SEED,
+	PROBATION,
+	STRIKES,
+	LOSE,
 	ONLY,
 	AT,
 	AFTER,
@@ -197,26 +216,15 @@ enum directive {
 	EXPECT,
 	DIRECTIVES
 };
-static const char *const directives[DIRECTIVES] = {[SUMMARY] = "summary",
-						   [DESCRIBE] = "describe",
-						   [NODES] = "nodes",
-						   [PROTOCOL] = "protocol",
-						   [CORRUPT] = "corrupt",
-						   [ATTACK_NAMES] = "attacks",
-						   [WHO] = "who",
-						   [TARGETS] = "targets",
-						   [FAULTS] = "faults",
-						   [NETWORK] = "network",
-						   [CLIENTS] = "clients",
-						   [DECISIONS] = "decisions",
-						   [SILENT] = "silent",
-						   [WARM_UP] = "warm-up",
-						   [DURATION] = "duration",
-						   [ONLY] = "only",
-						   [AT] = "at",
-						   [AFTER] = "after",
-						   [WHEN] = "when",
-						   [EXPECT] = "expect"};
+static const char *const directives[DIRECTIVES] = {
+	[SUMMARY] = "summary",	 [DESCRIBE] = "describe",   [NODES] = "nodes",
+	[PROTOCOL] = "protocol", [CORRUPT] = "corrupt",	    [ATTACK_NAMES] = "attacks",
+	[WHO] = "who",		 [TARGETS] = "targets",	    [FAULTS] = "faults",
+	[NETWORK] = "network",	 [CLIENTS] = "clients",	    [DECISIONS] = "decisions",
+	[DURATION] = "duration", [SILENT] = "silent",	    [WARM_UP] = "warm-up",
+	[SEED] = "seed",	 [PROBATION] = "probation", [STRIKES] = "strikes",
+	[LOSE] = "lose",	 [ONLY] = "only",	    [AT] = "at",
+	[AFTER] = "after",	 [WHEN] = "when",	    [EXPECT] = "expect"};
 
 static int read_corrupt(struct scenario *s, struct words *w)
 {
@@ -270,11 +278,40 @@ static int read_choice(struct words *w, const char *what, const char *const *kno
 	return words_choose(w, what, words_next(w), known, count, out);
 }
 
+/* "optional", or "only 3,17". */
+static int read_strikes(struct scenario *s, struct words *w)
+{
+	static const char *const how[] = {"optional", "only"};
+	int which = 0, err = read_choice(w, "kind of strikes", how, MEM_COUNT(how), &which);
+	if (err)
+		return err;
+	if (which == 0) {
+		s->strikes_optional = true;
+		return ERR_NONE;
+	}
+	s->part_of_strikes = true;
+	return scenario_only(w, &s->strikes);
+}
+
+/* "none", "calm", "storm" or "storm only 3,17" */
+static int read_faults(struct scenario *s, struct words *w)
+{
+	static const char *const faults[] = {"none", "storm", "calm"};
+	int which = 0,
+	    err = read_choice(w, "kind of faults", faults, MEM_COUNT(faults), &which);
+	s->storm = which == 1;
+	s->calm = which == 2;
+	if (err || !s->storm || !words_take(w, "only"))
+		return err;
+	s->part_of_storm = true;
+	return scenario_only(w, &s->faults);
+}
+
+const char *const scenario_who_names[4] = {"any", "leader", "moods", "follower"};
+const char *const scenario_target_names[4] = {"chance", "half", "all", "one"};
+
 static int read_directive(struct scenario *s, struct words *w, enum directive d)
 {
-	static const char *const who[] = {"any", "leader", "moods", "follower"};
-	static const char *const targets[] = {"chance", "half", "all", "one"};
-	static const char *const faults[] = {"none", "storm", "calm"};
 	static const char *const protocols[] = {"hybrid", "pbft", "raft", "multipaxos"};
 	static const char *const places[] = {"sim"};
 	uint64_t v = 0;
@@ -296,17 +333,29 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 		err = scenario_attacks(w, &s->attacks);
 		break;
 	case WHO:
-		err = read_choice(w, "kind of member", who, MEM_COUNT(who), &which);
+		err = read_choice(w, "kind of member", scenario_who_names, 4, &which);
 		s->who = (enum scenario_who)which;
 		break;
 	case TARGETS:
-		err = read_choice(w, "choice of targets", targets, MEM_COUNT(targets), &which);
+		err = read_choice(w, "choice of targets", scenario_target_names, 4, &which);
 		s->targets = (enum scenario_targets)which;
 		break;
 	case FAULTS:
-		err = read_choice(w, "kind of faults", faults, MEM_COUNT(faults), &which);
-		s->storm = which == 1;
-		s->calm = which == 2;
+		err = read_faults(s, w);
+		break;
+	case SEED:
+		err = words_number(w, words_next(w), 0, INT64_MAX, &s->seed);
+		s->seeded = !err;
+		break;
+	case PROBATION:
+		err = words_number(w, words_next(w), 1, 1000, &v);
+		s->probation = (uint32_t)v;
+		break;
+	case STRIKES:
+		err = read_strikes(s, w);
+		break;
+	case LOSE:
+		err = scenario_lose(w, &s->losses);
 		break;
 	case NETWORK:
 		err = read_network(s, w);
@@ -373,11 +422,20 @@ static void add_strikes(struct scenario *s)
 	bool attacks = s->attacks != 0;
 	for (unsigned i = 0; i < s->script.count; i++)
 		attacks |= s->script.action[i].kind == SCRIPT_ATTACK;
-	if (!attacks || !s->expect_count || scenario_expects(s, EXPECT_STRUCK) ||
-	    s->expect_count == SCENARIO_EXPECT_MAX)
+	if (!attacks || s->strikes_optional || !s->expect_count ||
+	    scenario_expects(s, EXPECT_STRUCK) || s->expect_count == SCENARIO_EXPECT_MAX)
 		return;
 	s->expect[s->expect_count++] =
 		(struct expectation){.kind = EXPECT_STRUCK, .text = "strikes"};
+}
+
+/* What is printed to a terminal later has nothing in it that moves the cursor. */
+static bool is_text(const char *line)
+{
+	for (; *line; line++)
+		if (iscntrl((unsigned char)*line) && *line != '\t')
+			return false;
+	return true;
 }
 
 int scenario_parse(struct scenario *s, const char *file, const char *text, struct errmsg *m)
@@ -391,7 +449,8 @@ int scenario_parse(struct scenario *s, const char *file, const char *text, struc
 		char *line = strsep(&save, "\n");
 		w.line++;
 		line[strcspn(line, "\r")] = 0;
-		err = read_line(s, &w, line);
+		err = is_text(line) ? read_line(s, &w, line)
+				    : words_fail(&w, "a control character");
 	}
 	mem_free(copy);
 	add_strikes(s);
@@ -414,32 +473,57 @@ static int read_text(const char *path, char text[FILE_MAX])
 	return whole ? ERR_NONE : ERR_LIMIT;
 }
 
+int scenario_load(char **text, const char *path, struct errmsg *m)
+{
+	*text = mem_alloc(FILE_MAX);
+	int err = read_text(path, *text);
+	if (err == ERR_NOT_FOUND)
+		err_set(m, err, "%s: %s", path, strerror(errno));
+	else if (err)
+		err_set(m, err, "%s is no text, or longer than %u bytes", path, FILE_MAX);
+	if (err) {
+		mem_free(*text);
+		*text = NULL;
+	}
+	return err;
+}
+
+void scenario_name(struct scenario *s, const char *path)
+{
+	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	snprintf(s->name, sizeof s->name, "%.*s", (int)strcspn(base, "."), base);
+	snprintf(s->path, sizeof s->path, "%s", path);
+}
+
 int scenario_read(struct scenario *out, const char *name, struct errmsg *m)
 {
-	char path[sizeof out->path];
-	bool is_file = strchr(name, '/') || strstr(name, SUFFIX);
+	char path[sizeof out->path], *text;
+	bool is_file =
+		strchr(name, '/') || strstr(name, SUFFIX) || strstr(name, RUN_FILE_SUFFIX);
 	if (is_file)
 		snprintf(path, sizeof path, "%s", name);
 	else
 		snprintf(path, sizeof path, "%s/%s%s", library(), name, SUFFIX);
-	char *text = mem_alloc(FILE_MAX);
-	int err = read_text(path, text);
+	int err = scenario_load(&text, path, m);
 	if (err == ERR_NOT_FOUND)
-		err_set(m, err,
+		return err_set(
+			m, err,
 			"there is no scenario \"%s\" (%s: %s); `ostrakon-lab list` shows those "
 			"that there are",
 			name, path, strerror(errno));
-	else if (err)
-		err_set(m, err, "%s is no text, or longer than %u bytes", path, FILE_MAX);
-	else
-		err = scenario_parse(out, path, text, m);
-	mem_free(text);
 	if (err)
 		return err;
-	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-	snprintf(out->name, sizeof out->name, "%.*s", (int)strcspn(base, "."), base);
-	snprintf(out->path, sizeof out->path, "%s", path);
-	return ERR_NONE;
+	if (run_file_is(text)) {
+		struct run_file *r = mem_alloc(sizeof *r);
+		err = run_file_parse(r, path, text, m);
+		*out = r->scenario;
+		mem_free(r);
+	} else {
+		err = scenario_parse(out, path, text, m);
+		scenario_name(out, path);
+	}
+	mem_free(text);
+	return err;
 }
 
 unsigned scenario_corrupt(const struct scenario *s, unsigned nodes)

@@ -55,6 +55,15 @@ struct scenario {
 	uint32_t decisions, clients;
 	uint64_t duration_us, think_us, delay_min_us, delay_max_us;
 	uint32_t loss_per_mille;
+	bool seeded; /* its own seed, unless another is asked for */
+	uint64_t seed;
+	uint32_t probation; /* checkpoint intervals; 0: 1 */
+	/* Of the storm's faults and of the moments at which malicious replicas may attack only
+	 * these, if so; and messages that are lost. */
+	bool part_of_storm, part_of_strikes;
+	struct occurrences faults, strikes;
+	struct losses losses;
+	bool strikes_optional; /* it is no failure if no attack takes place */
 	struct script script;
 	struct expectation expect[SCENARIO_EXPECT_MAX];
 	unsigned expect_count;
@@ -65,6 +74,13 @@ struct scenario {
 int scenario_read(struct scenario *out, const char *name, struct errmsg *m);
 /* From text; file is what m calls it. */
 int scenario_parse(struct scenario *out, const char *file, const char *text, struct errmsg *m);
+/* As a file, in the one way in which each scenario is printed; mem_free(). Reading it gives the
+ * same scenario. */
+char *scenario_text(const struct scenario *s);
+/* The text of a scenario or run file, mem_free(); *text NULL on errors. */
+int scenario_load(char **text, const char *path, struct errmsg *m);
+/* Name and path of a scenario that was read from here. */
+void scenario_name(struct scenario *s, const char *path);
 /* Names in the library, sorted; returns how many. */
 unsigned scenario_list(char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX]);
 unsigned scenario_corrupt(const struct scenario *s, unsigned nodes);
@@ -73,6 +89,9 @@ uint64_t scenario_targets(const struct scenario *s, unsigned nodes);
 bool scenario_is_live(const struct scenario *s, struct errmsg *m);
 /* Does it do anything to the network between nodes? */
 bool scenario_needs_relay(const struct scenario *s);
+/* so borrows s. */
+void scenario_options(struct sim_options *so, const struct scenario *s, enum protocol protocol,
+		      unsigned nodes, uint64_t seed);
 /* NULL: not expected. */
 const struct expectation *scenario_expects(const struct scenario *s,
 					   enum expectation_kind kind);

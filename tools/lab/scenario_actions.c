@@ -15,6 +15,7 @@ static const char *const kinds[SCRIPT_KINDS] = {
 	[SCRIPT_SLOW] = "slow",		  [SCRIPT_THROTTLE] = "throttle",
 	[SCRIPT_RESET] = "reset",	  [SCRIPT_SKEW] = "clock",
 	[SCRIPT_TEAR] = "tear",		  [SCRIPT_SLOW_DISK] = "disk",
+	[SCRIPT_FILL] = "fill",		  [SCRIPT_WIPE] = "wipe",
 	[SCRIPT_ATTACK] = "attack",	  [SCRIPT_PEACE] = "peace",
 	[SCRIPT_QUIET] = "quiet",	  [SCRIPT_LOAD] = "load",
 };
@@ -154,7 +155,15 @@ static int read_details(struct words *w, struct script_action *a)
 	case SCRIPT_DELAY:
 		return scenario_range(w, &a->low, &a->high);
 	case SCRIPT_TEAR:
+	case SCRIPT_FILL:
 		return read_who(w, a);
+	case SCRIPT_WIPE:
+		err = read_who(w, a);
+		if (!err && a->who != SCRIPT_MALICIOUS)
+			err = words_fail(w,
+					 "who loses its disk forgets what it has signed, and "
+					 "is one of the f: wipe malicious");
+		return err;
 	case SCRIPT_SKEW:
 		return read_skew(w, a);
 	case SCRIPT_DUPLICATE:
@@ -203,8 +212,10 @@ int scenario_action(struct scenario *s, struct words *w, enum script_trigger tri
 			return words_fail(w, "\"%s\" does not last for a time", kinds[a.kind]);
 		err = words_duration(w, words_next(w), &a.for_us);
 	}
-	if (!err && a.kind == SCRIPT_PAUSE && !a.for_us)
-		return words_fail(w, "a pause needs an end: pause ... for 2s");
+	bool endless = a.kind == SCRIPT_PAUSE || a.kind == SCRIPT_FILL || a.kind == SCRIPT_WIPE;
+	if (!err && endless && !a.for_us)
+		return words_fail(w, "a %s needs an end: %s ... for 2s", kinds[a.kind],
+				  kinds[a.kind]);
 	if (!err)
 		err = words_end(w);
 	if (!err)
@@ -224,6 +235,9 @@ static const char *not_live(enum script_kind kind)
 		return "the kernel keeps what a killed process has written; only a power "
 		       "failure "
 		       "tears it";
+	case SCRIPT_FILL:
+	case SCRIPT_WIPE:
+		return "the lab does not touch the disks of real processes";
 	default:
 		return NULL;
 	}
@@ -233,6 +247,12 @@ bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 {
 	if (s->sim_only) {
 		err_set(m, ERR_UNSUPPORTED, "%s is for the simulator only, as it says",
+			s->name);
+		return false;
+	}
+	if (s->part_of_strikes || s->losses.count) {
+		err_set(m, ERR_UNSUPPORTED,
+			"%s is for the simulator only: it numbers messages and strikes",
 			s->name);
 		return false;
 	}
@@ -275,4 +295,12 @@ bool scenario_needs_relay(const struct scenario *s)
 const char *script_kind_name(enum script_kind kind)
 {
 	return kind < SCRIPT_KINDS ? kinds[kind] : "unknown";
+}
+
+const char *script_who_name(enum script_who who)
+{
+	for (unsigned i = 0; i < MEM_COUNT(who_of); i++)
+		if (who_of[i] == who)
+			return people[i];
+	return "nobody";
 }

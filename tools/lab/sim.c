@@ -50,38 +50,10 @@ void lab_print(const struct json *v, enum lab_format format)
 void lab_sim_options(struct sim_options *so, const struct scenario *s,
 		     const struct lab_options *o)
 {
-	*so = (struct sim_options){.nodes = o->nodes ? o->nodes : s->nodes,
-				   .seed = o->seed,
-				   .decisions = s->decisions,
-				   .duration_us = s->duration_us,
-				   .clients = s->clients,
-				   .think_us = s->think_us,
-				   .delay_min_us = s->delay_min_us,
-				   .delay_max_us = s->delay_max_us,
-				   .loss_per_mille = s->loss_per_mille,
-				   .scheme = SIG_SYMBOLIC,
-				   .protocol = o->protocol ? o->protocol : s->protocol,
-				   .probation = 1,
-				   .attacks = s->attacks,
-				   .steady = s->who == WHO_ANY,
-				   .when_leading = s->who == WHO_LEADER,
-				   .gentle = !s->storm,
-				   .calm = s->calm,
-				   .dead = s->silent,
-				   .warm_up = s->warm_up,
-				   .script = &s->script,
-				   .trace = o->trace};
-	so->corrupt = scenario_corrupt(s, so->nodes);
-	so->targets = scenario_targets(s, so->nodes);
-	unsigned liars_tolerated =
-		protocol_is_byzantine(so->protocol) ? quorum_of(so->nodes).f : 0;
-	so->measure_conflicts = so->corrupt > liars_tolerated;
-	so->when_following = s->who == WHO_FOLLOWER;
-	so->await_strikes = scenario_expects(s, EXPECT_STRUCK) != NULL;
-	so->await_one_term = scenario_expects(s, EXPECT_ONE_TERM) != NULL;
-	so->await_change = scenario_expects(s, EXPECT_MODE_CHANGE) != NULL;
-	so->await_fast = scenario_expects(s, EXPECT_RETURN) != NULL;
-	so->peaceful = !s->attacks;
+	scenario_options(so, s, o->protocol ? o->protocol : s->protocol,
+			 o->nodes ? o->nodes : s->nodes,
+			 o->seeded || !s->seeded ? o->seed : s->seed);
+	so->trace = o->trace;
 }
 
 static double seconds_now(void)
@@ -111,64 +83,79 @@ static void show_progress(const struct lab_options *o, const struct lab_total *t
 		terminal && !last ? "" : "\n");
 }
 
+/* Several runs of one scenario, and whether one of them has been saved. */
+struct runs {
+	const struct lab_options *o;
+	struct scenario s;
+	struct sim_options so; /* of the first */
+	struct lab_total t;
+	struct sim_result r;
+	struct sim_measures measures;
+	bool saved;
+};
+
 /* An interrupt ends it after the run that is under way. */
-static void run_all(const struct lab_options *o, const struct scenario *s,
-		    const struct sim_options *first, struct lab_total *t)
+static void run_all(struct runs *x)
 {
-	struct sim_options so = *first;
-	struct sim_result *r = mem_zalloc(sizeof *r);
+	const struct lab_options *o = x->o;
+	struct sim_options so = x->so;
 	struct sigaction now = {.sa_handler = on_interrupt}, was;
 	double shown = 0;
-	so.measure = mem_zalloc(sizeof *so.measure);
 	sigaction(SIGINT, &now, &was);
 	for (unsigned i = 0; i < o->runs && !interrupted; i++) {
 		double begin = seconds_now();
-		so.seed = o->seed + i;
-		sim_run(&so, r);
-		result_add(t, s, &so, r, seconds_now() - begin);
-		if (isatty(2) || i + 1 == o->runs || interrupted || t->wall > shown + 10) {
-			shown = t->wall;
-			show_progress(o, t);
+		unsigned bad = x->t.bad_runs;
+		so.seed = x->so.seed + i;
+		sim_run(&so, &x->r);
+		result_add(&x->t, &x->s, &so, &x->r, seconds_now() - begin);
+		bool last = i + 1 == o->runs || interrupted;
+		if (isatty(2) || last || x->t.wall > shown + 10) {
+			shown = x->t.wall;
+			show_progress(o, &x->t);
 		}
+		bool failed = x->t.bad_runs > bad;
+		if (!x->saved && (failed || (o->save && last)))
+			x->saved = lab_save(o, &x->s, &so, &x->r, failed);
 	}
 	sigaction(SIGINT, &was, NULL);
-	mem_free(so.measure);
-	mem_free(r);
+}
+
+static int run_and_print(struct runs *x)
+{
+	run_all(x);
+	if (!x->t.runs) {
+		/* interrupted before anything was done */
+	} else if (x->o->format == LAB_TABLE) {
+		result_print(&x->s, &x->so, &x->t);
+	} else {
+		struct json *j = result_json(&x->s, &x->so, &x->t);
+		lab_print(j, x->o->format);
+		json_free(j);
+	}
+	if (interrupted)
+		return LAB_EXIT_INTERRUPTED;
+	return x->t.failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
 }
 
 int lab_sim(const struct lab_options *o)
 {
-	struct scenario *s = mem_zalloc(sizeof *s);
-	struct sim_options so;
+	struct runs *x = mem_zalloc(sizeof *x);
 	struct errmsg m;
-	if (scenario_read(s, o->name, &m)) {
+	int code = LAB_EXIT_USAGE;
+	x->o = o;
+	if (scenario_read(&x->s, o->name, &m)) {
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-		mem_free(s);
-		return LAB_EXIT_CONFIG;
+		code = LAB_EXIT_CONFIG;
+	} else if (lab_may_save(o)) {
+		lab_sim_options(&x->so, &x->s, o);
+		x->so.measure = &x->measures;
+		if (x->so.corrupt > x->so.nodes || x->so.dead >= x->so.nodes)
+			fprintf(stderr, "ostrakon-lab: %u malicious, %u silent of %u nodes\n",
+				x->so.corrupt, x->so.dead, x->so.nodes);
+		else
+			code = run_and_print(x);
 	}
-	lab_sim_options(&so, s, o);
-	if (so.corrupt > so.nodes || so.dead >= so.nodes) {
-		fprintf(stderr, "ostrakon-lab: %u malicious, %u silent of %u nodes\n",
-			so.corrupt, so.dead, so.nodes);
-		mem_free(s);
-		return LAB_EXIT_USAGE;
-	}
-	struct lab_total *t = mem_zalloc(sizeof *t);
-	run_all(o, s, &so, t);
-	if (!t->runs) {
-		/* interrupted before anything was done */
-	} else if (o->format == LAB_TABLE) {
-		result_print(s, &so, t);
-	} else {
-		struct json *x = result_json(s, &so, t);
-		lab_print(x, o->format);
-		json_free(x);
-	}
-	int code = interrupted ? LAB_EXIT_INTERRUPTED
-		   : t->failed ? LAB_EXIT_FAILED
-			       : LAB_EXIT_OK;
-	result_free(t);
-	mem_free(t);
-	mem_free(s);
+	result_free(&x->t);
+	mem_free(x);
 	return code;
 }
