@@ -31,6 +31,7 @@ bool lab_find_program(char out[LAB_PATH_MAX], const char *name);
 
 int lab_twins(int argc, char **argv);  /* argv[0]: the verb; as the next */
 int lab_forged(int argc, char **argv); /* becomes a forged node */
+int lab_report(int argc, char **argv);
 int lab_live(const struct lab_options *o);
 void lab_print(const struct json *v, enum lab_format format);
 struct json *lab_describe(const struct scenario *s); /* owned by the caller */
