@@ -54,8 +54,10 @@ static void new_transaction(struct sim *s, struct sim_client *c)
 	writer_reset(&c->tx);
 	tx_build(&c->tx, &s->ctx, &c->key, ++c->nonce, s->log_len + 50000, &op, 1);
 	mem_free(large);
+	s->unpaid.made++;
 	tx_id(&c->id, writer_slice(&c->tx));
 	c->waiting = true;
+	c->submitted_at = s->now;
 }
 
 static void done(struct sim *s, unsigned i)
@@ -63,6 +65,8 @@ static void done(struct sim *s, unsigned i)
 	struct sim_client *c = &s->clients[i];
 	c->waiting = false;
 	s->result->acknowledged++;
+	if (s->measure)
+		measure_answer(s, c->submitted_at);
 	check_acknowledged(s, &c->id);
 	if (!s->draining)
 		schedule(s, i,

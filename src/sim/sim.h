@@ -8,6 +8,7 @@
 #include "sim/script.h"
 
 struct sim;
+struct sim_measures; /* sim/measure.h */
 
 #define SIM_TEXT_MAX  512
 #define SIM_TIMES_MAX 4096
@@ -50,7 +51,10 @@ struct sim_options {
 	bool await_fast;	/* the run is not over while the ledger says pbft */
 	bool live;		/* not simulated: for reports only */
 	bool trace;		/* every message and fault to stdout */
-	unsigned inject; /* calm: so many needless messages, for the counter's own test */
+	struct sim_measures *measure; /* filled if not NULL */
+	uint32_t warm_up; /* with measure: so many blocks, and the network at rest, before what
+			   * is counted */
+	unsigned inject;  /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
 	 * sent. May call sim_send_as() instead. NULL: nobody looks. */
 	bool (*intercept)(void *ctx, struct sim *s, unsigned from, const struct message *m);
@@ -62,7 +66,7 @@ enum sim_verdict { SIM_OK, SIM_SAFETY, SIM_LIVENESS };
 struct sim_result {
 	enum sim_verdict verdict;
 	char text[SIM_TEXT_MAX]; /* what was violated, at what virtual time */
-	uint64_t decisions, transactions, acknowledged;
+	uint64_t decisions, transactions, acknowledged; /* without the warm-up */
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
 	uint64_t messages[ENGINE_MESSAGE_TYPES]; /* at the transport, by type, one a receiver */
@@ -90,14 +94,16 @@ struct sim_result {
 	/* From the loss of a leader (crash, cut, pause, proof) to the first final block of
 	 * another; the longest. 0: no leader was lost. */
 	uint64_t failover_us;
-	uint64_t progress_us;	      /* from the end of all faults to the next final block */
-	bool in_pbft;		      /* by the final blocks, at the end */
-	struct sig_counts signatures; /* made and checked by all replicas */
+	uint64_t progress_us; /* from the end of all faults to the next final block */
+	bool in_pbft;	      /* by the final blocks, at the end */
+	/* made and checked by all replicas; not by clients and checkers */
+	struct sig_counts signatures;
 	/* of a fork: who signed both certificates, and against how many of them that is
 	 * evidence that anybody can check */
 	uint64_t culprits, proven;
 	struct sim_fork { /* the first */
 		uint64_t at_us, height;
+		struct hash hash[2];	 /* of the two blocks */
 		struct block_ref ref[2]; /* of the certificates */
 		enum cert_kind kind[2];
 	} fork;

@@ -66,6 +66,8 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 {
 	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
 	s->result->bytes += p->len;
+	if (s->measure)
+		measure_sent(s, from, to, p);
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
 	bool twice = s->duplicate_per_mille &&
@@ -112,6 +114,8 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 	p->type = m->type;
 	p->len = m->bytes.len;
 	memcpy(p->bytes, m->bytes.ptr, m->bytes.len);
+	if (s->measure)
+		measure_packet(s, from, p);
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
@@ -158,6 +162,8 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
 	node->final = b->sh.h.height - 1;
+	if (node->sim->measure && !sim_is_corrupt(node->sim, node->index))
+		measure_block(node->sim, node->index, b);
 	if (!sim_is_corrupt(node->sim, node->index))
 		check_final(node->sim, node->index, b, c);
 	node->final = b->sh.h.height;
@@ -199,6 +205,8 @@ static void after_step(struct sim *s, unsigned i)
 		if (s->team)
 			check_innocence(s, i);
 	}
+	if (s->measure)
+		measure_step(s, i);
 	uint64_t at = replica_wake_at(node->replica);
 	if (at == UINT64_MAX)
 		return;
@@ -279,6 +287,8 @@ void sim_crash_node(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
 	collect_counters(s, i);
+	if (s->measure)
+		measure_down(s, i);
 	replica_close(node->replica);
 	node->replica = NULL;
 	store_memory_crash(node->store, &s->random);
@@ -322,6 +332,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_DELIVER:
 		if (node->replica) {
 			trace(s, e);
+			if (s->measure)
+				measure_delivered(s, e->node, e->packet);
 			replica_message(node->replica, s->now, e->from,
 					slice_of(e->packet->bytes, e->packet->len));
 		}
@@ -402,7 +414,7 @@ static bool in_one_term(const struct sim *s)
 	return true;
 }
 
-static bool level(const struct sim *s)
+bool sim_level(const struct sim *s)
 {
 	if (s->options.await_one_term && !in_one_term(s))
 		return false;
@@ -426,23 +438,26 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	uint64_t decided = s->log_len - 1;
 	if (s->result->conflicts && s->now > s->result->fork.at_us + FORKED_US)
 		return true; /* beyond f nothing more is promised */
+	if (s->measure && !measure_warm(s))
+		return false;
 	if (!*goal) {
-		bool acted = decided >= s->options.decisions &&
+		bool acted = decided >= s->options.decisions + s->counted_from &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
 			     faults_have_struck(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
 		*goal = decided + HEALED_DECISIONS;
-		if (*goal < s->options.decisions) /* the faults left too little time */
-			*goal = s->options.decisions;
+		if (*goal < s->options.decisions +
+				    s->counted_from) /* the faults left too little time */
+			*goal = s->options.decisions + s->counted_from;
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
 	bool fast = !s->options.await_fast || !s->result->in_pbft;
 	if (decided >= *goal && fast)
 		s->draining = true; /* clients finish what they have and stop */
-	if (s->draining && fast && level(s))
+	if (s->draining && fast && sim_level(s) && (!s->measure || measure_settled(s)))
 		return true;
 	if (s->now > *deadline)
 		sim_violation(s, SIM_LIVENESS,
@@ -569,6 +584,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	make_genesis(s);
 	draw_profile(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
+	s->measure = measure_new(options);
 	check_begin(s, genesis);
 	block_drop(genesis);
 	s->delay_min = s->profile.delay_min;
@@ -597,6 +613,7 @@ void sim_world_end(struct sim *s)
 	team_free(s->team);
 	while (s->heap_len)
 		packet_drop(pop(s).packet);
+	measure_free(s->measure);
 	clients_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
@@ -616,17 +633,20 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	else if (options->when_leading || options->when_following)
 		faults_make_way(s);
 	script_begin(s);
-	struct sig_counts before = sig_counts();
+	s->signatures_before = sig_counts();
 	loop(s);
 	struct sig_counts after = sig_counts();
-	result->signatures =
-		(struct sig_counts){after.made - before.made, after.checked - before.checked};
+	result->signatures = (struct sig_counts){
+		after.made - s->signatures_before.made - s->unpaid.made,
+		after.checked - s->signatures_before.checked - s->unpaid.checked};
 	if (!s->stopped && !result->conflicts)
 		check_end(s);
 	if (s->options.trace)
 		trace_status(s);
 	result->virtual_us = s->now;
-	result->decisions = s->log_len - 1;
+	result->decisions = s->log_len - 1 - s->counted_from;
+	if (s->measure)
+		measure_end(s);
 	for (unsigned i = 0; i < s->n; i++)
 		if (s->node[i].replica)
 			collect_counters(s, i);

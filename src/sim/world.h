@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "replica/replica.h"
+#include "sim/measure.h"
 #include "sim/sim.h"
 
 enum event_kind {
@@ -22,6 +23,8 @@ enum event_kind {
 struct packet {
 	uint32_t refs;
 	uint8_t type;
+	uint8_t phase; /* from here only where something is measured */
+	uint64_t height, ticket;
 	size_t len;
 	uint8_t bytes[];
 };
@@ -71,6 +74,7 @@ struct sim_client {
 	struct writer tx; /* the one outstanding */
 	struct hash id;
 	bool waiting;
+	uint64_t submitted_at;
 	unsigned node; /* asked */
 	uint64_t retry_at;
 };
@@ -127,6 +131,10 @@ struct sim {
 	uint64_t last_final_at;
 	struct map final_ids;
 	struct writer log_bytes;
+	struct measure *measure; /* NULL: nothing is measured */
+	uint64_t counted_from;	 /* height where the warm-up ended */
+	struct sig_counts signatures_before;
+	struct sig_counts unpaid; /* by clients and checkers */
 };
 
 /* world.c */
@@ -135,6 +143,8 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
 void sim_send(struct sim *s, unsigned from, const struct message *m);
+/* All have what is final, and clients have their answers. */
+bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
