@@ -69,7 +69,8 @@ struct report_run {
 	unsigned nodes;	    /* 0: not said */
 	uint64_t seed;
 	bool has_seed, live, has_passed, passed;
-	bool fault_free;  /* nobody malicious, and the fault is none */
+	bool fault_free;  /* the steady state, nobody malicious, no fault */
+	bool faulty;	  /* neither that nor a lone block */
 	bool equivocated; /* a leader did */
 	unsigned malicious, convicted;
 	/* NaN: not measured. lo and hi are the spread over seeds. */
@@ -91,6 +92,8 @@ struct report {
 int report_read(struct report *r, const char *path, struct errmsg *m);
 /* The same of text; name stands for the file. */
 int report_read_text(struct report *r, const char *name, struct slice text, struct errmsg *m);
+/* Without faults first, then by fault, size, protocol and seed. */
+void report_sort(struct report *r);
 void report_free(struct report *r);
 
 bool measured(double v);
@@ -114,8 +117,14 @@ void report_html(struct writer *w, const struct report *r, const char *made);
 void report_csv(struct writer *w, const struct report *r);
 void report_json(struct writer *w, const struct report *r);
 
-/* Parts of the page: each returns false, and writes nothing, if nothing of it was measured. */
+/* Parts of the page. Of what was not measured they write nothing, and the bool is false. */
 void report_summary(struct writer *w, const struct report *r);
+void report_table_runs(struct writer *w, const struct report *r);
+void report_table_time(struct writer *w, const struct report *r);
+void report_table_messages(struct writer *w, const struct report *r);
+void report_table_phases(struct writer *w, const struct report *r);
+void report_table_failover(struct writer *w, const struct report *r);
+void report_table_recovery(struct writer *w, const struct report *r);
 bool report_plot_time(struct writer *w, const struct report *r);
 bool report_plot_messages(struct writer *w, const struct report *r);
 bool report_plot_throughput(struct writer *w, const struct report *r);

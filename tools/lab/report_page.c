@@ -7,245 +7,6 @@
 #include "tools/lab/report.h"
 #include "tools/lab/report_style.h"
 
-/* ---- tables ------------------------------------------------------------------------------ */
-
-static void cell_number(struct writer *w, const struct report_run *run, enum report_field f,
-			double scale)
-{
-	char text[HTML_NUMBER_MAX];
-	double v = run->value[f] * scale;
-	if (!measured(v)) {
-		html_raw(w, "<td class=\"n none\" title=\"not measured\">\u2013</td>");
-		return;
-	}
-	html_fmt(w, "<td class=\"n\" data-v=\"%.6g\">%s", v, html_number(text, v));
-	if (measured(run->lo[f]) && run->hi[f] > run->lo[f]) {
-		html_fmt(w, "<span class=\"spread\">%s", html_number(text, run->lo[f] * scale));
-		html_fmt(w, "\u2013%s</span>", html_number(text, run->hi[f] * scale));
-	}
-	html_raw(w, "</td>");
-}
-
-static void row_head(struct writer *w, const struct report_run *run)
-{
-	html_raw(w, "<tr><th scope=\"row\">");
-	html_short(w, *run->fault ? run->fault : "unknown", 60);
-	html_fmt(w, "</th><td class=\"protocol\"><span class=\"key k%u\"></span>",
-		 report_protocol(run));
-	html_short(w, *run->protocol ? run->protocol : "unknown", 30);
-	html_fmt(w, "</td><td class=\"n\">%u</td>", run->nodes);
-}
-
-struct column {
-	enum report_field field;
-	const char *name, *unit;
-	double scale;
-};
-
-/* Only runs and columns of which something was measured. */
-static bool table(struct writer *w, const struct report *r, const char *caption,
-		  const struct column *columns, unsigned count)
-{
-	unsigned used = 0;
-	for (size_t i = 0; i < r->count; i++)
-		for (unsigned c = 0; c < count; c++)
-			if (measured(r->run[i].value[columns[c].field]))
-				used |= 1u << c;
-	if (!used)
-		return false;
-	html_fmt(
-		w,
-		"<div class=\"scroll\"><table class=\"sortable\"><caption>%s</caption>\n<thead>"
-		"<tr><th scope=\"col\">fault or scenario</th><th scope=\"col\">protocol</th>"
-		"<th scope=\"col\" class=\"n\">n</th>",
-		caption);
-	for (unsigned c = 0; c < count; c++)
-		if (used >> c & 1)
-			html_fmt(w, "<th scope=\"col\" class=\"n\">%s%s%s%s</th>",
-				 columns[c].name,
-				 *columns[c].unit ? "<span class=\"unit\">" : "",
-				 columns[c].unit, *columns[c].unit ? "</span>" : "");
-	html_raw(w, "</tr></thead>\n<tbody>\n");
-	for (size_t i = 0; i < r->count; i++) {
-		bool any = false;
-		for (unsigned c = 0; c < count; c++)
-			any |= measured(r->run[i].value[columns[c].field]);
-		if (!any)
-			continue;
-		row_head(w, &r->run[i]);
-		for (unsigned c = 0; c < count; c++)
-			if (used >> c & 1)
-				cell_number(w, &r->run[i], columns[c].field, columns[c].scale);
-		html_raw(w, "</tr>\n");
-	}
-	html_raw(w, "</tbody></table></div>\n");
-	return true;
-}
-
-static void safety_cell(struct writer *w, const struct report_run *run)
-{
-	double conflicts = run->value[F_CONFLICTS];
-	char text[HTML_NUMBER_MAX];
-	if (!measured(conflicts))
-		html_raw(w, "<td class=\"none\">\u2013</td>");
-	else if (conflicts > 0)
-		html_fmt(w, "<td class=\"bad\">\u2717 %s forked</td>",
-			 html_number(text, conflicts));
-	else
-		html_raw(w, "<td>\u2713 safe</td>");
-}
-
-static void expected_cell(struct writer *w, const struct report_run *run)
-{
-	const struct json *list = json_get(run->v, "expectations");
-	size_t n = json_len(list), held = 0;
-	for (size_t i = 0; i < n; i++) {
-		bool holds = false;
-		json_read_bool(json_at(list, i), "holds", &holds);
-		held += holds;
-	}
-	if (n)
-		html_fmt(w, "<td class=\"%s\">%s %zu of %zu</td>", held == n ? "" : "bad",
-			 held == n ? "\u2713" : "\u2717", held, n);
-	else if (run->has_passed)
-		html_raw(w, run->passed ? "<td>\u2713</td>" : "<td class=\"bad\">\u2717</td>");
-	else
-		html_raw(w, "<td class=\"none\">\u2013</td>");
-}
-
-/* What each run did, in one row. */
-static void overview(struct writer *w, const struct report *r)
-{
-	html_raw(w,
-		 "<div class=\"scroll\"><table class=\"sortable\"><caption>Every run. Small "
-		 "figures: least and greatest of several seeds, beside the median."
-		 "</caption>\n<thead><tr><th scope=\"col\">fault or scenario</th>"
-		 "<th scope=\"col\">protocol</th><th scope=\"col\" class=\"n\">n</th>"
-		 "<th scope=\"col\">run</th><th scope=\"col\">safety</th>"
-		 "<th scope=\"col\">expected</th><th scope=\"col\" class=\"n\">convicted</th>"
-		 "<th scope=\"col\" class=\"n\">decisions</th>"
-		 "<th scope=\"col\" class=\"n\">throughput<span class=\"unit\">/s</span></th>"
-		 "<th scope=\"col\" class=\"n\">available<span class=\"unit\">%</span></th>"
-		 "<th scope=\"col\" class=\"n\">longest gap<span class=\"unit\">ms</span></th>"
-		 "</tr></thead>\n<tbody>\n");
-	for (size_t i = 0; i < r->count; i++) {
-		const struct report_run *run = &r->run[i];
-		row_head(w, run);
-		if (run->live)
-			html_raw(w, "<td>live</td>");
-		else if (run->has_seed && run->value[F_RUNS] > 1)
-			html_fmt(w, "<td>%.0f seeds</td>", run->value[F_RUNS]);
-		else if (run->has_seed)
-			html_fmt(w, "<td>seed %llu</td>", (unsigned long long)run->seed);
-		else
-			html_raw(w, "<td>sim</td>");
-		safety_cell(w, run);
-		expected_cell(w, run);
-		html_fmt(w, "<td class=\"n\">%u</td>", run->convicted);
-		cell_number(w, run, F_DECISIONS, 1);
-		cell_number(w, run, F_THROUGHPUT, 1);
-		cell_number(w, run, F_AVAILABILITY, 100);
-		cell_number(w, run, F_GAP, 1);
-		html_raw(w, "</tr>\n");
-	}
-	html_raw(w, "</tbody></table></div>\n");
-}
-
-static const struct column time_columns[] = {
-	{F_TIME_P50, "p50", "ms", 1},	       {F_TIME_P95, "p95", "ms", 1},
-	{F_TIME_P99, "p99", "ms", 1},	       {F_TIME_MAX, "max", "ms", 1},
-	{F_CLIENT_P50, "client p50", "ms", 1}, {F_CLIENT_P99, "client p99", "ms", 1},
-};
-static const struct column failover_columns[] = {
-	{F_DETECTION, "detection", "ms", 1},	   {F_ELECTION, "election", "ms", 1},
-	{F_FIRST_COMMIT, "first commit", "ms", 1}, {F_BACKLOG, "backlog", "ms", 1},
-	{F_FAILOVER_TOTAL, "total", "ms", 1},	   {F_FAILOVER, "failover", "ms", 1},
-};
-static const struct column recovery_columns[] = {
-	{F_PROGRESS, "healed to final block", "ms", 1},
-	{F_PROOF_TO_PBFT, "proof to pbft block", "ms", 1},
-	{F_CONVICTION_TO_FAST, "conviction to fast block", "ms", 1},
-};
-
-static void message_table(struct writer *w, const struct report *r)
-{
-	char text[HTML_NUMBER_MAX];
-	html_raw(w,
-		 "<div class=\"scroll\"><table class=\"sortable\"><caption>Per decision: "
-		 "messages of the normal case and what theory says; bytes and authenticators "
-		 "of everything.</caption>\n<thead><tr><th scope=\"col\">fault or scenario</th>"
-		 "<th scope=\"col\">protocol</th><th scope=\"col\" class=\"n\">n</th>"
-		 "<th scope=\"col\" class=\"n\">messages</th>"
-		 "<th scope=\"col\" class=\"n\">theory</th>"
-		 "<th scope=\"col\" class=\"n\">deviation<span class=\"unit\">%</span></th>"
-		 "<th scope=\"col\" class=\"n\">bytes</th>"
-		 "<th scope=\"col\" class=\"n\">authenticators</th>"
-		 "<th scope=\"col\" class=\"n\">signed</th>"
-		 "<th scope=\"col\" class=\"n\">verified</th></tr></thead>\n<tbody>\n");
-	for (size_t i = 0; i < r->count; i++) {
-		const struct report_run *run = &r->run[i];
-		if (!measured(run->value[F_MESSAGES]) && !measured(run->value[F_BYTES]))
-			continue;
-		row_head(w, run);
-		cell_number(w, run, F_MESSAGES, 1);
-		cell_number(w, run, F_THEORY, 1);
-		double off = 100 * report_deviation(run);
-		if (measured(off))
-			html_fmt(w, "<td class=\"n\" data-v=\"%.6g\">%s%s</td>", off,
-				 off > 0   ? "+"
-				 : off < 0 ? "\u2212"
-					   : "",
-				 html_number(text, fabs(off)));
-		else
-			html_raw(w, "<td class=\"n none\">\u2013</td>");
-		cell_number(w, run, F_BYTES, 1);
-		cell_number(w, run, F_AUTHENTICATORS, 1);
-		cell_number(w, run, F_SIGNED, 1);
-		cell_number(w, run, F_VERIFIED, 1);
-		html_raw(w, "</tr>\n");
-	}
-	html_raw(w, "</tbody></table></div>\n");
-}
-
-static bool phase_table(struct writer *w, const struct report *r)
-{
-	static const char *const phases[] = {"normal",	  "certificate", "leader_change",
-					     "heartbeat", "checkpoint",	 "escalation",
-					     "repair",	  "client"};
-	bool any = false;
-	for (size_t i = 0; i < r->count; i++)
-		any |= json_len(json_get(r->run[i].v, "by_phase")) > 0;
-	if (!any)
-		return false;
-	html_raw(w, "<div class=\"scroll\"><table class=\"sortable\"><caption>Messages per "
-		    "decision "
-		    "by what they are for.</caption>\n<thead><tr><th scope=\"col\">fault or "
-		    "scenario</th><th scope=\"col\">protocol</th>"
-		    "<th scope=\"col\" class=\"n\">n</th>");
-	for (unsigned k = 0; k < MEM_COUNT(phases); k++)
-		html_fmt(w, "<th scope=\"col\" class=\"n\">%s</th>",
-			 strcmp(phases[k], "leader_change") == 0 ? "leader change" : phases[k]);
-	html_raw(w, "</tr></thead>\n<tbody>\n");
-	for (size_t i = 0; i < r->count; i++) {
-		const struct json *by = json_get(r->run[i].v, "by_phase");
-		char text[HTML_NUMBER_MAX];
-		if (!json_len(by))
-			continue;
-		row_head(w, &r->run[i]);
-		for (unsigned k = 0; k < MEM_COUNT(phases); k++) {
-			double v = report_number(by, phases[k]);
-			if (measured(v))
-				html_fmt(w, "<td class=\"n\" data-v=\"%.6g\">%s</td>", v,
-					 html_number(text, v));
-			else
-				html_raw(w, "<td class=\"n none\">\u2013</td>");
-		}
-		html_raw(w, "</tr>\n");
-	}
-	html_raw(w, "</tbody></table></div>\n");
-	return true;
-}
-
 /* ---- commands ---------------------------------------------------------------------------- */
 
 static void commands(struct writer *w, const struct report *r)
@@ -387,15 +148,14 @@ static void body(struct writer *w, const struct report *r)
 	section(w, at++);
 	report_summary(w, r);
 	section(w, at++);
-	overview(w, r);
+	report_table_runs(w, r);
 	section(w, at++);
 	unless(w, report_plot_time(w, r), "no run has consensus times.");
-	table(w, r, "Consensus time, and what clients waited", time_columns,
-	      MEM_COUNT(time_columns));
+	report_table_time(w, r);
 	section(w, at++);
 	unless(w, report_plot_messages(w, r), "no run counted messages.");
-	message_table(w, r);
-	phase_table(w, r);
+	report_table_messages(w, r);
+	report_table_phases(w, r);
 	section(w, at++);
 	unless(w, report_plot_throughput(w, r),
 	       "this needs runs under a fault, and one without of the same protocol and size.");
@@ -403,11 +163,11 @@ static void body(struct writer *w, const struct report *r)
 	unless(w, report_plot_availability(w, r), "no run under a fault has windows of time.");
 	section(w, at++);
 	unless(w, report_plot_failover(w, r), "no leader was lost in these runs.");
-	table(w, r, "Failover by part", failover_columns, MEM_COUNT(failover_columns));
+	report_table_failover(w, r);
 	section(w, at++);
 	unless(w, report_plot_recovery(w, r),
 	       "nothing had to be recovered from in these runs.");
-	table(w, r, "Recovery", recovery_columns, MEM_COUNT(recovery_columns));
+	report_table_recovery(w, r);
 	section(w, at++);
 	if (!report_forks(w, r))
 		html_raw(w, "<p>No fork was seen in these runs.</p>\n");

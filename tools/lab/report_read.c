@@ -333,8 +333,7 @@ static int check_run(const struct place *p, const struct json *v)
 
 static bool is_no_fault(const char *fault)
 {
-	return strcmp(fault, "none") == 0 || strcmp(fault, "fault-free") == 0 ||
-	       strcmp(fault, "steady") == 0;
+	return strcmp(fault, "none") == 0 || strcmp(fault, "steady-state") == 0;
 }
 
 /* Spread stands beside the medians: spread{"consensus_time_ms.p50": {min, max}}, or nested as
@@ -369,6 +368,7 @@ static void fill(struct report_run *run, const struct json *v, const char *sourc
 	run->malicious = (unsigned)json_len(json_get(v, "malicious"));
 	run->convicted = (unsigned)json_len(json_get(v, "convicted"));
 	run->fault_free = !run->malicious && is_no_fault(run->fault);
+	run->faulty = !run->fault_free && strcmp(run->fault, "lone-block") != 0;
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);
@@ -517,6 +517,33 @@ int report_read(struct report *r, const char *path, struct errmsg *m)
 				       writer_slice(&w), m);
 	writer_free(&w);
 	return err;
+}
+
+static int in_order(const void *a, const void *b)
+{
+	const struct report_run *x = a, *y = b;
+	int order = (int)y->fault_free - (int)x->fault_free;
+	if (!order)
+		order = (int)x->faulty - (int)y->faulty;
+	if (!order)
+		order = strcmp(x->fault, y->fault);
+	if (!order)
+		order = (int)x->nodes - (int)y->nodes;
+	if (!order)
+		order = x->live - y->live;
+	if (!order)
+		order = (int)report_protocol(x) - (int)report_protocol(y);
+	if (!order)
+		order = strcmp(x->protocol, y->protocol);
+	if (!order)
+		order = x->seed < y->seed ? -1 : x->seed > y->seed;
+	return order ? order : strcmp(x->source, y->source);
+}
+
+void report_sort(struct report *r)
+{
+	if (r->count)
+		qsort(r->run, r->count, sizeof r->run[0], in_order);
 }
 
 void report_free(struct report *r)

@@ -26,7 +26,7 @@ static double hi_of(const struct rows *rows, const struct report *r,
 
 static bool has_share(const struct report *r, const struct report_run *run)
 {
-	return !run->fault_free && measured(report_throughput_share(r, run));
+	return run->faulty && measured(report_throughput_share(r, run));
 }
 
 bool report_plot_throughput(struct writer *w, const struct report *r)
@@ -81,7 +81,7 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 static bool has_windows(const struct report *r, const struct report_run *run)
 {
 	(void)r;
-	return !run->fault_free && json_len(json_get(run->v, "windows")) > 1;
+	return run->faulty && json_len(json_get(run->v, "windows")) > 1;
 }
 
 static double window_width(const struct report_run *run)
@@ -293,7 +293,7 @@ static double slowest_recovery(const struct report *r, const struct report_run *
 
 static bool has_recovery(const struct report *r, const struct report_run *run)
 {
-	return !run->fault_free && slowest_recovery(r, run) > 0;
+	return run->faulty && slowest_recovery(r, run) > 0;
 }
 
 static double least_recovery(const struct rows *rows)

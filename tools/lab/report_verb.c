@@ -112,6 +112,7 @@ int lab_report(int argc, char **argv)
 			fprintf(stderr, "ostrakon-lab: %s\n", m.text);
 			code = LAB_EXIT_CONFIG;
 		}
+	report_sort(&r);
 	if (!code)
 		code = write_all(&r, dir);
 	report_free(&r);

@@ -272,7 +272,7 @@ static void say_throughput(struct writer *w, const struct report *r)
 		for (size_t i = 0; i < r->count; i++) {
 			const struct report_run *run = &r->run[i];
 			double share = report_throughput_share(r, run);
-			if (report_protocol(run) != p || run->fault_free || !measured(share) ||
+			if (report_protocol(run) != p || !run->faulty || !measured(share) ||
 			    run->value[F_CONFLICTS] > 0)
 				continue;
 			if (!worst || share < report_throughput_share(r, worst))
@@ -390,7 +390,7 @@ static unsigned say_fault_losses(struct writer *w, const struct report *r)
 	unsigned losses = 0;
 	for (size_t i = 0; i < r->count; i++) {
 		const struct report_run *own = &r->run[i];
-		if (report_protocol(own) != 3 || own->fault_free)
+		if (report_protocol(own) != 3 || !own->faulty)
 			continue;
 		const struct report_run *rate = beaten_by(r, own, F_THROUGHPUT, true),
 					*failover = beaten_by(r, own, F_FAILOVER, false);
