@@ -75,6 +75,7 @@ struct sim_measures {
 	uint64_t window_us;
 	uint32_t windows;
 	uint32_t window[MEASURE_WINDOWS_MAX]; /* decisions */
+	uint64_t failover_messages;	      /* of changes of leader, until its first commit */
 	struct measure_failover failover;     /* the longest */
 	uint32_t transition_count;
 	struct measure_transition {

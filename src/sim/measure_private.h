@@ -8,6 +8,7 @@
 #define MEASURE_WINDOW_US  UINT64_C(100000)
 #define MEASURE_SPREAD_MAX 1024 /* blocks on their way to everybody */
 #define MEASURE_RING_MAX   2048
+#define MARKS_KEPT	   512
 
 struct spread_block {
 	uint64_t height, nodes;
@@ -25,6 +26,7 @@ struct failing { /* a change of leader that is under way */
 	uint64_t lost_at, lost_term;
 	uint64_t asked_at, elected_at, committed_at; /* 0: not yet */
 	uint32_t backlog;
+	uint64_t messages;
 	struct measure_failover split;
 };
 struct measure {
@@ -39,11 +41,11 @@ struct measure {
 	/* measure_window.c; positions count all messages sent */
 	struct measure_event ring[MEASURE_RING_MAX];
 	uint64_t sent;
-	struct measure_mark marks[MEASURE_MARKS_MAX];
+	struct measure_mark marks[MARKS_KEPT];
 	uint64_t marked;
-	enum measure_moment moment; /* that a window is open for */
-	uint64_t from, to;	    /* of the window */
-	uint64_t steady_from, steady_until;
+	enum measure_moment moment;    /* that a window is open for */
+	uint64_t from, to;	       /* of the window */
+	uint64_t newest, steady_until; /* heights */
 	uint64_t decided;
 };
 

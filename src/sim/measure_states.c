@@ -110,6 +110,7 @@ void measure_failover_end(struct sim *s)
 	if (took < m->longest)
 		return;
 	m->longest = took;
+	m->out->failover_messages = f->messages;
 	/* Who asked only after it was elected did not detect anything. */
 	bool asked = f->asked_at && (!f->elected_at || f->asked_at <= f->elected_at);
 	m->out->failover = (struct measure_failover){
@@ -138,6 +139,7 @@ void measure_asked(struct sim *s)
 	look_for_loss(s);
 	if (f->on && !f->asked_at)
 		f->asked_at = s->now;
+	f->messages += f->on && !f->committed_at;
 }
 
 void measure_committed(struct sim *s, const struct block *b)

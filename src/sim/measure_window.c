@@ -150,6 +150,8 @@ void measure_packet(struct sim *s, unsigned from, struct packet *p)
 void window_sent(struct sim *s, unsigned from, unsigned to, struct packet *p)
 {
 	struct measure *m = s->measure;
+	if (p->phase == PHASE_NORMAL && p->height > m->newest)
+		m->newest = p->height;
 	m->ring[m->sent++ % MEASURE_RING_MAX] =
 		(struct measure_event){.sent = s->now,
 				       .received = MEASURE_NEVER,
@@ -178,7 +180,7 @@ void measure_delivered(struct sim *s, unsigned to, const struct packet *p)
 void window_mark(struct sim *s, unsigned node, const char *text)
 {
 	struct measure *m = s->measure;
-	struct measure_mark *mark = &m->marks[m->marked++ % MEASURE_MARKS_MAX];
+	struct measure_mark *mark = &m->marks[m->marked++ % MARKS_KEPT];
 	mark->at = s->now;
 	mark->node = (uint16_t)node;
 	snprintf(mark->text, sizeof mark->text, "%s", text);
@@ -214,10 +216,11 @@ static void close_window(struct sim *s)
 	for (uint32_t i = 0; i < o->event_count; i++)
 		if (o->event[i].received != MEASURE_NEVER && o->event[i].received > high)
 			high = o->event[i].received;
-	uint64_t first = m->marked > MEASURE_MARKS_MAX ? m->marked - MEASURE_MARKS_MAX : 0;
+	uint64_t first = m->marked > MARKS_KEPT ? m->marked - MARKS_KEPT : 0;
 	for (uint64_t i = first; i < m->marked; i++) {
-		const struct measure_mark *mark = &m->marks[i % MEASURE_MARKS_MAX];
-		if (mark->at >= low && mark->at <= high)
+		const struct measure_mark *mark = &m->marks[i % MARKS_KEPT];
+		bool room = o->mark_count < MEASURE_MARKS_MAX;
+		if (room && mark->at >= low && mark->at <= high)
 			o->mark[o->mark_count++] = *mark;
 	}
 }
@@ -249,13 +252,14 @@ void window_decided(struct sim *s)
 	struct measure *m = s->measure;
 	char text[MEASURE_TEXT_MAX];
 	snprintf(text, sizeof text, "final %zu", s->log_len);
-	if (m->moment != MOMENT_NONE && m->out->moment < m->moment)
+	if (m->moment != MOMENT_NONE && m->sent < m->to)
 		window_mark(s, sim_leader(s) % s->n, text);
 	m->decided++;
-	if (m->decided == STEADY_AFTER && m->warm)
+	if (m->decided == STEADY_AFTER && m->warm) {
+		m->steady_until = m->newest + STEADY_LONG; /* not proposed yet */
 		window_moment(s, MOMENT_STEADY);
-	if (m->moment == MOMENT_STEADY && m->decided == STEADY_AFTER + STEADY_LONG &&
-	    m->to > m->sent)
+	}
+	if (m->moment == MOMENT_STEADY && s->log_len > m->steady_until && m->to > m->sent)
 		m->to = m->sent;
 	if (!m->warm)
 		m->decided = 0;

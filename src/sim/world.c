@@ -525,8 +525,11 @@ static void draw_profile(struct sim *s)
 				  .sync_us = syncs[0],
 				  .down_max = s->n};
 	p->delay_min = s->options.delay_min_us ? s->options.delay_min_us : 200;
-	if (s->options.calm)
+	if (s->options.calm) {
+		if (s->options.delay_max_us)
+			p->delay_max = s->options.delay_max_us;
 		return;
+	}
 	p->fault_gap = fault_gaps[random_below(&s->random, MEM_COUNT(fault_gaps))];
 	p->think = thinks[random_below(&s->random, MEM_COUNT(thinks))];
 	p->delay_max = delays[random_below(&s->random, MEM_COUNT(delays))];

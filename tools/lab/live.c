@@ -251,6 +251,7 @@ static bool fulfilled(struct live *w, uint64_t elapsed)
 		case EXPECT_AVAILABILITY:
 		case EXPECT_FAILOVER:
 		case EXPECT_ONE_TERM:
+		case EXPECT_COUNTS:
 		case EXPECT_KINDS:
 			break;
 		}
@@ -424,7 +425,7 @@ static bool report(struct live *w)
 		lab_print(x, w->o->format);
 		json_free(x);
 	}
-	mem_free(t->times);
+	result_free(t);
 	mem_free(t);
 	return good;
 }

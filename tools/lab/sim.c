@@ -65,6 +65,9 @@ static void options_of(struct sim_options *so, const struct scenario *s,
 				   .steady = s->who == WHO_ANY,
 				   .when_leading = s->who == WHO_LEADER,
 				   .gentle = !s->storm,
+				   .calm = s->calm,
+				   .dead = s->silent,
+				   .warm_up = s->warm_up,
 				   .script = &s->script,
 				   .trace = o->trace};
 	so->corrupt = scenario_corrupt(s, so->nodes);
@@ -106,6 +109,8 @@ int lab_sim(const struct lab_options *o)
 	}
 	struct lab_total *t = mem_zalloc(sizeof *t);
 	struct sim_result *r = mem_zalloc(sizeof *r);
+	struct sim_measures *measures = mem_zalloc(sizeof *measures);
+	so.measure = measures;
 	for (unsigned i = 0; i < o->runs; i++) {
 		double begin = seconds_now();
 		so.seed = o->seed + i;
@@ -125,7 +130,8 @@ int lab_sim(const struct lab_options *o)
 		json_free(x);
 	}
 	int code = t->failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
-	mem_free(t->times);
+	result_free(t);
+	mem_free(measures);
 	mem_free(t);
 	mem_free(r);
 	mem_free(s);
