@@ -17,6 +17,7 @@
 #define REPORT_MARKS_MAX   200
 #define REPORT_LIST_MAX	   4096 /* members of any other array or object */
 #define REPORT_NAME_MAX	   200	/* bytes of names */
+#define REPORT_LABEL_MAX   1000 /* of report_name() */
 #define REPORT_TEXT_MAX	   8000 /* bytes of sentences and commands */
 
 enum report_field {
@@ -30,17 +31,24 @@ enum report_field {
 	F_TIME_P95,
 	F_TIME_P99,
 	F_TIME_MAX,
+	F_LEADER_P50,
+	F_LEADER_P99,
+	F_ALL_P50,
+	F_ALL_P99,
 	F_CLIENT_P50,
 	F_CLIENT_P95,
 	F_CLIENT_P99,
 	F_CLIENT_MAX,
 	F_MESSAGES,
 	F_THEORY,
+	F_LONE,
+	F_LONE_THEORY,
 	F_BYTES,
 	F_AUTHENTICATORS,
 	F_SIGNED,
 	F_VERIFIED,
 	F_THROUGHPUT,
+	F_DECISION_RATE,
 	F_AVAILABILITY,
 	F_GAP,
 	F_DETECTION,
@@ -49,6 +57,8 @@ enum report_field {
 	F_BACKLOG,
 	F_FAILOVER_TOTAL,
 	F_FAILOVER,
+	F_CHANGE_MESSAGES,
+	F_CHANGE_THEORY,
 	F_PROGRESS,
 	F_PROOF_TO_PBFT,
 	F_CONVICTION_TO_FAST,
@@ -84,6 +94,8 @@ struct report {
 	size_t parsed_count;
 	char **source;
 	size_t source_count;
+	char **label; /* of faults that are put together of several members */
+	size_t label_count;
 	size_t bytes; /* read so far */
 };
 
@@ -100,7 +112,8 @@ bool measured(double v);
 /* The field or NaN of a member object, as value[] holds them: "safety.conflicts". */
 double report_number(const struct json *v, const char *path);
 const char *report_string(const struct json *v, const char *key); /* "" if there is none */
-double report_failover(const struct report_run *run); /* total; NaN if no leader was lost */
+/* To the first final block of another leader; NaN if none was lost. */
+double report_failover(const struct report_run *run);
 /* The run's colour and shape on every plot: 0..3 the known protocols, 4 any other. */
 unsigned report_protocol(const struct report_run *run);
 #define REPORT_PROTOCOLS 5
@@ -122,6 +135,7 @@ void report_summary(struct writer *w, const struct report *r);
 void report_table_runs(struct writer *w, const struct report *r);
 void report_table_time(struct writer *w, const struct report *r);
 void report_table_messages(struct writer *w, const struct report *r);
+void report_table_lone(struct writer *w, const struct report *r);
 void report_table_phases(struct writer *w, const struct report *r);
 void report_table_failover(struct writer *w, const struct report *r);
 void report_table_recovery(struct writer *w, const struct report *r);

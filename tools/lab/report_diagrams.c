@@ -225,7 +225,7 @@ static void draw_block(struct svg *s, double x, double y, const char *class, con
 {
 	svg_rect(s, x, y, 190, 46, class, NULL);
 	svg_text(s, x + 12, y + 19, "block-name", line1);
-	svg_label(s, x + 12, y + 37, "tick", line2, 26);
+	svg_label(s, x + 12, y + 37, "tick", line2, 22);
 }
 
 static void draw_fork(struct writer *w, const struct report_run *run, unsigned number)
@@ -263,9 +263,14 @@ static void draw_fork(struct writer *w, const struct report_run *run, unsigned n
 		const struct json *c = json_at(certs, i);
 		double term = report_number(c, "term"), at = report_number(c, "height");
 		if (measured(term) && measured(at)) {
-			char *by = mem_printf("term %.0f, certificate up to height %.0f: %s",
-					      term, at, report_string(c, "kind"));
-			svg_label(&s, 494, y + 27, "tick", by, 40);
+			const char *kind = report_string(c, "kind");
+			bool crash = strcmp(kind, "crash") == 0;
+			char *by = crash ? mem_printf("taken for final in term %.0f", term)
+					 : mem_printf("certificate of term %.0f, height %.0f",
+						      term, at);
+			svg_text(&s, 494, y + 19, "tick", by);
+			if (!crash)
+				svg_label(&s, 494, y + 35, "tick", kind, 36);
 			mem_free(by);
 		}
 	}
@@ -280,7 +285,7 @@ static void say_fork(struct writer *w, const struct report_run *run)
 	const struct json *fork = json_get(run->v, "fork"),
 			  *culprits = json_get(fork, "culprits"),
 			  *proven = json_get(fork, "proven");
-	char number[HTML_NUMBER_MAX], name[2 * REPORT_NAME_MAX + 40];
+	char number[HTML_NUMBER_MAX], name[REPORT_LABEL_MAX];
 	if (!culprits)
 		culprits = json_get(run->v, "culprits");
 	if (!proven)
@@ -298,14 +303,13 @@ static void say_fork(struct writer *w, const struct report_run *run)
 	say_nodes(w, culprits, "nobody");
 	html_raw(w, "; proven by evidence: ");
 	say_nodes(w, proven, "nobody");
-	html_raw(w, ".");
+	html_raw(w, ".</p>\n");
 	const char *why = report_string(fork, "provable");
 	if (*why) {
-		html_raw(w, " ");
+		html_raw(w, "<p>What can be proven: ");
 		html_text(w, why);
-		html_raw(w, ".");
+		html_raw(w, ".</p>\n");
 	}
-	html_raw(w, "</p>\n");
 }
 
 #define FORKS_MAX 8

@@ -39,7 +39,7 @@ static void calibration(struct writer *w, const struct report *r)
 	bool any = false;
 	for (size_t i = 0; i < r->count; i++) {
 		const struct json *c = json_get(r->run[i].v, "calibration");
-		char text[HTML_NUMBER_MAX], name[2 * REPORT_NAME_MAX + 40];
+		char text[HTML_NUMBER_MAX], name[REPORT_LABEL_MAX];
 		if (!json_len(c))
 			continue;
 		if (!any)
@@ -98,7 +98,7 @@ static void head(struct writer *w, const struct report *r, const char *made)
 	html_text(w, made);
 	html_raw(w, "; from ");
 	for (size_t i = 0; i < r->source_count; i++) {
-		if (i == 12) {
+		if (i == 5 && r->source_count > 6) {
 			html_fmt(w, " and %zu more files", r->source_count - i);
 			break;
 		}
@@ -155,10 +155,13 @@ static void body(struct writer *w, const struct report *r)
 	section(w, at++);
 	unless(w, report_plot_messages(w, r), "no run counted messages.");
 	report_table_messages(w, r);
+	report_table_lone(w, r);
 	report_table_phases(w, r);
 	section(w, at++);
 	unless(w, report_plot_throughput(w, r),
-	       "this needs runs under a fault, and one without of the same protocol and size.");
+	       "this needs runs under a fault, and one without of the same protocol, size and "
+	       "load, "
+	       "as compare makes them.");
 	section(w, at++);
 	unless(w, report_plot_availability(w, r), "no run under a fault has windows of time.");
 	section(w, at++);

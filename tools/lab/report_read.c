@@ -21,17 +21,24 @@ static const char *const paths[REPORT_FIELDS] = {
 	[F_TIME_P95] = "consensus_time_ms.p95",
 	[F_TIME_P99] = "consensus_time_ms.p99",
 	[F_TIME_MAX] = "consensus_time_ms.max",
+	[F_LEADER_P50] = "consensus_time_leader_ms.p50",
+	[F_LEADER_P99] = "consensus_time_leader_ms.p99",
+	[F_ALL_P50] = "consensus_time_all_ms.p50",
+	[F_ALL_P99] = "consensus_time_all_ms.p99",
 	[F_CLIENT_P50] = "client_ms.p50",
 	[F_CLIENT_P95] = "client_ms.p95",
 	[F_CLIENT_P99] = "client_ms.p99",
 	[F_CLIENT_MAX] = "client_ms.max",
 	[F_MESSAGES] = "messages_per_decision",
 	[F_THEORY] = "theory_messages_per_decision",
+	[F_LONE] = "lone.messages_per_decision",
+	[F_LONE_THEORY] = "lone.theory_messages_per_decision",
 	[F_BYTES] = "bytes_per_decision",
 	[F_AUTHENTICATORS] = "authenticators_per_decision",
 	[F_SIGNED] = "authenticators.signed",
 	[F_VERIFIED] = "authenticators.verified",
 	[F_THROUGHPUT] = "throughput_per_s",
+	[F_DECISION_RATE] = "decisions_per_s",
 	[F_AVAILABILITY] = "availability",
 	[F_GAP] = "liveness.longest_gap_ms",
 	[F_DETECTION] = "failover.detection_ms",
@@ -40,6 +47,8 @@ static const char *const paths[REPORT_FIELDS] = {
 	[F_BACKLOG] = "failover.backlog_ms",
 	[F_FAILOVER_TOTAL] = "failover.total_ms",
 	[F_FAILOVER] = "failover_ms",
+	[F_CHANGE_MESSAGES] = "failover.messages",
+	[F_CHANGE_THEORY] = "theory.leader_change",
 	[F_PROGRESS] = "progress_after_healing_ms",
 	[F_PROOF_TO_PBFT] = "proof_to_pbft_commit_ms",
 	[F_CONVICTION_TO_FAST] = "conviction_to_fast_ms",
@@ -313,6 +322,8 @@ static int check_run(const struct place *p, const struct json *v)
 	if (!err)
 		err = check_text(p, "vary.fault", at_path(v, "vary.fault"), REPORT_NAME_MAX);
 	if (!err)
+		err = check_list(p, "vary.delay_ms", at_path(v, "vary.delay_ms"), 2);
+	if (!err)
 		err = check_text(p, "repeat", json_get(v, "repeat"), REPORT_TEXT_MAX);
 	if (!err)
 		err = check_text(p, "violation", json_get(v, "violation"), REPORT_TEXT_MAX);
@@ -350,7 +361,37 @@ static void take_spread(struct report_run *run, const struct json *v, unsigned f
 	run->hi[f] = both ? hi : NAN;
 }
 
-static void fill(struct report_run *run, const struct json *v, const char *source)
+/* sweep varies the network too: "none, loss 2 %, delay 1 to 20 ms". */
+static const char *fault_label(struct report *r, const struct json *vary, const char *fault)
+{
+	double loss = report_number(vary, "loss_percent"),
+	       low = number_of(json_at(json_get(vary, "delay_ms"), 0)),
+	       high = number_of(json_at(json_get(vary, "delay_ms"), 1));
+	char delay[80] = "", lost[40] = "";
+	if (!measured(loss) && !measured(low))
+		return fault;
+	if (measured(loss))
+		snprintf(lost, sizeof lost, ", loss %.4g %%", loss);
+	if (measured(low) && measured(high))
+		snprintf(delay, sizeof delay, ", delay %.4g to %.4g ms", low, high);
+	r->label = mem_realloc(r->label, (r->label_count + 1) * sizeof(char *));
+	return r->label[r->label_count++] =
+		       mem_printf("%s%s%s", *fault ? fault : "none", lost, delay);
+}
+
+/* A run of the scenario lone-block says so in members of the same meaning. */
+static void take_lone_block(struct report_run *run, const struct json *v)
+{
+	if (strcmp(run->fault, "lone-block") != 0 || measured(run->value[F_LONE]))
+		return;
+	run->value[F_LONE] = report_number(v, "lone_messages_per_decision");
+	run->value[F_LONE_THEORY] = report_number(v, "theory.lone");
+	run->value[F_MESSAGES] = NAN;
+	run->value[F_THEORY] = NAN;
+}
+
+static void fill(struct report *r, struct report_run *run, const struct json *v,
+		 const char *source)
 {
 	*run = (struct report_run){.v = v, .source = source};
 	run->scenario = report_string(v, "scenario");
@@ -359,6 +400,7 @@ static void fill(struct report_run *run, const struct json *v, const char *sourc
 	run->fault = report_string(json_get(v, "vary"), "fault");
 	if (!*run->fault)
 		run->fault = run->scenario;
+	run->fault = fault_label(r, json_get(v, "vary"), run->fault);
 	double nodes = report_number(v, "nodes");
 	run->nodes = measured(nodes) ? (unsigned)nodes : 0;
 	run->has_seed = json_read_u64(v, "seed", &run->seed) == ERR_NONE;
@@ -374,6 +416,7 @@ static void fill(struct report_run *run, const struct json *v, const char *sourc
 		run->value[f] = report_number(v, paths[f]);
 		take_spread(run, v, f);
 	}
+	take_lone_block(run, v);
 }
 
 static int add_run(struct report *r, const struct place *p, const struct json *v,
@@ -389,7 +432,8 @@ static int add_run(struct report *r, const struct place *p, const struct json *v
 		r->cap = r->cap ? 2 * r->cap : 64;
 		r->run = mem_realloc(r->run, r->cap * sizeof *r->run);
 	}
-	fill(&r->run[r->count++], v, source);
+	fill(r, &r->run[r->count], v, source);
+	r->count++;
 	return ERR_NONE;
 }
 
@@ -552,6 +596,9 @@ void report_free(struct report *r)
 		json_free(r->parsed[i]);
 	for (size_t i = 0; i < r->source_count; i++)
 		mem_free(r->source[i]);
+	for (size_t i = 0; i < r->label_count; i++)
+		mem_free(r->label[i]);
+	mem_free(r->label);
 	mem_free(r->parsed);
 	mem_free(r->source);
 	mem_free(r->run);
@@ -562,8 +609,8 @@ void report_free(struct report *r)
 
 double report_failover(const struct report_run *run)
 {
-	double total = run->value[F_FAILOVER_TOTAL];
-	return measured(total) ? total : run->value[F_FAILOVER];
+	double first = run->value[F_FAILOVER];
+	return measured(first) ? first : run->value[F_FAILOVER_TOTAL];
 }
 
 static const char *const protocols[REPORT_PROTOCOLS] = {"multipaxos", "raft", "pbft", "hybrid",
@@ -589,14 +636,29 @@ void report_name(char *out, size_t size, const struct report_run *run)
 		 *run->fault ? run->fault : "scenario unknown", run->live ? ", live" : "");
 }
 
+/* Shares are of one load and one network only. Results say what theirs was in load{}; rows of
+ * one `compare` are of one load by construction. */
+static bool same_load(const struct report_run *a, const struct report_run *b)
+{
+	const struct json *x = json_get(a->v, "load"), *y = json_get(b->v, "load");
+	if (!x || !y)
+		return json_get(a->v, "vary") && json_get(b->v, "vary");
+	char *one = json_dump(x, false), *other = json_dump(y, false);
+	bool same = strcmp(one, other) == 0;
+	mem_free(one);
+	mem_free(other);
+	return same;
+}
+
 double report_throughput_share(const struct report *r, const struct report_run *run)
 {
 	double own = run->value[F_THROUGHPUT];
 	for (size_t i = 0; measured(own) && i < r->count; i++) {
 		const struct report_run *base = &r->run[i];
 		double peak = base->value[F_THROUGHPUT];
-		if (base->fault_free && base->nodes == run->nodes && base->live == run->live &&
-		    strcmp(base->protocol, run->protocol) == 0 && measured(peak) && peak > 0)
+		if (base->fault_free && same_load(base, run) && base->nodes == run->nodes &&
+		    base->live == run->live && strcmp(base->protocol, run->protocol) == 0 &&
+		    measured(peak) && peak > 0)
 			return own / peak;
 	}
 	return NAN;

@@ -52,7 +52,7 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 		double share = 100 * report_throughput_share(r, run);
 		bool forked = run->value[F_CONFLICTS] > 0;
 		rows_label(&s, &rows, i, ROW, &y);
-		snprintf(text, sizeof text, "%s %%: %s decisions a second",
+		snprintf(text, sizeof text, "%s %%: %s transactions a second",
 			 html_number(number, share),
 			 html_number(rate, run->value[F_THROUGHPUT]));
 		svg_rect(&s, LEFT, y - 6, axis_at(&x, share) - LEFT, 12,
@@ -66,11 +66,12 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 	svg_line(&s, axis_at(&x, 100), TOP, axis_at(&x, 100), TOP + height + 4, "reference");
 	svg_end(&s);
 	figure_caption(w);
-	html_raw(w,
-		 "Final decisions a second under each fault, as a share of the same protocol "
-		 "and size without faults (vertical line: 100 %). A run marked "
-		 "<em>forked</em> was fast because it was not safe: its figure is no "
-		 "achievement.");
+	html_raw(
+		w,
+		"Final transactions a second under each fault, as a share of the same protocol "
+		"and size without faults (vertical line: 100 %). A run marked "
+		"<em>forked</em> was fast because it was not safe: its figure is no "
+		"achievement.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;
@@ -277,9 +278,9 @@ static const struct {
 	enum svg_shape shape;
 	const char *class;
 } recoveries[] = {
-	{F_PROGRESS, "healed \u2192 final block", SVG_CIRCLE, "s0 mark point"},
-	{F_PROOF_TO_PBFT, "proof \u2192 pbft block", SVG_DIAMOND, "s1 mark point"},
-	{F_CONVICTION_TO_FAST, "conviction \u2192 fast block", SVG_TRIANGLE, "s2 mark point"},
+	{F_PROGRESS, "healed \u2192 final block", SVG_CIRCLE, "r0 mark point"},
+	{F_PROOF_TO_PBFT, "proof \u2192 pbft block", SVG_DIAMOND, "r1 mark point"},
+	{F_CONVICTION_TO_FAST, "conviction \u2192 fast block", SVG_TRIANGLE, "r2 mark point"},
 };
 
 static double slowest_recovery(const struct report *r, const struct report_run *run)

@@ -133,11 +133,15 @@ static void table(struct writer *w, const struct report *r, const char *caption,
 void report_table_time(struct writer *w, const struct report *r)
 {
 	static const struct column columns[] = {
-		{F_TIME_P50, "p50", "ms"},	    {F_TIME_P95, "p95", "ms"},
+		{F_TIME_P50, "first p50", "ms"},    {F_TIME_P95, "p95", "ms"},
 		{F_TIME_P99, "p99", "ms"},	    {F_TIME_MAX, "max", "ms"},
+		{F_LEADER_P50, "leader p50", "ms"}, {F_ALL_P50, "all p50", "ms"},
 		{F_CLIENT_P50, "client p50", "ms"}, {F_CLIENT_P99, "client p99", "ms"},
 	};
-	table(w, r, "Consensus time, and what clients waited", columns, MEM_COUNT(columns));
+	table(w, r,
+	      "Consensus time: until final at the first replica, at the leader, at all correct "
+	      "ones; and what clients waited",
+	      columns, MEM_COUNT(columns));
 }
 
 void report_table_failover(struct writer *w, const struct report *r)
@@ -148,6 +152,26 @@ void report_table_failover(struct writer *w, const struct report *r)
 		{F_FAILOVER_TOTAL, "total", "ms"},	{F_FAILOVER, "failover", "ms"},
 	};
 	table(w, r, "Failover by part", columns, MEM_COUNT(columns));
+}
+
+void report_table_lone(struct writer *w, const struct report *r)
+{
+	static const struct column columns[] = {
+		{F_LONE, "lone block", "messages"},
+		{F_LONE_THEORY, "theory", ""},
+		{F_CHANGE_MESSAGES, "change of leader", "messages"},
+		{F_CHANGE_THEORY, "theory", ""},
+	};
+	struct report counted = *r;
+	counted.run = mem_array(r->count, sizeof *r->run);
+	counted.count = 0;
+	for (size_t i = 0; i < r->count; i++)
+		if (has_any(&r->run[i], columns, 1) || has_any(&r->run[i], columns + 2, 1))
+			counted.run[counted.count++] = r->run[i];
+	table(w, &counted,
+	      "Messages of a block that is proposed alone, and of a change of leader", columns,
+	      MEM_COUNT(columns));
+	mem_free(counted.run);
 }
 
 void report_table_recovery(struct writer *w, const struct report *r)
@@ -212,7 +236,7 @@ void report_table_runs(struct writer *w, const struct report *r)
 		    "<th scope=\"col\">expected</th>");
 	table_column(w, "convicted", "");
 	table_column(w, "decisions", "");
-	table_column(w, "rate", "/s");
+	table_column(w, "transactions", "/s");
 	table_column(w, "available", "%");
 	table_column(w, "longest gap", "ms");
 	table_body(w);
