@@ -15,13 +15,14 @@ static const char usage[] =
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
+	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
 	"  report RUN.json... [--out DIR]\n"
-	"                            one page with plots of results of sim and live, CSV, "
-	"JSON\n"
+	"                            one page with plots of results, CSV, JSON\n"
 	"  version\n"
 	"\n"
 	"options:\n"
@@ -34,6 +35,16 @@ static const char usage[] =
 	"  --idle                    no load but what makes the attack strike (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
+	"\n"
+	"of compare and sweep:\n"
+	"  --protocols LIST          multipaxos,raft,pbft,hybrid; default all (sweep: the "
+	"scenario's)\n"
+	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
+	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
+	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
+	"  -o table|json|jsonl|csv\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
@@ -193,6 +204,13 @@ int main(int argc, char **argv)
 	if (twins || strcmp(verb, "forged-node") == 0) {
 		crypto_init();
 		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
+	}
+	if (strcmp(verb, "compare") == 0 || strcmp(verb, "sweep") == 0) {
+		crypto_init();
+		int code = lab_compare(argc - 1, argv + 1);
+		if (code == LAB_SHOW_USAGE)
+			fputs(usage, stdout);
+		return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
 	}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

@@ -80,7 +80,7 @@ struct report_run {
 	uint64_t seed;
 	bool has_seed, live, has_passed, passed;
 	bool fault_free;  /* the steady state, nobody malicious, no fault */
-	bool faulty;	  /* neither that nor a lone block */
+	bool faulty;	  /* neither that, nor a lone block, nor no-fault */
 	bool equivocated; /* a leader did */
 	unsigned malicious, convicted;
 	/* NaN: not measured. lo and hi are the spread over seeds. */
@@ -120,7 +120,8 @@ unsigned report_protocol(const struct report_run *run);
 const char *report_protocol_name(unsigned protocol);
 /* "hybrid, n=4, crash-leader"; the same run in the same words everywhere. */
 void report_name(char *out, size_t size, const struct report_run *run);
-/* Throughput as a share of the fault-free run of the same protocol and size, or NaN. */
+/* Throughput as a share of that of the scenario no-fault, same protocol and size, or NaN. The
+ * steady state is no measure of it: its load is another one. */
 double report_throughput_share(const struct report *r, const struct report_run *run);
 /* Of measured over theory, minus one; NaN if either is missing. */
 double report_deviation(const struct report_run *run);

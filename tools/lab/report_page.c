@@ -159,9 +159,8 @@ static void body(struct writer *w, const struct report *r)
 	report_table_phases(w, r);
 	section(w, at++);
 	unless(w, report_plot_throughput(w, r),
-	       "this needs runs under a fault, and one without of the same protocol, size and "
-	       "load, "
-	       "as compare makes them.");
+	       "this needs runs under faults, and of the scenario no-fault for the same "
+	       "protocol and size.");
 	section(w, at++);
 	unless(w, report_plot_availability(w, r), "no run under a fault has windows of time.");
 	section(w, at++);
@@ -173,7 +172,7 @@ static void body(struct writer *w, const struct report *r)
 	report_table_recovery(w, r);
 	section(w, at++);
 	if (!report_forks(w, r))
-		html_raw(w, "<p>No fork was seen in these runs.</p>\n");
+		html_raw(w, "<p>No run forked.</p>\n");
 	section(w, at++);
 	unless(w, report_transitions(w, r), "no run of the hybrid counted its transitions.");
 	section(w, at++);

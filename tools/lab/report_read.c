@@ -410,7 +410,8 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 	run->malicious = (unsigned)json_len(json_get(v, "malicious"));
 	run->convicted = (unsigned)json_len(json_get(v, "convicted"));
 	run->fault_free = !run->malicious && is_no_fault(run->fault);
-	run->faulty = !run->fault_free && strcmp(run->fault, "lone-block") != 0;
+	run->faulty = !run->fault_free && strcmp(run->fault, "lone-block") != 0 &&
+		      strcmp(run->fault, "no-fault") != 0;
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);
@@ -636,27 +637,13 @@ void report_name(char *out, size_t size, const struct report_run *run)
 		 *run->fault ? run->fault : "scenario unknown", run->live ? ", live" : "");
 }
 
-/* Shares are of one load and one network only. Results say what theirs was in load{}; rows of
- * one `compare` are of one load by construction. */
-static bool same_load(const struct report_run *a, const struct report_run *b)
-{
-	const struct json *x = json_get(a->v, "load"), *y = json_get(b->v, "load");
-	if (!x || !y)
-		return json_get(a->v, "vary") && json_get(b->v, "vary");
-	char *one = json_dump(x, false), *other = json_dump(y, false);
-	bool same = strcmp(one, other) == 0;
-	mem_free(one);
-	mem_free(other);
-	return same;
-}
-
 double report_throughput_share(const struct report *r, const struct report_run *run)
 {
 	double own = run->value[F_THROUGHPUT];
 	for (size_t i = 0; measured(own) && i < r->count; i++) {
 		const struct report_run *base = &r->run[i];
 		double peak = base->value[F_THROUGHPUT];
-		if (base->fault_free && same_load(base, run) && base->nodes == run->nodes &&
+		if (strcmp(base->fault, "no-fault") == 0 && base->nodes == run->nodes &&
 		    base->live == run->live && strcmp(base->protocol, run->protocol) == 0 &&
 		    measured(peak) && peak > 0)
 			return own / peak;

@@ -89,48 +89,67 @@ static const struct report_run *fault_free(const struct report *r, unsigned prot
 	return best;
 }
 
-static void say_messages_of(struct writer *w, const struct report *r, unsigned p, bool *first)
+/* The largest distance from theory in fault-free runs; NaN: none was measured. */
+static double worst_deviation(const struct report *r)
+{
+	double worst = NAN;
+	for (size_t i = 0; i < r->count; i++)
+		if (r->run[i].fault_free && !r->run[i].live)
+			worst = fmax(worst, fabs(report_deviation(&r->run[i])));
+	return worst;
+}
+
+static void say_lone(struct writer *w, const struct report *r)
 {
 	double worst = NAN;
 	for (size_t i = 0; i < r->count; i++) {
-		const struct report_run *run = &r->run[i];
-		if (run->fault_free && !run->live && report_protocol(run) == p)
-			worst = fmax(worst, fabs(report_deviation(run)));
-	}
-	const struct report_run *small = fault_free(r, p, F_MESSAGES, false),
-				*large = fault_free(r, p, F_MESSAGES, true);
-	if (!small)
-		return;
-	if (*first)
-		lead(w, "Messages against theory");
-	html_fmt(w, "%s%s needs ", *first ? "Without faults " : "; ", title_of(p));
-	*first = false;
-	number(w, small->value[F_MESSAGES]);
-	html_fmt(w, " messages a decision at n=%u", small->nodes);
-	if (large != small) {
-		html_raw(w, " and ");
-		number(w, large->value[F_MESSAGES]);
-		html_fmt(w, " at n=%u", large->nodes);
+		double own = r->run[i].value[F_LONE], theory = r->run[i].value[F_LONE_THEORY];
+		if (measured(own) && theory > 0)
+			worst = fmax(worst, fabs(own / theory - 1));
 	}
 	if (!measured(worst))
 		return;
 	if (worst < 0.0005) {
-		html_raw(w, ", exactly what theory says");
-	} else {
-		html_raw(w, ", at most ");
-		number(w, 100 * worst);
-		html_raw(w, " % off theory");
+		html_raw(w, " A block proposed alone costs exactly what theory says, too.");
+		return;
 	}
+	html_raw(w, " A block proposed alone costs up to ");
+	number(w, 100 * worst);
+	html_raw(w, " % more or less than theory says.");
 }
 
 static void say_messages(struct writer *w, const struct report *r)
 {
 	bool first = true;
-	for (unsigned p = 0; p < REPORT_PROTOCOLS - 1; p++)
-		say_messages_of(w, r, p, &first);
+	for (unsigned p = 0; p < REPORT_PROTOCOLS - 1; p++) {
+		const struct report_run *small = fault_free(r, p, F_MESSAGES, false),
+					*large = fault_free(r, p, F_MESSAGES, true);
+		if (!small)
+			continue;
+		if (first)
+			lead(w, "Messages against theory");
+		html_fmt(w, "%s%s sends ", first ? "Without faults " : "; ", title_of(p));
+		first = false;
+		number(w, small->value[F_MESSAGES]);
+		html_fmt(w, " messages a decision at n=%u", small->nodes);
+		if (large->nodes == small->nodes)
+			continue;
+		html_raw(w, " and ");
+		number(w, large->value[F_MESSAGES]);
+		html_fmt(w, " at n=%u", large->nodes);
+	}
 	if (first)
 		return;
+	double worst = worst_deviation(r);
 	html_raw(w, ".");
+	if (worst < 0.0005) {
+		html_raw(w, " Every one of these counts is what theory says.");
+	} else if (measured(worst)) {
+		html_raw(w, " The count farthest from theory is ");
+		number(w, 100 * worst);
+		html_raw(w, " % off.");
+	}
+	say_lone(w, r);
 	const struct report_run *pbft = fault_free(r, 2, F_MESSAGES, true),
 				*hybrid = fault_free(r, 3, F_MESSAGES, true);
 	if (pbft && hybrid && pbft->nodes == hybrid->nodes && hybrid->value[F_MESSAGES] > 0) {
@@ -383,40 +402,76 @@ static unsigned say_fault_free_losses(struct writer *w, const struct report *r)
 	return losses;
 }
 
+/* How many times better the best other safe run of the same fault and size is; 0: it is not. */
+static double excess(const struct report *r, const struct report_run *own, enum report_field f,
+		     bool more_is_better)
+{
+	const struct report_run *other = beaten_by(r, own, f, more_is_better);
+	if (!other)
+		return 0;
+	double a = own->value[f], b = other->value[f];
+	double ratio = more_is_better ? b / a : a / b;
+	return isfinite(ratio) ? ratio : 1e6;
+}
+
+static double worst_excess(const struct report *r, const struct report_run *own)
+{
+	return fmax(excess(r, own, F_THROUGHPUT, true), excess(r, own, F_FAILOVER, false));
+}
+
+/* Of several sizes under one fault the one at which the hybrid does worst. */
+static bool worst_of_its_fault(const struct report *r, const struct report_run *own)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		const struct report_run *other = &r->run[i];
+		double more = worst_excess(r, other) - worst_excess(r, own);
+		if (other != own && report_protocol(other) == 3 &&
+		    strcmp(other->fault, own->fault) == 0 &&
+		    (more > 0 || (more == 0 && other < own)))
+			return false;
+	}
+	return true;
+}
+
+static void say_fault_loss(struct writer *w, const struct report *r,
+			   const struct report_run *own)
+{
+	const struct report_run *rate = beaten_by(r, own, F_THROUGHPUT, true),
+				*failover = beaten_by(r, own, F_FAILOVER, false);
+	quoted(w, own->fault);
+	html_fmt(w, " (n=%u) ", own->nodes);
+	if (rate) {
+		html_fmt(w, "%s makes ", title_of(report_protocol(rate)));
+		number(w, rate->value[F_THROUGHPUT]);
+		html_raw(w, " transactions a second final against ");
+		number(w, own->value[F_THROUGHPUT]);
+	}
+	if (failover) {
+		html_fmt(w, "%s%s fails over in ", rate ? ", and " : "",
+			 title_of(report_protocol(failover)));
+		duration(w, failover->value[F_FAILOVER]);
+		html_raw(w, " against ");
+		duration(w, own->value[F_FAILOVER]);
+	}
+}
+
 /* Faults under which another protocol that stayed safe has more throughput or fails over
- * faster. */
+ * faster, each at the size where that is worst. */
 static unsigned say_fault_losses(struct writer *w, const struct report *r)
 {
 	unsigned losses = 0;
 	for (size_t i = 0; i < r->count; i++) {
 		const struct report_run *own = &r->run[i];
-		if (report_protocol(own) != 3 || !own->faulty)
+		if (report_protocol(own) != 3 || !own->faulty || worst_excess(r, own) == 0 ||
+		    !worst_of_its_fault(r, own))
 			continue;
-		const struct report_run *rate = beaten_by(r, own, F_THROUGHPUT, true),
-					*failover = beaten_by(r, own, F_FAILOVER, false);
-		if (!rate && !failover)
-			continue;
-		if (losses++ >= 6)
-			continue;
-		html_raw(w, losses == 1 ? " Under " : "; under ");
-		quoted(w, own->fault);
-		html_fmt(w, " (n=%u) ", own->nodes);
-		if (rate) {
-			html_fmt(w, "%s has ", title_of(report_protocol(rate)));
-			number(w, rate->value[F_THROUGHPUT]);
-			html_raw(w, " decisions a second against ");
-			number(w, own->value[F_THROUGHPUT]);
-		}
-		if (failover) {
-			html_fmt(w, "%s%s fails over in ", rate ? ", and " : "",
-				 title_of(report_protocol(failover)));
-			duration(w, failover->value[F_FAILOVER]);
-			html_raw(w, " against ");
-			duration(w, own->value[F_FAILOVER]);
+		if (losses++ < 8) {
+			html_raw(w, losses == 1 ? " Under " : "; under ");
+			say_fault_loss(w, r, own);
 		}
 	}
-	if (losses > 6)
-		html_fmt(w, "; and so on in %u more", losses - 6);
+	if (losses > 8)
+		html_fmt(w, "; and %u more faults", losses - 8);
 	if (losses)
 		html_raw(w, ".");
 	return losses;

@@ -46,8 +46,8 @@ void lab_print(const struct json *v, enum lab_format format)
 	mem_free(text);
 }
 
-static void options_of(struct sim_options *so, const struct scenario *s,
-		       const struct lab_options *o)
+void lab_sim_options(struct sim_options *so, const struct scenario *s,
+		     const struct lab_options *o)
 {
 	*so = (struct sim_options){.nodes = o->nodes ? o->nodes : s->nodes,
 				   .seed = o->seed,
@@ -100,7 +100,7 @@ int lab_sim(const struct lab_options *o)
 		mem_free(s);
 		return LAB_EXIT_CONFIG;
 	}
-	options_of(&so, s, o);
+	lab_sim_options(&so, s, o);
 	if (so.corrupt > so.nodes) {
 		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", so.corrupt,
 			so.nodes);
