@@ -258,9 +258,10 @@ bool report_plot_messages(struct writer *w, const struct report *r)
 		return false;
 	}
 	const double left = 58, right = PLOT_WIDTH - 70, top = 46, bottom = 340;
-	double least = c->size[0] > 1 ? linear(c->size[0]) : c->lo;
+	double least = c->size[0] > 1 ? linear(c->size[0]) : c->lo,
+	       most = linear(c->size[c->sizes - 1]);
 	size_axis(&x, c, left, right);
-	axis_log(&y, fmin(c->lo, least), c->hi, bottom, top);
+	axis_log(&y, fmin(c->lo, least), 1.2 * fmax(c->hi, most), bottom, top);
 	figure_begin(w, "plot-messages");
 	svg_begin(
 		&s, w, "svg-messages", PLOT_WIDTH, 386, "Messages per decision against theory",
@@ -287,4 +288,78 @@ bool report_plot_messages(struct writer *w, const struct report *r)
 	figure_end(w);
 	mem_free(c);
 	return true;
+}
+
+/* ---- cost -------------------------------------------------------------------------------- */
+
+struct cost {
+	enum report_field field;
+	const char *id, *svg_id, *title, *unit, *caption;
+};
+
+static void draw_cost(struct svg *s, const struct curves *c, unsigned p, const struct axis *x,
+		      const struct axis *y, const struct cost *cost)
+{
+	char text[240], number[HTML_NUMBER_MAX];
+	draw_curve(s, c, p, x, y, cost->field);
+	for (unsigned i = 0; i < c->sizes; i++) {
+		const struct report_run *run = c->at[p][c->size[i]];
+		if (!run)
+			continue;
+		double v = run->value[cost->field];
+		snprintf(text, sizeof text, "%s, n=%u: %s", report_protocol_name(p), run->nodes,
+			 html_number(number, v));
+		svg_mark(s, (enum svg_shape)(p % SVG_SHAPES),
+			 axis_at(x, run->nodes) + beside(c, p), axis_at(y, v),
+			 plot_class(p, "mark point"), text);
+	}
+}
+
+static bool plot_cost(struct writer *w, const struct report *r, const struct cost *cost)
+{
+	struct svg s;
+	struct axis x, y;
+	struct curves *c = mem_zalloc(sizeof *c);
+	if (!select_curves(c, r, cost->field, false) || c->sizes < 2) {
+		mem_free(c);
+		return false;
+	}
+	const double left = 58, right = PLOT_WIDTH - 14, top = 46, bottom = 300;
+	size_axis(&x, c, left, right);
+	axis_log(&y, c->lo, 1.1 * c->hi, bottom, top);
+	figure_begin(w, cost->id);
+	svg_begin(&s, w, cost->svg_id, PLOT_WIDTH, 346, cost->title,
+		  "By protocol and number of replicas, on logarithmic axes. The table has the "
+		  "figures.");
+	svg_axis_y(&s, &y, left, right, cost->unit);
+	svg_axis_x(&s, &x, bottom, top, "replicas n (logarithmic)");
+	plot_legend(&s, 16, c->protocols);
+	for (unsigned p = 0; p < REPORT_PROTOCOLS; p++)
+		if (c->protocols >> p & 1)
+			draw_cost(&s, c, p, &x, &y, cost);
+	svg_end(&s);
+	figure_caption(w);
+	html_fmt(w, "%s, ", cost->title);
+	say_condition(w, c);
+	html_fmt(w, ". %s", cost->caption);
+	figure_end(w);
+	mem_free(c);
+	return true;
+}
+
+bool report_plot_cost(struct writer *w, const struct report *r)
+{
+	static const struct cost costs[] = {
+		{F_AUTHENTICATORS, "plot-authenticators", "svg-authenticators",
+		 "Signatures made and checked per decision",
+		 "signatures per decision (logarithmic)",
+		 "Protocols that sign nothing between replicas have no point."},
+		{F_BYTES, "plot-bytes", "svg-bytes", "Bytes per decision",
+		 "bytes per decision (logarithmic)",
+		 "Everything that replicas send one another, certificates included."},
+	};
+	bool any = false;
+	for (unsigned i = 0; i < MEM_COUNT(costs); i++)
+		any |= plot_cost(w, r, &costs[i]);
+	return any;
 }

@@ -28,8 +28,8 @@ struct transitions {
 };
 
 static const struct state known_states[] = {
-	{"fast", 110, 70},	{"pbft", 110, 270},   {"follower", 330, 170},
-	{"candidate", 500, 60}, {"leader", 670, 170}, {"down", 500, 290},
+	{"fast", 150, 70},	{"pbft", 150, 270},   {"follower", 350, 170},
+	{"candidate", 515, 60}, {"leader", 680, 170}, {"down", 515, 290},
 };
 
 static int state_of(struct transitions *t, const char *name)
@@ -114,7 +114,7 @@ static struct json *sum_transitions(const struct report *r, unsigned *runs)
 	return sum;
 }
 
-static void draw_edge(struct svg *s, const struct transitions *t, const struct edge *e)
+static void draw_edge(struct svg *s, const struct transitions *t, struct edge *e)
 {
 	const struct state *a = &t->state[e->from], *b = &t->state[e->to];
 	double dx = b->x - a->x, dy = b->y - a->y, len = sqrt(dx * dx + dy * dy);
@@ -125,7 +125,7 @@ static void draw_edge(struct svg *s, const struct transitions *t, const struct e
 	const double radius = 42;
 	double x1 = a->x + radius * ax / al, y1 = a->y + radius * ay / al,
 	       x2 = b->x + (radius + 3) * bx / bl, y2 = b->y + (radius + 3) * by / bl;
-	char text[180], number[HTML_NUMBER_MAX];
+	char number[HTML_NUMBER_MAX];
 	html_fmt(s->w,
 		 "<path class=\"edge\" style=\"stroke-width:%.1f\" d=\"M%.1f %.1fQ%.1f %.1f "
 		 "%.1f "
@@ -138,14 +138,15 @@ static void draw_edge(struct svg *s, const struct transitions *t, const struct e
 	char class[32];
 	snprintf(class, sizeof class, "count point %s", anchor);
 	svg_text(s, lx, ly + 4, class, html_number(number, e->count));
-	if (*e->causes) {
-		snprintf(class, sizeof class, "tick halo %s", anchor);
-		snprintf(text, sizeof text, "(%s)", e->causes);
-		svg_label(s, lx, ly + 19, class, text, 30);
+	snprintf(class, sizeof class, "tick halo %s", anchor);
+	for (char *save = NULL, *cause = strtok_r(e->causes, ",", &save); cause;
+	     cause = strtok_r(NULL, ",", &save)) {
+		ly += 15;
+		svg_label(s, lx, ly + 4, class, cause + (*cause == ' '), 16);
 	}
 }
 
-static void draw_states(struct writer *w, const struct transitions *t)
+static void draw_states(struct writer *w, struct transitions *t)
 {
 	struct svg s;
 	double height = 350 + 100.0 * ((t->strangers + 4) / 5);

@@ -154,8 +154,10 @@ static void body(struct writer *w, const struct report *r)
 	report_table_time(w, r);
 	section(w, at++);
 	unless(w, report_plot_messages(w, r), "no run counted messages.");
+	report_plot_cost(w, r);
 	report_table_messages(w, r);
 	report_table_lone(w, r);
+	report_table_changes(w, r);
 	report_table_phases(w, r);
 	section(w, at++);
 	unless(w, report_plot_throughput(w, r),

@@ -66,12 +66,11 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 	svg_line(&s, axis_at(&x, 100), TOP, axis_at(&x, 100), TOP + height + 4, "reference");
 	svg_end(&s);
 	figure_caption(w);
-	html_raw(
-		w,
-		"Final transactions a second under each fault, as a share of the same protocol "
-		"and size without faults (vertical line: 100 %). A run marked "
-		"<em>forked</em> was fast because it was not safe: its figure is no "
-		"achievement.");
+	html_raw(w, "Final transactions a second under each fault, as a share of the same "
+		    "protocol, "
+		    "size, load and seeds without one (scenario no-fault; dotted line: 100 %). "
+		    "A run "
+		    "marked <em>forked</em> was not safe: its figure is no achievement.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;
@@ -158,10 +157,12 @@ bool report_plot_availability(struct writer *w, const struct report *r)
 	}
 	svg_end(&s);
 	figure_caption(w);
-	html_raw(w, "Bars: blocks made final in each window, each row to its own scale. "
-		    "<span class=\"gapkey\">Low marks</span>: windows in which nothing became "
-		    "final. On the right the share of windows with a final block. What comes "
-		    "after a run\u2019s end is empty.");
+	html_raw(
+		w,
+		"Bars: blocks made final in each window, each row to its own scale. "
+		"<span class=\"gapkey\">Low marks</span>: windows in which nothing became "
+		"final. On the right the share of windows with a final block. Of several seeds "
+		"the first is drawn; what comes after a run\u2019s end is empty.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;

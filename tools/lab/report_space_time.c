@@ -8,7 +8,7 @@
 #include "tools/lab/report_plot.h"
 
 #define DIAGRAMS_MAX 6
-#define TOP	     70.0
+#define TOP	     78.0
 #define LEFT	     62.0
 #define HEIGHT_MAX   1150.0
 #define PAUSE_HEIGHT 26.0 /* an instant without events is drawn no longer */
@@ -25,6 +25,7 @@ struct diagram {
 	struct svg s;
 	const struct json *v;
 	unsigned nodes;
+	uint64_t malicious;
 	struct message message[REPORT_EVENTS_MAX];
 	size_t messages, all, beats;
 	size_t marks;
@@ -289,8 +290,14 @@ static void draw_lines(struct diagram *d)
 	svg_text(&d->s, 4, TOP - 24, "name", "ms");
 	for (unsigned i = 0; i < d->nodes; i++) {
 		snprintf(name, sizeof name, d->nodes > 12 ? "%u" : "node%u", i + 1);
-		svg_text(&d->s, column(d, i), TOP - 12, "head middle", name);
-		svg_line(&d->s, column(d, i), TOP, column(d, i), bottom, "life");
+		bool lies = d->malicious >> i & 1;
+		svg_text(&d->s, column(d, i), TOP - 12,
+			 lies ? "head middle malicious" : "head middle", name);
+		if (lies && d->nodes <= 7)
+			svg_text(&d->s, column(d, i), TOP - 26, "tick middle malicious",
+				 "malicious");
+		svg_line(&d->s, column(d, i), TOP, column(d, i), bottom,
+			 lies ? "life malicious" : "life");
 	}
 }
 
@@ -305,6 +312,8 @@ static void caption(struct writer *w, const struct diagram *d)
 	html_raw(w,
 		 "; time goes down, to scale but for pauses (grey bars), which are cut short. "
 		 "A cross ends a message that was not received.");
+	if (d->malicious)
+		html_raw(w, " Malicious replicas are red.");
 	const char *why = report_string(d->v, "why");
 	if (*why) {
 		html_raw(w, " The window was chosen for: ");
@@ -314,6 +323,16 @@ static void caption(struct writer *w, const struct diagram *d)
 	figure_end(w);
 }
 
+static uint64_t malicious_nodes(const struct report_run *run)
+{
+	const struct json *list = json_get(run->v, "malicious");
+	uint64_t mask = 0, node;
+	for (size_t i = 0; i < json_len(list); i++)
+		if (!json_as_u64(json_at(list, i), &node) && node < REPORT_NODES_MAX)
+			mask |= UINT64_C(1) << node;
+	return mask;
+}
+
 static void draw_diagram(struct writer *w, const struct report_run *run, unsigned number)
 {
 	struct diagram *d = mem_zalloc(sizeof *d);
@@ -321,6 +340,7 @@ static void draw_diagram(struct writer *w, const struct report_run *run, unsigne
 	d->v = json_get(run->v, "space_time");
 	d->nodes = (unsigned)report_number(d->v, "nodes");
 	d->focus = moment(d->v);
+	d->malicious = malicious_nodes(run);
 	d->marks = json_len(json_get(d->v, "marks"));
 	d->right = d->marks ? PLOT_WIDTH - 260 : PLOT_WIDTH - 40;
 	take_messages(d);

@@ -12,8 +12,7 @@
 static void table_begin(struct writer *w, size_t rows, const char *caption)
 {
 	if (rows > ROWS_SHOWN)
-		html_fmt(w, "<details><summary>%s: table of %zu runs</summary>\n", caption,
-			 rows);
+		html_fmt(w, "<details><summary>%s (%zu rows)</summary>\n", caption, rows);
 	html_fmt(
 		w,
 		"<div class=\"scroll\"><table class=\"sortable\"><caption>%s</caption>\n<thead>"
@@ -154,24 +153,37 @@ void report_table_failover(struct writer *w, const struct report *r)
 	table(w, r, "Failover by part", columns, MEM_COUNT(columns));
 }
 
+/* Of runs that have the first of the columns: theory alone is no row. */
+static void counted_table(struct writer *w, const struct report *r, const char *caption,
+			  const struct column *columns, unsigned count)
+{
+	struct report some = *r;
+	some.run = mem_array(r->count + 1, sizeof *r->run);
+	some.count = 0;
+	for (size_t i = 0; i < r->count; i++)
+		if (has_any(&r->run[i], columns, 1))
+			some.run[some.count++] = r->run[i];
+	table(w, &some, caption, columns, count);
+	mem_free(some.run);
+}
+
 void report_table_lone(struct writer *w, const struct report *r)
 {
-	static const struct column columns[] = {
-		{F_LONE, "lone block", "messages"},
-		{F_LONE_THEORY, "theory", ""},
-		{F_CHANGE_MESSAGES, "change of leader", "messages"},
-		{F_CHANGE_THEORY, "theory", ""},
-	};
-	struct report counted = *r;
-	counted.run = mem_array(r->count, sizeof *r->run);
-	counted.count = 0;
-	for (size_t i = 0; i < r->count; i++)
-		if (has_any(&r->run[i], columns, 1) || has_any(&r->run[i], columns + 2, 1))
-			counted.run[counted.count++] = r->run[i];
-	table(w, &counted,
-	      "Messages of a block that is proposed alone, and of a change of leader", columns,
-	      MEM_COUNT(columns));
-	mem_free(counted.run);
+	static const struct column columns[] = {{F_LONE, "messages", ""},
+						{F_LONE_THEORY, "theory", ""}};
+	counted_table(w, r, "Messages of a block that is proposed alone", columns,
+		      MEM_COUNT(columns));
+}
+
+void report_table_changes(struct writer *w, const struct report *r)
+{
+	static const struct column columns[] = {{F_CHANGE_MESSAGES, "messages", ""},
+						{F_CHANGE_THEORY, "theory", ""}};
+	counted_table(
+		w, r,
+		"Messages of a change of leader, and what theory says of one that succeeds "
+		"at once",
+		columns, MEM_COUNT(columns));
 }
 
 void report_table_recovery(struct writer *w, const struct report *r)

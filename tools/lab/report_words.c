@@ -11,6 +11,17 @@ static void lead(struct writer *w, const char *title)
 	html_fmt(w, "<li><strong>%s.</strong> ", title);
 }
 
+/* Items of a list in the item; the first opens it, items_end() ends it. */
+static void item(struct writer *w, bool first)
+{
+	html_raw(w, first ? "<ul>\n<li>" : "</li>\n<li>");
+}
+
+static void items_end(struct writer *w)
+{
+	html_raw(w, "</li></ul>\n");
+}
+
 static void number(struct writer *w, double v)
 {
 	char text[HTML_NUMBER_MAX];
@@ -109,13 +120,13 @@ static void say_lone(struct writer *w, const struct report *r)
 	}
 	if (!measured(worst))
 		return;
-	if (worst < 0.0005) {
+	if (worst < 1e-9) {
 		html_raw(w, " A block proposed alone costs exactly what theory says, too.");
 		return;
 	}
-	html_raw(w, " A block proposed alone costs up to ");
+	html_raw(w, " A block proposed alone costs what theory says within ");
 	number(w, 100 * worst);
-	html_raw(w, " % more or less than theory says.");
+	html_raw(w, " %.");
 }
 
 static void say_messages(struct writer *w, const struct report *r)
@@ -142,7 +153,7 @@ static void say_messages(struct writer *w, const struct report *r)
 		return;
 	double worst = worst_deviation(r);
 	html_raw(w, ".");
-	if (worst < 0.0005) {
+	if (worst < 1e-9) {
 		html_raw(w, " Every one of these counts is what theory says.");
 	} else if (measured(worst)) {
 		html_raw(w, " The count farthest from theory is ");
@@ -263,8 +274,10 @@ static void say_failover(struct writer *w, const struct report *r)
 		if (!fast)
 			continue;
 		if (first)
-			lead(w, "Failover");
-		html_fmt(w, "%s%s replaced a lost leader in ", first ? "" : "; ", title_of(p));
+			lead(w,
+			     "Failover, from the loss of a leader to a final block of another");
+		item(w, first);
+		html_fmt(w, "%s: ", title_of(p));
 		first = false;
 		duration(w, report_failover(fast));
 		if (fast != slow) {
@@ -277,8 +290,10 @@ static void say_failover(struct writer *w, const struct report *r)
 			html_fmt(w, ", n=%u)", slow->nodes);
 		}
 	}
-	if (!first)
-		html_raw(w, ".</li>\n");
+	if (!first) {
+		items_end(w);
+		html_raw(w, "</li>\n");
+	}
 }
 
 /* ---- throughput -------------------------------------------------------------------------- */
@@ -302,22 +317,27 @@ static void say_throughput(struct writer *w, const struct report *r)
 		if (!worst)
 			continue;
 		if (first)
-			lead(w, "Throughput under fault and attack");
-		html_fmt(w, "%s%s keeps ", first ? "Where it stays safe, " : "; ", title_of(p));
+			lead(w, "Throughput under fault and attack, where it stays safe, as a "
+				"share of "
+				"that without faults");
+		item(w, first);
+		html_fmt(w, "%s: at worst ", title_of(p));
 		first = false;
 		number(w, 100 * report_throughput_share(r, worst));
-		html_raw(w, " % of its fault-free rate under ");
+		html_raw(w, " % under ");
 		quoted(w, worst->fault);
 		if (best != worst) {
-			html_fmt(w, " (n=%u, its worst) and ", worst->nodes);
+			html_fmt(w, " (n=%u), at best ", worst->nodes);
 			number(w, 100 * report_throughput_share(r, best));
 			html_raw(w, " % under ");
 			quoted(w, best->fault);
-			html_fmt(w, " (n=%u, its best)", best->nodes);
+			html_fmt(w, " (n=%u)", best->nodes);
 		}
 	}
-	if (!first)
-		html_raw(w, ".</li>\n");
+	if (!first) {
+		items_end(w);
+		html_raw(w, "</li>\n");
+	}
 }
 
 /* ---- where the hybrid loses -------------------------------------------------------------- */
@@ -330,10 +350,10 @@ static const struct {
 	{F_MESSAGES, "messages a decision", false},
 	{F_BYTES, "bytes a decision", false},
 	{F_AUTHENTICATORS, "signatures made and checked a decision", false},
-	{F_TIME_P50, "median consensus time", false},
-	{F_TIME_P99, "99th percentile of consensus time", false},
-	{F_CLIENT_P50, "median time of a client", false},
-	{F_THROUGHPUT, "throughput", true},
+	{F_TIME_P50, "median consensus time in ms", false},
+	{F_TIME_P99, "99th percentile of consensus time in ms", false},
+	{F_CLIENT_P50, "median time of a client in ms", false},
+	{F_THROUGHPUT, "transactions a second", true},
 };
 
 /* The best other run without conflicts of the same condition, if it beats the hybrid by a
@@ -391,14 +411,10 @@ static unsigned say_fault_free_losses(struct writer *w, const struct report *r)
 			beaten_by(r, own, judged[k].field, judged[k].more_is_better);
 		if (!other)
 			continue;
-		if (losses++ == 0)
-			html_fmt(w, "Without faults at n=%u it is behind in ", own->nodes);
-		else
-			html_raw(w, "; ");
+		item(w, losses++ == 0);
+		html_fmt(w, "without faults at n=%u: ", own->nodes);
 		say_loss(w, own, other, k);
 	}
-	if (losses)
-		html_raw(w, ".");
 	return losses;
 }
 
@@ -439,7 +455,7 @@ static void say_fault_loss(struct writer *w, const struct report *r,
 	const struct report_run *rate = beaten_by(r, own, F_THROUGHPUT, true),
 				*failover = beaten_by(r, own, F_FAILOVER, false);
 	quoted(w, own->fault);
-	html_fmt(w, " (n=%u) ", own->nodes);
+	html_fmt(w, " (n=%u): ", own->nodes);
 	if (rate) {
 		html_fmt(w, "%s makes ", title_of(report_protocol(rate)));
 		number(w, rate->value[F_THROUGHPUT]);
@@ -457,7 +473,7 @@ static void say_fault_loss(struct writer *w, const struct report *r,
 
 /* Faults under which another protocol that stayed safe has more throughput or fails over
  * faster, each at the size where that is worst. */
-static unsigned say_fault_losses(struct writer *w, const struct report *r)
+static unsigned say_fault_losses(struct writer *w, const struct report *r, bool first)
 {
 	unsigned losses = 0;
 	for (size_t i = 0; i < r->count; i++) {
@@ -466,14 +482,13 @@ static unsigned say_fault_losses(struct writer *w, const struct report *r)
 		    !worst_of_its_fault(r, own))
 			continue;
 		if (losses++ < 8) {
-			html_raw(w, losses == 1 ? " Under " : "; under ");
+			item(w, first && losses == 1);
+			html_raw(w, "under ");
 			say_fault_loss(w, r, own);
 		}
 	}
 	if (losses > 8)
 		html_fmt(w, "; and %u more faults", losses - 8);
-	if (losses)
-		html_raw(w, ".");
 	return losses;
 }
 
@@ -487,7 +502,11 @@ static void say_losses(struct writer *w, const struct report *r)
 	if (!hybrid || !others)
 		return;
 	lead(w, "Where the hybrid loses");
-	if (say_fault_free_losses(w, r) + say_fault_losses(w, r) == 0)
+	unsigned losses = say_fault_free_losses(w, r);
+	losses += say_fault_losses(w, r, losses == 0);
+	if (losses)
+		items_end(w);
+	else
 		html_raw(w, "Nowhere by more than a twentieth in what these runs measured in "
 			    "common with other protocols.");
 	html_raw(w, "</li>\n");
