@@ -56,6 +56,7 @@ static const struct {
 	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
 	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
 	[KEY_DISK_FREE_FILE] = {SECTION_DEBUG, "disk_free_file"},
+	[KEY_FAULTS_FILE] = {SECTION_DEBUG, "faults_file"},
 };
 
 struct parse {
@@ -268,6 +269,8 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 		return read_number(p, &c->disk_reserve_mib, name, value, CONFIG_DISK_MIB_MAX);
 	case KEY_DISK_FREE_FILE:
 		return read_text(p, c->disk_free_file, sizeof c->disk_free_file, name, value);
+	case KEY_FAULTS_FILE:
+		return read_text(p, c->faults_file, sizeof c->faults_file, name, value);
 	case KEY_PIPELINE:
 		return read_number(p, &c->pipeline, name, value, p->g->limits.window);
 	case KEY_HISTORY:
@@ -566,6 +569,8 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 		return number_json(c->disk_reserve_mib, CONFIG_DISK_RESERVE_MIB);
 	case KEY_DISK_FREE_FILE:
 		return text_json(c->disk_free_file);
+	case KEY_FAULTS_FILE:
+		return text_json(c->faults_file);
 	case CONFIG_KEYS:
 		break;
 	}

@@ -54,6 +54,7 @@ enum config_key {
 	KEY_PIPELINE,
 	KEY_DISK_RESERVE,
 	KEY_DISK_FREE_FILE,
+	KEY_FAULTS_FILE,
 	KEY_HISTORY,
 	CONFIG_KEYS
 };
@@ -90,6 +91,8 @@ struct node_config {
 	/* [debug] disk_free_file = PATH: if that file exists, the number in it is taken for the
 	 * free bytes of the disk. For tests of full disks */
 	char disk_free_file[CONFIG_TEXT_MAX + 1];
+	/* [debug] faults_file = PATH (from the home directory on): node/debug.h */
+	char faults_file[CONFIG_TEXT_MAX + 1];
 	/* where each value comes from; line: of the file */
 	struct {
 		enum config_origin from;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/debug.h"
 #include "node/node.h"
 #include "node/notify.h"
 
@@ -70,6 +71,7 @@ static void sync_what_was_written(struct node *n)
 		}
 		metric_add(&n->metrics.syncs_inline, 1);
 		uint64_t begin = node_clock_us();
+		debug_before_sync();
 		int err = store_sync(n->store);
 		histogram_add(&n->metrics.sync, node_clock_us() - begin);
 		if (err != ERR_NONE)
@@ -271,6 +273,9 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	next.waiting_requests = n->waiting_count;
 	next.disk = n->disk;
 	tell_changes(n, &next);
+	struct sig_counts signatures = sig_counts();
+	atomic_store(&n->metrics.signatures_made, signatures.made);
+	atomic_store(&n->metrics.signatures_checked, signatures.checked);
 	pthread_mutex_lock(&n->snapshot_lock);
 	n->snapshot = next;
 	pthread_mutex_unlock(&n->snapshot_lock);
@@ -333,6 +338,7 @@ static bool wait_for_input(struct node *n, bool more)
 static bool turn(struct node *n)
 {
 	uint64_t begin = node_clock_us();
+	debug_poll(begin);
 	take_sync(n);
 	bool more = take_net(n);
 	more = take_requests(n) || more;

@@ -113,6 +113,14 @@ static void render_messages(struct writer *w, struct metrics *m)
 		print(w, "ostrakon_messages_sent_bytes_total{class=\"%s\"} %llu\n",
 		      class_names[c],
 		      atomic_load_explicit(&m->sent_bytes[c], memory_order_relaxed));
+	head(w, "messages_sent_type_bytes_total", "counter", "the same bytes by type");
+	for (int t = 0; t < METRICS_TYPES; t++) {
+		unsigned long long v =
+			atomic_load_explicit(&m->sent_type_bytes[t], memory_order_relaxed);
+		if (v)
+			print(w, "ostrakon_messages_sent_type_bytes_total{type=\"%d\"} %llu\n",
+			      t, v);
+	}
 	head(w, "messages_dropped_total", "counter", "messages that found their queue full");
 	for (int c = 0; c < METRICS_CLASSES; c++)
 		print(w, "ostrakon_messages_dropped_total{class=\"%s\"} %llu\n", class_names[c],
@@ -126,6 +134,13 @@ static void render_messages(struct writer *w, struct metrics *m)
 	}
 	counter(w, "messages_received_bytes_total", "their bytes",
 		atomic_load_explicit(&m->received_bytes, memory_order_relaxed));
+	head(w, "signatures_total", "counter",
+	     "signatures made and checked by the event loop, not by API threads");
+	print(w,
+	      "ostrakon_signatures_total{operation=\"made\"} %llu\n"
+	      "ostrakon_signatures_total{operation=\"checked\"} %llu\n",
+	      atomic_load_explicit(&m->signatures_made, memory_order_relaxed),
+	      atomic_load_explicit(&m->signatures_checked, memory_order_relaxed));
 }
 
 /* Bulkheads: a queue for each peer and class. */

@@ -19,6 +19,8 @@ void histogram_add(struct histogram *h, uint64_t us);
 struct metrics {
 	struct histogram sync, commit, turn;
 	atomic_ullong sent[METRICS_CLASSES][METRICS_TYPES], sent_bytes[METRICS_CLASSES];
+	atomic_ullong sent_type_bytes[METRICS_TYPES];
+	atomic_ullong signatures_made, signatures_checked; /* by the loop's thread */
 	atomic_ullong send_failed[METRICS_CLASSES];
 	atomic_ullong received[METRICS_TYPES], received_bytes;
 	atomic_ullong http[600]; /* by status */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "node/debug.h"
 #include "node/node.h"
 
 uint64_t node_clock_us(void)
@@ -17,7 +18,8 @@ uint64_t node_wall_ms(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	uint64_t ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return ms + (uint64_t)debug_clock_ms();
 }
 
 const char *node_validator_name(const struct node *n, unsigned validator)
@@ -56,6 +58,7 @@ static void host_send(void *ctx, const struct message *m)
 		}
 		metric_add(&n->metrics.sent[m->class][type], 1);
 		metric_add(&n->metrics.sent_bytes[m->class], m->bytes.len);
+		metric_add(&n->metrics.sent_type_bytes[type], m->bytes.len);
 	}
 }
 
@@ -220,6 +223,7 @@ int node_open(struct node *n, struct errmsg *m)
 	genesis_ctx(&n->ctx, &n->genesis);
 	n->render = (struct render){.genesis = &n->genesis, .ctx = &n->ctx, .self = n->self};
 	disk_init(&n->disk, &n->config);
+	debug_watch(&n->config);
 	snprintf(path, sizeof path, "%s/data", n->config.home);
 	struct store_options options = {.create = true};
 	int err = store_open_rocksdb(&n->store, path, &options, m);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/debug.h"
 #include "node/node.h"
 #include "node/syncer.h"
 
@@ -30,6 +31,7 @@ static void *run(void *arg)
 		uint64_t target = s->wanted;
 		pthread_mutex_unlock(&s->lock);
 		uint64_t begin = node_clock_us();
+		debug_before_sync();
 		int err = store_sync(s->store);
 		histogram_add(s->latency, node_clock_us() - begin);
 		pthread_mutex_lock(&s->lock);

@@ -248,6 +248,8 @@ void faults_end(struct sim *s)
 	s->loss_per_mille = 0;
 	s->duplicate_per_mille = 0;
 	s->reorder = false;
+	for (unsigned i = 0; i < s->n; i++)
+		s->node[i].slow_min = s->node[i].slow_max = s->node[i].bytes_per_s = 0;
 	s->delay_min = s->profile.delay_min;
 	s->delay_max = s->profile.delay_max;
 	s->healed_at = s->now;

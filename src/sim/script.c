@@ -3,6 +3,8 @@
 
 #include "sim/world.h"
 
+#define RECONNECT_US 20000 /* what net/ waits before it dials again */
+
 bool script_can_end(enum script_kind kind)
 {
 	switch (kind) {
@@ -16,11 +18,14 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_LOSS:
 	case SCRIPT_DUPLICATE:
 	case SCRIPT_REORDER:
+	case SCRIPT_SLOW:
+	case SCRIPT_THROTTLE:
 	case SCRIPT_SKEW:
 	case SCRIPT_SLOW_DISK:
 	case SCRIPT_ATTACK:
 	case SCRIPT_QUIET:
 		return true;
+	case SCRIPT_RESET:
 	case SCRIPT_TEAR:
 	case SCRIPT_RESTART:
 	case SCRIPT_HEAL:
@@ -139,6 +144,14 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			node->sync_us = a->low;
 		if (a->kind == SCRIPT_TEAR)
 			node->crash_at_sync = true;
+		if (a->kind == SCRIPT_SLOW) {
+			node->slow_min = a->low;
+			node->slow_max = a->high;
+		}
+		if (a->kind == SCRIPT_THROTTLE)
+			node->bytes_per_s = a->low;
+		if (a->kind == SCRIPT_RESET)
+			node->reset_until = s->now + RECONNECT_US;
 		if (a->kind == SCRIPT_SKEW)
 			node->skew_ms = (int64_t)(a->low / 1000) - (int64_t)(a->high / 1000);
 	}
@@ -195,6 +208,10 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 			s->node[i].sync_us = s->profile.sync_us;
 		if (a->kind == SCRIPT_SKEW)
 			s->node[i].skew_ms = 0;
+		if (a->kind == SCRIPT_SLOW)
+			s->node[i].slow_min = s->node[i].slow_max = 0;
+		if (a->kind == SCRIPT_THROTTLE)
+			s->node[i].bytes_per_s = 0;
 	}
 	switch (a->kind) {
 	case SCRIPT_PARTITION:

@@ -25,6 +25,9 @@ enum script_kind {
 	SCRIPT_LOSS,	  /* low: per mille */
 	SCRIPT_DUPLICATE, /* low: per mille of messages arrive twice */
 	SCRIPT_REORDER,	  /* links keep no order */
+	SCRIPT_SLOW,	  /* links of these take longer by low to high, microseconds */
+	SCRIPT_THROTTLE,  /* each link of these carries low bytes a second each way */
+	SCRIPT_RESET,	  /* their connections break; links come back by themselves */
 	SCRIPT_SKEW,	  /* the wall clock is ahead by low, or behind by high; microseconds */
 	SCRIPT_SLOW_DISK, /* low: microseconds a sync */
 	SCRIPT_TEAR,	  /* killed in the middle of the next sync; comes back by itself */

@@ -62,6 +62,27 @@ void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...
 
 /* ---- network ----------------------------------------------------------------------------- */
 
+/* What the links of single nodes add; nothing is drawn where nothing is slow. */
+static uint64_t later(struct sim *s, unsigned from, unsigned to, size_t len, uint64_t at)
+{
+	const unsigned end[2] = {from, to};
+	uint64_t rate = 0, reset = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct sim_node *n = &s->node[end[i]];
+		if (n->slow_max)
+			at += random_between(&s->random, n->slow_min, n->slow_max);
+		if (n->bytes_per_s && (!rate || n->bytes_per_s < rate))
+			rate = n->bytes_per_s;
+		reset = n->reset_until > reset ? n->reset_until : reset;
+	}
+	if (rate) {
+		uint64_t *free_at = &s->line_free_at[from][to];
+		*free_at = (*free_at > s->now ? *free_at : s->now) + len * 1000000 / rate;
+		at += *free_at - s->now;
+	}
+	return at > reset ? at : reset; /* what was not acknowledged is sent again */
+}
+
 static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p)
 {
 	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
@@ -75,6 +96,7 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	uint32_t copies = twice || (s->faults_on && random_chance(&s->random, 1, 100)) ? 2 : 1;
 	while (copies-- > 0) {
 		uint64_t at = s->now + random_between(&s->random, s->delay_min, s->delay_max);
+		at = later(s, from, to, p->len, at);
 		if (!s->reorder && at < s->delivering_at[from][to])
 			at = s->delivering_at[from][to];
 		s->delivering_at[from][to] = at;

@@ -49,7 +49,9 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	int64_t skew_ms;	 /* of its wall clock */
+	int64_t skew_ms; /* of its wall clock */
+	/* of its links: what they take longer, what they carry, until when they are broken */
+	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync;	 /* the next sync does not end */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -108,6 +110,7 @@ struct sim {
 	uint32_t loss_per_mille, duplicate_per_mille;
 	uint64_t delay_min, delay_max;
 	uint64_t delivering_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* order without reordering */
+	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX];	/* where links are throttled */
 	bool reorder;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */

@@ -373,6 +373,7 @@ START_TEST(test_show)
 		{"limits.event_streams", "5", "file", "ostrakond.conf:7"},
 		{"limits.disk_reserve", "64", "default", NULL},
 		{"debug.disk_free_file", "null", "default", NULL},
+		{"debug.faults_file", "null", "default", NULL},
 	};
 	char *path = file("out");
 	struct json *a;

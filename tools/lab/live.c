@@ -19,9 +19,11 @@
 #define LEADER_TRIES	60 /* honest leaders stopped, until a forged one leads */
 #define MODES_EVERY_US	500000
 #define NUDGE_EVERY_US	300000	/* idle: a write now and then, until the attack has struck */
+#define LEAD_AGAIN_US	5000000 /* after an attack that came to nothing */
 #define LIVE_LEAST_US	5000000 /* how long what shall not happen is waited for */
 #define PROGRESS_MS	30000
 #define RETURN_US	60000000 /* from the last escalation back to fast, after healing */
+#define ONE_TERM_US	20000000
 #define ABSENT_UNTIL_US 90000000 /* the longest that a run may be asked to last */
 
 static bool say(struct live *w, enum sim_verdict verdict, const char *text)
@@ -66,14 +68,23 @@ static bool find_leader(struct live *w)
 	return w->leader < w->n;
 }
 
-static bool start(struct live *w)
+static bool start(struct live *w, struct errmsg *m)
 {
 	char nodes[16];
 	snprintf(nodes, sizeof nodes, "%u", w->n);
-	const char *const init[] = {"net", "init",	  w->dir, "--nodes",
-				    nodes, "--probation", "1",	  "--checkpoint-interval",
-				    "32",  NULL};
-	if (live_cli(w, NULL, init) != 0)
+	const char *const init[] = {"net",
+				    "init",
+				    w->dir,
+				    "--nodes",
+				    nodes,
+				    "--probation",
+				    "1",
+				    "--checkpoint-interval",
+				    "32",
+				    "--protocol",
+				    protocol_name(live_protocol(w)),
+				    NULL};
+	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m))
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
 		if (!live_start_node(w, i))
@@ -100,6 +111,15 @@ static bool write_some(struct live *w, unsigned count, unsigned ms)
 	return w->acknowledged >= before + count;
 }
 
+static bool struck(struct live *w)
+{
+	live_count_strikes(w);
+	for (unsigned a = 0; a < ATTACKS; a++)
+		if (w->r.strikes[a])
+			return true;
+	return false;
+}
+
 /* Leaders stand still for a while until a forged node leads, or has; or, if it shall follow,
  * until an honest one does. */
 static bool make_way(struct live *w)
@@ -109,6 +129,8 @@ static bool make_way(struct live *w)
 		unsigned leader = w->leader;
 		bool lies = leader < w->n && w->malicious >> leader & 1;
 		if (follower ? leader < w->n && !lies : (w->leaders & w->malicious) != 0)
+			return true;
+		if (struck(w)) /* it led before we looked, and may have been convicted since */
 			return true;
 		if (leader < w->n && lies == follower) {
 			live_pause_node(w, leader, true);
@@ -135,7 +157,16 @@ static void perform(struct live *w, const struct script_action *a, uint64_t mask
 		}
 		if (a->kind == SCRIPT_PAUSE)
 			live_pause_node(w, i, true);
+		live_node_faults(w, i);
 	}
+	if (a->kind == SCRIPT_PARTITION || a->kind == SCRIPT_ISOLATE ||
+	    a->kind == SCRIPT_DEAFEN || a->kind == SCRIPT_MUTE)
+		w->r.partitions++;
+	if (a->kind == SCRIPT_RESET)
+		live_net_reset(w, mask);
+	if (a->kind == SCRIPT_HEAL)
+		live_net_heal(w);
+	live_net_apply(w);
 	if (a->kind == SCRIPT_ATTACK)
 		live_order(w, a->attacks);
 	if (a->kind == SCRIPT_PEACE)
@@ -157,7 +188,9 @@ static void undo(struct live *w, const struct script_action *a, uint64_t mask)
 		}
 		if (a->kind == SCRIPT_PAUSE)
 			live_pause_node(w, i, false);
+		live_node_faults(w, i);
 	}
+	live_net_apply(w);
 	if (a->kind == SCRIPT_ATTACK)
 		live_order(w, 0);
 	if (a->kind == SCRIPT_QUIET)
@@ -205,45 +238,39 @@ static bool run_script(struct live *w, uint64_t now)
 
 static void heal(struct live *w)
 {
+	live_storm_end(w);
+	w->healed_at_us = live_us(w);
+	live_net_apply(w);
 	for (unsigned i = 0; i < w->n; i++) {
 		live_pause_node(w, i, false);
 		if (!w->node[i]) {
 			w->r.restarts++;
 			live_start_node(w, i);
 		}
+		live_node_faults(w, i);
 	}
 	w->healed_at_us = live_us(w);
 }
 
 /* ---- the run ----------------------------------------------------------------------------- */
 
-static bool struck(struct live *w)
+/* Has what the attacks are to bring about come? A strike alone may come to nothing: its leader
+ * is replaced before two honest nodes have compared what they got. */
+static bool brought_about(struct live *w)
 {
-	live_count_strikes(w);
-	for (unsigned a = 0; a < ATTACKS; a++)
-		if (w->r.strikes[a])
-			return true;
-	return false;
-}
-
-/* Does all that is to happen some time hold by now? What shall never happen takes its time. */
-static bool fulfilled(struct live *w, uint64_t elapsed)
-{
-	const struct scenario *s = w->s;
-	bool waits = false;
-	for (unsigned i = 0; i < s->expect_count; i++) {
-		const struct expectation *e = &s->expect[i];
+	for (unsigned i = 0; i < w->s->expect_count; i++) {
+		const struct expectation *e = &w->s->expect[i];
 		switch (e->kind) {
 		case EXPECT_CONVICTED:
 		case EXPECT_MODE_CHANGE:
 		case EXPECT_EVIDENCE:
-		case EXPECT_RETURN:
 		case EXPECT_STRUCK:
 		case EXPECT_CULPRITS:
 		case EXPECT_CONFLICT:
 			if (!result_holds(&w->r, e, w->n))
 				return false;
 			break;
+		case EXPECT_RETURN:
 		case EXPECT_NO_CONFLICT:
 		case EXPECT_PROGRESS:
 		case EXPECT_INNOCENT:
@@ -256,22 +283,52 @@ static bool fulfilled(struct live *w, uint64_t elapsed)
 			break;
 		}
 	}
-	waits = scenario_expects(s, EXPECT_NO_MODE_CHANGE) != NULL;
-	return elapsed >= (waits ? LIVE_LEAST_US : 0);
+	return true;
+}
+
+/* What shall never happen takes its time. */
+static bool fulfilled(struct live *w, uint64_t elapsed)
+{
+	bool waits = scenario_expects(w->s, EXPECT_NO_MODE_CHANGE) != NULL;
+	if (scenario_expects(w->s, EXPECT_RETURN) && w->r.in_pbft)
+		return false;
+	return brought_about(w) && elapsed >= (waits ? LIVE_LEAST_US : 0);
+}
+
+/* An attack that takes a leader and has come to nothing: the way is made again. led_at: when a
+ * forged node was last seen to lead. */
+static void lead_again(struct live *w, uint64_t now, uint64_t *led_at)
+{
+	unsigned leader = w->leader;
+	bool lies = leader < w->n && w->malicious >> leader & 1;
+	if (w->s->who != WHO_LEADER || !w->malicious || lies)
+		*led_at = now;
+	if (now < *led_at + LEAD_AGAIN_US || leader >= w->n || w->paused >> leader & 1)
+		return;
+	*led_at = now - LEAD_AGAIN_US + 1000000;
+	live_pause_node(w, leader, true);
+	live_wait(w, 900);
+	live_pause_node(w, leader, false);
 }
 
 static void act(struct live *w)
 {
-	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0;
+	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0, led_at = 0;
 	uint64_t longest = (uint64_t)w->o->seconds * 1000000;
-	bool idle = w->o->idle || w->s->clients == 0, over = false;
+	bool idle = live_is_idle(w), over = false;
 	while (!over) {
 		uint64_t now = live_us(w) - begin;
-		bool more = run_script(w, now), attacked = struck(w);
-		if (!idle)
+		bool more = run_script(w, now);
+		if (w->s->storm)
+			live_storm(w, now);
+		live_count_strikes(w);
+		bool wanting = scenario_expects(w->s, EXPECT_STRUCK) && !brought_about(w);
+		if (wanting)
+			lead_again(w, now, &led_at);
+		live_patience(w);
+		if (!idle) {
 			live_load(w);
-		else if (scenario_expects(w->s, EXPECT_STRUCK) && !attacked &&
-			 !live_putting(w) && now >= nudged_at + NUDGE_EVERY_US) {
+		} else if (wanting && !live_putting(w) && now >= nudged_at + NUDGE_EVERY_US) {
 			nudged_at = now;
 			live_put(w, 0, 1);
 		}
@@ -287,9 +344,20 @@ static void act(struct live *w)
 	}
 }
 
-static bool beyond_f(const struct live *w)
+enum protocol live_protocol(const struct live *w)
 {
-	return (unsigned)__builtin_popcountll(w->malicious) > quorum_of(w->n).f;
+	return w->o->protocol ? w->o->protocol : w->s->protocol;
+}
+
+bool live_is_idle(const struct live *w)
+{
+	return w->o->idle || w->s->clients == 0;
+}
+
+bool live_beyond_f(const struct live *w)
+{
+	unsigned tolerated = protocol_is_byzantine(live_protocol(w)) ? quorum_of(w->n).f : 0;
+	return (unsigned)__builtin_popcountll(w->malicious) > tolerated;
 }
 
 /* Every correct node has, after a while, what any has acknowledged. */
@@ -323,12 +391,46 @@ static void await_fast(struct live *w)
 		live_wait(w, 500);
 }
 
+/* Do all correct nodes follow one leader, in one term? */
+static bool in_one_term(struct live *w)
+{
+	static const char *const verb[] = {"status", NULL};
+	uint64_t one = 0;
+	for (unsigned i = 0; i < w->n; i++) {
+		struct json *doc = w->malicious >> i & 1 ? NULL : live_ask(w, i, verb);
+		const char *leader = NULL;
+		uint64_t term = 0;
+		json_read_u64(doc, "term", &term);
+		json_read_string(doc, "leader", &leader);
+		bool follows = leader && term && (!one || term == one);
+		json_free(doc);
+		if (!follows && !(w->malicious >> i & 1))
+			return false;
+		one = term ? term : one;
+	}
+	return true;
+}
+
+static void await_one_term(struct live *w)
+{
+	uint64_t until = live_us(w) + ONE_TERM_US;
+	if (!scenario_expects(w->s, EXPECT_ONE_TERM))
+		return;
+	while (!in_one_term(w)) {
+		if (live_us(w) >= until) {
+			say(w, SIM_LIVENESS, "a correct node is in a term of its own");
+			return;
+		}
+		live_wait(w, 300);
+	}
+}
+
 static void finish(struct live *w)
 {
 	const char *const proofs[] = {"evidence", "--verify", "--home", w->dir,
 				      "--node",	  "node1",    NULL};
 	heal(w);
-	if (beyond_f(w)) { /* nothing is promised */
+	if (live_beyond_f(w)) { /* nothing is promised */
 		live_count_strikes(w);
 		w->r.acknowledged = w->acknowledged;
 		w->r.virtual_us = live_us(w);
@@ -338,6 +440,7 @@ static void finish(struct live *w)
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "writes are not acknowledged after healing");
 	await_fast(w);
+	await_one_term(w);
 	w->quiet = true;
 	for (uint64_t until = live_us(w) + 12000000; live_putting(w) && live_us(w) < until;)
 		live_pump(w, 50);
@@ -353,22 +456,7 @@ static void finish(struct live *w)
 	w->r.virtual_us = live_us(w);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
-static void end(struct live *w)
-{
-	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++)
-		child_end(&w->client[i].put);
-	live_watch_end(w);
-	live_stop(w);
-	mem_free(w->log);
-}
-
-static struct live *make(const struct lab_options *o, const struct scenario *s)
+struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m)
 {
 	struct live *w = mem_zalloc(sizeof *w);
 	char base[500];
@@ -387,7 +475,7 @@ static struct live *make(const struct lab_options *o, const struct scenario *s)
 		w->client[i].put.fd = -1;
 	snprintf(base, sizeof base, "%s/ostrakon-lab-XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(base)) {
-		fprintf(stderr, "ostrakon-lab: %s: %s\n", base, strerror(errno));
+		err_set(m, ERR_IO, "%s: %s", base, strerror(errno));
 		mem_free(w);
 		return NULL;
 	}
@@ -395,50 +483,14 @@ static struct live *make(const struct lab_options *o, const struct scenario *s)
 	return w;
 }
 
-static void print_live(const struct live *w)
-{
-	if (!beyond_f(w))
-		printf("  live: %llu writes acknowledged and read back with proofs: %s\n",
-		       (unsigned long long)w->acknowledged,
-		       w->r.verdict == SIM_SAFETY ? "NO" : "yes");
-	if (w->r.first_proof_us && w->r.first_pbft_us)
-		printf("  from proof to first pbft block: %.0f ms\n",
-		       (double)(w->r.first_pbft_us - w->r.first_proof_us) / 1000);
-	if (w->r.first_conviction_us && w->r.fast_again_us)
-		printf("  from conviction to fast mode: %.0f ms\n",
-		       (double)(w->r.fast_again_us - w->r.first_conviction_us) / 1000);
-}
-
-static bool report(struct live *w)
-{
-	struct sim_options so = {.nodes = w->n, .protocol = w->s->protocol, .live = true};
-	struct lab_total *t = mem_zalloc(sizeof *t);
-	result_add(t, w->s, &so, &w->r, (double)live_us(w) / 1e6);
-	bool good = !t->failed && w->r.verdict == SIM_OK;
-	if (w->o->format == LAB_TABLE) {
-		result_print(w->s, &so, t);
-		print_live(w);
-	} else {
-		struct json *x = result_json(w->s, &so, t);
-		json_set(x, "idle", json_bool(w->o->idle || w->s->clients == 0));
-		json_set(x, "passed", json_bool(good));
-		lab_print(x, w->o->format);
-		json_free(x);
-	}
-	result_free(t);
-	mem_free(t);
-	return good;
-}
-
-static int run(struct live *w)
+int live_play(struct live *w, struct errmsg *m)
 {
 	bool leads = true;
-	if (!start(w)) {
-		fprintf(stderr,
-			"ostrakon-lab: the network in %s did not come up; see the logs there\n",
-			w->dir);
-		return LAB_EXIT_UNREACHABLE;
-	}
+	m->text[0] = 0;
+	if (!start(w, m))
+		return err_set(m, ERR_UNREACHABLE,
+			       "the network in %s did not come up; see the logs there%s%s",
+			       w->dir, m->text[0] ? ": " : "", m->text);
 	live_watch_begin(w);
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "the first writes are not acknowledged");
@@ -446,46 +498,34 @@ static int run(struct live *w)
 		leads = make_way(w);
 	if (!leads)
 		say(w, SIM_LIVENESS, "no forged node came to lead, or none to follow");
+	live_window_begin(w);
 	act(w);
+	live_window_end(w);
+	relay_stats(w->relay, &w->traffic);
 	finish(w);
-	return report(w) ? LAB_EXIT_OK : LAB_EXIT_FAILED;
+	return ERR_NONE;
 }
 
-/* An idle network has nothing to make final: its availability says nothing. */
-static void expect_of_idle(struct scenario *s)
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	unsigned kept = 0;
-	for (unsigned i = 0; i < s->expect_count; i++)
-		if (s->expect[i].kind != EXPECT_AVAILABILITY)
-			s->expect[kept++] = s->expect[i];
-	s->expect_count = kept;
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
 }
 
-int lab_live(const struct lab_options *o)
+void live_free(struct live *w, bool keep)
 {
-	struct scenario *s = mem_zalloc(sizeof *s);
-	struct errmsg m;
-	int code = LAB_EXIT_CONFIG;
-	if (scenario_read(s, o->name, &m)) {
-		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-	} else if (!scenario_is_live(s, &m)) {
-		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-		code = LAB_EXIT_USAGE;
-	} else {
-		if (o->idle || s->clients == 0)
-			expect_of_idle(s);
-		struct live *w = make(o, s);
-		if (w) {
-			code = run(w);
-			end(w);
-			*strrchr(w->dir, '/') = 0;
-			if (o->keep || code != LAB_EXIT_OK)
-				fprintf(stderr, "kept: %s\n", w->dir);
-			else
-				nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-			mem_free(w);
-		}
-	}
-	mem_free(s);
-	return code;
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++)
+		child_end(&w->client[i].put);
+	live_watch_end(w);
+	live_stop(w);
+	live_net_end(w);
+	*strrchr(w->dir, '/') = 0;
+	if (keep)
+		fprintf(stderr, "kept: %s\n", w->dir);
+	else
+		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	mem_free(w->log);
+	mem_free(w->latency);
+	mem_free(w->windows);
+	mem_free(w);
 }

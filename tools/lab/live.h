@@ -4,12 +4,20 @@
 
 #include <sys/types.h>
 
+#include "base/random.h"
+
 #include "tools/lab/lab.h"
+#include "tools/lab/relay.h"
 #include "tools/lab/result.h"
 
 #define LIVE_CLIENTS_MAX 4
 #define LIVE_BATCH	 10 /* writes of one client at a time */
 #define LIVE_URL_MAX	 160
+
+#define LIVE_FAULTS_FILE "faults" /* of a home: node/debug.h */
+#define LIVE_WINDOW_US	 100000
+#define LIVE_PATIENCE_US 1500000 /* a client that nobody answers asks another node ... */
+#define LIVE_AVOID_US	 4000000 /* ... and all leave that one alone for so long */
 
 struct live;
 
@@ -26,8 +34,24 @@ struct child {
 };
 struct live_client {
 	struct child put;
-	uint64_t sent; /* keys so far */
-	uint64_t idle_until;
+	uint64_t sent;		       /* keys so far */
+	uint64_t idle_until, heard_at; /* us; the latest acknowledgement, or the start */
+	unsigned node;		       /* asked */
+};
+/* Faults by chance, one of each kind at a time: live_storm.c. */
+struct live_storm {
+	struct random random;
+	uint64_t next_at;	   /* 0: not begun */
+	uint64_t down, down_until; /* masks of nodes; microseconds */
+	uint64_t paused, paused_until;
+	uint64_t side, cut_until; /* one side of a partition */
+	uint64_t deaf, mute, one_way_until;
+	uint32_t loss_per_mille;
+	uint64_t loss_until, slow_us, slow_until;
+};
+struct live_counts { /* of a node's /metrics */
+	uint64_t messages[ENGINE_MESSAGE_TYPES], bytes[ENGINE_MESSAGE_TYPES];
+	uint64_t made, checked, final_height;
 };
 /* A height, as the first correct replica reported it final. */
 struct seen_block {
@@ -61,10 +85,34 @@ struct live {
 	bool changed_mode;		/* a correct replica was in pbft mode */
 	uint64_t lost_at_us, lost_term; /* of the leader; 0: not lost */
 	uint64_t healed_at_us;
+	struct relay *relay;
+	struct relay_stats traffic; /* when the script was over */
+	uint64_t avoid_until[VALIDATORS_MAX];
+	struct live_storm storm;
+	struct live_counts counted[VALIDATORS_MAX];
+	uint64_t type_bytes[ENGINE_MESSAGE_TYPES];
+	bool windowed; /* measured now */
+	uint64_t window_from, window_at_us, window_us, window_acknowledged;
+	uint64_t *latency; /* us, of what was acknowledged in the window; owned */
+	size_t latencies, latency_cap;
+	uint32_t *windows; /* decisions in each 100 ms of the window; owned */
+	size_t window_count;
 	bool fired[SCRIPT_MAX], undone[SCRIPT_MAX];
 	uint64_t fired_at_us[SCRIPT_MAX], mask[SCRIPT_MAX];
 	struct sim_result r;
 };
+
+/* live.c */
+/* Borrows both; ERR_IO in m and NULL: no directory can be made. */
+struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m);
+/* From `net init` to the end; what came of it is in w->r. ERR_UNREACHABLE: the network did not
+ * come up. */
+int live_play(struct live *w, struct errmsg *m);
+void live_free(struct live *w, bool keep); /* keep: its directory */
+enum protocol live_protocol(const struct live *w);
+bool live_is_idle(const struct live *w);
+bool live_beyond_f(
+	const struct live *w); /* more liars than are tolerated: nothing is promised */
 
 /* live_process.c */
 uint64_t live_now_us(void);
@@ -87,6 +135,27 @@ void live_stop(struct live *w);
 void live_order(struct live *w, uint64_t attacks);
 void live_count_strikes(struct live *w);
 
+/* live_net.c */
+/* After `net init`: opens the relay, and rewrites the homes so that every link goes through. */
+bool live_net_begin(struct live *w, struct errmsg *m);
+void live_net_apply(struct live *w); /* what is fired, not undone, and not healed */
+void live_net_heal(struct live *w);  /* ends all cuts of the script */
+void live_net_reset(struct live *w, uint64_t mask);
+void live_net_end(struct live *w);
+void live_node_faults(struct live *w, unsigned i); /* clock and disk, as of now */
+
+/* live_metrics.c */
+void live_counts_look(struct live *w, unsigned i); /* adds what is new to w->r */
+/* What is measured, by message and by decision, happens between the two. */
+void live_window_begin(struct live *w);
+void live_window_end(struct live *w);
+
+/* live_storm.c */
+/* Faults come and go by chance; since is the time since the script began. */
+void live_storm(struct live *w, uint64_t since);
+void live_storm_end(struct live *w);
+void storm_add(const struct live *w, struct relay_way *way, unsigned from, unsigned to);
+
 /* live_watch.c */
 void live_watch_begin(struct live *w);
 void live_watch_end(struct live *w);
@@ -98,7 +167,8 @@ void live_leader_lost(struct live *w);
 /* live_load.c */
 void live_put(struct live *w, unsigned client, unsigned count);
 bool live_putting(const struct live *w);
-void live_load(struct live *w); /* clients that are free begin again */
+void live_patience(struct live *w); /* who waits in vain turns to another node */
+void live_load(struct live *w);	    /* clients that are free begin again */
 /* Reads all that was acknowledged again from this node, with proofs. */
 bool live_all_there(struct live *w, unsigned node);
 

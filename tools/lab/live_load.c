@@ -24,22 +24,44 @@ static void acknowledge(struct live *w, const char *key)
 	w->acknowledged++;
 }
 
+static void keep_latency(struct live *w, const struct json *doc)
+{
+	double ms;
+	if (!w->windowed || json_as_real(json_get(doc, "latency_ms"), &ms) || !(ms >= 0))
+		return;
+	if (w->latencies == w->latency_cap) {
+		w->latency_cap = 2 * w->latency_cap + 256;
+		w->latency = mem_realloc(w->latency, w->latency_cap * sizeof *w->latency);
+	}
+	w->latency[w->latencies++] = (uint64_t)(ms * 1000);
+}
+
 static void on_line(struct live *w, struct child *c, char *line)
 {
 	struct json *doc;
 	const char *status = "", *key = NULL;
-	(void)c;
 	if (json_parse(&doc, slice_str(line), NULL))
 		return;
+	w->client[c->who].heard_at = live_us(w);
 	json_read_string(doc, "status", &status);
-	if (strcmp(status, "committed") == 0 && json_read_string(doc, "key", &key) == ERR_NONE)
+	if (strcmp(status, "committed") == 0 &&
+	    json_read_string(doc, "key", &key) == ERR_NONE) {
 		acknowledge(w, key);
+		keep_latency(w, doc);
+	}
 	json_free(doc);
 }
 
-/* A correct node that runs, another one each time. */
+/* A correct node that runs, another one each time; not one that somebody waits for in vain. */
 static unsigned node_for(const struct live *w, uint64_t turn)
 {
+	uint64_t now = live_us(w);
+	for (unsigned tries = 0; tries < w->n; tries++) {
+		unsigned i = (unsigned)((turn + tries) % w->n);
+		if (w->node[i] && !((w->malicious | w->paused) >> i & 1) &&
+		    now >= w->avoid_until[i])
+			return i;
+	}
 	for (unsigned tries = 0; tries < w->n; tries++) {
 		unsigned i = (unsigned)((turn + tries) % w->n);
 		if (w->node[i] && !((w->malicious | w->paused) >> i & 1))
@@ -66,10 +88,13 @@ void live_put(struct live *w, unsigned client, unsigned count)
 	}
 	fclose(f);
 	unsigned node = node_for(w, client + c->sent / LIVE_BATCH);
+	c->node = node;
+	c->heard_at = live_us(w);
 	const char *const args[] = {"put",	  "--from", path,    "--node",
 				    w->url[node], "--home", w->dir,  "--timeout",
 				    "10s",	  "-o",	    "jsonl", NULL};
 	c->put.line = on_line;
+	c->put.who = client;
 	child_cli(w, &c->put, args);
 }
 
@@ -79,6 +104,19 @@ bool live_putting(const struct live *w)
 		if (w->client[i].put.pid > 0 && !w->client[i].put.ended)
 			return true;
 	return false;
+}
+
+/* What it had not heard of by then may come to be final or not: nobody counts on it. */
+void live_patience(struct live *w)
+{
+	uint64_t now = live_us(w);
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++) {
+		struct live_client *c = &w->client[i];
+		if (c->put.pid <= 0 || c->put.ended || now < c->heard_at + LIVE_PATIENCE_US)
+			continue;
+		child_end(&c->put);
+		w->avoid_until[c->node] = now + LIVE_AVOID_US;
+	}
 }
 
 void live_load(struct live *w)

@@ -232,6 +232,7 @@ bool live_start_node(struct live *w, unsigned i)
 		dup2(null, 0);
 		dup2(null, 1);
 		dup2(null, 2);
+		setenv("OSTRAKON_DEBUG_FAULTS_FILE", LIVE_FAULTS_FILE, 1);
 		if (forged)
 			set_orders(w, i);
 		execl(program, program, "run", "--home", home, "--log-file", log, (char *)NULL);
@@ -245,6 +246,7 @@ void live_kill_node(struct live *w, unsigned i)
 {
 	if (!w->node[i])
 		return;
+	live_counts_look(w, i);
 	kill(w->node[i], SIGKILL);
 	waitpid(w->node[i], NULL, 0);
 	w->node[i] = 0;

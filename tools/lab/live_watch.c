@@ -93,6 +93,21 @@ static void on_fork(struct live *w, uint64_t height, const struct seen_block *a,
 		r->proven |= a->signers & b->signers;
 }
 
+static void count_decision(struct live *w, uint64_t txs)
+{
+	if (!w->windowed)
+		return;
+	size_t at = (live_us(w) - w->window_at_us) / LIVE_WINDOW_US;
+	if (at >= w->window_count) {
+		w->windows = mem_realloc(w->windows, (at + 1) * sizeof *w->windows);
+		memset(w->windows + w->window_count, 0,
+		       (at + 1 - w->window_count) * sizeof *w->windows);
+		w->window_count = at + 1;
+	}
+	w->windows[at]++;
+	w->r.transactions += txs;
+}
+
 static void on_block(struct live *w, const struct json *d)
 {
 	uint64_t height = number_of(d, "height");
@@ -120,8 +135,7 @@ static void on_block(struct live *w, const struct json *d)
 		return;
 	}
 	*known = b;
-	w->r.decisions++;
-	w->r.transactions += number_of(d, "tx_count");
+	count_decision(w, number_of(d, "tx_count"));
 	if (height > w->top) { /* not one that was missed and is told late */
 		w->top = height;
 		measure(w, &b);

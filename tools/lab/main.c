@@ -42,6 +42,8 @@ static const char usage[] =
 	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
 	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
 	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --live                    with real processes, one network after the other "
+	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"

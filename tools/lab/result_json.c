@@ -148,7 +148,7 @@ struct json *result_json(const struct scenario *s, const struct sim_options *so,
 	json_set(x, "safety", safety);
 	json_set(liveness, "longest_gap_ms", result_ms(r->longest_gap_us));
 	json_set(x, "liveness", liveness);
-	if (!so->live)
+	if (!so->live || r->bytes)
 		result_set_traffic(x, so, t);
 	json_set(x, "mode_changes", modes_json(r));
 	json_set(x, "evidence", evidence_json(r));

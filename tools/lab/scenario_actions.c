@@ -12,10 +12,11 @@ static const char *const kinds[SCRIPT_KINDS] = {
 	[SCRIPT_MUTE] = "mute",		  [SCRIPT_HEAL] = "heal",
 	[SCRIPT_DELAY] = "delay",	  [SCRIPT_LOSS] = "loss",
 	[SCRIPT_DUPLICATE] = "duplicate", [SCRIPT_REORDER] = "reorder",
-	[SCRIPT_SKEW] = "clock",	  [SCRIPT_TEAR] = "tear",
-	[SCRIPT_SLOW_DISK] = "disk",	  [SCRIPT_ATTACK] = "attack",
-	[SCRIPT_PEACE] = "peace",	  [SCRIPT_QUIET] = "quiet",
-	[SCRIPT_LOAD] = "load",
+	[SCRIPT_SLOW] = "slow",		  [SCRIPT_THROTTLE] = "throttle",
+	[SCRIPT_RESET] = "reset",	  [SCRIPT_SKEW] = "clock",
+	[SCRIPT_TEAR] = "tear",		  [SCRIPT_SLOW_DISK] = "disk",
+	[SCRIPT_ATTACK] = "attack",	  [SCRIPT_PEACE] = "peace",
+	[SCRIPT_QUIET] = "quiet",	  [SCRIPT_LOAD] = "load",
 };
 static const char *const people[] = {"leader", "followers", "malicious", "honest",
 				     "all",    "minority",  "half"};
@@ -140,7 +141,14 @@ static int read_details(struct words *w, struct script_action *a)
 	case SCRIPT_ISOLATE:
 	case SCRIPT_DEAFEN:
 	case SCRIPT_MUTE:
+	case SCRIPT_RESET:
 		return read_who(w, a);
+	case SCRIPT_SLOW:
+		err = read_who(w, a);
+		return err ? err : scenario_range(w, &a->low, &a->high);
+	case SCRIPT_THROTTLE:
+		err = read_who(w, a);
+		return err ? err : words_rate(w, words_next(w), &a->low);
 	case SCRIPT_PARTITION:
 		return read_partition(w, a);
 	case SCRIPT_DELAY:
@@ -204,24 +212,37 @@ int scenario_action(struct scenario *s, struct words *w, enum script_trigger tri
 	return err;
 }
 
+/* NULL: it is; else why it is not. */
+static const char *not_live(enum script_kind kind)
+{
+	switch (kind) {
+	case SCRIPT_DUPLICATE:
+	case SCRIPT_REORDER:
+		return "links are TCP, which delivers once and in order whatever the network "
+		       "does";
+	case SCRIPT_TEAR:
+		return "the kernel keeps what a killed process has written; only a power "
+		       "failure "
+		       "tears it";
+	default:
+		return NULL;
+	}
+}
+
 bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 {
-	if (s->sim_only || s->storm || s->protocol != PROTOCOL_HYBRID || s->delay_max_us ||
-	    s->loss_per_mille) {
-		err_set(m, ERR_UNSUPPORTED,
-			"%s is for the simulator only: its network, faults or protocol",
+	if (s->sim_only) {
+		err_set(m, ERR_UNSUPPORTED, "%s is for the simulator only, as it says",
 			s->name);
 		return false;
 	}
 	for (unsigned i = 0; i < s->script.count; i++) {
 		const struct script_action *a = &s->script.action[i];
-		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_RESTART ||
-		    a->kind == SCRIPT_PAUSE || a->kind == SCRIPT_ATTACK ||
-		    a->kind == SCRIPT_PEACE || a->kind == SCRIPT_QUIET ||
-		    a->kind == SCRIPT_LOAD)
+		const char *why = not_live(a->kind);
+		if (!why)
 			continue;
-		err_set(m, ERR_UNSUPPORTED, "%s:%u: \"%s\" is for the simulator only", s->path,
-			a->line, kinds[a->kind]);
+		err_set(m, ERR_UNSUPPORTED, "%s:%u: \"%s\" is for the simulator only: %s",
+			s->path, a->line, kinds[a->kind], why);
 		return false;
 	}
 	return true;

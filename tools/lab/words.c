@@ -141,6 +141,21 @@ int words_percent(struct words *w, const char *word, uint32_t *per_mille)
 	return ERR_NONE;
 }
 
+int words_rate(struct words *w, const char *word, uint64_t *bytes_per_s)
+{
+	char *end = NULL;
+	double v = word && *word >= '0' && *word <= '9' ? strtod(word, &end) : -1;
+	double unit = v < 0		       ? 0
+		      : strcmp(end, "B") == 0  ? 1
+		      : strcmp(end, "kB") == 0 ? 1e3
+		      : strcmp(end, "MB") == 0 ? 1e6
+					       : 0;
+	if (v * unit < 1000 || v * unit > 1e10)
+		return words_fail(w, "bytes a second, such as 64kB or 1.5MB, are needed");
+	*bytes_per_s = (uint64_t)(v * unit);
+	return ERR_NONE;
+}
+
 int words_end(struct words *w)
 {
 	const char *more = words_peek(w);

@@ -33,6 +33,8 @@ int words_number(struct words *w, const char *word, uint64_t lo, uint64_t hi, ui
 int words_duration(struct words *w, const char *word, uint64_t *out);
 /* "2%", "0.5%": per mille. */
 int words_percent(struct words *w, const char *word, uint32_t *per_mille);
+/* "64kB", "1.5MB": bytes a second. */
+int words_rate(struct words *w, const char *word, uint64_t *bytes_per_s);
 /* The line must end here. */
 int words_end(struct words *w);
 

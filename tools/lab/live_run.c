@@ -1,0 +1,203 @@
+/* A live run as a whole: from the options to what is printed, or to its JSON. */
+#include "tools/lab/live_run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "tools/lab/calibrate.h"
+#include "tools/lab/live.h"
+
+#define WINDOWS_MAX 600
+
+/* An idle network has nothing to make final: its availability says nothing. */
+static void expect_of_idle(struct scenario *s)
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < s->expect_count; i++)
+		if (s->expect[i].kind != EXPECT_AVAILABILITY)
+			s->expect[kept++] = s->expect[i];
+	s->expect_count = kept;
+}
+
+static void print_live(const struct live *w)
+{
+	const struct relay_stats *s = &w->traffic;
+	if (!live_beyond_f(w))
+		printf("  live: %llu writes acknowledged and read back with proofs: %s\n",
+		       (unsigned long long)w->acknowledged,
+		       w->r.verdict == SIM_SAFETY ? "NO" : "yes");
+	if (w->r.first_proof_us && w->r.first_pbft_us)
+		printf("  from proof to first pbft block: %.0f ms\n",
+		       (double)(w->r.first_pbft_us - w->r.first_proof_us) / 1000);
+	if (w->r.first_conviction_us && w->r.fast_again_us)
+		printf("  from conviction to fast mode: %.0f ms\n",
+		       (double)(w->r.fast_again_us - w->r.first_conviction_us) / 1000);
+	printf("  relay: %llu connections, %llu pieces, %llu of them lost and sent again (TCP: "
+	       "a stall of %u ms or more), %llu connections reset, at most %llu kB held of "
+	       "one\n",
+	       (unsigned long long)s->connections, (unsigned long long)s->pieces,
+	       (unsigned long long)s->lost, RELAY_RTO_US / 1000, (unsigned long long)s->resets,
+	       (unsigned long long)s->held_max / 1000);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+static struct json *client_json(struct live *w)
+{
+	static const struct {
+		const char *name;
+		unsigned percent;
+	} at[] = {{"p50", 50}, {"p95", 95}, {"p99", 99}, {"max", 100}};
+	struct json *o = json_object();
+	qsort(w->latency, w->latencies, sizeof *w->latency, ascending);
+	for (unsigned i = 0; i < MEM_COUNT(at); i++)
+		json_set(o, at[i].name,
+			 w->latencies ? json_real((double)w->latency[(w->latencies - 1) *
+								     at[i].percent / 100] /
+						  1000)
+				      : json_null());
+	return o;
+}
+
+/* At most WINDOWS_MAX, else each twice as long, and again. */
+static void set_windows(struct json *x, const struct live *w)
+{
+	struct json *a = json_array();
+	size_t each = 1;
+	while (w->window_count / each > WINDOWS_MAX)
+		each *= 2;
+	for (size_t i = 0; i < w->window_count; i += each) {
+		struct json *o = json_object();
+		uint64_t sum = 0;
+		for (size_t k = i; k < i + each && k < w->window_count; k++)
+			sum += w->windows[k];
+		json_set(o, "at_ms", json_u64(i * LIVE_WINDOW_US / 1000));
+		json_set(o, "decisions", json_u64(sum));
+		json_append(a, o);
+	}
+	json_set(x, "window_ms", json_u64(each * LIVE_WINDOW_US / 1000));
+	json_set(x, "windows", a);
+}
+
+static struct json *authenticators_json(const struct live *w)
+{
+	double decisions = w->r.decisions ? (double)w->r.decisions : 1;
+	struct json *o = json_object();
+	json_set(o, "signed", json_real((double)w->r.signatures.made / decisions));
+	json_set(o, "verified", json_real((double)w->r.signatures.checked / decisions));
+	return o;
+}
+
+static struct json *relay_json(const struct live *w)
+{
+	const struct relay_stats *s = &w->traffic;
+	struct json *o = json_object();
+	json_set(o, "bytes", json_u64(s->bytes));
+	json_set(o, "pieces", json_u64(s->pieces));
+	json_set(o, "lost", json_u64(s->lost));
+	json_set(o, "connections", json_u64(s->connections));
+	json_set(o, "resets", json_u64(s->resets));
+	json_set(o, "held_max_bytes", json_u64(s->held_max));
+	return o;
+}
+
+/* What a live run knows besides what the simulator's result has. */
+static void set_measures(struct json *x, struct live *w, const struct lab_total *t)
+{
+	struct json *bytes = json_object();
+	struct calibration c;
+	double s = (double)w->window_us / 1e6;
+	(void)t;
+	for (unsigned i = 0; i < ENGINE_MESSAGE_TYPES; i++)
+		if (w->type_bytes[i])
+			json_set(bytes, engine_message_name((uint8_t)i),
+				 json_u64(w->type_bytes[i]));
+	json_set(x, "bytes_by_type", bytes);
+	json_set(x, "authenticators", authenticators_json(w));
+	json_set(x, "throughput_per_s",
+		 json_real(s > 0 ? (double)w->window_acknowledged / s : 0));
+	json_set(x, "window_s", json_real(s));
+	set_windows(x, w);
+	json_set(x, "client_ms", client_json(w));
+	json_set(x, "relay", relay_json(w));
+	calibrate(w->dir, &c);
+	json_set(x, "calibration", calibration_json(&c));
+}
+
+static struct json *live_json(struct live *w, const struct sim_options *so, struct lab_total *t,
+			      bool passed)
+{
+	struct json *x = result_json(w->s, so, t);
+	set_measures(x, w, t);
+	json_set(x, "idle", json_bool(live_is_idle(w)));
+	json_set(x, "passed", json_bool(passed));
+	return x;
+}
+
+/* out: NULL, or where the JSON goes; else it is printed. An error: there was no run. */
+static int perform(const struct lab_options *o, struct json **out, bool *passed,
+		   struct errmsg *m)
+{
+	struct scenario *s = mem_zalloc(sizeof *s);
+	struct lab_total *t = mem_zalloc(sizeof *t);
+	struct live *w = NULL;
+	int err = scenario_read(s, o->name, m);
+	if (!err && !scenario_is_live(s, m))
+		err = ERR_UNSUPPORTED;
+	if (!err && (o->idle || s->clients == 0))
+		expect_of_idle(s);
+	if (!err && !(w = live_new(o, s, m)))
+		err = ERR_IO;
+	if (!err)
+		err = live_play(w, m);
+	*passed = false;
+	if (!err) {
+		struct sim_options so = {
+			.nodes = w->n, .protocol = live_protocol(w), .live = true};
+		result_add(t, s, &so, &w->r, (double)live_us(w) / 1e6);
+		*passed = !t->failed && w->r.verdict == SIM_OK;
+		if (!out && o->format == LAB_TABLE) {
+			result_print(s, &so, t);
+			print_live(w);
+		} else {
+			struct json *x = live_json(w, &so, t, *passed);
+			if (out) {
+				*out = x;
+			} else {
+				lab_print(x, o->format);
+				json_free(x);
+			}
+		}
+	}
+	if (w)
+		live_free(w, o->keep || !*passed);
+	mem_free(t->times);
+	mem_free(t);
+	mem_free(s);
+	return err;
+}
+
+struct json *lab_live_run(const struct lab_options *o, struct errmsg *m)
+{
+	struct json *x = NULL;
+	bool passed;
+	return perform(o, &x, &passed, m) ? NULL : x;
+}
+
+int lab_live(const struct lab_options *o)
+{
+	struct errmsg m;
+	bool passed;
+	int err = perform(o, NULL, &passed, &m);
+	if (!err)
+		return passed ? LAB_EXIT_OK : LAB_EXIT_FAILED;
+	fprintf(stderr, "ostrakon-lab: %s\n", m.text);
+	return err == ERR_UNSUPPORTED			 ? LAB_EXIT_USAGE
+	       : err == ERR_UNREACHABLE || err == ERR_IO ? LAB_EXIT_UNREACHABLE
+							 : LAB_EXIT_CONFIG;
+}
