@@ -16,9 +16,11 @@
 #define REPORT_EVENTS_MAX  300
 #define REPORT_MARKS_MAX   200
 #define REPORT_LIST_MAX	   4096 /* members of any other array or object */
-#define REPORT_NAME_MAX	   200	/* bytes of names */
-#define REPORT_LABEL_MAX   1000 /* of report_name() */
-#define REPORT_TEXT_MAX	   8000 /* bytes of sentences and commands */
+/* The scenario whose throughput is the whole of which others have a share. */
+#define REPORT_BASELINE	 "baseline"
+#define REPORT_NAME_MAX	 200  /* bytes of names */
+#define REPORT_LABEL_MAX 1000 /* of report_name() */
+#define REPORT_TEXT_MAX	 8000 /* bytes of sentences and commands */
 
 enum report_field {
 	F_RUNS,
@@ -80,7 +82,7 @@ struct report_run {
 	uint64_t seed;
 	bool has_seed, live, has_passed, passed;
 	bool fault_free;  /* the steady state, nobody malicious, no fault */
-	bool faulty;	  /* neither that, nor a lone block, nor no-fault */
+	bool faulty;	  /* neither that, nor a lone block, nor another without faults */
 	bool equivocated; /* a leader did */
 	unsigned malicious, convicted;
 	/* NaN: not measured. lo and hi are the spread over seeds. */
@@ -120,7 +122,7 @@ unsigned report_protocol(const struct report_run *run);
 const char *report_protocol_name(unsigned protocol);
 /* "hybrid, n=4, crash-leader"; the same run in the same words everywhere. */
 void report_name(char *out, size_t size, const struct report_run *run);
-/* Throughput as a share of that of the scenario no-fault, same protocol and size, or NaN. The
+/* Throughput as a share of that of REPORT_BASELINE, same protocol and size, or NaN. The
  * steady state is no measure of it: its load is another one. */
 double report_throughput_share(const struct report *r, const struct report_run *run);
 /* Of measured over theory, minus one; NaN if either is missing. */

@@ -161,7 +161,7 @@ static void body(struct writer *w, const struct report *r)
 	report_table_phases(w, r);
 	section(w, at++);
 	unless(w, report_plot_throughput(w, r),
-	       "this needs runs under faults, and of the scenario no-fault for the same "
+	       "this needs runs under faults, and of the scenario baseline for the same "
 	       "protocol and size.");
 	section(w, at++);
 	unless(w, report_plot_availability(w, r), "no run under a fault has windows of time.");

@@ -342,9 +342,12 @@ static int check_run(const struct place *p, const struct json *v)
 
 /* ---- runs -------------------------------------------------------------------------------- */
 
-static bool is_no_fault(const char *fault)
+static bool is_one_of(const char *name, const char *const *names, size_t count)
 {
-	return strcmp(fault, "none") == 0 || strcmp(fault, "steady-state") == 0;
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
 }
 
 /* Spread stands beside the medians: spread{"consensus_time_ms.p50": {min, max}}, or nested as
@@ -409,9 +412,14 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 		run->live = false;
 	run->malicious = (unsigned)json_len(json_get(v, "malicious"));
 	run->convicted = (unsigned)json_len(json_get(v, "convicted"));
-	run->fault_free = !run->malicious && is_no_fault(run->fault);
-	run->faulty = !run->fault_free && strcmp(run->fault, "lone-block") != 0 &&
-		      strcmp(run->fault, "no-fault") != 0;
+	static const char *const steady[] = {"none", "steady-state"}, *const calm[] = {
+									      "none",
+									      "steady-state",
+									      "lone-block",
+									      "no-faults",
+									      REPORT_BASELINE};
+	run->fault_free = !run->malicious && is_one_of(run->fault, steady, MEM_COUNT(steady));
+	run->faulty = !is_one_of(run->fault, calm, MEM_COUNT(calm));
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);
@@ -643,7 +651,7 @@ double report_throughput_share(const struct report *r, const struct report_run *
 	for (size_t i = 0; measured(own) && i < r->count; i++) {
 		const struct report_run *base = &r->run[i];
 		double peak = base->value[F_THROUGHPUT];
-		if (strcmp(base->fault, "no-fault") == 0 && base->nodes == run->nodes &&
+		if (strcmp(base->fault, REPORT_BASELINE) == 0 && base->nodes == run->nodes &&
 		    base->live == run->live && strcmp(base->protocol, run->protocol) == 0 &&
 		    measured(peak) && peak > 0)
 			return own / peak;

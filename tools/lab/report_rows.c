@@ -68,7 +68,7 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 	figure_caption(w);
 	html_raw(w, "Final transactions a second under each fault, as a share of the same "
 		    "protocol, "
-		    "size, load and seeds without one (scenario no-fault; dotted line: 100 %). "
+		    "size, load and seeds without one (scenario baseline; dotted line: 100 %). "
 		    "A run "
 		    "marked <em>forked</em> was not safe: its figure is no achievement.");
 	rows_say_left_out(w, &rows);
