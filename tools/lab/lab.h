@@ -42,6 +42,7 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 int lab_replay(const struct lab_options *o);
 int lab_shrink(int argc, char **argv);
 int lab_twins(int argc, char **argv); /* argv[0]: the verb; as the next */
+int lab_report(int argc, char **argv);
 #define LAB_SHOW_USAGE (-1)
 int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */
 int lab_forged(int argc, char **argv);	/* becomes a forged node */

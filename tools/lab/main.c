@@ -26,6 +26,8 @@ static const char usage[] =
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
+	"  report RUN.json... [--out DIR]\n"
+	"                            one page with plots of results, CSV, JSON\n"
 	"  version\n"
 	"\n"
 	"options:\n"
@@ -75,14 +77,10 @@ static const char usage[] =
 	"  --targets chance|half|one|MASK, --from-height H, --when-leading, --moods\n"
 	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
 	"\n"
-	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where "
-	"they were\n"
-	"installed. Exit codes: 0 every expectation holds, or the replay is the same; 1 one "
-	"does\n"
-	"not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did not come "
-	"up; 78 a scenario or run "
-	"file\n"
-	"is wrong; 130 interrupted.\n";
+	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where\n"
+	"they were installed. Exit codes: 0 every expectation holds, or the replay is the same;\n"
+	"1 one does not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did\n"
+	"not come up; 78 a file is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -241,7 +239,8 @@ int main(int argc, char **argv)
 			   {"forged-node", lab_forged},
 			   {"shrink", lab_shrink},
 			   {"compare", lab_compare},
-			   {"sweep", lab_compare}};
+			   {"sweep", lab_compare},
+			   {"report", lab_report}};
 	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
 		if (strcmp(verb, own_options[i].verb) == 0) {
 			crypto_init();
