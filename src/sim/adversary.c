@@ -313,7 +313,8 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	a->count = 0;
 	if (in->kind == INPUT_MESSAGE) {
 		moment_begins(a);
-		if (adversary_listen(a, in->message.from, in->message.bytes))
+		adversary_listen(a, in->message.from, &seen.message.bytes);
+		if (!seen.message.bytes.len)
 			seen = (struct input){
 				.kind = INPUT_TICK, .now = seen.now, .wall_ms = in->wall_ms};
 		moment_ends(a);
@@ -362,6 +363,7 @@ static void engine_free_adversary(struct engine *e)
 		writer_free(&a->held[i].bytes);
 	for (unsigned i = 0; i < OLD_MAX; i++)
 		writer_free(&a->old[i].bytes);
+	writer_free(&a->heard);
 	mem_free(a->out);
 	mem_free(a->body);
 	mem_free(a->writes);

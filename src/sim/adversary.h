@@ -16,7 +16,7 @@ enum attack {
 	ATTACK_SILENT,	       /* says nothing */
 	ATTACK_SELECTIVE,      /* speaks to some only */
 	ATTACK_SLOW,	       /* everything late */
-	ATTACK_CENSOR,	       /* takes no transaction from others */
+	ATTACK_CENSOR,	       /* leaves out some transactions, whoever brings them */
 	ATTACK_BAD_SIGNATURES, /* false signatures under blocks and votes, to some */
 	ATTACK_REPLAY,	       /* old messages again */
 	ATTACK_INFLATE,	       /* claims of terms far ahead, and of old ones */

@@ -74,6 +74,7 @@ struct adversary {
 	struct hash second_view; /* of the term we lead: the other NEW-VIEW; same base */
 	uint64_t second_view_term;
 	struct vote prepare; /* our newest */
+	struct writer heard; /* a message with parts left out */
 	uint64_t shouted_at;
 	uint64_t orders;
 	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
@@ -108,8 +109,8 @@ struct block *adversary_second_version(struct adversary *a, const struct block *
 bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
 		      struct cert *out);
 uint64_t adversary_everybody(const struct adversary *a);
-/* True: the honest engine shall not hear it. */
-bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes);
+/* *bytes becomes what the honest engine shall hear; empty: nothing. Borrowed until the next. */
+void adversary_listen(struct adversary *a, unsigned from, struct slice *bytes);
 void adversary_learn(struct adversary *a);
 void adversary_alter(struct adversary *a, const struct message *m);
 void adversary_add(struct adversary *a, bool tick);

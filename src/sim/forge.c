@@ -99,27 +99,51 @@ static void hear(struct adversary *a, unsigned from, struct message_in *m)
 	}
 }
 
-bool adversary_listen(struct adversary *a, unsigned from, struct slice bytes)
+/* Whose transactions are left out: every fourth, whoever brings it. */
+static bool is_censored(const struct adversary *a, struct slice tx)
+{
+	struct hash id;
+	tx_id(&id, tx);
+	return ((id.b[0] ^ a->targets) & 3) == 0;
+}
+
+/* The others are ordered: a leader who took none would have everybody's timers against it. */
+static void censor(struct adversary *a, const struct msg_txs *m, uint8_t type,
+		   struct slice *bytes)
+{
+	struct slice left[FORWARD_TXS_MAX];
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < m->count; i++)
+		if (!is_censored(a, m->tx[i]))
+			left[count++] = m->tx[i];
+	if (count == m->count)
+		return;
+	adversary_struck(a, ATTACK_CENSOR);
+	writer_reset(&a->heard);
+	if (count)
+		msg_txs_encode(&a->heard, (enum message_type)type, left, count);
+	*bytes = writer_slice(&a->heard);
+}
+
+void adversary_listen(struct adversary *a, unsigned from, struct slice *bytes)
 {
 	struct message_in *m = a->team->in;
-	if (bytes.len && bytes.ptr[0] == CRASH_FORWARD && adversary_does(a, ATTACK_CENSOR)) {
+	if (bytes->len && bytes->ptr[0] == CRASH_FORWARD && adversary_does(a, ATTACK_CENSOR)) {
 		adversary_struck(a, ATTACK_CENSOR);
-		return true;
+		bytes->len = 0;
+		return;
 	}
-	if (message_decode(m, bytes))
-		return false;
+	if (message_decode(m, *bytes))
+		return;
 	uint8_t type = m->type;
 	hear(a, from, m);
 	if (adversary_does(a, ATTACK_FRAME))
 		frame_keep(a->team, m);
+	if ((type == MSG_FORWARD || type == MSG_RELAY) && adversary_does(a, ATTACK_CENSOR))
+		censor(a, &m->txs, type, bytes);
 	message_free(m);
 	if (fork_hides(a, from, type))
-		return true;
-	if (adversary_does(a, ATTACK_CENSOR) && (type == MSG_FORWARD || type == MSG_RELAY)) {
-		adversary_struck(a, ATTACK_CENSOR);
-		return true;
-	}
-	return false;
+		bytes->len = 0;
 }
 
 /* The bases of NEW-VIEWs, as our honest engines found them. */
