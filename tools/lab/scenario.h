@@ -90,6 +90,8 @@ bool scenario_is_live(const struct scenario *s, struct errmsg *m);
 /* so borrows s. */
 void scenario_options(struct sim_options *so, const struct scenario *s, enum protocol protocol,
 		      unsigned nodes, uint64_t seed);
+/* Does it do anything to the network between nodes? */
+bool scenario_needs_relay(const struct scenario *s);
 /* NULL: not expected. */
 const struct expectation *scenario_expects(const struct scenario *s,
 					   enum expectation_kind kind);
