@@ -31,7 +31,7 @@ struct request {
 	unsigned delay_count;
 	struct grid grid;
 	enum lab_format format;
-	bool csv, help;
+	bool csv, help, live;
 };
 
 static bool fail(const char *text)
@@ -165,6 +165,11 @@ static bool parse_one(struct request *q, int opt)
 		return limited(optarg, GRID_SEEDS_MAX, &q->grid.seeds, "--seeds");
 	case 'j':
 		return limited(optarg, POOL_JOBS_MAX, &q->grid.jobs, "--jobs");
+	case 'L':
+		q->live = true;
+		return !q->sweep || fail("--live is of compare");
+	case 't':
+		return limited(optarg, 3600, &q->grid.seconds, "--seconds");
 	case 'P':
 		q->grid.progress = true;
 		return true;
@@ -180,11 +185,13 @@ static bool parse_one(struct request *q, int opt)
 
 static bool parse(struct request *q, int argc, char **argv)
 {
-	static const struct option known[] = {
-		{"nodes", 1, 0, 'n'},  {"protocols", 1, 0, 'p'}, {"faults", 1, 0, 'f'},
-		{"loss", 1, 0, 'l'},   {"delay", 1, 0, 'd'},	 {"seed", 1, 0, 's'},
-		{"seeds", 1, 0, 'k'},  {"jobs", 1, 0, 'j'},	 {"progress", 0, 0, 'P'},
-		{"output", 1, 0, 'o'}, {"help", 0, 0, 'h'},	 {0, 0, 0, 0}};
+	static const struct option known[] = {{"nodes", 1, 0, 'n'},    {"protocols", 1, 0, 'p'},
+					      {"faults", 1, 0, 'f'},   {"loss", 1, 0, 'l'},
+					      {"delay", 1, 0, 'd'},    {"seed", 1, 0, 's'},
+					      {"seeds", 1, 0, 'k'},    {"jobs", 1, 0, 'j'},
+					      {"progress", 0, 0, 'P'}, {"output", 1, 0, 'o'},
+					      {"help", 0, 0, 'h'},     {"live", 0, 0, 'L'},
+					      {"seconds", 1, 0, 't'},  {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;)
 		if (!parse_one(q, opt))
@@ -303,10 +310,10 @@ static void set_repeat(struct request *q, struct grid_row *row, const char *more
 }
 
 /* Of an equivocating leader the baselines' own controls say what they are to show. */
-static const char *scenario_of(const char *fault, enum protocol p)
+static const char *scenario_of(const char *fault, enum protocol p, bool live)
 {
 	if (strcmp(fault, "none") == 0)
-		return "steady-state";
+		return live ? "no-faults" : "steady-state";
 	if (strcmp(fault, "leader-equivocation") == 0 && p == PROTOCOL_RAFT)
 		return "equivocation-forks-raft";
 	if (strcmp(fault, "leader-equivocation") == 0 && p == PROTOCOL_MULTIPAXOS)
@@ -321,14 +328,16 @@ static bool compare_rows(struct request *q)
 			for (unsigned n = 0; n < q->node_count; n++) {
 				const char *fault = q->faults[f];
 				enum protocol protocol = q->protocols[p];
-				char more[SCENARIO_NAME_MAX + 16];
-				struct grid_row *row = add_row(q, scenario_of(fault, protocol),
-							       protocol, q->nodes[n], fault);
+				char more[SCENARIO_NAME_MAX + 32];
+				struct grid_row *row =
+					add_row(q, scenario_of(fault, protocol, q->live),
+						protocol, q->nodes[n], fault);
 				if (!row)
 					return false;
-				snprintf(more, sizeof more, " --faults %s", fault);
+				snprintf(more, sizeof more, " --faults %s%s", fault,
+					 q->live ? " --live" : "");
 				set_repeat(q, row, more);
-				if (strcmp(fault, "none") != 0)
+				if (strcmp(fault, "none") != 0 || q->live)
 					continue;
 				row->lone = q->grid.count;
 				row = add_row(q, "lone-block", protocol, q->nodes[n], fault);
@@ -389,7 +398,7 @@ static bool sweep_rows(struct request *q)
 
 static int run(struct request *q)
 {
-	int code = grid_run(&q->grid);
+	int code = q->live ? grid_run_live(&q->grid) : grid_run(&q->grid);
 	struct json *rows = grid_json(&q->grid);
 	if (q->csv || q->format == LAB_TABLE)
 		grid_print(rows, q->csv ? GRID_CSV : GRID_TABLE);
@@ -405,7 +414,7 @@ int lab_compare(int argc, char **argv)
 {
 	struct request *q = mem_zalloc(sizeof *q);
 	q->sweep = strcmp(argv[0], "sweep") == 0;
-	q->grid = (struct grid){.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1};
+	q->grid = (struct grid){.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1, .seconds = 30};
 	int code = LAB_EXIT_USAGE;
 	if (!parse(q, argc, argv)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

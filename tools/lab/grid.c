@@ -1,10 +1,13 @@
 #include "tools/lab/grid.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "tools/lab/live_run.h"
 #include "tools/lab/pool.h"
 
 struct grid_row *grid_add(struct grid *g, struct scenario *s, const struct sim_options *so,
@@ -112,6 +115,108 @@ int grid_run(struct grid *g)
 	for (size_t i = 0; i < g->count; i++)
 		good &= g->row[i].total.failed == 0;
 	return good ? LAB_EXIT_OK : LAB_EXIT_FAILED;
+}
+
+/* ---- live -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+static bool is_asked(const struct scenario *s, const char *expectation)
+{
+	for (unsigned i = 0; i < s->expect_count; i++)
+		if (strcmp(s->expect[i].text, expectation) == 0)
+			return true;
+	return false;
+}
+
+/* A live run judges all that the scenario's file expects; here only what its protocol can be
+ * asked for counts. */
+static bool judge(struct json *x, const struct scenario *s)
+{
+	struct json *asked = json_array();
+	const struct json *all = json_get(x, "expectations");
+	bool good = json_get(x, "violation") == NULL;
+	for (size_t i = 0; i < json_len(all); i++) {
+		const char *text = "";
+		bool holds = false;
+		json_as_string(json_get(json_at(all, i), "expect"), &text);
+		json_as_bool(json_get(json_at(all, i), "holds"), &holds);
+		if (!is_asked(s, text))
+			continue;
+		struct json *o = json_object();
+		json_set(o, "expect", json_string(text));
+		json_set(o, "holds", json_bool(holds));
+		json_append(asked, o);
+		good &= holds;
+	}
+	json_set(x, "expectations", asked);
+	json_set(x, "passed", json_bool(good));
+	return good;
+}
+
+static struct json *copy_of(const struct json *v)
+{
+	struct json *copy = NULL;
+	char *text = json_dump(v, false);
+	if (json_parse(&copy, slice_str(text), NULL))
+		copy = json_null();
+	mem_free(text);
+	return copy;
+}
+
+static int run_live(struct grid *g, struct grid_row *row)
+{
+	struct errmsg m;
+	struct lab_options o = {.name = row->scenario->name,
+				.protocol = row->so.protocol,
+				.nodes = row->so.nodes,
+				.seed = g->seed + row->added,
+				.runs = 1,
+				.seconds = g->seconds,
+				.format = LAB_JSON};
+	struct json *x = lab_live_run(&o, &m);
+	if (interrupted) {
+		json_free(x);
+		return LAB_EXIT_INTERRUPTED;
+	}
+	if (!x) {
+		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
+		return LAB_EXIT_UNREACHABLE;
+	}
+	bool good = judge(x, row->scenario);
+	if (row->added++ == 0)
+		row->live = copy_of(x);
+	else if (!good)
+		json_set(row->live, "passed", json_bool(false));
+	json_append(row->runs, x);
+	return good ? LAB_EXIT_OK : LAB_EXIT_FAILED;
+}
+
+int grid_run_live(struct grid *g)
+{
+	struct sigaction now = {.sa_handler = on_interrupt}, was;
+	size_t runs = g->count * g->seeds;
+	double began = seconds_now();
+	int worst = LAB_EXIT_OK;
+	sigaction(SIGINT, &now, &was);
+	for (size_t i = 0; i < runs && worst != LAB_EXIT_INTERRUPTED; i++) {
+		int code = run_live(g, &g->row[i % g->count]);
+		double took = seconds_now() - began;
+		if (code > worst)
+			worst = code;
+		if (isatty(2) || g->progress)
+			fprintf(stderr, "%zu of %zu networks, %.1f s each, %.0f s left\n",
+				i + 1, runs, took / (double)(i + 1),
+				took / (double)(i + 1) * (double)(runs - i - 1));
+	}
+	sigaction(SIGINT, &was, NULL);
+	return worst;
 }
 
 /* ---- rows -------------------------------------------------------------------------------- */
@@ -245,11 +350,7 @@ static struct json *lone_json(struct grid_row *row)
 	json_set(o, "messages_per_decision", json_real(count));
 	json_set(o, "theory_messages_per_decision", json_real(theory));
 	for (size_t i = 0; i < MEM_COUNT(copied); i++) {
-		struct json *copy = NULL;
-		char *text = json_dump(json_get(x, copied[i]), false);
-		if (!json_parse(&copy, slice_str(text), NULL))
-			json_set(o, copied[i], copy);
-		mem_free(text);
+		json_set(o, copied[i], copy_of(json_get(x, copied[i])));
 	}
 	json_free(x);
 	return o;
@@ -268,9 +369,9 @@ struct json *grid_json(struct grid *g)
 			row->live = NULL;
 		} else {
 			x = result_json(row->scenario, &row->so, &row->total);
-			if (row->added > 1)
-				set_medians(x, row->runs);
 		}
+		if (row->added > 1)
+			set_medians(x, row->runs);
 		json_set(x, "vary", vary_json(row));
 		json_set(x, "repeat", json_string(row->repeat));
 		if (row->lone != GRID_NO_ROW && g->row[row->lone].added)

@@ -28,7 +28,7 @@ struct grid_row {
 	struct grid_record **early; /* by seed: those that came before their turn; owned */
 	struct lab_total total;
 	struct json *runs; /* the row of each seed; owned */
-	struct json *live; /* of a live run, instead; owned */
+	struct json *live; /* of live runs: the first, instead; owned */
 };
 struct grid {
 	struct grid_row *row; /* owned */
@@ -36,12 +36,15 @@ struct grid {
 	unsigned seeds, jobs;
 	uint64_t seed;
 	bool progress;
+	unsigned seconds; /* live: how long at most what is expected may take */
 };
 /* Takes the scenario. NULL: there are too many. */
 struct grid_row *grid_add(struct grid *g, struct scenario *s, const struct sim_options *so,
 			  const char *fault);
 /* An enum lab_exit: OK, FAILED (an expectation, or a job died), INTERRUPTED. */
 int grid_run(struct grid *g);
+/* The same with real processes, one network after the other; also UNREACHABLE. */
+int grid_run_live(struct grid *g);
 /* Rows of which anything is known, each with what was varied, medians and their spread. Owned
  * by the caller. */
 struct json *grid_json(struct grid *g);

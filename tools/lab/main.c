@@ -31,6 +31,7 @@ static const char usage[] =
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --progress                how many runs are done, anywhere (sim)\n"
 	"  --trace                   every message and action (sim, replay)\n"
 	"  --save FILE               write the run to this file, which must be new (sim, "
 	"live);\n"
@@ -55,6 +56,8 @@ static const char usage[] =
 	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
 	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
 	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --live                    with real processes, one network after the other "
+	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"
@@ -146,7 +149,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
 		{"save", 1, 0, 'S'},	 {"save-dir", 1, 0, 'V'}, {"output", 1, 0, 'o'},
 		{"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},	  {"idle", 0, 0, 'i'},
-		{"direct", 0, 0, 'D'},	 {0, 0, 0, 0}};
+		{"direct", 0, 0, 'D'},	 {"progress", 0, 0, 'P'}, {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -196,6 +199,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'T':
 			o->trace = true;
+			break;
+		case 'P':
+			o->progress = true;
 			break;
 		case 'i':
 			o->idle = true;
