@@ -498,12 +498,11 @@ static void single_faults(struct shrink *k)
 	if (!k->best.storm)
 		return;
 	if (!k->best.part_of_storm) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) ||
-		    k->record->faults.more)
+		if (!shrink_fails(k, &k->best, k->best.seed) || k->run->record.faults.more)
 			return;
 		struct scenario *s = begin(k, "faults");
 		s->part_of_storm = true;
-		s->faults = k->record->faults;
+		s->faults = k->run->record.faults;
 		if (!s->faults.count || !attempt(k, 0))
 			return;
 	}
@@ -517,9 +516,9 @@ static void single_strikes(struct shrink *k)
 	if (!has_attacks(&k->best))
 		return;
 	if (!k->best.part_of_strikes) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) || !k->record->moments)
+		if (!shrink_fails(k, &k->best, k->best.seed) || !k->run->record.moments)
 			return;
-		const struct sim_record *r = k->record;
+		const struct sim_record *r = &k->run->record;
 		uint32_t moments = r->moments;
 		struct scenario *s = begin(k, "strikes");
 		s->part_of_strikes = true;
@@ -547,8 +546,7 @@ static void single_losses(struct shrink *k)
 	for (unsigned i = 0; i < k->best.script.count; i++)
 		loss |= k->best.script.action[i].kind == SCRIPT_LOSS;
 	if (loss && !k->best.storm && !k->best.losses.count) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) ||
-		    k->record->losses.more)
+		if (!shrink_fails(k, &k->best, k->best.seed) || k->run->record.losses.more)
 			return;
 		struct scenario *s = begin(k, "losses");
 		unsigned kept = 0;
@@ -557,7 +555,7 @@ static void single_losses(struct shrink *k)
 			if (s->script.action[i].kind != SCRIPT_LOSS)
 				s->script.action[kept++] = s->script.action[i];
 		s->script.count = kept;
-		s->losses = k->record->losses;
+		s->losses = k->run->record.losses;
 		qsort(s->losses.loss, s->losses.count, sizeof s->losses.loss[0], by_link);
 		if (!attempt(k, 0))
 			return;
