@@ -167,7 +167,7 @@ bool script_is_over(const struct sim *s);
 /* faults.c */
 unsigned sim_leader(struct sim *s); /* of the highest term; n: nobody leads */
 void failover_begins(struct sim *s);
-void faults_crash(struct sim *s, unsigned i); /* and restart later */
+uint64_t faults_crash(struct sim *s, unsigned i); /* restart after so long; 0: it runs on */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);
