@@ -32,6 +32,7 @@ static const char usage[] =
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
+	"  --direct                  links do not go through the lab, for measurements (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
 	"\n"
@@ -124,11 +125,19 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
-		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	  {"trace", 0, 0, 'T'},
-		{"idle", 0, 0, 'i'},	 {"progress", 0, 0, 'P'}, {0, 0, 0, 0}};
+	static const struct option options[] = {{"protocol", 1, 0, 'p'},
+						{"nodes", 1, 0, 'n'},
+						{"seed", 1, 0, 's'},
+						{"runs", 1, 0, 'r'},
+						{"seconds", 1, 0, 't'},
+						{"keep", 0, 0, 'k'},
+						{"output", 1, 0, 'o'},
+						{"help", 0, 0, 'h'},
+						{"trace", 0, 0, 'T'},
+						{"idle", 0, 0, 'i'},
+						{"progress", 0, 0, 'P'},
+						{"direct", 0, 0, 'D'},
+						{0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -175,6 +184,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'i':
 			o->idle = true;
+			break;
+		case 'D':
+			o->direct = true;
 			break;
 		default:
 			return false;
