@@ -126,6 +126,7 @@ struct sim {
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
 	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
+	uint64_t trace[2]; /* of every delivery */
 	struct map final_ids;
 	struct writer log_bytes;
 };
