@@ -14,6 +14,7 @@ static const char usage[] =
 	"  list                      the scenarios that there are\n"
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
+	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
 	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
 	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
@@ -207,6 +208,10 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "version") == 0 || strcmp(verb, "--version") == 0) {
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
+	}
+	if (strcmp(verb, "sim") == 0 && argc > 2 && strcmp(argv[2], "bench") == 0) {
+		crypto_init();
+		return lab_bench(argc - 2, argv + 2);
 	}
 	bool twins = strcmp(verb, "twins") == 0;
 	if (twins || strcmp(verb, "forged-node") == 0) {
