@@ -84,7 +84,7 @@ struct report_run {
 	bool fault_free;  /* the steady state, nobody malicious, no fault */
 	bool faulty;	  /* neither that, nor a lone block, nor another without faults */
 	bool equivocated; /* a leader did */
-	unsigned malicious, convicted;
+	int malicious, convicted; /* -1: not said */
 	/* NaN: not measured. lo and hi are the spread over seeds. */
 	double value[REPORT_FIELDS], lo[REPORT_FIELDS], hi[REPORT_FIELDS];
 };
