@@ -348,7 +348,7 @@ START_TEST(test_draws_each_figure)
 	ck_assert_uint_eq(in_figure("plot-states", ">E1 3<"), 1);
 	ck_assert_uint_eq(in_figure("plot-states", ">E4 1<"), 1);
 	ck_assert_uint_eq(in_figure("space-time-1", "message point"), 3);
-	ck_assert_uint_eq(in_figure("space-time-1", "not received"), 1);
+	ck_assert_uint_eq(in_figure("space-time-1", ", not received<"), 1);
 	ck_assert_uint_eq(in_figure("space-time-1", "\"lost\""), 2);
 	ck_assert_uint_eq(in_figure("space-time-1", "event-mark"), 2);
 	ck_assert_uint_eq(in_figure("fork-1", "aa11"), 1);
