@@ -1,5 +1,6 @@
 /* Counts against theory, and what else a measured run says of itself. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -281,6 +282,32 @@ START_TEST(test_long_runs_have_wider_windows)
 }
 END_TEST
 
+/* ---- scenarios --------------------------------------------------------------------------- */
+
+START_TEST(test_words_of_scenarios)
+{
+	struct errmsg e;
+	ck_assert_int_eq(scenario_parse(&s, "x",
+					"summary a\nfaults calm\nsilent 2\nwarm-up 30\n"
+					"expect counts\nexpect counts lone\n",
+					&e),
+			 ERR_NONE);
+	ck_assert(s.calm && !s.storm);
+	ck_assert_uint_eq(s.silent, 2);
+	ck_assert_uint_eq(s.warm_up, 30);
+	ck_assert_uint_eq(s.expect_count, 2);
+	ck_assert(!s.expect[0].value && s.expect[1].value);
+	static const char *const wrong[] = {"silent 65", "silent", "warm-up 0", "faults quiet",
+					    "expect counts alone"};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		char text[128];
+		snprintf(text, sizeof text, "summary a\nexpect counts\n%s\n", wrong[i]);
+		ck_assert_msg(scenario_parse(&s, "x", text, &e) != ERR_NONE, "%s", wrong[i]);
+		ck_assert_ptr_nonnull(strstr(e.text, "x:3:"));
+	}
+}
+END_TEST
+
 /* ---- JSON -------------------------------------------------------------------------------- */
 
 static double number_at(const struct json *x, const char *name)
@@ -412,6 +439,7 @@ int main(void)
 	tcase_add_loop_test(t, test_failover_is_split, 0, 4);
 	tcase_add_loop_test(t, test_a_window_for_a_diagram, 0, 4);
 	tcase_add_test(t, test_long_runs_have_wider_windows);
+	tcase_add_test(t, test_words_of_scenarios);
 	tcase_add_loop_test(t, test_fields, 0, 4);
 	tcase_add_loop_test(t, test_types_add_up, 0, 4);
 	suite_add_tcase(suite, t);

@@ -15,13 +15,13 @@ static int parse(const char *text)
 	return scenario_parse(&s, "x.scenario", text, &m);
 }
 
+#define HEAD "summary a\nexpect progress\n"
+
 static void refused(const char *text, const char *says)
 {
 	ck_assert_msg(parse(text) != ERR_NONE, "accepted: %s", text);
 	ck_assert_msg(strstr(m.text, says) != NULL, "\"%s\" is not in: %s", says, m.text);
 }
-
-#define HEAD "summary a\nexpect progress\n"
 
 START_TEST(test_reads_what_it_says)
 {
@@ -60,7 +60,43 @@ START_TEST(test_reads_what_it_says)
 	ck_assert_uint_eq(a[2].high, 3000000);
 	ck_assert_uint_eq(a[2].mask, 8);
 	ck_assert_ptr_nonnull(scenario_expects(&s, EXPECT_STRUCK)); /* it has attacks */
-	ck_assert_int_ne(scenario_is_live(&s, &m), true);
+	ck_assert(scenario_is_live(&s, &m));
+	ck_assert(scenario_needs_relay(&s));
+}
+END_TEST
+
+START_TEST(test_what_is_not_live_says_why)
+{
+	ck_assert_int_eq(parse(HEAD "at 1s tear node1\n"), ERR_NONE);
+	ck_assert(!scenario_is_live(&s, &m));
+	ck_assert_ptr_nonnull(strstr(m.text, "power failure"));
+	ck_assert(!scenario_needs_relay(&s));
+	ck_assert_int_eq(parse(HEAD "at 1s crash node1\nat 1s duplicate 1%\n"), ERR_NONE);
+	ck_assert(!scenario_is_live(&s, &m));
+	ck_assert_ptr_nonnull(strstr(m.text, "TCP"));
+	ck_assert_int_eq(parse(HEAD "only sim\n"), ERR_NONE);
+	ck_assert(!scenario_is_live(&s, &m));
+}
+END_TEST
+
+START_TEST(test_links)
+{
+	ck_assert_int_eq(parse(HEAD "at 1s slow node2 5ms..9ms for 1s\n"
+				    "at 2s throttle leader 1.5MB\nat 3s reset all\n"),
+			 ERR_NONE);
+	const struct script_action *a = s.script.action;
+	ck_assert_int_eq(a[0].kind, SCRIPT_SLOW);
+	ck_assert_uint_eq(a[0].low, 5000);
+	ck_assert_uint_eq(a[0].high, 9000);
+	ck_assert_uint_eq(a[0].for_us, 1000000);
+	ck_assert_uint_eq(a[1].low, 1500000);
+	ck_assert_int_eq(a[2].who, SCRIPT_ALL);
+	ck_assert(scenario_is_live(&s, &m) && scenario_needs_relay(&s));
+	refused(HEAD "at 2s throttle leader 1\n", "such as 64kB");
+	refused(HEAD "at 2s throttle leader 0.1kB\n", "such as 64kB");
+	refused(HEAD "at 2s throttle leader 1e300MB\n", "such as 64kB");
+	refused(HEAD "at 2s slow 5ms\n", "node");
+	refused(HEAD "at 2s reset all for 1s\n", "does not last");
 }
 END_TEST
 
@@ -180,7 +216,7 @@ START_TEST(test_the_library)
 		for (unsigned k = 0; k < s.script.count; k++)
 			actions |= UINT64_C(1) << s.script.action[k].kind;
 	}
-	ck_assert_uint_ge(live, 12);
+	ck_assert_uint_ge(live, 50);
 	for (unsigned a = 0; a < ATTACKS; a++)
 		ck_assert_msg(attacks >> a & 1, "no scenario shows %s",
 			      attack_name((enum attack)a));
@@ -194,6 +230,8 @@ int main(void)
 	TCase *t = tcase_create("scenarios");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_reads_what_it_says);
+	tcase_add_test(t, test_what_is_not_live_says_why);
+	tcase_add_test(t, test_links);
 	tcase_add_test(t, test_mistakes_have_a_line);
 	tcase_add_test(t, test_limits);
 	tcase_add_test(t, test_each_expectation_can_fail);

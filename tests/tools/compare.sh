@@ -111,5 +111,13 @@ wait $pid
 holds g 'what was done is kept' 'length == 1 and .[0].runs > 0 and .[0].runs < 10000 and
 	.[0].messages_per_decision == 6'
 grep -q interrupted "$work/said" || complain "an interrupt is not mentioned"
+"$lab" sim steady-state --runs 10000 --progress -o json >"$work/i" 2>"$work/said" &
+pid=$!
+sleep 1
+kill -INT $pid
+wait $pid
+[ $? -eq 130 ] || complain "an interrupt of sim is not 130"
+holds i 'what was done of sim is kept' '.runs > 0 and .runs < 10000 and .passed'
+grep -q ' of 10000 runs, ' "$work/said" || complain "no progress is shown"
 [ $bad -ne 0 ] || echo "compare: counts, controls, seeds, formats, interrupt"
 exit $bad

@@ -148,6 +148,13 @@ static void print_cost(const struct json *row)
 	printf(" %s\n", truth(row, "passed") ? "yes" : "NO");
 }
 
+/* Of those who were malicious in any of the runs. */
+static const char *convicted(const struct json *row)
+{
+	size_t guilty = json_len(at(row, "convicted")), liars = json_len(at(row, "malicious"));
+	return !liars ? "-" : !guilty ? "none" : guilty == liars ? "all" : "some";
+}
+
 /* What it goes through. */
 static void print_course(const struct json *row)
 {
@@ -161,7 +168,7 @@ static void print_course(const struct json *row)
 	cell(row, "throughput_per_s", 7, 0);
 	cell(row, "messages_per_decision", 8, 2);
 	cell(row, "safety.conflicts", 5, 0);
-	printf(" %4zu of %2zu", json_len(at(row, "convicted")), json_len(at(row, "malicious")));
+	printf(" %9s", convicted(row));
 	printf(" %s\n", truth(row, "passed") ? "yes" : "NO");
 }
 
@@ -197,7 +204,7 @@ static void print_fault(const struct json *rows, size_t first)
 		none ? "messages  theory    lone theory     p50     p95     p99   max ms    "
 		       "tx/s    bytes signed verified ok"
 		     : "detection election  commit  backlog total ms avail.    tx/s messages "
-		       "forks convicted  ok");
+		       "forks convicted ok");
 	for (size_t i = first; i < json_len(rows); i++) {
 		const struct json *row = json_at(rows, i);
 		if (strcmp(text_of(row, "vary.fault", ""), fault) != 0)

@@ -20,7 +20,7 @@ struct lab_options {
 	unsigned nodes;		/* 0: the scenario's */
 	uint64_t seed;
 	unsigned runs, seconds;
-	bool keep, help, trace, idle;
+	bool keep, help, trace, idle, progress, direct;
 	enum lab_format format;
 };
 

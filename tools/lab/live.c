@@ -501,7 +501,8 @@ int live_play(struct live *w, struct errmsg *m)
 	live_window_begin(w);
 	act(w);
 	live_window_end(w);
-	relay_stats(w->relay, &w->traffic);
+	if (w->relay)
+		relay_stats(w->relay, &w->traffic);
 	finish(w);
 	return ERR_NONE;
 }

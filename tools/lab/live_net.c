@@ -57,6 +57,8 @@ static bool rewrite(struct live *w, unsigned i, struct errmsg *m)
 
 bool live_net_begin(struct live *w, struct errmsg *m)
 {
+	if (w->o->direct)
+		return true;
 	if (relay_open(&w->relay, w->o->seed, m))
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
@@ -119,7 +121,7 @@ static void way_of(const struct live *w, unsigned from, unsigned to, struct rela
 
 void live_net_apply(struct live *w)
 {
-	for (unsigned from = 0; from < w->n; from++)
+	for (unsigned from = 0; w->relay && from < w->n; from++)
 		for (unsigned to = 0; to < w->n; to++) {
 			struct relay_way way;
 			if (from == to)
@@ -149,7 +151,7 @@ void live_net_reset(struct live *w, uint64_t mask)
 
 void live_net_end(struct live *w)
 {
-	relay_close(w->relay);
+	relay_close(w->relay); /* NULL if the run was direct */
 	w->relay = NULL;
 }
 

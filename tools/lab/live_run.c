@@ -33,6 +33,8 @@ static void print_live(const struct live *w)
 	if (w->r.first_conviction_us && w->r.fast_again_us)
 		printf("  from conviction to fast mode: %.0f ms\n",
 		       (double)(w->r.fast_again_us - w->r.first_conviction_us) / 1000);
+	if (w->o->direct)
+		return;
 	printf("  relay: %llu connections, %llu pieces, %llu of them lost and sent again (TCP: "
 	       "a stall of %u ms or more), %llu connections reset, at most %llu kB held of "
 	       "one\n",
@@ -124,7 +126,7 @@ static void set_measures(struct json *x, struct live *w, const struct lab_total 
 	json_set(x, "window_s", json_real(s));
 	set_windows(x, w);
 	json_set(x, "client_ms", client_json(w));
-	json_set(x, "relay", relay_json(w));
+	json_set(x, "relay", w->o->direct ? json_null() : relay_json(w));
 	calibrate(w->dir, &c);
 	json_set(x, "calibration", calibration_json(&c));
 }
@@ -149,6 +151,10 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 	int err = scenario_read(s, o->name, m);
 	if (!err && !scenario_is_live(s, m))
 		err = ERR_UNSUPPORTED;
+	if (!err && o->direct && scenario_needs_relay(s))
+		err = err_set(m, ERR_UNSUPPORTED,
+			      "%s does something to the network: not without the relay",
+			      s->name);
 	if (!err && (o->idle || s->clients == 0))
 		expect_of_idle(s);
 	if (!err && !(w = live_new(o, s, m)))

@@ -29,10 +29,12 @@ static const char usage[] =
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --progress                how many runs are done, anywhere (sim)\n"
 	"  --trace                   every message and action (sim)\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
+	"  --direct                  links do not go through the lab, for measurements (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
 	"\n"
@@ -135,6 +137,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 						{"help", 0, 0, 'h'},
 						{"trace", 0, 0, 'T'},
 						{"idle", 0, 0, 'i'},
+						{"progress", 0, 0, 'P'},
+						{"direct", 0, 0, 'D'},
 						{0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
@@ -177,8 +181,14 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'T':
 			o->trace = true;
 			break;
+		case 'P':
+			o->progress = true;
+			break;
 		case 'i':
 			o->idle = true;
+			break;
+		case 'D':
+			o->direct = true;
 			break;
 		default:
 			return false;

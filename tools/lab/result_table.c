@@ -42,6 +42,29 @@ static void print_fork(const struct sim_result *r)
 	print_mask("of these proven by evidence", r->proven);
 }
 
+static void print_part(const char *name, uint64_t us)
+{
+	if (us != MEASURE_NEVER)
+		printf(" %s %.1f ms", name, (double)us / 1000);
+}
+
+static void print_measures(const struct sim_result *r, const struct sim_measures *m)
+{
+	const struct measure_failover *f = &m->failover;
+	double blocks = r->decisions ? (double)r->decisions : 1;
+	printf("  a block: %.0f bytes, %.1f signatures made, %.1f checked\n",
+	       (double)r->bytes / blocks, (double)r->signatures.made / blocks,
+	       (double)r->signatures.checked / blocks);
+	if (f->election == MEASURE_NEVER)
+		return;
+	printf("  leader lost:");
+	print_part("detected", f->detection);
+	print_part("+ elected", f->election);
+	print_part("+ first commit", f->first_commit);
+	print_part("+ backlog", f->backlog);
+	printf("\n");
+}
+
 void result_print(const struct scenario *s, const struct sim_options *so,
 		  const struct lab_total *t)
 {
@@ -61,6 +84,8 @@ void result_print(const struct scenario *s, const struct sim_options *so,
 		       result_normal_case(r, t->measured ? &t->m : NULL),
 		       theory_pipelined(so->protocol, so->nodes, so->dead));
 	printf("\n");
+	if (t->measured)
+		print_measures(r, &t->m);
 	print_modes(r);
 	if (r->corrupt_mask)
 		print_mask("malicious", r->corrupt_mask);

@@ -248,6 +248,30 @@ bool scenario_is_live(const struct scenario *s, struct errmsg *m)
 	return true;
 }
 
+bool scenario_needs_relay(const struct scenario *s)
+{
+	bool needs = s->storm || s->delay_max_us || s->loss_per_mille;
+	for (unsigned i = 0; i < s->script.count; i++)
+		switch (s->script.action[i].kind) {
+		case SCRIPT_PARTITION:
+		case SCRIPT_ISOLATE:
+		case SCRIPT_DEAFEN:
+		case SCRIPT_MUTE:
+		case SCRIPT_DELAY:
+		case SCRIPT_LOSS:
+		case SCRIPT_DUPLICATE:
+		case SCRIPT_REORDER:
+		case SCRIPT_SLOW:
+		case SCRIPT_THROTTLE:
+		case SCRIPT_RESET:
+			needs = true;
+			break;
+		default:
+			break;
+		}
+	return needs;
+}
+
 const char *script_kind_name(enum script_kind kind)
 {
 	return kind < SCRIPT_KINDS ? kinds[kind] : "unknown";
