@@ -33,6 +33,7 @@ void lab_sim_options(struct sim_options *so, const struct scenario *s,
 bool lab_find_program(char out[LAB_PATH_MAX], const char *name);
 
 int lab_twins(int argc, char **argv); /* argv[0]: the verb; as the next */
+int lab_report(int argc, char **argv);
 #define LAB_SHOW_USAGE (-1)
 int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */
 int lab_forged(int argc, char **argv);	/* becomes a forged node */

@@ -22,6 +22,8 @@ static const char usage[] =
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
+	"  report RUN.json... [--out DIR]\n"
+	"                            one page with plots of results, CSV, JSON\n"
 	"  version\n"
 	"\n"
 	"options:\n"
@@ -63,7 +65,7 @@ static const char usage[] =
 	"\n"
 	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
 	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
-	"network did not come up; 78 a scenario file is wrong; 130 interrupted.\n";
+	"network did not come up; 78 a file is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -213,6 +215,8 @@ int main(int argc, char **argv)
 		crypto_init();
 		return lab_bench(argc - 2, argv + 2);
 	}
+	if (strcmp(verb, "report") == 0)
+		return lab_report(argc - 1, argv + 1);
 	bool twins = strcmp(verb, "twins") == 0;
 	if (twins || strcmp(verb, "forged-node") == 0) {
 		crypto_init();
