@@ -48,6 +48,7 @@ static const char usage[] =
 	"  --live                    with real processes, one network after the other "
 	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --clients LIST            1,4,16,64: throughput against latency (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"
 	"\n"
