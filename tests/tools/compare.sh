@@ -85,6 +85,14 @@ holds j 'more clients, more throughput' '.[0].throughput_per_s * 2 < .[1].throug
 code 0 compare --nodes 4 --protocols raft
 grep -q '^raft  *4  *6.00  *6  *9.0  *9 .* yes$' "$work/out" || complain "the table: $(cat "$work/out")"
 
+# ---- live ------------------------------------------------------------------------------------
+"$lab" compare --live --nodes 4 --protocols multipaxos -o json >"$work/k" 2>"$work/err" ||
+	complain "a live network: $(cat "$work/err")"
+holds k 'a live row' 'length == 1 and (.[0] | .live and .passed and .protocol == "multipaxos" and
+	.vary == {protocol: "multipaxos", nodes: 4, fault: "none", seeds: 1} and
+	([.by_type[]] | add) / .decisions == .messages_per_decision and
+	.messages_per_decision >= 5 and .throughput_per_s > 0 and (.repeat | endswith("--live")))'
+
 # ---- what fails, and what is wrong -----------------------------------------------------------
 printf 'summary x\ncorrupt 0\ndecisions 20\nexpect conflict\n' >"$work/wrong.scenario"
 code 1 sweep "$work/wrong.scenario" --seeds 2 -o json
