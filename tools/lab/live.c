@@ -84,7 +84,7 @@ static bool start(struct live *w, struct errmsg *m)
 				    "--protocol",
 				    protocol_name(live_protocol(w)),
 				    NULL};
-	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m))
+	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m) || !live_keys(w, m))
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
 		if (!live_start_node(w, i))

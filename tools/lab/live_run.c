@@ -108,6 +108,42 @@ static struct json *relay_json(const struct live *w)
 	return o;
 }
 
+static struct json *span(uint64_t from, uint64_t to)
+{
+	return from && to >= from ? json_real((double)(to - from) / 1000) : json_null();
+}
+
+/* Detection is seen only where a candidate says so before somebody leads. */
+static struct json *failover_json(const struct live_failover *f)
+{
+	struct json *o = json_object();
+	uint64_t detected = f->detected ? f->detected : f->lost;
+	json_set(o, "detection_ms", span(f->lost, f->detected));
+	json_set(o, "election_ms", span(detected, f->elected));
+	json_set(o, "first_commit_ms", span(f->elected ? f->elected : detected, f->committed));
+	json_set(o, "backlog_ms", json_null());
+	json_set(o, "total_ms", span(f->lost, f->committed));
+	return o;
+}
+
+static struct json *transitions_json(const struct live *w)
+{
+	struct json *o = json_object();
+	for (unsigned i = 0; i < w->transitions; i++)
+		json_set(o, w->transition[i].name, json_u64(w->transition[i].count));
+	return o;
+}
+
+static void set_repeat(struct json *x, const struct live *w)
+{
+	char text[256];
+	snprintf(text, sizeof text,
+		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s", w->s->name,
+		 protocol_name(live_protocol(w)), w->n, (unsigned long long)w->o->seed,
+		 w->o->idle ? " --idle" : "", w->o->direct ? " --direct" : "");
+	json_set(x, "repeat", json_string(text));
+}
+
 /* What a live run knows besides what the simulator's result has. */
 static void set_measures(struct json *x, struct live *w, const struct lab_total *t)
 {
@@ -126,6 +162,11 @@ static void set_measures(struct json *x, struct live *w, const struct lab_total 
 	json_set(x, "window_s", json_real(s));
 	set_windows(x, w);
 	json_set(x, "client_ms", client_json(w));
+	json_set(x, "gave_up", json_u64(w->gave_up));
+	json_set(x, "failover", failover_json(&w->failover));
+	json_set(x, "transitions", transitions_json(w));
+	json_set(x, "space_time", json_null()); /* no node sees all messages */
+	set_repeat(x, w);
 	json_set(x, "relay", w->o->direct ? json_null() : relay_json(w));
 	calibrate(w->dir, &c);
 	json_set(x, "calibration", calibration_json(&c));
