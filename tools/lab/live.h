@@ -20,6 +20,10 @@
 #define LIVE_PATIENCE_US     1500000 /* a client that nobody answers asks another node ... */
 #define LIVE_AVOID_US	     4000000 /* ... and all leave that one alone for so long */
 
+/* Nor does a client turn to a node that has just come back: what that says of a nonce is as old
+ * as its ledger. */
+#define LIVE_SETTLE_US 1500000
+
 struct live;
 
 /* A program that we started, and what it prints. */

@@ -241,6 +241,7 @@ bool live_start_node(struct live *w, unsigned i)
 		_exit(127);
 	}
 	w->node[i] = pid > 0 ? pid : 0;
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	return pid > 0;
 }
 
@@ -262,6 +263,7 @@ void live_pause_node(struct live *w, unsigned i, bool pause)
 	if (!w->node[i] || pause == ((w->paused & bit) != 0))
 		return;
 	kill(w->node[i], pause ? SIGSTOP : SIGCONT);
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	w->paused ^= bit;
 }
 
