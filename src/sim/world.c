@@ -26,9 +26,11 @@ void sim_push(struct sim *s, struct event e)
 		i = (i - 1) / 2;
 	}
 	s->heap[i] = e;
+	if (s->options.bare)
+		bare_push(s->options.bare, &e, s->now);
 }
 
-static struct event pop(struct sim *s)
+struct event sim_pop(struct sim *s)
 {
 	struct event top = s->heap[0], last = s->heap[--s->heap_len];
 	size_t i = 0;
@@ -87,6 +89,8 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 {
 	s->result->messages[p->type % ENGINE_MESSAGE_TYPES]++;
 	s->result->bytes += p->len;
+	if (s->measure)
+		measure_sent(s, from, to, p);
 	if (s->cut[from][to] || random_below(&s->random, 1000) < s->loss_per_mille)
 		return;
 	bool twice = s->duplicate_per_mille &&
@@ -107,7 +111,17 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	}
 }
 
-static void packet_drop(struct packet *p)
+struct packet *packet_new(uint8_t type, struct slice bytes)
+{
+	struct packet *p = mem_alloc(sizeof *p + bytes.len);
+	p->refs = 1;
+	p->type = type;
+	p->len = bytes.len;
+	memcpy(p->bytes, bytes.ptr, bytes.len);
+	return p;
+}
+
+void packet_drop(struct packet *p)
 {
 	if (p && --p->refs == 0)
 		mem_free(p);
@@ -118,7 +132,8 @@ void sim_send(struct sim *s, unsigned from, const struct message *m)
 	const struct sim_options *o = &s->options;
 	if (o->intercept && o->intercept(o->intercept_ctx, s, from, m))
 		return;
-	check_sent(s, from, m);
+	if (!o->unchecked)
+		check_sent(s, from, m);
 	sim_send_as(s, from, m);
 }
 
@@ -129,11 +144,9 @@ uint64_t sim_now(const struct sim *s)
 
 void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 {
-	struct packet *p = mem_alloc(sizeof *p + m->bytes.len);
-	p->refs = 1;
-	p->type = m->type;
-	p->len = m->bytes.len;
-	memcpy(p->bytes, m->bytes.ptr, m->bytes.len);
+	struct packet *p = packet_new(m->type, m->bytes);
+	if (s->measure)
+		measure_packet(s, from, p);
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);
@@ -180,6 +193,8 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
 	node->final = b->sh.h.height - 1;
+	if (node->sim->measure && !sim_is_corrupt(node->sim, node->index))
+		measure_block(node->sim, node->index, b);
 	if (!sim_is_corrupt(node->sim, node->index))
 		check_final(node->sim, node->index, b, c);
 	node->final = b->sh.h.height;
@@ -217,10 +232,13 @@ static void after_step(struct sim *s, unsigned i)
 	if (!node->replica)
 		return;
 	if (!sim_is_corrupt(s, i)) {
-		check_term_cert(s, i);
+		if (!s->options.unchecked)
+			check_term_cert(s, i);
 		if (s->team)
 			check_innocence(s, i);
 	}
+	if (s->measure)
+		measure_step(s, i);
 	uint64_t at = replica_wake_at(node->replica);
 	if (at == UINT64_MAX)
 		return;
@@ -301,6 +319,8 @@ void sim_crash_node(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
 	collect_counters(s, i);
+	if (s->measure)
+		measure_down(s, i);
 	replica_close(node->replica);
 	node->replica = NULL;
 	store_memory_crash(node->store, &s->random);
@@ -309,17 +329,22 @@ void sim_crash_node(struct sim *s, unsigned i)
 
 /* ---- the loop ---------------------------------------------------------------------------- */
 
+/* Not a cryptographic hash, for there is a delivery in every other event: each step is a
+ * bijection of the state, so that runs which differ stay apart. */
+static void trace_word(struct sim *s, uint64_t word)
+{
+	uint64_t *t = s->trace;
+	t[0] = (t[0] ^ word) * 0x9e3779b97f4a7c15;
+	t[0] ^= t[0] >> 32;
+	t[1] = (t[1] + word) * 0xd1342543de82ef95;
+	t[1] ^= t[1] >> 29;
+}
+
 static void trace(struct sim *s, const struct event *e)
 {
-	uint8_t line[8 + 4 + 1];
-	store_be64(line, s->now);
-	line[8] = (uint8_t)e->node;
-	line[9] = (uint8_t)e->from;
-	line[10] = (uint8_t)e->kind;
-	line[11] = e->packet ? e->packet->type : 0;
-	line[12] = 0;
-	hash_tagged2(&s->result->trace_hash, HASH_SESSION, hash_slice(&s->result->trace_hash),
-		     slice_of(line, sizeof line));
+	trace_word(s, s->now);
+	trace_word(s, (uint64_t)e->packet->len << 32 | (uint64_t)e->packet->type << 16 |
+			      e->node << 8 | e->from);
 	if (s->options.trace && e->kind == EVENT_DELIVER)
 		printf("%10.6f %u -> %u %s (%zu bytes)\n", (double)s->now / 1e6, e->from,
 		       e->node, engine_message_name(e->packet->type), e->packet->len);
@@ -344,6 +369,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_DELIVER:
 		if (node->replica) {
 			trace(s, e);
+			if (s->measure)
+				measure_delivered(s, e->node, e->packet);
 			replica_message(node->replica, s->now, e->from,
 					slice_of(e->packet->bytes, e->packet->len));
 		}
@@ -424,7 +451,7 @@ static bool in_one_term(const struct sim *s)
 	return true;
 }
 
-static bool level(const struct sim *s)
+bool sim_level(const struct sim *s)
 {
 	if (s->options.await_one_term && !in_one_term(s))
 		return false;
@@ -448,23 +475,26 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	uint64_t decided = s->log_len - 1;
 	if (s->result->conflicts && s->now > s->result->fork.at_us + FORKED_US)
 		return true; /* beyond f nothing more is promised */
-	if (!*goal) {
-		bool acted = decided >= s->options.decisions &&
+	if (s->measure && !measure_warm(s))
+		return false;
+	if (!s->healed_at) {
+		bool acted = decided >= s->options.decisions + s->counted_from &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
 			     faults_have_struck(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
-		*goal = decided + HEALED_DECISIONS;
-		if (*goal < s->options.decisions) /* the faults left too little time */
-			*goal = s->options.decisions;
+		uint64_t wanted = s->options.decisions + s->counted_from;
+		*goal = decided + (s->options.no_healing ? 0 : HEALED_DECISIONS);
+		if (*goal < wanted) /* the faults left too little time */
+			*goal = wanted;
 		*deadline = s->now + HEALED_LIMIT_US;
 		return false;
 	}
 	bool fast = !s->options.await_fast || !s->result->in_pbft;
 	if (decided >= *goal && fast)
 		s->draining = true; /* clients finish what they have and stop */
-	if (s->draining && fast && level(s))
+	if (s->draining && fast && sim_level(s) && (!s->measure || measure_settled(s)))
 		return true;
 	if (s->now > *deadline)
 		sim_violation(s, SIM_LIVENESS,
@@ -482,10 +512,12 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 
 static void loop(struct sim *s)
 {
-	uint64_t goal = 0, deadline = 0, events = 0;
+	uint64_t goal = 0, deadline = 0;
 	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
-		struct event e = pop(s);
-		if (++events >
+		struct event e = sim_pop(s);
+		if (s->options.bare)
+			bare_pop(s->options.bare);
+		if (++s->result->events >
 		    EVENTS_MAX + (uint64_t)s->options.decisions * EVENTS_PER_DECISION)
 			sim_violation(s, SIM_LIVENESS, "events without end");
 		s->now = e.at;
@@ -507,6 +539,8 @@ static void make_genesis(struct sim *s)
 	g->checkpoint_interval = s->options.calm ? 32 : 8;
 	if (s->options.checkpoint)
 		g->checkpoint_interval = s->options.checkpoint;
+	if (s->options.block_txs)
+		g->limits.block_txs_max = s->options.block_txs;
 	g->probation = s->options.probation ? s->options.probation : 2;
 	for (unsigned i = 0; i < s->n; i++) {
 		uint8_t seed[32] = {1, (uint8_t)i};
@@ -532,8 +566,11 @@ static void draw_profile(struct sim *s)
 				  .sync_us = syncs[0],
 				  .down_max = s->n};
 	p->delay_min = s->options.delay_min_us ? s->options.delay_min_us : 200;
-	if (s->options.calm)
+	if (s->options.calm) {
+		if (s->options.delay_max_us)
+			p->delay_max = s->options.delay_max_us;
 		return;
+	}
 	p->fault_gap = fault_gaps[random_below(&s->random, MEM_COUNT(fault_gaps))];
 	p->think = thinks[random_below(&s->random, MEM_COUNT(thinks))];
 	p->delay_max = delays[random_below(&s->random, MEM_COUNT(delays))];
@@ -591,6 +628,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	make_genesis(s);
 	draw_profile(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
+	s->measure = measure_new(options);
 	check_begin(s, genesis);
 	block_drop(genesis);
 	s->delay_min = s->profile.delay_min;
@@ -618,7 +656,8 @@ void sim_world_end(struct sim *s)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
 	while (s->heap_len)
-		packet_drop(pop(s).packet);
+		packet_drop(sim_pop(s).packet);
+	measure_free(s->measure);
 	clients_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
@@ -638,17 +677,21 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	else if (options->when_leading || options->when_following)
 		faults_make_way(s);
 	script_begin(s);
-	struct sig_counts before = sig_counts();
+	s->signatures_before = sig_counts();
 	loop(s);
 	struct sig_counts after = sig_counts();
-	result->signatures =
-		(struct sig_counts){after.made - before.made, after.checked - before.checked};
+	result->signatures = (struct sig_counts){
+		after.made - s->signatures_before.made - s->unpaid.made,
+		after.checked - s->signatures_before.checked - s->unpaid.checked};
 	if (!s->stopped && !result->conflicts)
 		check_end(s);
 	if (s->options.trace)
 		trace_status(s);
+	sha256(&result->trace_hash, s->trace, sizeof s->trace);
 	result->virtual_us = s->now;
-	result->decisions = s->log_len - 1;
+	result->decisions = s->log_len - 1 - s->counted_from;
+	if (s->measure)
+		measure_end(s);
 	for (unsigned i = 0; i < s->n; i++)
 		if (s->node[i].replica)
 			collect_counters(s, i);

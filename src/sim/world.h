@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "replica/replica.h"
+#include "sim/measure.h"
 #include "sim/sim.h"
 
 enum event_kind {
@@ -22,6 +23,8 @@ enum event_kind {
 struct packet {
 	uint32_t refs;
 	uint8_t type;
+	uint8_t phase; /* from here only where something is measured */
+	uint64_t height, ticket;
 	size_t len;
 	uint8_t bytes[];
 };
@@ -73,8 +76,9 @@ struct sim_client {
 	struct writer tx; /* the one outstanding */
 	struct hash id;
 	bool waiting;
+	uint64_t submitted_at;
 	unsigned node; /* asked */
-	uint64_t retry_at;
+	uint64_t retry_at, alarm_at; /* alarm_at: to_leader; of the pending event; 0: none */
 };
 struct log_record {
 	struct hash hash, state_root;
@@ -115,6 +119,7 @@ struct sim {
 	bool script_fired[SCRIPT_MAX];
 	uint64_t script_mask[SCRIPT_MAX];
 	struct sim_client *clients;
+	unsigned asked; /* to_leader: the leader as last seen; n: none */
 	struct team *team;
 	uint64_t corrupt; /* bit mask */
 	/* checkers */
@@ -128,8 +133,13 @@ struct sim {
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
 	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
+	uint64_t trace[2]; /* of every delivery */
 	struct map final_ids;
 	struct writer log_bytes;
+	struct measure *measure; /* NULL: nothing is measured */
+	uint64_t counted_from;	 /* height where the warm-up ended */
+	struct sig_counts signatures_before;
+	struct sig_counts unpaid; /* by clients and checkers */
 };
 
 /* world.c */
@@ -137,11 +147,19 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
+struct event sim_pop(struct sim *s);
+struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
+void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
+/* All have what is final, and clients have their answers. */
+bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* bare.c */
+void bare_push(struct sim_bare *b, const struct event *e, uint64_t now);
+void bare_pop(struct sim_bare *b);
 /* script.c */
 void script_begin(struct sim *s);
 void script_event(struct sim *s, uint64_t number);

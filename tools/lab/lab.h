@@ -20,17 +20,24 @@ struct lab_options {
 	unsigned nodes;		/* 0: the scenario's */
 	uint64_t seed;
 	unsigned runs, seconds;
-	bool keep, help, trace, idle, direct;
+	bool keep, help, trace, idle, progress, direct;
 	enum lab_format format;
 };
 
 int lab_sim(const struct lab_options *o);
+/* What a scenario is in the simulator; so->script points into s. */
+void lab_sim_options(struct sim_options *so, const struct scenario *s,
+		     const struct lab_options *o);
 #define LAB_PATH_MAX 640
 /* Path of a program of this package; prints what is wrong. */
 bool lab_find_program(char out[LAB_PATH_MAX], const char *name);
 
-int lab_twins(int argc, char **argv);  /* argv[0]: the verb; as the next */
-int lab_forged(int argc, char **argv); /* becomes a forged node */
+int lab_twins(int argc, char **argv); /* argv[0]: the verb; as the next */
+int lab_report(int argc, char **argv);
+#define LAB_SHOW_USAGE (-1)
+int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */
+int lab_forged(int argc, char **argv);	/* becomes a forged node */
+int lab_bench(int argc, char **argv);
 int lab_live(const struct lab_options *o);
 void lab_print(const struct json *v, enum lab_format format);
 struct json *lab_describe(const struct scenario *s); /* owned by the caller */

@@ -278,6 +278,7 @@ static bool brought_about(struct live *w)
 		case EXPECT_AVAILABILITY:
 		case EXPECT_FAILOVER:
 		case EXPECT_ONE_TERM:
+		case EXPECT_COUNTS:
 		case EXPECT_KINDS:
 			break;
 		}

@@ -14,17 +14,23 @@ static const char usage[] =
 	"  list                      the scenarios that there are\n"
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
+	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
+	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
+	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
 	"  twins [options]           one key, two honest copies: every word of leaders and "
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
+	"  report RUN.json... [--out DIR]\n"
+	"                            one page with plots of results, CSV, JSON\n"
 	"  version\n"
 	"\n"
 	"options:\n"
 	"  --protocol hybrid|pbft|raft|multipaxos   default: the scenario's, or hybrid\n"
 	"  --nodes N                 default: the scenario's, or 4\n"
 	"  --seed S                  default 1; --runs M  so many seeds from there (sim)\n"
+	"  --progress                how many runs are done, anywhere (sim)\n"
 	"  --trace                   every message and action (sim)\n"
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
@@ -32,6 +38,18 @@ static const char usage[] =
 	"  --direct                  links do not go through the lab, for measurements (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
+	"\n"
+	"of compare and sweep:\n"
+	"  --protocols LIST          multipaxos,raft,pbft,hybrid; default all (sweep: the "
+	"scenario's)\n"
+	"  --nodes LIST              default 4,7,10,16 (sweep: the scenario's)\n"
+	"  --seeds K                 runs of each, from --seed on; default 1 (sweep: 5)\n"
+	"  --faults LIST             none (default), all, or names of scenarios (compare)\n"
+	"  --live                    with real processes, one network after the other "
+	"(compare)\n"
+	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
+	"  -o table|json|jsonl|csv\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"
@@ -47,7 +65,7 @@ static const char usage[] =
 	"\n"
 	"NAME may be a file. Scenarios are found in OSTRAKON_SCENARIOS, or where they were\n"
 	"installed. Exit codes: 0 every expectation holds; 1 one does not; 2 usage; 3 a live\n"
-	"network did not come up; 78 a scenario file is wrong; 130 interrupted.\n";
+	"network did not come up; 78 a file is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -110,11 +128,19 @@ static int describe(const struct lab_options *o)
 
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	 {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'}, {"keep", 0, 0, 'k'},
-		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},
-		{"idle", 0, 0, 'i'},	 {"direct", 0, 0, 'D'},	 {0, 0, 0, 0}};
+	static const struct option options[] = {{"protocol", 1, 0, 'p'},
+						{"nodes", 1, 0, 'n'},
+						{"seed", 1, 0, 's'},
+						{"runs", 1, 0, 'r'},
+						{"seconds", 1, 0, 't'},
+						{"keep", 0, 0, 'k'},
+						{"output", 1, 0, 'o'},
+						{"help", 0, 0, 'h'},
+						{"trace", 0, 0, 'T'},
+						{"idle", 0, 0, 'i'},
+						{"progress", 0, 0, 'P'},
+						{"direct", 0, 0, 'D'},
+						{0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -156,6 +182,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		case 'T':
 			o->trace = true;
 			break;
+		case 'P':
+			o->progress = true;
+			break;
 		case 'i':
 			o->idle = true;
 			break;
@@ -182,10 +211,23 @@ int main(int argc, char **argv)
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
 	}
+	if (strcmp(verb, "sim") == 0 && argc > 2 && strcmp(argv[2], "bench") == 0) {
+		crypto_init();
+		return lab_bench(argc - 2, argv + 2);
+	}
+	if (strcmp(verb, "report") == 0)
+		return lab_report(argc - 1, argv + 1);
 	bool twins = strcmp(verb, "twins") == 0;
 	if (twins || strcmp(verb, "forged-node") == 0) {
 		crypto_init();
 		return twins ? lab_twins(argc - 1, argv + 1) : lab_forged(argc - 1, argv + 1);
+	}
+	if (strcmp(verb, "compare") == 0 || strcmp(verb, "sweep") == 0) {
+		crypto_init();
+		int code = lab_compare(argc - 1, argv + 1);
+		if (code == LAB_SHOW_USAGE)
+			fputs(usage, stdout);
+		return code == LAB_SHOW_USAGE ? LAB_EXIT_OK : code;
 	}
 	if (!parse(&o, argc - 1, argv + 1)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

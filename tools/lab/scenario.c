@@ -93,21 +93,22 @@ static int within(struct words *w, bool needed, uint64_t *out)
 
 static int read_expect(struct scenario *s, struct words *w)
 {
-	static const char *const known[EXPECT_KINDS] = {
-		[EXPECT_NO_CONFLICT] = "no-conflict",
-		[EXPECT_CONFLICT] = "conflict",
-		[EXPECT_PROGRESS] = "progress",
-		[EXPECT_INNOCENT] = "innocent",
-		[EXPECT_CONVICTED] = "convicted",
-		[EXPECT_NO_MODE_CHANGE] = "no-mode-change",
-		[EXPECT_MODE_CHANGE] = "mode-change",
-		[EXPECT_RETURN] = "return-to-fast",
-		[EXPECT_EVIDENCE] = "evidence",
-		[EXPECT_CULPRITS] = "culprits",
-		[EXPECT_AVAILABILITY] = "availability",
-		[EXPECT_FAILOVER] = "failover",
-		[EXPECT_ONE_TERM] = "one-term",
-		[EXPECT_STRUCK] = "strikes"};
+	static const char *const known[EXPECT_KINDS] = {[EXPECT_NO_CONFLICT] = "no-conflict",
+							[EXPECT_CONFLICT] = "conflict",
+							[EXPECT_PROGRESS] = "progress",
+							[EXPECT_INNOCENT] = "innocent",
+							[EXPECT_CONVICTED] = "convicted",
+							[EXPECT_NO_MODE_CHANGE] =
+								"no-mode-change",
+							[EXPECT_MODE_CHANGE] = "mode-change",
+							[EXPECT_RETURN] = "return-to-fast",
+							[EXPECT_EVIDENCE] = "evidence",
+							[EXPECT_CULPRITS] = "culprits",
+							[EXPECT_AVAILABILITY] = "availability",
+							[EXPECT_FAILOVER] = "failover",
+							[EXPECT_ONE_TERM] = "one-term",
+							[EXPECT_STRUCK] = "strikes",
+							[EXPECT_COUNTS] = "counts"};
 	int which, err;
 	uint32_t share;
 	if (s->expect_count == SCENARIO_EXPECT_MAX)
@@ -139,6 +140,9 @@ static int read_expect(struct scenario *s, struct words *w)
 		break;
 	case EXPECT_EVIDENCE:
 		err = expected_evidence(w, &e->value);
+		break;
+	case EXPECT_COUNTS:
+		e->value = words_take(w, "lone");
 		break;
 	case EXPECT_AVAILABILITY:
 		err = words_percent(w, words_next(w), &share);
@@ -184,6 +188,8 @@ enum directive {
 	CLIENTS,
 	DECISIONS,
 	DURATION,
+	SILENT,
+	WARM_UP,
 	ONLY,
 	AT,
 	AFTER,
@@ -191,13 +197,26 @@ enum directive {
 	EXPECT,
 	DIRECTIVES
 };
-static const char *const directives[DIRECTIVES] = {
-	[SUMMARY] = "summary",	 [DESCRIBE] = "describe", [NODES] = "nodes",
-	[PROTOCOL] = "protocol", [CORRUPT] = "corrupt",	  [ATTACK_NAMES] = "attacks",
-	[WHO] = "who",		 [TARGETS] = "targets",	  [FAULTS] = "faults",
-	[NETWORK] = "network",	 [CLIENTS] = "clients",	  [DECISIONS] = "decisions",
-	[DURATION] = "duration", [ONLY] = "only",	  [AT] = "at",
-	[AFTER] = "after",	 [WHEN] = "when",	  [EXPECT] = "expect"};
+static const char *const directives[DIRECTIVES] = {[SUMMARY] = "summary",
+						   [DESCRIBE] = "describe",
+						   [NODES] = "nodes",
+						   [PROTOCOL] = "protocol",
+						   [CORRUPT] = "corrupt",
+						   [ATTACK_NAMES] = "attacks",
+						   [WHO] = "who",
+						   [TARGETS] = "targets",
+						   [FAULTS] = "faults",
+						   [NETWORK] = "network",
+						   [CLIENTS] = "clients",
+						   [DECISIONS] = "decisions",
+						   [SILENT] = "silent",
+						   [WARM_UP] = "warm-up",
+						   [DURATION] = "duration",
+						   [ONLY] = "only",
+						   [AT] = "at",
+						   [AFTER] = "after",
+						   [WHEN] = "when",
+						   [EXPECT] = "expect"};
 
 static int read_corrupt(struct scenario *s, struct words *w)
 {
@@ -255,7 +274,7 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 {
 	static const char *const who[] = {"any", "leader", "moods", "follower"};
 	static const char *const targets[] = {"chance", "half", "all", "one"};
-	static const char *const faults[] = {"none", "storm"};
+	static const char *const faults[] = {"none", "storm", "calm"};
 	static const char *const protocols[] = {"hybrid", "pbft", "raft", "multipaxos"};
 	static const char *const places[] = {"sim"};
 	uint64_t v = 0;
@@ -287,6 +306,7 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 	case FAULTS:
 		err = read_choice(w, "kind of faults", faults, MEM_COUNT(faults), &which);
 		s->storm = which == 1;
+		s->calm = which == 2;
 		break;
 	case NETWORK:
 		err = read_network(s, w);
@@ -300,6 +320,14 @@ static int read_directive(struct scenario *s, struct words *w, enum directive d)
 		break;
 	case DURATION:
 		err = words_duration(w, words_next(w), &s->duration_us);
+		break;
+	case SILENT:
+		err = words_number(w, words_next(w), 0, VALIDATORS_MAX, &v);
+		s->silent = (unsigned)v;
+		break;
+	case WARM_UP:
+		err = words_number(w, words_next(w), 1, 100000, &v);
+		s->warm_up = (uint32_t)v;
 		break;
 	case ONLY:
 		err = read_choice(w, "place", places, MEM_COUNT(places), &which);

@@ -30,6 +30,7 @@ enum expectation_kind {
 	EXPECT_FAILOVER,     /* value: within microseconds */
 	EXPECT_ONE_TERM,     /* in the end no correct replica is in a term of its own */
 	EXPECT_STRUCK,	     /* attacks took place; always expected where there are any */
+	EXPECT_COUNTS, /* messages per decision are those of theory; value 1: of lone blocks */
 	EXPECT_KINDS
 };
 #define EXPECT_MORE_THAN_F 0 /* of CONVICTED and CULPRITS: f+1 at least */
@@ -48,7 +49,9 @@ struct scenario {
 	uint64_t attacks;
 	enum scenario_who who;
 	enum scenario_targets targets;
-	bool storm;
+	bool storm, calm;
+	unsigned silent;  /* calm: so many replicas never start */
+	uint32_t warm_up; /* blocks before what is counted */
 	uint32_t decisions, clients;
 	uint64_t duration_us, think_us, delay_min_us, delay_max_us;
 	uint32_t loss_per_mille;

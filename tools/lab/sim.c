@@ -1,4 +1,5 @@
 /* Scenarios in the simulator. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,8 @@ void lab_print(const struct json *v, enum lab_format format)
 	mem_free(text);
 }
 
-static void options_of(struct sim_options *so, const struct scenario *s,
-		       const struct lab_options *o)
+void lab_sim_options(struct sim_options *so, const struct scenario *s,
+		     const struct lab_options *o)
 {
 	*so = (struct sim_options){.nodes = o->nodes ? o->nodes : s->nodes,
 				   .seed = o->seed,
@@ -65,6 +66,9 @@ static void options_of(struct sim_options *so, const struct scenario *s,
 				   .steady = s->who == WHO_ANY,
 				   .when_leading = s->who == WHO_LEADER,
 				   .gentle = !s->storm,
+				   .calm = s->calm,
+				   .dead = s->silent,
+				   .warm_up = s->warm_up,
 				   .script = &s->script,
 				   .trace = o->trace};
 	so->corrupt = scenario_corrupt(s, so->nodes);
@@ -87,6 +91,51 @@ static double seconds_now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+static void show_progress(const struct lab_options *o, const struct lab_total *t)
+{
+	bool terminal = isatty(2), last = t->runs == o->runs || interrupted;
+	if (o->runs == 1 || (!terminal && !o->progress))
+		return;
+	double rate = t->wall > 0 ? t->runs / t->wall : 0;
+	fprintf(stderr, "%s%u of %u runs, %.1f/s, %.0f s left, %u failed   %s",
+		terminal ? "\r" : "", t->runs, o->runs, rate,
+		rate > 0 ? (o->runs - t->runs) / rate : 0.0, t->bad_runs,
+		terminal && !last ? "" : "\n");
+}
+
+/* An interrupt ends it after the run that is under way. */
+static void run_all(const struct lab_options *o, const struct scenario *s,
+		    const struct sim_options *first, struct lab_total *t)
+{
+	struct sim_options so = *first;
+	struct sim_result *r = mem_zalloc(sizeof *r);
+	struct sigaction now = {.sa_handler = on_interrupt}, was;
+	double shown = 0;
+	so.measure = mem_zalloc(sizeof *so.measure);
+	sigaction(SIGINT, &now, &was);
+	for (unsigned i = 0; i < o->runs && !interrupted; i++) {
+		double begin = seconds_now();
+		so.seed = o->seed + i;
+		sim_run(&so, r);
+		result_add(t, s, &so, r, seconds_now() - begin);
+		if (isatty(2) || i + 1 == o->runs || interrupted || t->wall > shown + 10) {
+			shown = t->wall;
+			show_progress(o, t);
+		}
+	}
+	sigaction(SIGINT, &was, NULL);
+	mem_free(so.measure);
+	mem_free(r);
+}
+
 int lab_sim(const struct lab_options *o)
 {
 	struct scenario *s = mem_zalloc(sizeof *s);
@@ -97,37 +146,29 @@ int lab_sim(const struct lab_options *o)
 		mem_free(s);
 		return LAB_EXIT_CONFIG;
 	}
-	options_of(&so, s, o);
-	if (so.corrupt > so.nodes) {
-		fprintf(stderr, "ostrakon-lab: %u malicious of %u nodes\n", so.corrupt,
-			so.nodes);
+	lab_sim_options(&so, s, o);
+	if (so.corrupt > so.nodes || so.dead >= so.nodes) {
+		fprintf(stderr, "ostrakon-lab: %u malicious, %u silent of %u nodes\n",
+			so.corrupt, so.dead, so.nodes);
 		mem_free(s);
 		return LAB_EXIT_USAGE;
 	}
 	struct lab_total *t = mem_zalloc(sizeof *t);
-	struct sim_result *r = mem_zalloc(sizeof *r);
-	for (unsigned i = 0; i < o->runs; i++) {
-		double begin = seconds_now();
-		so.seed = o->seed + i;
-		sim_run(&so, r);
-		result_add(t, s, &so, r, seconds_now() - begin);
-		if (o->runs > 1 && isatty(2))
-			fprintf(stderr, "\r%u of %u runs, %.1f/s, %u failed   %s", t->runs,
-				o->runs, t->runs / t->wall, t->bad_runs,
-				i + 1 == o->runs ? "\n" : "");
-	}
-	so.seed = o->seed;
-	if (o->format == LAB_TABLE) {
+	run_all(o, s, &so, t);
+	if (!t->runs) {
+		/* interrupted before anything was done */
+	} else if (o->format == LAB_TABLE) {
 		result_print(s, &so, t);
 	} else {
 		struct json *x = result_json(s, &so, t);
 		lab_print(x, o->format);
 		json_free(x);
 	}
-	int code = t->failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
-	mem_free(t->times);
+	int code = interrupted ? LAB_EXIT_INTERRUPTED
+		   : t->failed ? LAB_EXIT_FAILED
+			       : LAB_EXIT_OK;
+	result_free(t);
 	mem_free(t);
-	mem_free(r);
 	mem_free(s);
 	return code;
 }
