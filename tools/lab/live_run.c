@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "sim/measure.h"
 #include "tools/lab/calibrate.h"
 #include "tools/lab/live.h"
 
@@ -86,6 +87,21 @@ static void set_windows(struct json *x, const struct live *w)
 	json_set(x, "windows", a);
 }
 
+/* A certificate that went alone is in `normal`: no counter tells it apart. */
+static struct json *phases_json(const struct live *w)
+{
+	struct json *o = json_object();
+	for (unsigned p = 0; p < PHASES; p++) {
+		uint64_t sum = 0;
+		for (unsigned t = 0; t < ENGINE_MESSAGE_TYPES; t++)
+			if (measure_phase_of((uint8_t)t) == (enum measure_phase)p)
+				sum += w->r.messages[t];
+		json_set(o, measure_phase_name((enum measure_phase)p),
+			 json_real(w->r.decisions ? (double)sum / (double)w->r.decisions : 0));
+	}
+	return o;
+}
+
 static struct json *authenticators_json(const struct live *w)
 {
 	double decisions = w->r.decisions ? (double)w->r.decisions : 1;
@@ -156,6 +172,7 @@ static void set_measures(struct json *x, struct live *w, const struct lab_total 
 			json_set(bytes, engine_message_name((uint8_t)i),
 				 json_u64(w->type_bytes[i]));
 	json_set(x, "bytes_by_type", bytes);
+	json_set(x, "by_phase", phases_json(w));
 	json_set(x, "authenticators", authenticators_json(w));
 	json_set(x, "throughput_per_s",
 		 json_real(s > 0 ? (double)w->window_acknowledged / s : 0));

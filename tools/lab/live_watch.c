@@ -70,6 +70,15 @@ static void measure(struct live *w, const struct seen_block *b)
 	}
 }
 
+static enum cert_kind grade_of(const char *name)
+{
+	static const enum cert_kind kinds[] = {CERT_ONE_ROUND, CERT_TWO_ROUND, CERT_CRASH};
+	for (unsigned i = 0; i < MEM_COUNT(kinds); i++)
+		if (strcmp(name, cert_kind_name(kinds[i])) == 0)
+			return kinds[i];
+	return CERT_TWO_ROUND;
+}
+
 static uint64_t signers_of(const struct live *w, const struct json *d)
 {
 	const struct json *list = json_get(d, "signers");
@@ -92,6 +101,7 @@ static void on_fork(struct live *w, uint64_t height, const struct seen_block *a,
 	if (!r->conflicts++)
 		r->fork = (struct sim_fork){.at_us = b->at_us,
 					    .height = height,
+					    .hash = {a->hash, b->hash},
 					    .ref = {{a->term, a->certified, a->hash},
 						    {b->term, b->certified, b->hash}},
 					    .kind = {a->grade, b->grade}};
@@ -124,9 +134,7 @@ static void on_block(struct live *w, const struct json *d)
 			       .term = number_of(d, "term"),
 			       .certified = number_of(d, "certified_height"),
 			       .signers = signers_of(w, d),
-			       .grade = strcmp(text_of(d, "grade"), "one_round") == 0
-						? CERT_ONE_ROUND
-						: CERT_TWO_ROUND};
+			       .grade = grade_of(text_of(d, "grade"))};
 	if (!height || height > HEIGHTS_MAX || json_read_hex(d, "hash", b.hash.b, HASH_SIZE))
 		return;
 	if (height >= w->log_cap) {
