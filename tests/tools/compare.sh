@@ -76,6 +76,12 @@ code 0 sweep crash-leader --loss 2% --delay 10ms --seeds 1 -o jsonl
 cp "$work/out" "$work/f"
 holds f 'the network' '.vary.loss_percent == 2 and .vary.delay_ms == [10, 10] and
 	.consensus_time_ms.p50 >= 20'
+code 0 sweep steady-state --nodes 4,5 --protocols raft,pbft --clients 2,40 --seeds 1 -o json
+cp "$work/out" "$work/j"
+holds j 'each combination once' '[.[].vary | [.protocol, .nodes, .clients]] ==
+	[["raft", 4, 2], ["raft", 4, 40], ["raft", 5, 2], ["raft", 5, 40],
+	["pbft", 4, 2], ["pbft", 4, 40], ["pbft", 5, 2], ["pbft", 5, 40]]'
+holds j 'more clients, more throughput' '.[0].throughput_per_s * 2 < .[1].throughput_per_s'
 code 0 compare --nodes 4 --protocols raft
 grep -q '^raft  *4  *6.00  *6  *9.0  *9 .* yes$' "$work/out" || complain "the table: $(cat "$work/out")"
 
@@ -96,6 +102,7 @@ code 2 sweep
 code 2 sweep steady-state --faults none
 code 2 sweep steady-state --loss 2
 code 2 sweep steady-state --delay 5
+code 2 sweep steady-state --clients 0
 code 2 sweep steady-state --delay 5ms..1ms
 code 78 compare --faults no-such-scenario
 code 78 sweep no-such-scenario

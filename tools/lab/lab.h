@@ -37,6 +37,7 @@ int lab_report(int argc, char **argv);
 #define LAB_SHOW_USAGE (-1)
 int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */
 int lab_forged(int argc, char **argv);	/* becomes a forged node */
+int lab_bench(int argc, char **argv);
 int lab_live(const struct lab_options *o);
 void lab_print(const struct json *v, enum lab_format format);
 struct json *lab_describe(const struct scenario *s); /* owned by the caller */

@@ -14,6 +14,7 @@ static const char usage[] =
 	"  list                      the scenarios that there are\n"
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
+	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
 	"  compare [options]         protocols by nodes by faults, side by side (sim)\n"
 	"  sweep NAME [options]      a scenario by protocols, nodes and networks (sim)\n"
@@ -47,6 +48,7 @@ static const char usage[] =
 	"  --live                    with real processes, one network after the other "
 	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --clients LIST            1,4,16,64: throughput against latency (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"
 	"\n"
@@ -209,6 +211,10 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "version") == 0 || strcmp(verb, "--version") == 0) {
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
+	}
+	if (strcmp(verb, "sim") == 0 && argc > 2 && strcmp(argv[2], "bench") == 0) {
+		crypto_init();
+		return lab_bench(argc - 2, argv + 2);
 	}
 	if (strcmp(verb, "report") == 0)
 		return lab_report(argc - 1, argv + 1);
