@@ -357,7 +357,7 @@ START_TEST(test_draws_each_figure)
 	ck_assert_ptr_nonnull(windows);
 	ck_assert_ptr_nonnull(gap);
 	ck_assert_uint_eq(count(windows, strstr(windows, "/>"), "v-"), 2);
-	ck_assert_uint_eq(count(gap, strstr(gap, "/>"), "v-"), 2);
+	ck_assert_uint_eq(count(gap, strstr(gap, "/>"), "h"), 2);
 	ck_assert_ptr_nonnull(strstr(page, "nonsense"));   /* in the table at least */
 	ck_assert_ptr_nonnull(strstr(page, "10\u201320")); /* the spread */
 	ck_assert_ptr_nonnull(strstr(page, "the hybrid <em>forked</em> in 1 of 1"));

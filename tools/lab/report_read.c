@@ -408,7 +408,9 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 	run->fault = report_string(json_get(v, "vary"), "fault");
 	if (!*run->fault)
 		run->fault = run->scenario;
+	const char *plain = run->fault;
 	run->fault = fault_label(r, json_get(v, "vary"), run->fault);
+	run->varied = run->fault != plain;
 	double nodes = report_number(v, "nodes");
 	run->nodes = measured(nodes) ? (unsigned)nodes : 0;
 	run->has_seed = json_read_u64(v, "seed", &run->seed) == ERR_NONE;
@@ -425,7 +427,9 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 									      REPORT_BASELINE};
 	run->fault_free =
 		run->malicious <= 0 && is_one_of(run->fault, steady, MEM_COUNT(steady));
-	run->faulty = !is_one_of(run->fault, calm, MEM_COUNT(calm));
+	run->faulty = !run->varied && !is_one_of(plain, calm, MEM_COUNT(calm));
+	unsigned p = report_protocol(run);
+	run->beyond = run->nodes && run->malicious > (p < 2 ? 0 : (int)(run->nodes - 1) / 3);
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);
