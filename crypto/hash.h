@@ -1,5 +1,4 @@
-/* SHA-256 through libcrypto (FIPS 180-4), and the Merkle tree over it.
- * One EVP_MD is fetched for the process and one context kept per thread. */
+/* SHA-256 through libcrypto (FIPS 180-4), and the Merkle tree over it. */
 #ifndef CRYPTO_HASH_H
 #define CRYPTO_HASH_H
 

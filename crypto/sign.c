@@ -145,12 +145,18 @@ void reader_pubkey(struct reader *r, struct pubkey *out)
 
 void writer_signature(struct writer *w, const struct signature *s)
 {
-	writer_raw(w, s->b, SIGNATURE_SIZE);
+	uint8_t *p = writer_extend(w, SIGNATURE_SIZE);
+	if (p)
+		memcpy(p, s->b, SIGNATURE_SIZE);
 }
 
 void reader_signature(struct reader *r, struct signature *out)
 {
-	reader_raw(r, out->b, SIGNATURE_SIZE);
+	const uint8_t *p = reader_advance(r, SIGNATURE_SIZE);
+	if (p)
+		memcpy(out->b, p, SIGNATURE_SIZE);
+	else
+		memset(out->b, 0, SIGNATURE_SIZE);
 }
 
 const char *pubkey_hex(char out[PUBKEY_HEX_SIZE], const struct pubkey *k)

@@ -48,11 +48,9 @@ static void batch_append(struct store_batch *b, enum store_family f, bool is_del
 		.key_len = (uint32_t)key.len,
 		.value_len = (uint32_t)value.len,
 	};
-	uint8_t *at;
-	size_t offset = writer_skip(&b->ops, sizeof(head) + key.len + value.len);
+	uint8_t *at = writer_extend(&b->ops, sizeof(head) + key.len + value.len);
 
-	invariant(b->ops.err == ERR_NONE);
-	at = b->ops.buf + offset;
+	invariant(at != NULL);
 	memcpy(at, &head, sizeof(head));
 	if (key.len > 0)
 		memcpy(at + sizeof(head), key.ptr, key.len);

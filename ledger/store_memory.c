@@ -1,17 +1,17 @@
-/* The store's model in memory: sorted tables that can crash.
+/* The store's model in memory: tables that can crash.
  *
- * A table is a sorted array of leaves, each a sorted array of up to LEAF_CAP entries: a search
- * is two binary searches, O(log n); an insertion moves at most one leaf, and once in LEAF_CAP/2
- * times the array of leaves, O(LEAF_CAP + n / LEAF_CAP^2). For the up to some hundred thousand
- * keys of a simulated replica nothing is faster, and nothing is simpler.
+ * A table is a hash table with linear probing, for almost all that a replica does is to get,
+ * put and delete single keys. Iterators, which replicas use when they start, sort what is in
+ * their range: O(n) for the table, O(m log m) for the range.
  *
  * Items never change and are counted, so a table, the undo list and iterators share them. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "ledger/store_private.h"
 
-#define LEAF_CAP 64
+#define TABLE_FIRST_CAP 64
 
 struct item {
 	uint32_t refs;
@@ -20,25 +20,14 @@ struct item {
 	uint8_t bytes[]; /* key, value */
 };
 
-/* The first eight bytes of the key beside the pointer settle most comparisons. */
 struct entry {
-	uint64_t prefix;
-	struct item *item;
-};
-
-struct leaf {
-	size_t len; /* 1..LEAF_CAP */
-	struct entry entries[LEAF_CAP];
+	uint64_t hash;
+	struct item *item; /* NULL: empty */
 };
 
 struct table {
-	struct leaf **leaves;
-	size_t len, cap;
-};
-
-/* Normal form: at < leaves[leaf]->len, or leaf == len and at == 0 (the end). */
-struct position {
-	size_t leaf, at;
+	struct entry *entries;
+	size_t len, cap; /* cap: 0 or a power of two, never full */
 };
 
 /* What takes one operation back. The item put in is absent for a delete, the item that it
@@ -59,19 +48,13 @@ struct memory_store {
 	size_t batches_len, batches_cap;
 	uint64_t fail_in;	  /* the write to fail, counted down; 0: none */
 	struct store_batch *lost; /* the write that failed */
-	struct memory_iter *live;
 };
 
+/* What is in its range when it is made, in its order; lent items are held to its end. */
 struct memory_iter {
 	struct store_iter base;
-	struct memory_iter *prev, *next;
-	enum store_family family;
-	bool reverse;
-	struct position begin, end; /* what is left, while the table stands still */
-	bool detached;		    /* a write came: what is left was taken out before it */
 	struct item **items;
-	size_t items_len, items_at;
-	struct item *lent;
+	size_t len, at;
 };
 
 static const struct store_ops memory_ops;
@@ -122,287 +105,143 @@ static struct slice item_value(const struct item *i)
 
 /* Tables */
 
-/* Zero-padded: if prefixes differ, keys are in the order of their prefixes. */
-static uint64_t key_prefix(struct slice key)
+/* Nobody who chooses keys gains by making the model slow. */
+static uint64_t key_hash(struct slice key)
 {
-	uint8_t head[8] = {0};
+	uint64_t h = key.len, word;
+	const uint8_t *p = key.ptr;
+	size_t left = key.len;
 
-	if (key.len > 0)
-		memcpy(head, key.ptr, key.len < 8 ? key.len : 8);
-	return load_be64(head);
-}
-
-static int entry_compare(const struct entry *e, uint64_t prefix, struct slice key)
-{
-	if (e->prefix != prefix)
-		return e->prefix < prefix ? -1 : 1;
-	return slice_compare(item_key(e->item), key);
-}
-
-/* The last leaf whose first key is not above key, or the first one; t is not empty. */
-static size_t table_leaf(const struct table *t, uint64_t prefix, struct slice key)
-{
-	size_t lo = 0, hi = t->len;
-
-	while (hi - lo > 1) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (entry_compare(&t->leaves[mid]->entries[0], prefix, key) <= 0)
-			lo = mid;
-		else
-			hi = mid;
+	for (; left >= sizeof(word); p += sizeof(word), left -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		h = (h ^ word) * 0x9e3779b97f4a7c15;
+		h ^= h >> 32;
 	}
-	return lo;
+	word = 0;
+	if (left > 0)
+		memcpy(&word, p, left);
+	h = (h ^ word) * 0x9e3779b97f4a7c15;
+	return h ^ h >> 32;
 }
 
-/* The first entry of l that is not below key, or l->len. */
-static size_t leaf_lower_bound(const struct leaf *l, uint64_t prefix, struct slice key,
-			       bool *equal)
+/* The key's place, or the empty one where it belongs. The table has room. */
+static size_t table_find(const struct table *t, uint64_t hash, struct slice key)
 {
-	size_t lo = 0, hi = l->len;
+	size_t i = hash & (t->cap - 1);
 
-	*equal = false;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = entry_compare(&l->entries[mid], prefix, key);
-		if (c == 0) {
-			*equal = true;
-			return mid;
-		}
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* Not in normal form: at may be the leaf's len, which is where to insert. */
-static struct position table_find(const struct table *t, uint64_t prefix, struct slice key,
-				  bool *equal)
-{
-	struct position p = {0};
-
-	*equal = false;
-	if (t->len == 0)
-		return p;
-	p.leaf = table_leaf(t, prefix, key);
-	p.at = leaf_lower_bound(t->leaves[p.leaf], prefix, key, equal);
-	return p;
-}
-
-static struct position table_lower_bound(const struct table *t, struct slice key)
-{
-	bool equal;
-	struct position p = table_find(t, key_prefix(key), key, &equal);
-
-	if (p.leaf < t->len && p.at == t->leaves[p.leaf]->len)
-		p = (struct position){.leaf = p.leaf + 1};
-	return p;
+	while (t->entries[i].item != NULL &&
+	       (t->entries[i].hash != hash || !slice_equal(item_key(t->entries[i].item), key)))
+		i = (i + 1) & (t->cap - 1);
+	return i;
 }
 
 static struct item *table_get(const struct table *t, struct slice key)
 {
-	bool equal;
-	struct position p = table_find(t, key_prefix(key), key, &equal);
-
-	return equal ? t->leaves[p.leaf]->entries[p.at].item : NULL;
+	return t->len > 0 ? t->entries[table_find(t, key_hash(key), key)].item : NULL;
 }
 
-static struct leaf *table_add_leaf(struct table *t, size_t index)
+static void table_grow(struct table *t)
 {
-	if (t->len == t->cap) {
-		t->cap = t->cap > 0 ? 2 * t->cap : 4;
-		t->leaves = mem_realloc(t->leaves, t->cap * sizeof(t->leaves[0]));
+	struct table old = *t;
+
+	t->cap = old.cap > 0 ? 2 * old.cap : TABLE_FIRST_CAP;
+	t->entries = mem_array(t->cap, sizeof(t->entries[0]));
+	for (size_t i = 0; i < old.cap; i++) {
+		size_t at = old.entries[i].hash & (t->cap - 1);
+		if (old.entries[i].item == NULL)
+			continue;
+		while (t->entries[at].item != NULL)
+			at = (at + 1) & (t->cap - 1);
+		t->entries[at] = old.entries[i];
 	}
-	memmove(&t->leaves[index + 1], &t->leaves[index],
-		(t->len - index) * sizeof(t->leaves[0]));
-	t->leaves[index] = mem_alloc(sizeof(struct leaf));
-	t->leaves[index]->len = 0;
-	t->len++;
-	return t->leaves[index];
-}
-
-static void table_drop_leaf(struct table *t, size_t index)
-{
-	mem_free(t->leaves[index]);
-	t->len--;
-	memmove(&t->leaves[index], &t->leaves[index + 1],
-		(t->len - index) * sizeof(t->leaves[0]));
-}
-
-/* Makes room at p, in a full leaf. Ascending keys (heights) leave full leaves behind. */
-static struct position table_split(struct table *t, struct position p)
-{
-	struct leaf *full = t->leaves[p.leaf];
-	bool append = p.leaf + 1 == t->len && p.at == LEAF_CAP;
-	size_t keep = append ? LEAF_CAP : LEAF_CAP / 2;
-	struct leaf *right = table_add_leaf(t, p.leaf + 1);
-
-	right->len = LEAF_CAP - keep;
-	memcpy(right->entries, &full->entries[keep], right->len * sizeof(right->entries[0]));
-	full->len = keep;
-	if (append || p.at > keep)
-		p = (struct position){.leaf = p.leaf + 1, .at = p.at - keep};
-	return p;
+	mem_free(old.entries);
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
 static struct item *table_put(struct table *t, struct item *item)
 {
 	struct slice key = item_key(item);
-	uint64_t prefix = key_prefix(key);
-	bool equal;
-	struct position p = table_find(t, prefix, key, &equal);
-	struct leaf *l;
+	uint64_t hash = key_hash(key);
 
-	if (equal) {
-		struct entry *e = &t->leaves[p.leaf]->entries[p.at];
-		struct item *old = e->item;
-		e->item = item;
-		return old;
-	}
-	if (t->len == 0)
-		table_add_leaf(t, 0);
-	if (t->leaves[p.leaf]->len == LEAF_CAP)
-		p = table_split(t, p);
-	l = t->leaves[p.leaf];
-	memmove(&l->entries[p.at + 1], &l->entries[p.at],
-		(l->len - p.at) * sizeof(l->entries[0]));
-	l->entries[p.at] = (struct entry){.prefix = prefix, .item = item};
-	l->len++;
-	return NULL;
+	if (t->len + 1 > t->cap / 3 * 2)
+		table_grow(t);
+	struct entry *e = &t->entries[table_find(t, hash, key)];
+	struct item *old = e->item;
+	*e = (struct entry){.hash = hash, .item = item};
+	t->len += old == NULL;
+	return old;
 }
 
 /* Returns the reference to the item removed, or NULL. */
 static struct item *table_remove(struct table *t, struct slice key)
 {
-	bool equal;
-	struct position p = table_find(t, key_prefix(key), key, &equal);
-	struct leaf *l, *right;
-	struct item *old;
-
-	if (!equal)
+	if (t->len == 0)
 		return NULL;
-	l = t->leaves[p.leaf];
-	old = l->entries[p.at].item;
-	l->len--;
-	memmove(&l->entries[p.at], &l->entries[p.at + 1],
-		(l->len - p.at) * sizeof(l->entries[0]));
-	if (l->len == 0) {
-		table_drop_leaf(t, p.leaf);
-	} else if (p.leaf + 1 < t->len) {
-		right = t->leaves[p.leaf + 1];
-		if (l->len + right->len <= LEAF_CAP / 2) {
-			memcpy(&l->entries[l->len], right->entries,
-			       right->len * sizeof(l->entries[0]));
-			l->len += right->len;
-			table_drop_leaf(t, p.leaf + 1);
-		}
+	size_t mask = t->cap - 1, hole = table_find(t, key_hash(key), key);
+	struct item *old = t->entries[hole].item;
+	if (old == NULL)
+		return NULL;
+	/* Move later members of the run back, so that no probe meets a hole (Knuth 6.4 R). */
+	for (size_t i = (hole + 1) & mask; t->entries[i].item != NULL; i = (i + 1) & mask) {
+		size_t home = t->entries[i].hash & mask;
+		if (((i - home) & mask) < ((i - hole) & mask))
+			continue;
+		t->entries[hole] = t->entries[i];
+		hole = i;
 	}
+	t->entries[hole] = (struct entry){0};
+	t->len--;
 	return old;
 }
 
 static void table_free(struct table *t)
 {
-	for (size_t i = 0; i < t->len; i++) {
-		for (size_t j = 0; j < t->leaves[i]->len; j++)
-			item_unref(t->leaves[i]->entries[j].item);
-		mem_free(t->leaves[i]);
-	}
-	mem_free(t->leaves);
+	for (size_t i = 0; i < t->cap; i++)
+		item_unref(t->entries[i].item);
+	mem_free(t->entries);
 }
 
 /* Iterators */
 
-static bool position_equal(struct position a, struct position b)
+static int compare_ascending(const void *a, const void *b)
 {
-	return a.leaf == b.leaf && a.at == b.at;
+	return slice_compare(item_key(*(struct item *const *)a),
+			     item_key(*(struct item *const *)b));
 }
 
-/* The next item of what is left in the table; lent, NULL at the end. */
-static struct item *iter_step(struct memory_iter *it, const struct table *t)
+static int compare_descending(const void *a, const void *b)
 {
-	struct position p;
-
-	if (position_equal(it->begin, it->end))
-		return NULL;
-	if (it->reverse) {
-		if (it->end.at == 0) {
-			it->end.leaf--;
-			it->end.at = t->leaves[it->end.leaf]->len;
-		}
-		it->end.at--;
-		p = it->end;
-	} else {
-		p = it->begin;
-		it->begin.at++;
-		if (it->begin.at == t->leaves[p.leaf]->len)
-			it->begin = (struct position){.leaf = p.leaf + 1};
-	}
-	return t->leaves[p.leaf]->entries[p.at].item;
-}
-
-/* Before a write to its table: takes what is left of the snapshot out of it. */
-static void iter_detach(struct memory_iter *it, const struct table *t)
-{
-	struct item *item;
-	size_t cap = 0;
-
-	while ((item = iter_step(it, t)) != NULL) {
-		if (it->items_len == cap) {
-			cap = cap > 0 ? 2 * cap : 16;
-			it->items = mem_realloc(it->items, cap * sizeof(it->items[0]));
-		}
-		it->items[it->items_len++] = item_ref(item);
-	}
-	it->detached = true;
-}
-
-static void detach_iters(struct memory_store *m, enum store_family f)
-{
-	for (struct memory_iter *it = m->live; it != NULL; it = it->next) {
-		if (it->family == f && !it->detached)
-			iter_detach(it, &m->tables[f]);
-	}
+	return compare_ascending(b, a);
 }
 
 static struct store_iter *memory_iter_new(struct store *s, enum store_family f,
 					  struct slice from, struct slice to, bool reverse)
 {
-	struct memory_store *m = memory_of(s);
+	const struct table *t = &memory_of(s)->tables[f];
 	struct memory_iter *it = mem_zalloc(sizeof(*it));
-	const struct table *t = &m->tables[f];
 
-	it->family = f;
-	it->reverse = reverse;
-	it->begin = table_lower_bound(t, from);
-	it->end = to.len > 0 ? table_lower_bound(t, to) : (struct position){.leaf = t->len};
-	it->next = m->live;
-	if (m->live != NULL)
-		m->live->prev = it;
-	m->live = it;
+	it->items = mem_array(t->len, sizeof(it->items[0]));
+	for (size_t i = 0; i < t->cap; i++) {
+		struct item *item = t->entries[i].item;
+		if (item == NULL || slice_compare(item_key(item), from) < 0 ||
+		    (to.len > 0 && slice_compare(item_key(item), to) >= 0))
+			continue;
+		it->items[it->len++] = item_ref(item);
+	}
+	qsort(it->items, it->len, sizeof(it->items[0]),
+	      reverse ? compare_descending : compare_ascending);
 	return &it->base;
 }
 
 static bool memory_iter_next(struct store_iter *base, struct slice *key, struct slice *value)
 {
 	struct memory_iter *it = (struct memory_iter *)base;
-	struct item *item;
 
-	item_unref(it->lent);
-	it->lent = NULL;
-	if (it->detached) {
-		if (it->items_at == it->items_len)
-			return false;
-		it->lent = it->items[it->items_at++];
-	} else {
-		item = iter_step(it, &memory_of(base->store)->tables[it->family]);
-		if (item == NULL)
-			return false;
-		it->lent = item_ref(item);
-	}
-	*key = item_key(it->lent);
-	*value = item_value(it->lent);
+	if (it->at == it->len)
+		return false;
+	*key = item_key(it->items[it->at]);
+	*value = item_value(it->items[it->at]);
+	it->at++;
 	return true;
 }
 
@@ -410,15 +249,8 @@ static void memory_iter_free(struct store_iter *base)
 {
 	struct memory_iter *it = (struct memory_iter *)base;
 
-	if (it->prev != NULL)
-		it->prev->next = it->next;
-	else
-		memory_of(base->store)->live = it->next;
-	if (it->next != NULL)
-		it->next->prev = it->prev;
-	item_unref(it->lent);
-	while (it->items_at < it->items_len)
-		item_unref(it->items[it->items_at++]);
+	for (size_t i = 0; i < it->len; i++)
+		item_unref(it->items[i]);
 	mem_free(it->items);
 	mem_free(it);
 }
@@ -452,7 +284,6 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 		struct table *t = &m->tables[op.family];
 		struct undo u = {.family = op.family};
 
-		detach_iters(m, op.family);
 		if (op.is_delete) {
 			u.replaced = table_remove(t, op.key);
 			if (u.replaced == NULL)

@@ -117,9 +117,8 @@ void tree_drop(struct tree *t, struct tree_node *n)
 	if (--n->refs)
 		return;
 	struct tree_slot *s = n->slot;
-	for (unsigned i = 0; i < 16; i++)
-		if (slot_present(n, i))
-			slot_drop(t, s++, slot_is_leaf(n, i));
+	for (unsigned left = n->present; left; left &= left - 1)
+		slot_drop(t, s++, slot_is_leaf(n, tree_lowest(left)));
 	t->bytes -= node_size(n->present);
 	mem_free(n);
 }

@@ -7,6 +7,11 @@
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
 void slot_hold(const struct tree_slot *s, bool is_leaf);
 void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
+/* The first child of a bitmap that is not empty. */
+static inline unsigned tree_lowest(unsigned bitmap)
+{
+	return (unsigned)__builtin_ctz(bitmap);
+}
 static inline bool slot_is_leaf(const struct tree_node *n, unsigned nibble)
 {
 	return n->leaves >> nibble & 1;

@@ -47,10 +47,8 @@ static struct slice node_encode(uint8_t buf[NODE_RECORD_MAX], const struct tree_
 	buf[1] = (uint8_t)n->present;
 	buf[2] = (uint8_t)(n->leaves >> 8);
 	buf[3] = (uint8_t)n->leaves;
-	for (unsigned i = 0; i < 16; i++) {
-		if (!slot_present(n, i))
-			continue;
-		if (slot_is_leaf(n, i)) {
+	for (unsigned left = n->present; left; left &= left - 1) {
+		if (slot_is_leaf(n, tree_lowest(left))) {
 			memcpy(p, s->leaf->key.b, HASH_SIZE);
 			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
 			p += LEAF_SLOT_SIZE;
@@ -156,9 +154,8 @@ static void write_node(struct tree *t, const struct tree_node *n, uint64_t versi
 	store_batch_put(batch, STORE_TREE, node_key(buf, version, path, depth),
 			node_encode(record, n));
 	t->writes++;
-	for (unsigned i = 0; i < 16; i++) {
-		if (!slot_present(n, i))
-			continue;
+	for (unsigned left = n->present; left; left &= left - 1, s++) {
+		unsigned i = tree_lowest(left);
 		if (!slot_is_leaf(n, i) && s->version == version) {
 			uint8_t *b = &path->b[depth / 2];
 			uint8_t old = *b;
@@ -166,7 +163,6 @@ static void write_node(struct tree *t, const struct tree_node *n, uint64_t versi
 			write_node(t, s->node, version, path, depth + 1, batch);
 			*b = old;
 		}
-		s++;
 	}
 }
 

@@ -138,12 +138,14 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
 	struct tree_slot *s = n->slot;
 	const struct tree_slot *old = f->old ? f->old->slot : NULL;
-	for (unsigned i = 0; i < 16; i++) {
-		bool was = f->old && slot_present(f->old, i);
+	unsigned were = f->old ? f->old->present : 0;
+	for (unsigned left = were | f->touched; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		bool was = were >> i & 1;
 		if (f->touched >> i & 1) {
 			if (f->child[i].kind != CHILD_NONE)
 				*s++ = f->child[i].slot;
-		} else if (was) {
+		} else {
 			slot_hold(old, slot_is_leaf(f->old, i));
 			*s++ = *old;
 		}

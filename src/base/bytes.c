@@ -41,14 +41,11 @@ void writer_reset(struct writer *w)
 	w->err = ERR_NONE;
 }
 
-/* Room for len more bytes, or NULL with the error set. */
-static uint8_t *extend(struct writer *w, size_t len)
+bool writer_grow(struct writer *w, size_t len)
 {
-	if (w->err)
-		return NULL;
 	if (len > SIZE_MAX / 2 - w->len || (w->limit && w->len + len > w->limit)) {
 		w->err = ERR_LIMIT;
-		return NULL;
+		return false;
 	}
 	if (w->len + len > w->cap) {
 		size_t cap = w->cap ? w->cap * 2 : WRITER_FIRST_CAP;
@@ -57,45 +54,44 @@ static uint8_t *extend(struct writer *w, size_t len)
 		w->buf = mem_realloc(w->buf, cap);
 		w->cap = cap;
 	}
-	uint8_t *p = w->buf + w->len;
-	w->len += len;
-	return p;
-}
-
-static void put_be(struct writer *w, uint64_t v, size_t len)
-{
-	uint8_t *p = extend(w, len);
-	if (!p)
-		return;
-	for (size_t i = len; i-- > 0; v >>= 8)
-		p[i] = (uint8_t)v;
+	return true;
 }
 
 void writer_u8(struct writer *w, uint8_t v)
 {
-	put_be(w, v, 1);
+	uint8_t *p = writer_extend(w, sizeof(v));
+	if (p)
+		*p = v;
 }
 
 void writer_u16(struct writer *w, uint16_t v)
 {
-	put_be(w, v, 2);
+	uint8_t *p = writer_extend(w, sizeof(v));
+	v = htobe16(v);
+	if (p)
+		memcpy(p, &v, sizeof(v));
 }
 
 void writer_u32(struct writer *w, uint32_t v)
 {
-	put_be(w, v, 4);
+	uint8_t *p = writer_extend(w, sizeof(v));
+	v = htobe32(v);
+	if (p)
+		memcpy(p, &v, sizeof(v));
 }
 
 void writer_u64(struct writer *w, uint64_t v)
 {
-	put_be(w, v, 8);
+	uint8_t *p = writer_extend(w, sizeof(v));
+	if (p)
+		store_be64(p, v);
 }
 
 void writer_raw(struct writer *w, const void *ptr, size_t len)
 {
 	if (len == 0)
 		return;
-	uint8_t *p = extend(w, len);
+	uint8_t *p = writer_extend(w, len);
 	if (p)
 		memcpy(p, ptr, len);
 }
@@ -116,7 +112,7 @@ size_t writer_skip(struct writer *w, size_t len)
 	size_t offset = w->len;
 	if (len == 0)
 		return offset;
-	uint8_t *p = extend(w, len);
+	uint8_t *p = writer_extend(w, len);
 	if (p)
 		memset(p, 0, len);
 	return offset;
@@ -157,51 +153,34 @@ void reader_fail(struct reader *r, int err)
 		r->err = err;
 }
 
-/* The next len bytes, or NULL with the error set. */
-static const uint8_t *advance(struct reader *r, size_t len)
-{
-	if (r->err)
-		return NULL;
-	if (len > r->left) {
-		r->err = ERR_TRUNCATED;
-		return NULL;
-	}
-	const uint8_t *p = r->ptr;
-	if (len)
-		r->ptr += len;
-	r->left -= len;
-	return p;
-}
-
-static uint64_t get_be(struct reader *r, size_t len)
-{
-	const uint8_t *p = advance(r, len);
-	if (!p)
-		return 0;
-	uint64_t v = 0;
-	for (size_t i = 0; i < len; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
 uint8_t reader_u8(struct reader *r)
 {
-	return (uint8_t)get_be(r, 1);
+	const uint8_t *p = reader_advance(r, 1);
+	return p ? *p : 0;
 }
 
 uint16_t reader_u16(struct reader *r)
 {
-	return (uint16_t)get_be(r, 2);
+	uint16_t v = 0;
+	const uint8_t *p = reader_advance(r, sizeof(v));
+	if (p)
+		memcpy(&v, p, sizeof(v));
+	return be16toh(v);
 }
 
 uint32_t reader_u32(struct reader *r)
 {
-	return (uint32_t)get_be(r, 4);
+	uint32_t v = 0;
+	const uint8_t *p = reader_advance(r, sizeof(v));
+	if (p)
+		memcpy(&v, p, sizeof(v));
+	return be32toh(v);
 }
 
 uint64_t reader_u64(struct reader *r)
 {
-	return get_be(r, 8);
+	const uint8_t *p = reader_advance(r, sizeof(uint64_t));
+	return p ? load_be64(p) : 0;
 }
 
 bool reader_bool(struct reader *r)
@@ -216,7 +195,7 @@ void reader_raw(struct reader *r, void *dst, size_t len)
 {
 	if (len == 0)
 		return;
-	const uint8_t *p = advance(r, len);
+	const uint8_t *p = reader_advance(r, len);
 	if (p)
 		memcpy(dst, p, len);
 	else
@@ -225,7 +204,7 @@ void reader_raw(struct reader *r, void *dst, size_t len)
 
 struct slice reader_take(struct reader *r, size_t len)
 {
-	const uint8_t *p = advance(r, len);
+	const uint8_t *p = reader_advance(r, len);
 	return r->err ? slice_of(NULL, 0) : slice_of(p, len);
 }
 

@@ -3,9 +3,13 @@
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "base/err.h"
 
 /* Borrowed bytes; ptr may be NULL only when len is 0. */
 struct slice {
@@ -40,6 +44,19 @@ void writer_u32(struct writer *w, uint32_t v);
 void writer_u64(struct writer *w, uint64_t v);
 void writer_raw(struct writer *w, const void *ptr, size_t len);
 void writer_var(struct writer *w, struct slice s); /* u32 length, then the bytes */
+/* Room for len more bytes to fill in now, or NULL with the error set. */
+bool writer_grow(struct writer *w, size_t len); /* its slow path */
+static inline uint8_t *writer_extend(struct writer *w, size_t len)
+{
+	if (w->err)
+		return NULL;
+	bool fits = len <= w->cap - w->len && (!w->limit || len <= w->limit - w->len);
+	if (!fits && !writer_grow(w, len))
+		return NULL;
+	uint8_t *p = w->buf + w->len;
+	w->len += len;
+	return p;
+}
 /* Reserves len bytes to fill in later; returns their offset. */
 size_t writer_skip(struct writer *w, size_t len);
 void writer_patch_u32(struct writer *w, size_t offset, uint32_t v);
@@ -64,7 +81,22 @@ uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
 bool reader_bool(struct reader *r); /* any byte but 0 and 1 is ERR_NONCANONICAL */
 void reader_raw(struct reader *r, void *dst, size_t len); /* zeroes dst on error */
-struct slice reader_take(struct reader *r, size_t len);	  /* borrowed from the input */
+/* The next len bytes, borrowed, or NULL with the error set. */
+static inline const uint8_t *reader_advance(struct reader *r, size_t len)
+{
+	if (r->err)
+		return NULL;
+	if (len > r->left) {
+		r->err = ERR_TRUNCATED;
+		return NULL;
+	}
+	const uint8_t *p = r->ptr;
+	if (len)
+		r->ptr += len;
+	r->left -= len;
+	return p;
+}
+struct slice reader_take(struct reader *r, size_t len); /* borrowed from the input */
 /* u32 length, then the bytes; a length over max is ERR_LIMIT. */
 struct slice reader_var(struct reader *r, size_t max);
 /* A u32 count of items of at least item_min (>= 1) bytes each: ERR_LIMIT above max,
@@ -81,15 +113,14 @@ int hex_decode(void *out, size_t len, const char *text);
 
 static inline uint64_t load_be64(const uint8_t *p)
 {
-	uint64_t v = 0;
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | p[i];
-	return v;
+	uint64_t v;
+	memcpy(&v, p, sizeof(v));
+	return be64toh(v);
 }
 static inline void store_be64(uint8_t *p, uint64_t v)
 {
-	for (int i = 7; i >= 0; i--, v >>= 8)
-		p[i] = (uint8_t)v;
+	v = htobe64(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "base/map.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,38 +12,44 @@ static uint64_t rotl(uint64_t x, int k)
 	return x << k | x >> (64 - k);
 }
 
-static void sip_round(uint64_t v[4])
+/* The same order on every machine. */
+static uint64_t load_le64(const uint8_t *p)
 {
-	v[0] += v[1];
-	v[1] = rotl(v[1], 13) ^ v[0];
-	v[0] = rotl(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotl(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotl(v[1], 17) ^ v[2];
-	v[2] = rotl(v[2], 32);
+	uint64_t v;
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+static inline void sip_round(uint64_t *a, uint64_t *b, uint64_t *c, uint64_t *d)
+{
+	*a += *b;
+	*b = rotl(*b, 13) ^ *a;
+	*a = rotl(*a, 32);
+	*c += *d;
+	*d = rotl(*d, 16) ^ *c;
+	*a += *d;
+	*d = rotl(*d, 21) ^ *a;
+	*c += *b;
+	*b = rotl(*b, 17) ^ *c;
+	*c = rotl(*c, 32);
 }
 
 /* SipHash-1-3 over exactly four words: who does not know the seed cannot aim at a slot. */
 static uint64_t mix(uint64_t seed, const uint8_t *key)
 {
 	uint64_t k1 = seed * 0x9e3779b97f4a7c15 ^ seed >> 32;
-	uint64_t v[4] = {seed ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
-			 seed ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573};
+	uint64_t a = seed ^ 0x736f6d6570736575, b = k1 ^ 0x646f72616e646f6d;
+	uint64_t c = seed ^ 0x6c7967656e657261, d = k1 ^ 0x7465646279746573;
 	for (int i = 0; i < 4; i++) {
-		uint64_t word = 0;
-		for (int j = 7; j >= 0; j--) /* the same order on every machine */
-			word = word << 8 | key[8 * i + j];
-		v[3] ^= word;
-		sip_round(v);
-		v[0] ^= word;
+		uint64_t word = load_le64(key + 8 * i);
+		d ^= word;
+		sip_round(&a, &b, &c, &d);
+		a ^= word;
 	}
-	v[2] ^= 0xff;
+	c ^= 0xff;
 	for (int i = 0; i < 3; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+		sip_round(&a, &b, &c, &d);
+	return a ^ b ^ c ^ d;
 }
 
 static size_t home(const struct map *m, const uint8_t *key)

@@ -57,8 +57,16 @@ void block_log_init(struct block_log *l, struct block *final,
 	push_header(l, &final->sh, &final->hash);
 }
 
+static struct log_entry **recent_of(struct block_log *l, const struct log_entry *e)
+{
+	return &l->recent[e->block->hash.b[0] % LOG_RECENT];
+}
+
 static void free_entry(struct block_log *l, struct log_entry *e)
 {
+	struct log_entry **recent = recent_of(l, e);
+	if (*recent == e)
+		*recent = NULL;
 	map_remove(&l->by_hash, e->block->hash.b);
 	l->bytes -= e->block->body_size;
 	block_drop(e->block);
@@ -79,7 +87,8 @@ void block_log_free(struct block_log *l)
 
 struct log_entry *log_find(const struct block_log *l, const struct hash *hash)
 {
-	return map_get(&l->by_hash, hash->b);
+	struct log_entry *e = l->recent[hash->b[0] % LOG_RECENT];
+	return e && hash_equal(&e->block->hash, hash) ? e : map_get(&l->by_hash, hash->b);
 }
 
 static int add(struct block_log *l, struct block *b, bool limited, struct log_entry **out)
@@ -116,6 +125,7 @@ static int add(struct block_log *l, struct block *b, bool limited, struct log_en
 		parent->first_child = e;
 	}
 	map_put(&l->by_hash, b->hash.b, e);
+	*recent_of(l, e) = e;
 	*out = e;
 	return ERR_NONE;
 }

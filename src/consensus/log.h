@@ -27,8 +27,11 @@ struct log_entry {
 	enum rules { RULES_UNKNOWN, RULES_HOLD, RULES_BROKEN } rules;
 };
 
+#define LOG_RECENT 64 /* a power of two */
 struct block_log {
-	struct map by_hash;  /* struct log_entry */
+	struct map by_hash; /* struct log_entry */
+	/* most are asked for again and again; by the hash's first byte, NULL: none */
+	struct log_entry *recent[LOG_RECENT];
 	struct block *final; /* held */
 	uint64_t bytes;	     /* of the entries' bodies */
 	uint64_t bytes_max;  /* LOG_BYTES_MAX or more */

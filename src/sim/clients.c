@@ -13,6 +13,7 @@ static void schedule(struct sim *s, unsigned i, uint64_t in)
 
 void clients_begin(struct sim *s)
 {
+	s->asked = s->n;
 	s->clients = mem_array(s->options.clients + 1, sizeof *s->clients);
 	for (uint32_t i = 0; i < s->options.clients; i++) {
 		uint8_t seed[32] = {2, (uint8_t)i, (uint8_t)(i >> 8)};
@@ -42,7 +43,8 @@ static void new_transaction(struct sim *s, struct sim_client *c)
 {
 	char key[32];
 	uint64_t value = random_u64(&s->random);
-	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, 200));
+	uint32_t keys = s->options.keys ? s->options.keys : 200;
+	snprintf(key, sizeof key, "key-%u", (unsigned)random_below(&s->random, keys));
 	struct op op = {
 		.kind = OP_PUT, .key = slice_str(key), .value = slice_of(&value, sizeof value)};
 	uint8_t *large = NULL;
@@ -73,19 +75,48 @@ static void done(struct sim *s, unsigned i)
 			 s->options.calm ? 1 : random_between(&s->random, 1, s->profile.think));
 }
 
+/* One event at a time, or thousands of events for answers long since there fill the heap. */
+static void set_alarm(struct sim *s, unsigned i)
+{
+	struct sim_client *c = &s->clients[i];
+	if (!s->options.to_leader || c->alarm_at)
+		return;
+	c->alarm_at = c->retry_at;
+	schedule(s, i, c->retry_at - s->now);
+}
+
+/* Whom to ask. */
+static unsigned choose(struct sim *s)
+{
+	if (!s->options.to_leader)
+		return (unsigned)random_below(&s->random, s->n);
+	if (s->asked >= s->n || !s->node[s->asked].replica)
+		s->asked = sim_leader(s);
+	return s->asked < s->n ? s->asked : 0;
+}
+
 void client_act(struct sim *s, unsigned i)
 {
 	struct sim_client *c = &s->clients[i];
-	if (c->waiting && s->now < c->retry_at)
+	if (s->now == c->alarm_at)
+		c->alarm_at = 0;
+	if (c->waiting && s->now < c->retry_at) {
+		set_alarm(s, i);
 		return;
+	}
+	if (c->waiting)
+		s->asked = s->n; /* no answer: who leads now? */
 	if (!c->waiting) {
 		if (s->draining || s->quiet)
 			return;
 		new_transaction(s, c);
 	}
 	c->retry_at = s->now + CLIENT_RETRY_US;
-	schedule(s, i, CLIENT_RETRY_US);
-	c->node = (unsigned)random_below(&s->random, s->n);
+	if (s->options.to_leader)
+		set_alarm(s, i);
+	else
+		schedule(s, i, CLIENT_RETRY_US);
+	c->node = choose(s);
 	struct sim_node *node = &s->node[c->node];
 	if (!node->replica || sim_is_corrupt(s, c->node))
 		return; /* who asks a liar asks another one later */

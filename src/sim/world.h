@@ -80,7 +80,7 @@ struct sim_client {
 	bool waiting;
 	uint64_t submitted_at;
 	unsigned node; /* asked */
-	uint64_t retry_at;
+	uint64_t retry_at, alarm_at; /* alarm_at: to_leader; of the pending event; 0: none */
 };
 struct log_record {
 	struct hash hash, state_root;
@@ -123,6 +123,7 @@ struct sim {
 	bool script_fired[SCRIPT_MAX];
 	uint64_t script_mask[SCRIPT_MAX];
 	struct sim_client *clients;
+	unsigned asked; /* to_leader: the leader as last seen; n: none */
 	struct team *team;
 	uint64_t corrupt; /* bit mask */
 	/* checkers */
@@ -136,6 +137,7 @@ struct sim {
 	struct map acked;	    /* ids acknowledged to clients, not yet seen in the log */
 	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
+	uint64_t trace[2]; /* of every delivery */
 	struct map final_ids;
 	struct writer log_bytes;
 	struct measure *measure; /* NULL: nothing is measured */
@@ -149,6 +151,9 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
+struct event sim_pop(struct sim *s);
+struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
+void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
 /* All have what is final, and clients have their answers. */
 bool sim_level(const struct sim *s);
@@ -159,6 +164,9 @@ void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* bare.c */
+void bare_push(struct sim_bare *b, const struct event *e, uint64_t now);
+void bare_pop(struct sim_bare *b);
 /* script.c */
 void script_begin(struct sim *s);
 void script_event(struct sim *s, uint64_t number);

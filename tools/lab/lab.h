@@ -22,7 +22,7 @@ struct lab_options {
 	bool seeded; /* by the command line */
 	unsigned runs, seconds;
 	const char *save, *save_dir; /* NULL: failed runs only; here */
-	bool keep, help, trace, idle, direct, progress;
+	bool keep, help, trace, idle, progress, direct;
 	enum lab_format format;
 };
 
@@ -42,9 +42,11 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 int lab_replay(const struct lab_options *o);
 int lab_shrink(int argc, char **argv);
 int lab_twins(int argc, char **argv); /* argv[0]: the verb; as the next */
+int lab_report(int argc, char **argv);
 #define LAB_SHOW_USAGE (-1)
 int lab_compare(int argc, char **argv); /* and sweep; LAB_SHOW_USAGE: help is wanted */
 int lab_forged(int argc, char **argv);	/* becomes a forged node */
+int lab_bench(int argc, char **argv);
 int lab_live(const struct lab_options *o);
 void lab_print(const struct json *v, enum lab_format format);
 struct json *lab_describe(const struct scenario *s); /* owned by the caller */

@@ -36,7 +36,8 @@ bool child_cli(struct live *w, struct child *c, const char *const *args)
 	const char *argv[ARGS_MAX] = {program};
 	int fds[2];
 	unsigned count = 1;
-	(void)w;
+	char log[600];
+	snprintf(log, sizeof log, "%s/cli.log", w->dir); /* not there before `net init` */
 	c->len = 0;
 	c->ended = false;
 	c->code = 127;
@@ -48,9 +49,10 @@ bool child_cli(struct live *w, struct child *c, const char *const *args)
 	c->pid = fork();
 	if (c->pid == 0) {
 		int null = open("/dev/null", O_RDWR);
+		int said = open(log, O_WRONLY | O_APPEND | O_CREAT, 0644);
 		dup2(null, 0);
 		dup2(fds[1], 1);
-		dup2(null, 2);
+		dup2(said >= 0 ? said : null, 2);
 		execv(program, (char *const *)argv);
 		_exit(127);
 	}
@@ -239,6 +241,7 @@ bool live_start_node(struct live *w, unsigned i)
 		_exit(127);
 	}
 	w->node[i] = pid > 0 ? pid : 0;
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	return pid > 0;
 }
 
@@ -260,6 +263,7 @@ void live_pause_node(struct live *w, unsigned i, bool pause)
 	if (!w->node[i] || pause == ((w->paused & bit) != 0))
 		return;
 	kill(w->node[i], pause ? SIGSTOP : SIGCONT);
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	w->paused ^= bit;
 }
 

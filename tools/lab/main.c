@@ -15,6 +15,7 @@ static const char usage[] =
 	"  list                      the scenarios that there are\n"
 	"  describe NAME             what a scenario does, and what it expects\n"
 	"  sim NAME [options]        run it in the simulator\n"
+	"  sim bench [options]       how fast the simulator is; `sim bench --help`\n"
 	"  live NAME [options]       run it with real processes, the malicious ones forged\n"
 	"  replay FILE [options]     run again what a run file holds: is it the same?\n"
 	"  shrink NAME [options]     the smallest scenario that fails as this one, or as this "
@@ -25,6 +26,8 @@ static const char usage[] =
 	"cuts\n"
 	"  forged-node [options]     a node that lies, with the home of a validator\n"
 	"  attacks                   the attacks that scenarios can name\n"
+	"  report RUN.json... [--out DIR]\n"
+	"                            one page with plots of results, CSV, JSON\n"
 	"  version\n"
 	"\n"
 	"options:\n"
@@ -59,6 +62,7 @@ static const char usage[] =
 	"  --live                    with real processes, one network after the other "
 	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --clients LIST            1,4,16,64: throughput against latency (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"
 	"\n"
@@ -74,14 +78,11 @@ static const char usage[] =
 	"  --targets chance|half|one|MASK, --from-height H, --when-leading, --moods\n"
 	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
 	"\n"
-	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where "
-	"they were\n"
-	"installed. Exit codes: 0 every expectation holds, or the replay is the same; 1 one "
-	"does\n"
-	"not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did not come "
-	"up; 78 a scenario or run "
-	"file\n"
-	"is wrong; 130 interrupted.\n";
+	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where\n"
+	"they were installed. Exit codes: 0 every expectation holds, or the replay is the "
+	"same;\n"
+	"1 one does not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did\n"
+	"not come up; 78 a file is wrong; 130 interrupted.\n";
 
 static int fail(int code, const char *text)
 {
@@ -149,7 +150,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
 		{"save", 1, 0, 'S'},	 {"save-dir", 1, 0, 'V'}, {"output", 1, 0, 'o'},
 		{"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},	  {"idle", 0, 0, 'i'},
-		{"direct", 0, 0, 'D'},	 {"progress", 0, 0, 'P'}, {0, 0, 0, 0}};
+		{"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},	  {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -239,14 +240,16 @@ int main(int argc, char **argv)
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
 	}
+	if (strcmp(verb, "sim") == 0 && argc > 2 && strcmp(argv[2], "bench") == 0) {
+		crypto_init();
+		return lab_bench(argc - 2, argv + 2);
+	}
 	static const struct {
 		const char *verb;
 		int (*run)(int argc, char **argv);
-	} own_options[] = {{"twins", lab_twins},
-			   {"forged-node", lab_forged},
-			   {"shrink", lab_shrink},
-			   {"compare", lab_compare},
-			   {"sweep", lab_compare}};
+	} own_options[] = {{"twins", lab_twins},   {"forged-node", lab_forged},
+			   {"shrink", lab_shrink}, {"compare", lab_compare},
+			   {"sweep", lab_compare}, {"report", lab_report}};
 	plant_bug();
 	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
 		if (strcmp(verb, own_options[i].verb) == 0) {
