@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,14 @@ uint64_t live_us(const struct live *w)
 	return live_now_us() - w->began_us;
 }
 
+/* In a child: it does not outlive us, who are its network. */
+static void die_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+}
+
 /* ---- children ---------------------------------------------------------------------------- */
 
 bool child_cli(struct live *w, struct child *c, const char *const *args)
@@ -46,8 +55,10 @@ bool child_cli(struct live *w, struct child *c, const char *const *args)
 	for (; args[count - 1] && count < ARGS_MAX - 1; count++)
 		argv[count] = args[count - 1];
 	argv[count] = NULL;
+	pid_t self = getpid();
 	c->pid = fork();
 	if (c->pid == 0) {
+		die_with(self);
 		int null = open("/dev/null", O_RDWR);
 		int said = open(log, O_WRONLY | O_APPEND | O_CREAT, 0644);
 		dup2(null, 0);
@@ -228,8 +239,9 @@ bool live_start_node(struct live *w, unsigned i)
 		return false;
 	snprintf(home, sizeof home, "%s/node%u", w->dir, i + 1);
 	snprintf(log, sizeof log, "%s/ostrakond.log", home);
-	pid_t pid = fork();
+	pid_t self = getpid(), pid = fork();
 	if (pid == 0) {
+		die_with(self);
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, 0);
 		dup2(null, 1);
