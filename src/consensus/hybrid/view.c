@@ -125,7 +125,8 @@ uint64_t next_pbft_term(struct hybrid *h, uint64_t term)
 
 static void broadcast_view_change(struct hybrid *h, uint64_t mask)
 {
-	struct msg_view_change m = {.vc = h->signed_vc};
+	struct msg_view_change m;
+	m.vc = h->signed_vc; /* lent */
 	own_entitlement(h, &m.entitlement);
 	msg_view_change_encode(out_message(h, mask, CLASS_URGENT, MSG_VIEW_CHANGE), &m);
 	entitlement_free(&m.entitlement);
