@@ -409,6 +409,34 @@ START_TEST(test_one_point_a_run)
 }
 END_TEST
 
+START_TEST(test_live_and_varied)
+{
+	accepted("[{\"protocol\":\"raft\",\"nodes\":4,\"live\":true,\"vary\":{\"fault\":"
+		 "\"none\"},"
+		 "\"throughput_per_s\":322,\"client_ms\":{\"p50\":8.5},"
+		 "\"calibration\":{\"load\":0.5}},"
+		 "{\"protocol\":\"raft\",\"nodes\":4,\"vary\":{\"fault\":\"baseline\","
+		 "\"loss_percent\":5,\"delay_ms\":[1,2]},\"consensus_time_ms\":{\"p50\":6,"
+		 "\"p99\":30},"
+		 "\"throughput_per_s\":100},"
+		 "{\"protocol\":\"raft\",\"nodes\":4,\"scenario\":\"baseline\","
+		 "\"throughput_per_s\":50},"
+		 "{\"protocol\":\"hybrid\",\"nodes\":4,\"scenario\":\"beyond-f\","
+		 "\"safety\":{\"conflicts\":3},\"malicious\":[2,3]}]");
+	draw();
+	ck_assert_ptr_nonnull(strstr(page, "Raft, n=4: 322 transactions a second, clients wait "
+					   "8.50 ms"));
+	ck_assert_uint_eq(in_figure("plot-networks", "mark point"), 1);
+	ck_assert_uint_eq(in_figure("plot-networks", "baseline, loss 5 %, delay 1 to 2 ms"), 1);
+	ck_assert(!has_figure("plot-throughput")); /* another network is no fault */
+	ck_assert_ptr_nonnull(
+		strstr(page, "more liars than the protocol tolerates 1 of 1 run forked"));
+	ck_assert_ptr_null(
+		strstr(page, "<em>1 of")); /* nothing that should not have happened */
+	end();
+}
+END_TEST
+
 /* ---- hostile text ------------------------------------------------------------------------ */
 
 START_TEST(test_escapes)
@@ -534,6 +562,7 @@ int main(void)
 	tcase_add_test(t, test_draws_each_figure);
 	tcase_add_test(t, test_leaves_out_what_was_not_measured);
 	tcase_add_test(t, test_one_point_a_run);
+	tcase_add_test(t, test_live_and_varied);
 	tcase_add_test(t, test_escapes);
 	tcase_add_test(t, test_csv);
 	tcase_add_test(t, test_json_again);

@@ -69,6 +69,7 @@ static const char *const columns[] = {
 	"failover.backlog_ms",
 	"failover.total_ms",
 	"failover.messages",
+	"theory.leader_change",
 	"safety.conflicts",
 	"fork.height",
 	"accused_innocent",
@@ -173,6 +174,8 @@ static void print_course(const struct json *row)
 	cell(row, "failover.first_commit_ms", 7, 1);
 	cell(row, "failover.backlog_ms", 8, 1);
 	cell(row, "failover.total_ms", 8, 1);
+	cell(row, "failover.messages", 6, 0);
+	cell(row, "theory.leader_change", 6, 0);
 	cell(row, "availability", 6, 3);
 	cell(row, "throughput_per_s", 7, 0);
 	cell(row, "messages_per_decision", 8, 2);
@@ -225,12 +228,12 @@ static void print_fault(const struct json *rows, size_t first)
 			 "block, "
 			 "theory)"
 		       : fault);
-	print_head(
-		json_at(rows, first),
-		none ? "messages  theory    lone theory     p50     p95     p99   max ms    "
-		       "tx/s    bytes signed verified ok"
-		     : "detection election  commit  backlog total ms avail.    tx/s messages "
-		       "forks convicted ok");
+	print_head(json_at(rows, first),
+		   none ? "messages  theory    lone theory     p50     p95     p99   max ms    "
+			  "tx/s    bytes signed verified ok"
+			: "detection election  commit  backlog total ms change theory avail.   "
+			  " tx/s "
+			  "messages forks convicted ok");
 	for (size_t i = first; i < json_len(rows); i++) {
 		const struct json *row = json_at(rows, i);
 		if (strcmp(text_of(row, "vary.fault", ""), fault) != 0)

@@ -358,6 +358,43 @@ static void say_throughput(struct writer *w, const struct report *r)
 	}
 }
 
+/* ---- live -------------------------------------------------------------------------------- */
+
+static void say_live(struct writer *w, const struct report *r)
+{
+	bool first = true;
+	double load = NAN;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct report_run *run = &r->run[i];
+		if (!run->live || !run->fault_free || !measured(run->value[F_THROUGHPUT]))
+			continue;
+		if (first)
+			lead(w, "Live, with real processes and without faults");
+		item(w, first);
+		first = false;
+		html_fmt(w, "%s, n=%u: ", title_of(report_protocol(run)), run->nodes);
+		number(w, run->value[F_THROUGHPUT]);
+		html_raw(w, " transactions a second");
+		if (measured(run->value[F_CLIENT_P50])) {
+			html_raw(w, ", clients wait ");
+			duration(w, run->value[F_CLIENT_P50]);
+			html_raw(w, " (median)");
+		}
+		load = fmax(load, report_number(run->v, "calibration.load"));
+	}
+	if (first)
+		return;
+	items_end(w);
+	if (measured(load)) {
+		html_raw(w, "The machine\u2019s load was up to ");
+		number(w, load);
+		html_raw(w,
+			 ": over its number of cores these figures say more of it than of the "
+			 "protocols.");
+	}
+	html_raw(w, "</li>\n");
+}
+
 /* ---- where the hybrid loses -------------------------------------------------------------- */
 
 static const struct {
@@ -571,6 +608,7 @@ void report_summary(struct writer *w, const struct report *r)
 	say_safety(w, r);
 	say_failover(w, r);
 	say_throughput(w, r);
+	say_live(w, r);
 	say_losses(w, r);
 	say_missing(w, r);
 	html_raw(w, "</ul>\n");
