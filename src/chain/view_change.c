@@ -28,8 +28,13 @@ const char *escalation_reason_name(enum escalation_reason r)
 
 void view_change_init(struct view_change *v)
 {
-	memset(v, 0, sizeof *v);
+	v->term = 0;
+	v->reason = REASON_NONE;
 	position_init(&v->position);
+	v->has_stable = false;
+	v->last_mode_change = 0;
+	v->signer = 0;
+	v->sig = (struct signature){0};
 }
 
 void view_change_free(struct view_change *v)
@@ -127,15 +132,31 @@ void view_change_decode(struct reader *r, struct view_change *out)
 	reader_signature(r, &out->sig);
 }
 
+static void position_copy(struct position *out, const struct position *p)
+{
+	out->tip = p->tip;
+	term_cert_copy(&out->tc, &p->tc);
+	out->has_checkpoint = p->has_checkpoint;
+	if (p->has_checkpoint)
+		cert_copy(&out->checkpoint, &p->checkpoint);
+	out->has_qc = p->has_qc;
+	if (p->has_qc)
+		cert_copy(&out->qc, &p->qc);
+	out->header_count = p->header_count;
+	out->headers = mem_dup(p->headers, p->header_count * sizeof *p->headers);
+}
+
 void view_change_copy(struct view_change *out, const struct view_change *v)
 {
-	*out = *v;
-	term_cert_copy(&out->position.tc, &v->position.tc);
-	uint32_t count = v->position.header_count;
-	out->position.headers = mem_array(count ? count : 1, sizeof *out->position.headers);
-	if (count)
-		memcpy(out->position.headers, v->position.headers,
-		       count * sizeof *out->position.headers);
+	out->term = v->term;
+	out->reason = v->reason;
+	position_copy(&out->position, &v->position);
+	out->has_stable = v->has_stable;
+	if (v->has_stable)
+		cert_copy(&out->stable, &v->stable);
+	out->last_mode_change = v->last_mode_change;
+	out->signer = v->signer;
+	out->sig = v->sig;
 }
 
 void view_change_sign(struct view_change *v, const struct chain_ctx *ctx,
@@ -203,7 +224,7 @@ void new_view_decode(struct reader *r, struct new_view *out)
 		reader_fail(r, ERR_LIMIT);
 	if (r->err)
 		return;
-	out->vc = mem_array(count, sizeof *out->vc);
+	out->vc = mem_alloc(count * sizeof *out->vc);
 	while (out->count < count && !r->err) {
 		struct view_change *v = &out->vc[out->count++];
 		view_change_decode(r, v);
@@ -219,7 +240,7 @@ void new_view_decode(struct reader *r, struct new_view *out)
 void new_view_copy(struct new_view *out, const struct new_view *nv)
 {
 	*out = *nv;
-	out->vc = mem_array(nv->count ? nv->count : 1, sizeof *out->vc);
+	out->vc = mem_alloc(nv->count * sizeof *out->vc);
 	for (unsigned i = 0; i < nv->count; i++)
 		view_change_copy(&out->vc[i], &nv->vc[i]);
 }

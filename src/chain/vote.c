@@ -121,6 +121,19 @@ const char *cert_kind_name(enum cert_kind kind)
 	return "unknown";
 }
 
+void cert_copy(struct cert *out, const struct cert *c)
+{
+	invariant(c->count <= VALIDATORS_MAX);
+	if (out != c)
+		memcpy(out, c, offsetof(struct cert, sig) + c->count * sizeof(c->sig[0]));
+}
+
+static void cert_init(struct cert *c, enum cert_kind kind)
+{
+	memset(c, 0, offsetof(struct cert, sig));
+	c->kind = kind;
+}
+
 void cert_encode(struct writer *w, const struct cert *c)
 {
 	invariant(c->count <= VALIDATORS_MAX);
@@ -144,8 +157,7 @@ void cert_decode(struct reader *r, struct cert *out)
 		reader_fail(r, ERR_RANGE);
 		kind = CERT_QC_FAST;
 	}
-	memset(out, 0, sizeof(*out));
-	out->kind = (enum cert_kind)kind;
+	cert_init(out, (enum cert_kind)kind);
 	block_ref_decode(r, &out->ref);
 	if (out->kind == CERT_CHECKPOINT)
 		reader_hash(r, &out->state_root);
@@ -164,8 +176,7 @@ void cert_decode_stored(struct reader *r, struct cert *out)
 		return;
 	}
 	reader_u8(r);
-	memset(out, 0, sizeof(*out));
-	out->kind = CERT_CRASH;
+	cert_init(out, CERT_CRASH);
 	block_ref_decode(r, &out->ref);
 	out->in_term = reader_u64(r);
 }
@@ -240,8 +251,7 @@ bool tally_add(struct tally *t, const struct vote *v)
 void tally_cert(const struct tally *t, enum cert_kind kind, struct cert *out)
 {
 	invariant(cert_vote_kind(kind) == t->kind && t->count > 0);
-	memset(out, 0, sizeof(*out));
-	out->kind = kind;
+	cert_init(out, kind);
 	out->ref = t->ref;
 	out->state_root = t->state_root;
 	out->signers = t->signers;

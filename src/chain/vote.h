@@ -51,8 +51,10 @@ struct cert {
 	uint64_t in_term;	/* crash only: term or ballot in which it was committed */
 	uint64_t signers;	/* bit i: validator i */
 	unsigned count;		/* = popcount(signers) */
-	struct signature sig[VALIDATORS_MAX]; /* in ascending order of signer */
+	struct signature sig[VALIDATORS_MAX]; /* count, in ascending order of signer */
 };
+/* Only the signatures that there are: most of the struct is room. */
+void cert_copy(struct cert *out, const struct cert *c);
 /* {kind u8, ref, [state_root], signers u64, signatures}; decoding refuses a bit >= n of the
  * widest set and a count of zero. */
 void cert_encode(struct writer *w, const struct cert *c);

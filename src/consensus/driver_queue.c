@@ -2,10 +2,14 @@
 
 #include "base/mem.h"
 
-/* Whole, so that whoever gets it may copy the struct. */
+/* With all its room, so that whoever gets it may copy the struct. */
 static struct cert *cert_dup(const struct cert *c)
 {
-	return c ? mem_dup(c, sizeof *c) : NULL;
+	if (!c)
+		return NULL;
+	struct cert *copy = mem_alloc(sizeof *copy);
+	cert_copy(copy, c);
+	return copy;
 }
 
 /* Room for one more of `size` bytes. */
@@ -150,8 +154,12 @@ static void hold_final(struct held_output *h, const struct final_block *f,
 		       const struct final_block *before)
 {
 	if (!before || before->cert != f->cert) {
-		h->certs = grow(h->certs, h->cert_count, &h->cert_cap, sizeof(struct cert *));
-		h->certs[h->cert_count++] = cert_dup(f->cert);
+		if (h->cert_count == h->certs_made) {
+			h->certs = grow(h->certs, h->certs_made, &h->cert_cap,
+					sizeof(struct cert *));
+			h->certs[h->certs_made++] = mem_alloc(sizeof(struct cert));
+		}
+		cert_copy(h->certs[h->cert_count++], f->cert);
 	}
 	h->finals = grow(h->finals, h->final_count, &h->final_cap, sizeof *f);
 	h->finals[h->final_count++] = (struct final_block){
@@ -202,8 +210,6 @@ void held_queue_release(struct held_queue *q, struct held_output *h)
 {
 	for (uint32_t i = 0; i < h->final_count; i++)
 		block_drop(h->finals[i].block);
-	for (uint32_t i = 0; i < h->cert_count; i++)
-		mem_free(h->certs[i]);
 	h->message_count = h->final_count = h->cert_count = 0;
 	writer_reset(&h->bytes);
 	h->next = q->spare;
@@ -219,6 +225,8 @@ void held_queue_free(struct held_queue *q)
 		q->spare = h->next;
 		mem_free(h->messages);
 		mem_free(h->finals);
+		for (uint32_t i = 0; i < h->certs_made; i++)
+			mem_free(h->certs[i]);
 		mem_free(h->certs);
 		writer_free(&h->bytes);
 		mem_free(h);

@@ -36,8 +36,8 @@ struct held_output {
 	uint32_t message_count, message_cap;
 	struct final_block *finals; /* blocks held */
 	uint32_t final_count, final_cap;
-	struct cert **certs; /* copies, shared by the finals of one certificate */
-	uint32_t cert_count, cert_cap;
+	struct cert **certs; /* copies, shared by the finals of one certificate; kept for reuse */
+	uint32_t cert_count, certs_made, cert_cap;
 	struct writer bytes;
 };
 struct held_queue {

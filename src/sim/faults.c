@@ -22,24 +22,57 @@ enum fault {
 
 #define SECOND UINT64_C(1000000)
 
-static void heal_later(struct sim *s, enum fault fault, uint64_t max)
+/* Returns after how long. */
+static uint64_t heal_later(struct sim *s, enum fault fault, uint64_t max)
 {
-	sim_push(s, (struct event){.at = s->now + random_between(&s->random, max / 10, max),
-				   .kind = EVENT_HEAL,
-				   .number = fault});
+	uint64_t after = random_between(&s->random, max / 10, max);
+	sim_push(s, (struct event){.at = s->now + after, .kind = EVENT_HEAL, .number = fault});
+	return after;
 }
 
-void faults_crash(struct sim *s, unsigned i)
+/* For the record: what a script would have to say. The caller fills in details. */
+static struct script_action *note(struct sim *s, enum script_kind kind, uint64_t mask,
+				  uint64_t for_us)
+{
+	static struct script_action nobody_looks;
+	struct sim_record *record = s->options.record;
+	struct script_action *a = &nobody_looks;
+	if (record && record->script.count < SCRIPT_MAX)
+		a = &record->script.action[record->script.count++];
+	else if (record)
+		record->script_more = true;
+	*a = (struct script_action){.trigger = TRIGGER_TIME,
+				    .at = s->now,
+				    .kind = kind,
+				    .who = mask ? SCRIPT_NODES : SCRIPT_NOBODY,
+				    .mask = mask,
+				    .for_us = for_us};
+	return a;
+}
+
+static uint64_t bit(unsigned i)
+{
+	return UINT64_C(1) << i;
+}
+
+uint64_t faults_crash(struct sim *s, unsigned i)
 {
 	unsigned down = 0;
 	for (unsigned k = 0; k < s->n; k++)
 		down += !s->node[k].replica;
 	if (!s->node[i].replica || down >= s->profile.down_max)
-		return;
+		return 0;
 	sim_crash_node(s, i);
-	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 1000, 3 * SECOND),
-				   .kind = EVENT_RESTART,
-				   .node = i});
+	uint64_t after = random_between(&s->random, 1000, 3 * SECOND);
+	sim_push(s, (struct event){.at = s->now + after, .kind = EVENT_RESTART, .node = i});
+	return after;
+}
+
+static void crash(struct sim *s, unsigned i)
+{
+	uint64_t after = faults_crash(s, i);
+	if (after)
+		note(s, SCRIPT_CRASH, bit(i), after);
 }
 
 unsigned sim_leader(struct sim *s)
@@ -85,12 +118,18 @@ void failover_begins(struct sim *s)
 static void partition(struct sim *s)
 {
 	bool side[VALIDATORS_MAX];
-	for (unsigned i = 0; i < s->n; i++)
+	uint64_t group[2] = {0};
+	for (unsigned i = 0; i < s->n; i++) {
 		side[i] = random_chance(&s->random, 1, 2);
+		group[side[i]] |= bit(i);
+	}
 	for (unsigned a = 0; a < s->n; a++)
 		for (unsigned b = 0; b < s->n; b++)
 			s->cut[a][b] = side[a] != side[b];
 	s->result->partitions++;
+	uint64_t after = heal_later(s, FAULT_PARTITION, 2 * SECOND);
+	if (group[0] && group[1])
+		note(s, SCRIPT_PARTITION, group[0], after);
 }
 
 static void isolate(struct sim *s, unsigned victim, bool one_way)
@@ -105,6 +144,61 @@ static void isolate(struct sim *s, unsigned victim, bool one_way)
 			s->cut[victim][i] = true;
 	}
 	s->result->partitions++;
+	uint64_t after = heal_later(s, one_way ? FAULT_ONE_WAY : FAULT_ISOLATE, 2 * SECOND);
+	note(s,
+	     !one_way ? SCRIPT_ISOLATE
+	     : in     ? SCRIPT_DEAFEN
+		      : SCRIPT_MUTE,
+	     bit(victim), after);
+}
+
+static void lose(struct sim *s)
+{
+	s->loss_per_mille = (uint32_t)random_between(&s->random, 10, 400);
+	s->reorder = true;
+	uint64_t after = heal_later(s, FAULT_LOSS, 2 * SECOND);
+	note(s, SCRIPT_LOSS, 0, after)->low = s->loss_per_mille;
+	note(s, SCRIPT_REORDER, 0, 0);
+}
+
+static void slow_net(struct sim *s)
+{
+	s->delay_max = random_between(&s->random, 2000, 200000);
+	struct script_action *a =
+		note(s, SCRIPT_DELAY, 0, heal_later(s, FAULT_SLOW_NET, 2 * SECOND));
+	a->low = s->delay_min;
+	a->high = s->delay_max;
+}
+
+static void slow_disks(struct sim *s, unsigned victim, bool all)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (all || i == victim)
+			s->node[i].sync_us =
+				random_between(&s->random, all ? 10000 : 1000, 300000);
+	uint64_t after = heal_later(s, FAULT_SLOW_DISK, 2 * SECOND);
+	for (unsigned i = 0; i < s->n; i++)
+		if (all || i == victim)
+			note(s, SCRIPT_SLOW_DISK, bit(i), after)->low = s->node[i].sync_us;
+}
+
+/* One or several, each in the middle of its next sync. */
+static void crash_at_sync(struct sim *s, unsigned victim)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (i == victim || random_chance(&s->random, 1, 2)) {
+			s->node[i].crash_at_sync = true;
+			note(s, SCRIPT_TEAR, bit(i), 0);
+		}
+}
+
+static void stand_still(struct sim *s, unsigned victim)
+{
+	if (random_chance(&s->random, 1, 2))
+		victim = leader_of(s);
+	uint64_t after = random_between(&s->random, 1000, 2 * SECOND);
+	s->node[victim].paused_until = s->now + after;
+	note(s, SCRIPT_PAUSE, bit(victim), after);
 }
 
 bool faults_have_struck(const struct sim *s)
@@ -159,56 +253,40 @@ void faults_next(struct sim *s)
 		       fault, victim);
 	switch (fault) {
 	case FAULT_CRASH:
-		faults_crash(s, victim);
+		crash(s, victim);
 		break;
 	case FAULT_CRASH_LEADER:
-		faults_crash(s, leader_of(s));
+		crash(s, leader_of(s));
 		break;
 	case FAULT_MANY_CRASH: /* more than f at once: safe, and live again afterwards */
 		for (unsigned i = 0; i < s->n; i++)
 			if (random_chance(&s->random, 1, 2))
-				faults_crash(s, i);
+				crash(s, i);
 		break;
 	case FAULT_PARTITION:
 		partition(s);
-		heal_later(s, fault, 2 * SECOND);
 		break;
 	case FAULT_ISOLATE:
 		isolate(s, random_chance(&s->random, 1, 2) ? leader_of(s) : victim, false);
-		heal_later(s, fault, 2 * SECOND);
 		break;
 	case FAULT_ONE_WAY:
 		isolate(s, random_chance(&s->random, 1, 2) ? leader_of(s) : victim, true);
-		heal_later(s, fault, 2 * SECOND);
 		break;
 	case FAULT_LOSS:
-		s->loss_per_mille = (uint32_t)random_between(&s->random, 10, 400);
-		s->reorder = true;
-		heal_later(s, fault, 2 * SECOND);
+		lose(s);
 		break;
 	case FAULT_SLOW_NET:
-		s->delay_max = random_between(&s->random, 2000, 200000);
-		heal_later(s, fault, 2 * SECOND);
+		slow_net(s);
 		break;
 	case FAULT_SLOW_DISK:
-		s->node[victim].sync_us = random_between(&s->random, 1000, 300000);
-		heal_later(s, fault, 2 * SECOND);
-		break;
 	case FAULT_SLOW_DISKS:
-		for (unsigned i = 0; i < s->n; i++)
-			s->node[i].sync_us = random_between(&s->random, 10000, 300000);
-		heal_later(s, FAULT_SLOW_DISK, 2 * SECOND);
+		slow_disks(s, victim, fault == FAULT_SLOW_DISKS);
 		break;
-	case FAULT_CRASH_AT_SYNC: /* one or several, each in the middle of its next sync */
-		for (unsigned i = 0; i < s->n; i++)
-			if (i == victim || random_chance(&s->random, 1, 2))
-				s->node[i].crash_at_sync = true;
+	case FAULT_CRASH_AT_SYNC:
+		crash_at_sync(s, victim);
 		break;
 	case FAULT_PAUSE:
-		if (random_chance(&s->random, 1, 2))
-			victim = leader_of(s);
-		s->node[victim].paused_until =
-			s->now + random_between(&s->random, 1000, 2 * SECOND);
+		stand_still(s, victim);
 		break;
 	case FAULTS:
 		break;

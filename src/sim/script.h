@@ -119,6 +119,8 @@ bool losses_have(const struct losses *l, unsigned from, unsigned to, uint32_t nu
 /* What took place in a run, by number. */
 struct sim_record {
 	struct occurrences faults;  /* of the storm */
+	struct script script;	    /* the same faults in the words of scripts */
+	bool script_more;	    /* there was no room for all */
 	struct occurrences strikes; /* moments at which an attack took place */
 	uint32_t moments;	    /* at which one could have */
 	struct losses losses;	    /* by chance; in the order of time */

@@ -56,6 +56,9 @@ struct sim_options {
 	bool await_fast;	/* the run is not over while the ledger says pbft */
 	bool live;		/* not simulated: for reports only */
 	bool trace;		/* every message and fault to stdout */
+	struct sim_measures *measure; /* filled if not NULL */
+	uint32_t warm_up; /* with measure: so many blocks, and the network at rest, before what
+			   * is counted */
 	/* For measurements of speed (ostrakon-lab sim bench): */
 	uint32_t keys;	    /* that clients write to; 0: 200 */
 	uint32_t block_txs; /* in a block, at most; 0: default */
@@ -63,11 +66,8 @@ struct sim_options {
 	bool no_healing;    /* calm: it is over with the last decision */
 	bool unchecked;	    /* messages and certificates are not looked into; equal blocks and
 			     * state roots are still wanted of all */
-	struct sim_bare *bare;	      /* NULL, or records what goes through the event loop */
-	struct sim_measures *measure; /* filled if not NULL */
-	uint32_t warm_up; /* with measure: so many blocks, and the network at rest, before what
-			   * is counted */
-	unsigned inject;  /* calm: so many needless messages, for the counter's own test */
+	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
+	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
 	 * sent. May call sim_send_as() instead. NULL: nobody looks. */
 	bool (*intercept)(void *ctx, struct sim *s, unsigned from, const struct message *m);
@@ -84,7 +84,7 @@ struct sim_result {
 	uint64_t counters[COUNTERS];
 	uint64_t messages[ENGINE_MESSAGE_TYPES]; /* at the transport, by type, one a receiver */
 	uint64_t bytes;
-	uint64_t events; /* of the loop */
+	uint64_t events;	    /* of the loop */
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts, halted;
 	uint64_t strikes[ATTACKS];
@@ -128,8 +128,8 @@ struct sim_result {
 void sim_run(const struct sim_options *options, struct sim_result *result);
 
 /* What the event loop does in a run, to be done again without anything else: events are pushed,
- * popped in the order of the run, packets of the run's sizes are made, shared and dropped. Bounded
- * by SIM_BARE_MAX entries; what comes after is not kept. */
+ * popped in the order of the run, packets of the run's sizes are made, shared and dropped.
+ * Bounded by SIM_BARE_MAX entries; what comes after is not kept. */
 #define SIM_BARE_MAX (1u << 22)
 struct sim_bare *sim_bare_new(void);
 void sim_bare_free(struct sim_bare *b);

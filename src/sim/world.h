@@ -149,6 +149,7 @@ struct sim {
 	struct map refused;	    /* ids that a correct replica refused for good */
 	uint64_t last_final_at;
 	struct modes_seen modes;
+	uint64_t trace[2]; /* of every delivery */
 	struct map final_ids;
 	struct writer log_bytes;
 	struct measure *measure; /* NULL: nothing is measured */
@@ -186,7 +187,7 @@ bool script_is_over(const struct sim *s);
 /* faults.c */
 unsigned sim_leader(struct sim *s); /* of the highest term; n: nobody leads */
 void failover_begins(struct sim *s);
-void faults_crash(struct sim *s, unsigned i); /* and restart later */
+uint64_t faults_crash(struct sim *s, unsigned i); /* restart after so long; 0: it runs on */
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_end(struct sim *s);

@@ -2,11 +2,13 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/random.h"
 #include "node/api.h"
 #include "node/connections.h"
+#include "node/debug.h"
 #include "node/node.h"
 
 /* ---- text and bytes ------------------------------------------------------------------------
@@ -401,6 +403,55 @@ START_TEST(test_metrics_text)
 }
 END_TEST
 
+/* ---- faults on purpose ---------------------------------------------------------------------
+ */
+
+static void write_faults(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(test_faults_file)
+{
+	static struct node_config config;
+	char dir[] = "/tmp/faults-XXXXXX", path[64];
+	uint64_t now = 1000000, begin;
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/faults", dir);
+	snprintf(config.home, sizeof config.home, "%s", dir);
+	snprintf(config.faults_file, sizeof config.faults_file, "faults");
+	debug_watch(&config);
+	ck_assert_int_eq(debug_clock_ms(), 0);
+	write_faults(path, "clock_ms 20000\nsync_us 30000\nnonsense\nother 7\n");
+	debug_poll(now += 1000000);
+	ck_assert_int_eq(debug_clock_ms(), 20000);
+	begin = node_clock_us();
+	debug_before_sync();
+	ck_assert_uint_ge(node_clock_us() - begin, 30000);
+	write_faults(path, "clock_ms -5000\nsync_us 99999999999\n");
+	debug_poll(now); /* too soon to look again */
+	ck_assert_int_eq(debug_clock_ms(), 20000);
+	uint64_t ahead = node_wall_ms();
+	debug_poll(now += 1000000);
+	ck_assert_int_eq(debug_clock_ms(), -5000); /* and a sync that would never end is none */
+	ck_assert_uint_lt(node_wall_ms(), ahead);
+	debug_before_sync();
+	write_faults(path, "clock_ms x\n");
+	debug_poll(now += 1000000);
+	ck_assert_int_eq(debug_clock_ms(), 0);
+	write_faults(path, "clock_ms 1\n");
+	debug_poll(now += 1000000);
+	ck_assert_int_eq(debug_clock_ms(), 1);
+	unlink(path);
+	debug_poll(now += 1000000);
+	ck_assert_int_eq(debug_clock_ms(), 0);
+	rmdir(dir);
+}
+END_TEST
+
 int main(void)
 {
 	crypto_init();
@@ -417,6 +468,7 @@ int main(void)
 	tcase_add_test(t, test_inbox);
 	tcase_add_test(t, test_paths_documented);
 	tcase_add_test(t, test_metrics_text);
+	tcase_add_test(t, test_faults_file);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

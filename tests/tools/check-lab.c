@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/sign.h"
+#include "tools/lab/calibrate.h"
 #include "tools/lab/result.h"
 
 static struct scenario s;
@@ -223,7 +225,26 @@ START_TEST(test_the_library)
 	for (unsigned a = 0; a < ATTACKS; a++)
 		ck_assert_msg(attacks >> a & 1, "no scenario shows %s",
 			      attack_name((enum attack)a));
-	ck_assert(actions >> SCRIPT_CRASH & 1 && actions >> SCRIPT_PARTITION & 1);
+	for (unsigned k = 0; k < SCRIPT_KINDS; k++)
+		ck_assert_msg(actions >> k & 1, "no scenario has action %u of enum script_kind", k);
+}
+END_TEST
+
+/* What cannot be measured is null, not a figure. */
+START_TEST(test_calibration)
+{
+	struct calibration c;
+	double v;
+	crypto_init();
+	calibrate("/tmp", &c);
+	ck_assert(c.sign_per_s > 0 && c.verify_per_s > 0);
+	ck_assert(c.fdatasync_ms > 0 && c.loopback_rtt_ms > 0);
+	calibrate("/there/is/no/such/directory", &c);
+	struct json *o = calibration_json(&c);
+	ck_assert(json_is_null(json_get(o, "fdatasync_ms")));
+	ck_assert_int_eq(json_as_real(json_get(o, "verify_per_s"), &v), ERR_NONE);
+	ck_assert_int_eq(json_as_real(json_get(o, "load"), &v), ERR_NONE);
+	json_free(o);
 }
 END_TEST
 
@@ -235,6 +256,7 @@ int main(void)
 	tcase_add_test(t, test_reads_what_it_says);
 	tcase_add_test(t, test_what_is_not_live_says_why);
 	tcase_add_test(t, test_links);
+	tcase_add_test(t, test_calibration);
 	tcase_add_test(t, test_mistakes_have_a_line);
 	tcase_add_test(t, test_limits);
 	tcase_add_test(t, test_each_expectation_can_fail);

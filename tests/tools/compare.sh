@@ -76,8 +76,22 @@ code 0 sweep crash-leader --loss 2% --delay 10ms --seeds 1 -o jsonl
 cp "$work/out" "$work/f"
 holds f 'the network' '.vary.loss_percent == 2 and .vary.delay_ms == [10, 10] and
 	.consensus_time_ms.p50 >= 20'
+code 0 sweep steady-state --nodes 4,5 --protocols raft,pbft --clients 2,40 --seeds 1 -o json
+cp "$work/out" "$work/j"
+holds j 'each combination once' '[.[].vary | [.protocol, .nodes, .clients]] ==
+	[["raft", 4, 2], ["raft", 4, 40], ["raft", 5, 2], ["raft", 5, 40],
+	["pbft", 4, 2], ["pbft", 4, 40], ["pbft", 5, 2], ["pbft", 5, 40]]'
+holds j 'more clients, more throughput' '.[0].throughput_per_s * 2 < .[1].throughput_per_s'
 code 0 compare --nodes 4 --protocols raft
 grep -q '^raft  *4  *6.00  *6  *9.0  *9 .* yes$' "$work/out" || complain "the table: $(cat "$work/out")"
+
+# ---- live ------------------------------------------------------------------------------------
+"$lab" compare --live --nodes 4 --protocols multipaxos -o json >"$work/k" 2>"$work/err" ||
+	complain "a live network: $(cat "$work/err")"
+holds k 'a live row' 'length == 1 and (.[0] | .live and .passed and .protocol == "multipaxos" and
+	.vary == {protocol: "multipaxos", nodes: 4, fault: "none", seeds: 1} and
+	(([.by_type[]] | add) / .decisions - .messages_per_decision | fabs) < 1e-9 and
+	.messages_per_decision >= 5 and .throughput_per_s > 0 and (.repeat | endswith("--live")))'
 
 # ---- what fails, and what is wrong -----------------------------------------------------------
 printf 'summary x\ncorrupt 0\ndecisions 20\nexpect conflict\n' >"$work/wrong.scenario"
@@ -96,6 +110,7 @@ code 2 sweep
 code 2 sweep steady-state --faults none
 code 2 sweep steady-state --loss 2
 code 2 sweep steady-state --delay 5
+code 2 sweep steady-state --clients 0
 code 2 sweep steady-state --delay 5ms..1ms
 code 78 compare --faults no-such-scenario
 code 78 sweep no-such-scenario

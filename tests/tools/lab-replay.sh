@@ -162,6 +162,7 @@ code 1 sim ./lossless.scenario --save-dir kept
 ! grep -q 'network .*loss' lossless.scenario || complain "still by chance: $(cat lossless.scenario)"
 
 # Interrupted after the first step, in a search that would take hours: the best so far.
+: >steps
 "$lab" shrink never.scenario --seed 3 --tries 10000 --seconds 100000 -o half.scenario >steps 2>err &
 pid=$!
 while ! grep -q '^decisions' steps && kill -0 $pid 2>/dev/null; do sleep 0.1; done
@@ -179,5 +180,28 @@ if [ -x "$simrun" ]; then
 		code 0 replay kept/sim-run-hybrid-n4-s$seed.run
 	done
 fi
+# ---- a real failure, where there are planted bugs ---------------------------------------------
+export OSTRAKON_MUTANT=2 # a majority instead of q and qf: n = 5 needs 4
+if ! "$lab" sim random-adversary --nodes 5 --runs 20 --save planted.run >/dev/null 2>&1; then
+	says planted.run '^mutant 2$'
+	OSTRAKON_MUTANT=0
+	code 0 replay planted.run # the file says which
+	code 0 shrink planted.run -o planted.scenario --seconds 600
+	says planted.scenario 'With planted bug 2'
+	says planted.scenario '^nodes     5$' # at 4 it is the same number
+	says planted.scenario '^corrupt   0$'
+	! grep -qE '^(faults|at|lose|attacks)' planted.scenario || complain "not small: $(cat planted.scenario)"
+	code 0 sim ./planted.scenario # without the bug all is well
+	OSTRAKON_MUTANT=2
+	code 1 sim ./planted.scenario --save-dir kept
+	OSTRAKON_MUTANT=8 # votes are not written: a crash is enough
+	"$lab" sim storm --runs 20 --save forgetful.run >/dev/null 2>&1
+	code 0 shrink forgetful.run -o forgetful.scenario --seconds 600
+	! grep -q '^faults' forgetful.scenario || complain "a storm still: $(cat forgetful.scenario)"
+	[ "$(grep -c '^at ' forgetful.scenario)" -eq 1 ] || complain "not small: $(cat forgetful.scenario)"
+	code 1 sim ./forgetful.scenario --save-dir kept
+fi
+unset OSTRAKON_MUTANT
+
 [ $bad -ne 0 ] || echo "saved, replayed, refused, shrunk"
 exit $bad

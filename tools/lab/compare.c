@@ -29,6 +29,8 @@ struct request {
 	unsigned loss_count;
 	struct range delay[LIST_MAX];
 	unsigned delay_count;
+	uint32_t clients[LIST_MAX];
+	unsigned client_count;
 	struct grid grid;
 	enum lab_format format;
 	bool csv, help, live;
@@ -95,6 +97,15 @@ static bool add_loss(struct request *q, char *word)
 	return true;
 }
 
+static bool add_clients(struct request *q, char *word)
+{
+	uint64_t v;
+	if (!number(word, 1, 10000, &v))
+		return fail("--clients is a list of numbers such as 1,4,16,64");
+	q->clients[q->client_count++] = (uint32_t)v;
+	return true;
+}
+
 static bool add_delay(struct request *q, char *word)
 {
 	struct errmsg m;
@@ -158,6 +169,9 @@ static bool parse_one(struct request *q, int opt)
 	case 'd':
 		return !q->sweep ? fail("--delay is of sweep")
 				 : each(q, optarg, &q->delay_count, add_delay);
+	case 'c':
+		return !q->sweep ? fail("--clients is of sweep")
+				 : each(q, optarg, &q->client_count, add_clients);
 	case 's':
 		return number(optarg, 0, UINT64_MAX >> 1, &q->grid.seed) ||
 		       fail("--seed is a number");
@@ -185,13 +199,12 @@ static bool parse_one(struct request *q, int opt)
 
 static bool parse(struct request *q, int argc, char **argv)
 {
-	static const struct option known[] = {{"nodes", 1, 0, 'n'},    {"protocols", 1, 0, 'p'},
-					      {"faults", 1, 0, 'f'},   {"loss", 1, 0, 'l'},
-					      {"delay", 1, 0, 'd'},    {"seed", 1, 0, 's'},
-					      {"seeds", 1, 0, 'k'},    {"jobs", 1, 0, 'j'},
-					      {"progress", 0, 0, 'P'}, {"output", 1, 0, 'o'},
-					      {"help", 0, 0, 'h'},     {"live", 0, 0, 'L'},
-					      {"seconds", 1, 0, 't'},  {0, 0, 0, 0}};
+	static const struct option known[] = {
+		{"nodes", 1, 0, 'n'},	{"protocols", 1, 0, 'p'}, {"faults", 1, 0, 'f'},
+		{"loss", 1, 0, 'l'},	{"delay", 1, 0, 'd'},	  {"seed", 1, 0, 's'},
+		{"seeds", 1, 0, 'k'},	{"jobs", 1, 0, 'j'},	  {"progress", 0, 0, 'P'},
+		{"output", 1, 0, 'o'},	{"help", 0, 0, 'h'},	  {"live", 0, 0, 'L'},
+		{"clients", 1, 0, 'c'}, {"seconds", 1, 0, 't'},	  {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;)
 		if (!parse_one(q, opt))
@@ -349,7 +362,7 @@ static bool compare_rows(struct request *q)
 }
 
 static bool sweep_row(struct request *q, enum protocol p, unsigned nodes, unsigned loss,
-		      unsigned delay)
+		      unsigned delay, unsigned clients)
 {
 	char more[96] = "";
 	size_t at = 0;
@@ -366,9 +379,16 @@ static bool sweep_row(struct request *q, enum protocol p, unsigned nodes, unsign
 		row->so.delay_max_us = q->delay[delay].high;
 		snprintf(more + at, sizeof more - at, " --delay %s", q->delay[delay].text);
 	}
-	row->network = q->loss_count || q->delay_count;
-	/* what is lost is sent again: the counts are no longer those of theory */
-	if (row->so.loss_per_mille) {
+	if (q->client_count) {
+		row->so.clients = q->clients[clients];
+		at = strlen(more);
+		snprintf(more + at, sizeof more - at, " --clients %u", row->so.clients);
+	}
+	row->varied = (q->loss_count ? GRID_LOSS : 0) | (q->delay_count ? GRID_DELAY : 0) |
+		      (q->client_count ? GRID_CLIENTS : 0);
+	/* What is lost is sent again, and with fewer clients blocks may come alone: the counts
+	 * are no longer those of theory. */
+	if (row->so.loss_per_mille || q->client_count) {
 		unsigned kept = 0;
 		for (unsigned i = 0; i < row->scenario->expect_count; i++)
 			if (row->scenario->expect[i].kind != EXPECT_COUNTS)
@@ -381,16 +401,23 @@ static bool sweep_row(struct request *q, enum protocol p, unsigned nodes, unsign
 
 #define AT_LEAST_ONE(n) ((n) ? (n) : 1)
 
+/* The last list changes first. */
 static bool sweep_rows(struct request *q)
 {
-	for (unsigned p = 0; p < AT_LEAST_ONE(q->protocol_count); p++)
-		for (unsigned n = 0; n < AT_LEAST_ONE(q->node_count); n++)
-			for (unsigned l = 0; l < AT_LEAST_ONE(q->loss_count); l++)
-				for (unsigned d = 0; d < AT_LEAST_ONE(q->delay_count); d++)
-					if (!sweep_row(q,
-						       q->protocol_count ? q->protocols[p] : 0,
-						       q->node_count ? q->nodes[n] : 0, l, d))
-						return false;
+	unsigned p = AT_LEAST_ONE(q->protocol_count), n = AT_LEAST_ONE(q->node_count),
+		 l = AT_LEAST_ONE(q->loss_count), d = AT_LEAST_ONE(q->delay_count),
+		 c = AT_LEAST_ONE(q->client_count);
+	for (uint64_t i = 0; i < (uint64_t)p * n * l * d * c; i++) {
+		uint64_t at = i;
+		unsigned clients = (unsigned)(at % c);
+		unsigned delay = (unsigned)((at /= c) % d);
+		unsigned loss = (unsigned)((at /= d) % l);
+		unsigned nodes = q->node_count ? q->nodes[(at /= l) % n] : 0;
+		enum protocol protocol =
+			q->protocol_count ? q->protocols[i / c / d / l / n] : 0;
+		if (!sweep_row(q, protocol, nodes, loss, delay, clients))
+			return false;
+	}
 	return true;
 }
 

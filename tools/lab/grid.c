@@ -320,19 +320,21 @@ static void set_medians(struct json *row, const struct json *runs)
 
 static struct json *vary_json(const struct grid_row *row)
 {
-	struct json *o = json_object(), *delay = json_array();
+	struct json *o = json_object();
 	json_set(o, "protocol", json_string(protocol_name(row->so.protocol)));
 	json_set(o, "nodes", json_int(row->so.nodes));
 	json_set(o, "fault", json_string(row->fault));
 	json_set(o, "seeds", json_int(row->added));
-	if (!row->network) {
-		json_free(delay);
-		return o;
+	if (row->varied & GRID_LOSS)
+		json_set(o, "loss_percent", json_real((double)row->so.loss_per_mille / 10));
+	if (row->varied & GRID_DELAY) {
+		struct json *delay = json_array();
+		json_append(delay, json_real((double)row->so.delay_min_us / 1000));
+		json_append(delay, json_real((double)row->so.delay_max_us / 1000));
+		json_set(o, "delay_ms", delay);
 	}
-	json_append(delay, json_real((double)row->so.delay_min_us / 1000));
-	json_append(delay, json_real((double)row->so.delay_max_us / 1000));
-	json_set(o, "loss_percent", json_real((double)row->so.loss_per_mille / 10));
-	json_set(o, "delay_ms", delay);
+	if (row->varied & GRID_CLIENTS)
+		json_set(o, "clients", json_int(row->so.clients));
 	return o;
 }
 

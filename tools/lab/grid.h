@@ -9,6 +9,9 @@
 #define GRID_ROWS_MAX  4096
 #define GRID_SEEDS_MAX 10000
 #define GRID_NO_ROW    SIZE_MAX
+#define GRID_LOSS      1u /* what was varied besides protocol, nodes and fault */
+#define GRID_DELAY     2u
+#define GRID_CLIENTS   4u
 
 struct grid_record { /* of one run; travels through a pipe */
 	struct sim_result r;
@@ -19,7 +22,7 @@ struct grid_row {
 	struct scenario *scenario;     /* owned */
 	struct sim_options so;	       /* of the first seed */
 	char fault[SCENARIO_NAME_MAX]; /* "none", or the scenario of the library */
-	bool network;		       /* loss and delay were varied */
+	unsigned varied;	       /* GRID_* */
 	bool hidden;		       /* shown as the `lone` of another one */
 	size_t lone; /* whose counts of lone blocks it shows; GRID_NO_ROW: none */
 	char repeat[256];

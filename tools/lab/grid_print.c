@@ -1,5 +1,6 @@
 /* Rows of compare and sweep for people, and as CSV. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "tools/lab/grid.h"
@@ -11,7 +12,7 @@ static const struct json *at(const struct json *v, const char *path)
 	while (v && *path) {
 		size_t len = strcspn(path, ".");
 		snprintf(name, sizeof name, "%.*s", (int)len, path);
-		v = json_get(v, name);
+		v = json_is_array(v) ? json_at(v, strtoul(name, NULL, 10)) : json_get(v, name);
 		path += len + (path[len] == '.');
 	}
 	return v;
@@ -39,6 +40,9 @@ static const char *const columns[] = {
 	"vary.fault",
 	"vary.seeds",
 	"vary.loss_percent",
+	"vary.delay_ms.0",
+	"vary.delay_ms.1",
+	"vary.clients",
 	"scenario",
 	"live",
 	"decisions",
@@ -65,6 +69,7 @@ static const char *const columns[] = {
 	"failover.backlog_ms",
 	"failover.total_ms",
 	"failover.messages",
+	"theory.leader_change",
 	"safety.conflicts",
 	"fork.height",
 	"accused_innocent",
@@ -112,21 +117,26 @@ static void cell(const struct json *row, const char *path, int width, int digits
 
 static void print_who(const struct json *row)
 {
+	double low, high;
 	printf("%-10s", text_of(row, "vary.protocol", "?"));
 	cell(row, "vary.nodes", 3, 0);
 	if (at(row, "vary.loss_percent")) {
-		double low = 0, high = 0;
-		json_as_real(json_at(at(row, "vary.delay_ms"), 0), &low);
-		json_as_real(json_at(at(row, "vary.delay_ms"), 1), &high);
 		cell(row, "vary.loss_percent", 4, 1);
-		printf("%% %5.1f..%-6.1f", low, high);
+		printf("%%");
 	}
+	if (json_as_real(at(row, "vary.delay_ms.0"), &low) == ERR_NONE &&
+	    json_as_real(at(row, "vary.delay_ms.1"), &high) == ERR_NONE)
+		printf(" %5.1f..%-6.1f", low, high);
+	if (at(row, "vary.clients"))
+		cell(row, "vary.clients", 7, 0);
 }
 
 static void print_head(const struct json *row, const char *rest)
 {
-	printf("%-10s %3s%s %s\n", "protocol", "n",
-	       at(row, "vary.loss_percent") ? "  loss   delay ms   " : "", rest);
+	printf("%-10s %3s%s%s%s %s\n", "protocol", "n",
+	       at(row, "vary.loss_percent") ? "  loss" : "",
+	       at(row, "vary.delay_ms") ? "   delay ms   " : "",
+	       at(row, "vary.clients") ? " clients" : "", rest);
 }
 
 /* What it costs. */
@@ -148,6 +158,13 @@ static void print_cost(const struct json *row)
 	printf(" %s\n", truth(row, "passed") ? "yes" : "NO");
 }
 
+/* Of those who were malicious in any of the runs. */
+static const char *convicted(const struct json *row)
+{
+	size_t guilty = json_len(at(row, "convicted")), liars = json_len(at(row, "malicious"));
+	return !liars ? "-" : !guilty ? "none" : guilty == liars ? "all" : "some";
+}
+
 /* What it goes through. */
 static void print_course(const struct json *row)
 {
@@ -157,11 +174,13 @@ static void print_course(const struct json *row)
 	cell(row, "failover.first_commit_ms", 7, 1);
 	cell(row, "failover.backlog_ms", 8, 1);
 	cell(row, "failover.total_ms", 8, 1);
+	cell(row, "failover.messages", 6, 0);
+	cell(row, "theory.leader_change", 6, 0);
 	cell(row, "availability", 6, 3);
 	cell(row, "throughput_per_s", 7, 0);
 	cell(row, "messages_per_decision", 8, 2);
 	cell(row, "safety.conflicts", 5, 0);
-	printf(" %4zu of %2zu", json_len(at(row, "convicted")), json_len(at(row, "malicious")));
+	printf(" %9s", convicted(row));
 	printf(" %s\n", truth(row, "passed") ? "yes" : "NO");
 }
 
@@ -183,21 +202,38 @@ static void print_forks(const struct json *rows, const char *fault)
 	}
 }
 
+/* Nobody lied and no leader was lost: what it costs is of interest, else what it goes through.
+ */
+static bool is_harmless(const struct json *rows, const char *fault)
+{
+	double ms;
+	for (size_t i = 0; i < json_len(rows); i++) {
+		const struct json *row = json_at(rows, i);
+		if (strcmp(text_of(row, "vary.fault", ""), fault) != 0)
+			continue;
+		if (json_len(at(row, "malicious")) ||
+		    json_as_real(at(row, "failover_ms"), &ms) == ERR_NONE)
+			return false;
+	}
+	return true;
+}
+
 static void print_fault(const struct json *rows, size_t first)
 {
 	const char *fault = text_of(json_at(rows, first), "vary.fault", "");
-	bool none = strcmp(fault, "none") == 0;
+	bool none = is_harmless(rows, fault);
 	printf("%s%s\n", first ? "\n" : "",
-	       none ? "nothing is wrong (messages a decision: pipelined, theory; of a lone "
-		      "block, "
-		      "theory)"
-		    : fault);
-	print_head(
-		json_at(rows, first),
-		none ? "messages  theory    lone theory     p50     p95     p99   max ms    "
-		       "tx/s    bytes signed verified ok"
-		     : "detection election  commit  backlog total ms avail.    tx/s messages "
-		       "forks convicted  ok");
+	       strcmp(fault, "none") == 0
+		       ? "nothing is wrong (messages a decision: pipelined, theory; of a lone "
+			 "block, "
+			 "theory)"
+		       : fault);
+	print_head(json_at(rows, first),
+		   none ? "messages  theory    lone theory     p50     p95     p99   max ms    "
+			  "tx/s    bytes signed verified ok"
+			: "detection election  commit  backlog total ms change theory avail.   "
+			  " tx/s "
+			  "messages forks convicted ok");
 	for (size_t i = first; i < json_len(rows); i++) {
 		const struct json *row = json_at(rows, i);
 		if (strcmp(text_of(row, "vary.fault", ""), fault) != 0)

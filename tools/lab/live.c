@@ -15,16 +15,17 @@
 
 #include "base/mem.h"
 
-#define WARM_UP		5  /* writes before anything happens */
-#define LEADER_TRIES	60 /* honest leaders stopped, until a forged one leads */
-#define MODES_EVERY_US	500000
-#define NUDGE_EVERY_US	300000	/* idle: a write now and then, until the attack has struck */
-#define LEAD_AGAIN_US	5000000 /* after an attack that came to nothing */
-#define LIVE_LEAST_US	5000000 /* how long what shall not happen is waited for */
-#define PROGRESS_MS	30000
-#define RETURN_US	60000000 /* from the last escalation back to fast, after healing */
-#define ONE_TERM_US	20000000
-#define ABSENT_UNTIL_US 90000000 /* the longest that a run may be asked to last */
+#define WARM_UP		  5  /* writes before anything happens */
+#define LEADER_TRIES	  60 /* honest leaders stopped, until a forged one leads */
+#define MODES_EVERY_US	  500000
+#define NUDGE_EVERY_US	  300000  /* idle: a write now and then, until the attack has struck */
+#define LEAD_AGAIN_US	  5000000 /* after an attack that came to nothing */
+#define LIVE_DECISIONS_US 8000000
+#define LIVE_LEAST_US	  5000000 /* how long what shall not happen is waited for */
+#define PROGRESS_MS	  30000
+#define RETURN_US	  60000000 /* from the last escalation back to fast, after healing */
+#define ONE_TERM_US	  20000000
+#define ABSENT_UNTIL_US	  90000000 /* the longest that a run may be asked to last */
 
 static bool say(struct live *w, enum sim_verdict verdict, const char *text)
 {
@@ -84,7 +85,7 @@ static bool start(struct live *w, struct errmsg *m)
 				    "--protocol",
 				    protocol_name(live_protocol(w)),
 				    NULL};
-	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m))
+	if (live_cli(w, NULL, init) != 0 || !live_net_begin(w, m) || !live_keys(w, m))
 		return false;
 	for (unsigned i = 0; i < w->n; i++)
 		if (!live_start_node(w, i))
@@ -286,13 +287,22 @@ static bool brought_about(struct live *w)
 	return true;
 }
 
+/* Blocks are wanted, as in the simulator, but not for ever; not of a fork. */
+static bool has_decided(const struct live *w, uint64_t elapsed)
+{
+	return live_is_idle(w) || elapsed >= LIVE_DECISIONS_US ||
+	       scenario_expects(w->s, EXPECT_CONFLICT) ||
+	       w->top >= w->window_from + w->s->decisions;
+}
+
 /* What shall never happen takes its time. */
 static bool fulfilled(struct live *w, uint64_t elapsed)
 {
 	bool waits = scenario_expects(w->s, EXPECT_NO_MODE_CHANGE) != NULL;
 	if (scenario_expects(w->s, EXPECT_RETURN) && w->r.in_pbft)
 		return false;
-	return brought_about(w) && elapsed >= (waits ? LIVE_LEAST_US : 0);
+	return brought_about(w) && has_decided(w, elapsed) &&
+	       elapsed >= (waits ? LIVE_LEAST_US : 0);
 }
 
 /* An attack that takes a leader and has come to nothing: the way is made again. led_at: when a

@@ -14,10 +14,15 @@
 #define LIVE_BATCH	 10 /* writes of one client at a time */
 #define LIVE_URL_MAX	 160
 
-#define LIVE_FAULTS_FILE "faults" /* of a home: node/debug.h */
-#define LIVE_WINDOW_US	 100000
-#define LIVE_PATIENCE_US 1500000 /* a client that nobody answers asks another node ... */
-#define LIVE_AVOID_US	 4000000 /* ... and all leave that one alone for so long */
+#define LIVE_FAULTS_FILE     "faults" /* of a home: node/debug.h */
+#define LIVE_TRANSITIONS_MAX 48
+#define LIVE_WINDOW_US	     100000
+#define LIVE_PATIENCE_US     1500000 /* a client that nobody answers asks another node ... */
+#define LIVE_AVOID_US	     4000000 /* ... and all leave that one alone for so long */
+
+/* Nor does a client turn to a node that has just come back: what that says of a nonce is as old
+ * as its ledger. */
+#define LIVE_SETTLE_US 1500000
 
 struct live;
 
@@ -53,6 +58,9 @@ struct live_counts { /* of a node's /metrics */
 	uint64_t messages[ENGINE_MESSAGE_TYPES], bytes[ENGINE_MESSAGE_TYPES];
 	uint64_t made, checked, final_height;
 };
+struct live_failover { /* us, of the run; 0: not yet */
+	uint64_t lost, detected, elected, committed;
+};
 /* A height, as the first correct replica reported it final. */
 struct seen_block {
 	bool known, pbft;
@@ -80,8 +88,16 @@ struct live {
 	struct seen_block *log;
 	size_t log_cap, top;
 	uint64_t first_at_us, last_at_us;
-	unsigned leader;		/* n: nobody */
-	uint64_t leader_term, leaders;	/* leaders: mask of those that ever led */
+	unsigned leader;	       /* n: nobody */
+	uint64_t leader_term, leaders; /* leaders: mask of those that ever led */
+	char role[VALIDATORS_MAX][16], mode[VALIDATORS_MAX][16]; /* as last told */
+	struct {
+		char name[40];
+		uint64_t count;
+	} transition[LIVE_TRANSITIONS_MAX];
+	unsigned transitions;
+	/* of the latest loss of a leader, and of the one that took longest */
+	struct live_failover failing, failover;
 	bool changed_mode;		/* a correct replica was in pbft mode */
 	uint64_t lost_at_us, lost_term; /* of the leader; 0: not lost */
 	uint64_t healed_at_us;
@@ -97,6 +113,7 @@ struct live {
 	size_t latencies, latency_cap;
 	uint32_t *windows; /* decisions in each 100 ms of the window; owned */
 	size_t window_count;
+	uint64_t gave_up; /* times that a client waited in vain */
 	bool fired[SCRIPT_MAX], undone[SCRIPT_MAX];
 	uint64_t fired_at_us[SCRIPT_MAX], mask[SCRIPT_MAX];
 	struct sim_result r;
@@ -165,6 +182,8 @@ bool live_read_modes(struct live *w, bool verify);
 void live_leader_lost(struct live *w);
 
 /* live_load.c */
+/* Each client has a key of its own: of one sender, two would take the same nonces. */
+bool live_keys(struct live *w, struct errmsg *m);
 void live_put(struct live *w, unsigned client, unsigned count);
 bool live_putting(const struct live *w);
 void live_patience(struct live *w); /* who waits in vain turns to another node */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "crypto/keyfile.h"
 #include "tools/lab/live.h"
 
 static void value_of(char out[96], const char *key)
@@ -52,6 +53,24 @@ static void on_line(struct live *w, struct child *c, char *line)
 	json_free(doc);
 }
 
+static void key_path(const struct live *w, unsigned client, char path[640])
+{
+	snprintf(path, 640, "%s/client-%u.key", w->dir, client);
+}
+
+bool live_keys(struct live *w, struct errmsg *m)
+{
+	char path[640];
+	for (unsigned i = 0; i < LIVE_CLIENTS_MAX; i++) {
+		struct keypair key;
+		keypair_generate(&key);
+		key_path(w, i, path);
+		if (keyfile_write(path, &key, "lab", NULL, m))
+			return false;
+	}
+	return true;
+}
+
 /* A correct node that runs, another one each time; not one that somebody waits for in vain. */
 static unsigned node_for(const struct live *w, uint64_t turn)
 {
@@ -73,7 +92,7 @@ static unsigned node_for(const struct live *w, uint64_t turn)
 void live_put(struct live *w, unsigned client, unsigned count)
 {
 	struct live_client *c = &w->client[client];
-	char path[600], key[64], value[96];
+	char path[600], own[640], key[64], value[96];
 	if (c->put.pid > 0 && !c->put.ended)
 		return;
 	child_end(&c->put);
@@ -90,9 +109,10 @@ void live_put(struct live *w, unsigned client, unsigned count)
 	unsigned node = node_for(w, client + c->sent / LIVE_BATCH);
 	c->node = node;
 	c->heard_at = live_us(w);
-	const char *const args[] = {"put",	  "--from", path,    "--node",
-				    w->url[node], "--home", w->dir,  "--timeout",
-				    "10s",	  "-o",	    "jsonl", NULL};
+	key_path(w, client, own);
+	const char *const args[] = {"put",    "--from", path,	 "--node", w->url[node],
+				    "--home", w->dir,	"--key", own,	   "--timeout",
+				    "10s",    "-o",	"jsonl", NULL};
 	c->put.line = on_line;
 	c->put.who = client;
 	child_cli(w, &c->put, args);
@@ -115,6 +135,7 @@ void live_patience(struct live *w)
 		if (c->put.pid <= 0 || c->put.ended || now < c->heard_at + LIVE_PATIENCE_US)
 			continue;
 		child_end(&c->put);
+		w->gave_up += w->windowed;
 		w->avoid_until[c->node] = now + LIVE_AVOID_US;
 	}
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,14 @@ uint64_t live_us(const struct live *w)
 	return live_now_us() - w->began_us;
 }
 
+/* In a child: it does not outlive us, who are its network. */
+static void die_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+}
+
 /* ---- children ---------------------------------------------------------------------------- */
 
 bool child_cli(struct live *w, struct child *c, const char *const *args)
@@ -36,7 +45,8 @@ bool child_cli(struct live *w, struct child *c, const char *const *args)
 	const char *argv[ARGS_MAX] = {program};
 	int fds[2];
 	unsigned count = 1;
-	(void)w;
+	char log[600];
+	snprintf(log, sizeof log, "%s/cli.log", w->dir); /* not there before `net init` */
 	c->len = 0;
 	c->ended = false;
 	c->code = 127;
@@ -45,12 +55,15 @@ bool child_cli(struct live *w, struct child *c, const char *const *args)
 	for (; args[count - 1] && count < ARGS_MAX - 1; count++)
 		argv[count] = args[count - 1];
 	argv[count] = NULL;
+	pid_t self = getpid();
 	c->pid = fork();
 	if (c->pid == 0) {
+		die_with(self);
 		int null = open("/dev/null", O_RDWR);
+		int said = open(log, O_WRONLY | O_APPEND | O_CREAT, 0644);
 		dup2(null, 0);
 		dup2(fds[1], 1);
-		dup2(null, 2);
+		dup2(said >= 0 ? said : null, 2);
 		execv(program, (char *const *)argv);
 		_exit(127);
 	}
@@ -226,8 +239,9 @@ bool live_start_node(struct live *w, unsigned i)
 		return false;
 	snprintf(home, sizeof home, "%s/node%u", w->dir, i + 1);
 	snprintf(log, sizeof log, "%s/ostrakond.log", home);
-	pid_t pid = fork();
+	pid_t self = getpid(), pid = fork();
 	if (pid == 0) {
+		die_with(self);
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, 0);
 		dup2(null, 1);
@@ -239,6 +253,7 @@ bool live_start_node(struct live *w, unsigned i)
 		_exit(127);
 	}
 	w->node[i] = pid > 0 ? pid : 0;
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	return pid > 0;
 }
 
@@ -260,6 +275,7 @@ void live_pause_node(struct live *w, unsigned i, bool pause)
 	if (!w->node[i] || pause == ((w->paused & bit) != 0))
 		return;
 	kill(w->node[i], pause ? SIGSTOP : SIGCONT);
+	w->avoid_until[i] = live_us(w) + LIVE_SETTLE_US;
 	w->paused ^= bit;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "sim/measure.h"
 #include "tools/lab/calibrate.h"
 #include "tools/lab/live.h"
 
@@ -86,6 +87,21 @@ static void set_windows(struct json *x, const struct live *w)
 	json_set(x, "windows", a);
 }
 
+/* A certificate that went alone is in `normal`: no counter tells it apart. */
+static struct json *phases_json(const struct live *w)
+{
+	struct json *o = json_object();
+	for (unsigned p = 0; p < PHASES; p++) {
+		uint64_t sum = 0;
+		for (unsigned t = 0; t < ENGINE_MESSAGE_TYPES; t++)
+			if (measure_phase_of((uint8_t)t) == (enum measure_phase)p)
+				sum += w->r.messages[t];
+		json_set(o, measure_phase_name((enum measure_phase)p),
+			 json_real(w->r.decisions ? (double)sum / (double)w->r.decisions : 0));
+	}
+	return o;
+}
+
 static struct json *authenticators_json(const struct live *w)
 {
 	double decisions = w->r.decisions ? (double)w->r.decisions : 1;
@@ -108,6 +124,42 @@ static struct json *relay_json(const struct live *w)
 	return o;
 }
 
+static struct json *span(uint64_t from, uint64_t to)
+{
+	return from && to >= from ? json_real((double)(to - from) / 1000) : json_null();
+}
+
+/* Detection is seen only where a candidate says so before somebody leads. */
+static struct json *failover_json(const struct live_failover *f)
+{
+	struct json *o = json_object();
+	uint64_t detected = f->detected ? f->detected : f->lost;
+	json_set(o, "detection_ms", span(f->lost, f->detected));
+	json_set(o, "election_ms", span(detected, f->elected));
+	json_set(o, "first_commit_ms", span(f->elected ? f->elected : detected, f->committed));
+	json_set(o, "backlog_ms", json_null());
+	json_set(o, "total_ms", span(f->lost, f->committed));
+	return o;
+}
+
+static struct json *transitions_json(const struct live *w)
+{
+	struct json *o = json_object();
+	for (unsigned i = 0; i < w->transitions; i++)
+		json_set(o, w->transition[i].name, json_u64(w->transition[i].count));
+	return o;
+}
+
+static void set_repeat(struct json *x, const struct live *w)
+{
+	char text[256];
+	snprintf(text, sizeof text,
+		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s", w->s->name,
+		 protocol_name(live_protocol(w)), w->n, (unsigned long long)w->o->seed,
+		 w->o->idle ? " --idle" : "", w->o->direct ? " --direct" : "");
+	json_set(x, "repeat", json_string(text));
+}
+
 /* What a live run knows besides what the simulator's result has. */
 static void set_measures(struct json *x, struct live *w, const struct lab_total *t)
 {
@@ -120,12 +172,18 @@ static void set_measures(struct json *x, struct live *w, const struct lab_total 
 			json_set(bytes, engine_message_name((uint8_t)i),
 				 json_u64(w->type_bytes[i]));
 	json_set(x, "bytes_by_type", bytes);
+	json_set(x, "by_phase", phases_json(w));
 	json_set(x, "authenticators", authenticators_json(w));
 	json_set(x, "throughput_per_s",
 		 json_real(s > 0 ? (double)w->window_acknowledged / s : 0));
 	json_set(x, "window_s", json_real(s));
 	set_windows(x, w);
 	json_set(x, "client_ms", client_json(w));
+	json_set(x, "gave_up", json_u64(w->gave_up));
+	json_set(x, "failover", failover_json(&w->failover));
+	json_set(x, "transitions", transitions_json(w));
+	json_set(x, "space_time", json_null()); /* no node sees all messages */
+	set_repeat(x, w);
 	json_set(x, "relay", w->o->direct ? json_null() : relay_json(w));
 	calibrate(w->dir, &c);
 	json_set(x, "calibration", calibration_json(&c));
@@ -151,12 +209,12 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 	int err = scenario_read(s, o->name, m);
 	if (!err && !scenario_is_live(s, m))
 		err = ERR_UNSUPPORTED;
+	if (!err && !lab_may_save(o))
+		err = err_set(m, ERR_UNSUPPORTED, "a run file needs a new name");
 	if (!err && o->direct && scenario_needs_relay(s))
 		err = err_set(m, ERR_UNSUPPORTED,
 			      "%s does something to the network: not without the relay",
 			      s->name);
-	if (!err && !lab_may_save(o))
-		err = err_set(m, ERR_UNSUPPORTED, "a run file needs a new name");
 	if (!err && (o->idle || s->clients == 0))
 		expect_of_idle(s);
 	if (!err && !(w = live_new(o, s, m)))

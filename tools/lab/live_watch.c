@@ -38,29 +38,45 @@ void live_leader_lost(struct live *w)
 		return;
 	w->lost_at_us = live_us(w);
 	w->lost_term = w->leader_term;
+	w->failing = (struct live_failover){.lost = w->lost_at_us};
 }
 
 static void measure(struct live *w, const struct seen_block *b)
 {
 	struct sim_result *r = &w->r;
 	uint64_t now = b->at_us;
-	if (w->first_at_us && now - w->last_at_us > r->longest_gap_us)
-		r->longest_gap_us = now - w->last_at_us;
-	if (!w->first_at_us)
-		w->first_at_us = now;
-	if (now / 100000 != w->last_at_us / 100000)
-		r->windows_with_commit++;
-	r->windows = now / 100000 - w->first_at_us / 100000 + 1;
-	w->last_at_us = now;
+	if (w->windowed) { /* before and after nothing is asked of the network */
+		if (w->first_at_us && now - w->last_at_us > r->longest_gap_us)
+			r->longest_gap_us = now - w->last_at_us;
+		if (!w->first_at_us)
+			w->first_at_us = now;
+		if (now / LIVE_WINDOW_US != w->last_at_us / LIVE_WINDOW_US)
+			r->windows_with_commit++;
+		r->windows = now / LIVE_WINDOW_US - w->first_at_us / LIVE_WINDOW_US + 1;
+		w->last_at_us = now;
+	}
 	if (r->first_proof_us && !r->first_pbft_us && b->pbft)
 		r->first_pbft_us = now;
 	if (w->healed_at_us && !r->progress_us)
 		r->progress_us = now - w->healed_at_us;
 	if (w->lost_at_us && b->term > w->lost_term) {
 		uint64_t took = now - w->lost_at_us;
-		r->failover_us = took > r->failover_us ? took : r->failover_us;
+		w->failing.committed = now;
+		if (took >= r->failover_us) {
+			r->failover_us = took;
+			w->failover = w->failing;
+		}
 		w->lost_at_us = 0;
 	}
+}
+
+static enum cert_kind grade_of(const char *name)
+{
+	static const enum cert_kind kinds[] = {CERT_ONE_ROUND, CERT_TWO_ROUND, CERT_CRASH};
+	for (unsigned i = 0; i < MEM_COUNT(kinds); i++)
+		if (strcmp(name, cert_kind_name(kinds[i])) == 0)
+			return kinds[i];
+	return CERT_TWO_ROUND;
 }
 
 static uint64_t signers_of(const struct live *w, const struct json *d)
@@ -85,6 +101,7 @@ static void on_fork(struct live *w, uint64_t height, const struct seen_block *a,
 	if (!r->conflicts++)
 		r->fork = (struct sim_fork){.at_us = b->at_us,
 					    .height = height,
+					    .hash = {a->hash, b->hash},
 					    .ref = {{a->term, a->certified, a->hash},
 						    {b->term, b->certified, b->hash}},
 					    .kind = {a->grade, b->grade}};
@@ -117,9 +134,7 @@ static void on_block(struct live *w, const struct json *d)
 			       .term = number_of(d, "term"),
 			       .certified = number_of(d, "certified_height"),
 			       .signers = signers_of(w, d),
-			       .grade = strcmp(text_of(d, "grade"), "one_round") == 0
-						? CERT_ONE_ROUND
-						: CERT_TWO_ROUND};
+			       .grade = grade_of(text_of(d, "grade"))};
 	if (!height || height > HEIGHTS_MAX || json_read_hex(d, "hash", b.hash.b, HASH_SIZE))
 		return;
 	if (height >= w->log_cap) {
@@ -154,7 +169,40 @@ static void on_evidence(struct live *w, const struct json *d)
 	w->r.accused_mask |= UINT64_C(1) << culprit;
 }
 
-static void on_consensus(struct live *w, const struct json *d)
+static void count_transition(struct live *w, const char *from, const char *to)
+{
+	char name[40];
+	unsigned i = 0;
+	snprintf(name, sizeof name, "%.15s->%.15s", from, to);
+	while (i < w->transitions && strcmp(w->transition[i].name, name) != 0)
+		i++;
+	if (i == LIVE_TRANSITIONS_MAX)
+		return;
+	if (i == w->transitions)
+		snprintf(w->transition[w->transitions++].name, sizeof name, "%s", name);
+	w->transition[i].count++;
+}
+
+/* Of a correct node, as it tells it: what came and went between two of its looks is not seen.
+ */
+static void note_state(struct live *w, unsigned who, const struct json *d)
+{
+	const char *role = text_of(d, "role"), *mode = text_of(d, "mode");
+	if (*role && w->role[who][0] && strcmp(role, w->role[who]) != 0)
+		count_transition(w, w->role[who], role);
+	if (*mode && w->mode[who][0] && strcmp(mode, w->mode[who]) != 0)
+		count_transition(w, w->mode[who], mode);
+	snprintf(w->role[who], sizeof w->role[who], "%.15s", role);
+	snprintf(w->mode[who], sizeof w->mode[who], "%.15s", mode);
+	if (!w->lost_at_us || w->failing.elected)
+		return;
+	if (!w->failing.detected && strcmp(role, "candidate") == 0)
+		w->failing.detected = live_us(w);
+	if (number_of(d, "term") > w->lost_term && index_of(w, text_of(d, "leader")) < w->n)
+		w->failing.elected = live_us(w);
+}
+
+static void on_consensus(struct live *w, unsigned who, const struct json *d)
 {
 	uint64_t term = number_of(d, "term");
 	unsigned leader = index_of(w, text_of(d, "leader"));
@@ -167,12 +215,12 @@ static void on_consensus(struct live *w, const struct json *d)
 		w->leader = leader;
 		w->leaders |= UINT64_C(1) << leader;
 	}
+	note_state(w, who, d);
 }
 
 static void on_line(struct live *w, struct child *c, char *line)
 {
 	struct json *doc;
-	(void)c;
 	if (json_parse(&doc, slice_str(line), NULL))
 		return;
 	const char *event = text_of(doc, "event");
@@ -182,7 +230,7 @@ static void on_line(struct live *w, struct child *c, char *line)
 	else if (strcmp(event, "evidence") == 0)
 		on_evidence(w, data);
 	else if (strcmp(event, "consensus") == 0)
-		on_consensus(w, data);
+		on_consensus(w, c->who, data);
 	json_free(doc);
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/mutant.h"
 #include "tools/lab/lab.h"
 
 static const char usage[] =
@@ -62,6 +61,7 @@ static const char usage[] =
 	"  --live                    with real processes, one network after the other "
 	"(compare)\n"
 	"  --loss LIST               0%,1%,5%; --delay LIST  1ms..5ms,20ms (sweep)\n"
+	"  --clients LIST            1,4,16,64: throughput against latency (sweep)\n"
 	"  --jobs N                  processes; --progress  says how far it is, anywhere\n"
 	"  -o table|json|jsonl|csv\n"
 	"\n"
@@ -78,7 +78,8 @@ static const char usage[] =
 	"  --team HOME[:HOME...]     colluders; --log-file FILE\n"
 	"\n"
 	"NAME may be a file, a run's too. Scenarios are found in OSTRAKON_SCENARIOS, or where\n"
-	"they were installed. Exit codes: 0 every expectation holds, or the replay is the same;\n"
+	"they were installed. Exit codes: 0 every expectation holds, or the replay is the "
+	"same;\n"
 	"1 one does not, it is not, or nothing fails to shrink; 2 usage; 3 a live network did\n"
 	"not come up; 78 a file is wrong; 130 interrupted.\n";
 
@@ -235,12 +236,9 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *verb;
 		int (*run)(int argc, char **argv);
-	} own_options[] = {{"twins", lab_twins},
-			   {"forged-node", lab_forged},
-			   {"shrink", lab_shrink},
-			   {"compare", lab_compare},
-			   {"sweep", lab_compare},
-			   {"report", lab_report}};
+	} own_options[] = {{"twins", lab_twins},   {"forged-node", lab_forged},
+			   {"shrink", lab_shrink}, {"compare", lab_compare},
+			   {"sweep", lab_compare}, {"report", lab_report}};
 	for (unsigned i = 0; i < MEM_COUNT(own_options); i++)
 		if (strcmp(verb, own_options[i].verb) == 0) {
 			crypto_init();

@@ -83,8 +83,10 @@ struct report_run {
 	bool has_seed, live, has_passed, passed;
 	bool fault_free;  /* the steady state, nobody malicious, no fault */
 	bool faulty;	  /* neither that, nor a lone block, nor another without faults */
+	bool varied;	  /* its network was, by sweep */
+	bool beyond;	  /* more are malicious than its protocol tolerates */
 	bool equivocated; /* a leader did */
-	unsigned malicious, convicted;
+	int malicious, convicted; /* -1: not said */
 	/* NaN: not measured. lo and hi are the spread over seeds. */
 	double value[REPORT_FIELDS], lo[REPORT_FIELDS], hi[REPORT_FIELDS];
 };
@@ -150,6 +152,7 @@ bool report_plot_throughput(struct writer *w, const struct report *r);
 bool report_plot_availability(struct writer *w, const struct report *r);
 bool report_plot_failover(struct writer *w, const struct report *r);
 bool report_plot_recovery(struct writer *w, const struct report *r);
+bool report_plot_networks(struct writer *w, const struct report *r);
 bool report_transitions(struct writer *w, const struct report *r);
 bool report_forks(struct writer *w, const struct report *r);
 bool report_space_times(struct writer *w, const struct report *r);

@@ -25,11 +25,15 @@ void report_csv(struct writer *w, const struct report *r)
 		html_raw(w, ",");
 		if (run->has_seed)
 			html_fmt(w, "%llu", (unsigned long long)run->seed);
-		html_fmt(w, ",%s,%s,%u,%u", run->live ? "true" : "false",
+		html_fmt(w, ",%s,%s,", run->live ? "true" : "false",
 			 !run->has_passed ? ""
 			 : run->passed	  ? "true"
-					  : "false",
-			 run->malicious, run->convicted);
+					  : "false");
+		if (run->malicious >= 0)
+			html_fmt(w, "%d", run->malicious);
+		html_raw(w, ",");
+		if (run->convicted >= 0)
+			html_fmt(w, "%d", run->convicted);
 		for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 			html_raw(w, ",");
 			if (measured(run->value[f]))

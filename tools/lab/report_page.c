@@ -151,6 +151,7 @@ static void body(struct writer *w, const struct report *r)
 	report_table_runs(w, r);
 	section(w, at++);
 	unless(w, report_plot_time(w, r), "no run has consensus times.");
+	report_plot_networks(w, r);
 	report_table_time(w, r);
 	section(w, at++);
 	unless(w, report_plot_messages(w, r), "no run counted messages.");

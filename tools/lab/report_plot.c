@@ -95,9 +95,12 @@ void rows_label(struct svg *s, const struct rows *rows, unsigned i, double row, 
 	if (i)
 		*y += row / 2;
 	if (!i || !same_group(rows->run[i - 1], run)) {
-		char text[REPORT_NAME_MAX + 40];
-		snprintf(text, sizeof text, "%s, n=%u%s", *run->fault ? run->fault : "unknown",
-			 run->nodes, run->live ? ", live" : "");
+		char text[REPORT_LABEL_MAX];
+		char nodes[24] = "";
+		if (run->nodes)
+			snprintf(nodes, sizeof nodes, ", n=%u", run->nodes);
+		snprintf(text, sizeof text, "%s%s%s", *run->fault ? run->fault : "unknown",
+			 nodes, run->live ? ", live" : "");
 		svg_label(s, 4, *y + HEADING - 8, "head", text, 80);
 		*y += HEADING;
 	}

@@ -5,7 +5,7 @@
 #include "tools/lab/report.h"
 
 #define PLOT_WIDTH 760.0
-#define ROWS_MAX   48
+#define ROWS_MAX   96
 
 void figure_begin(struct writer *w, const char *id);
 /* After the picture: what one sees; then figure_end(). */

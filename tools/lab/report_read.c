@@ -393,6 +393,11 @@ static void take_lone_block(struct report_run *run, const struct json *v)
 	run->value[F_THEORY] = NAN;
 }
 
+static int length_of(const struct json *list)
+{
+	return absent(list) ? -1 : (int)json_len(list);
+}
+
 static void fill(struct report *r, struct report_run *run, const struct json *v,
 		 const char *source)
 {
@@ -403,23 +408,28 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 	run->fault = report_string(json_get(v, "vary"), "fault");
 	if (!*run->fault)
 		run->fault = run->scenario;
+	const char *plain = run->fault;
 	run->fault = fault_label(r, json_get(v, "vary"), run->fault);
+	run->varied = run->fault != plain;
 	double nodes = report_number(v, "nodes");
 	run->nodes = measured(nodes) ? (unsigned)nodes : 0;
 	run->has_seed = json_read_u64(v, "seed", &run->seed) == ERR_NONE;
 	run->has_passed = json_read_bool(v, "passed", &run->passed) == ERR_NONE;
 	if (json_read_bool(v, "live", &run->live))
 		run->live = false;
-	run->malicious = (unsigned)json_len(json_get(v, "malicious"));
-	run->convicted = (unsigned)json_len(json_get(v, "convicted"));
+	run->malicious = length_of(json_get(v, "malicious"));
+	run->convicted = length_of(json_get(v, "convicted"));
 	static const char *const steady[] = {"none", "steady-state"}, *const calm[] = {
 									      "none",
 									      "steady-state",
 									      "lone-block",
 									      "no-faults",
 									      REPORT_BASELINE};
-	run->fault_free = !run->malicious && is_one_of(run->fault, steady, MEM_COUNT(steady));
-	run->faulty = !is_one_of(run->fault, calm, MEM_COUNT(calm));
+	run->fault_free =
+		run->malicious <= 0 && is_one_of(run->fault, steady, MEM_COUNT(steady));
+	run->faulty = !run->varied && !is_one_of(plain, calm, MEM_COUNT(calm));
+	unsigned p = report_protocol(run);
+	run->beyond = run->nodes && run->malicious > (p < 2 ? 0 : (int)(run->nodes - 1) / 3);
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);
@@ -640,9 +650,12 @@ unsigned report_protocol(const struct report_run *run)
 
 void report_name(char *out, size_t size, const struct report_run *run)
 {
-	snprintf(out, size, "%s, n=%u, %s%s",
-		 *run->protocol ? run->protocol : "protocol unknown", run->nodes,
-		 *run->fault ? run->fault : "scenario unknown", run->live ? ", live" : "");
+	char nodes[24] = "";
+	if (run->nodes)
+		snprintf(nodes, sizeof nodes, "n=%u, ", run->nodes);
+	snprintf(out, size, "%s, %s%s%s", *run->protocol ? run->protocol : "protocol unknown",
+		 nodes, *run->fault ? run->fault : "scenario unknown",
+		 run->live ? ", live" : "");
 }
 
 double report_throughput_share(const struct report *r, const struct report_run *run)

@@ -70,7 +70,11 @@ bool report_plot_throughput(struct writer *w, const struct report *r)
 		    "protocol, "
 		    "size, load and seeds without one (scenario baseline; dotted line: 100 %). "
 		    "A run "
-		    "marked <em>forked</em> was not safe: its figure is no achievement.");
+		    "marked <em>forked</em> was not safe: its figure is no achievement. In "
+		    "scenarios "
+		    "of a malicious leader honest leaders are held up until one of the "
+		    "malicious leads: "
+		    "such shares compare protocols, and say little of the attack by itself.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;
@@ -102,30 +106,51 @@ static double run_end(const struct report *r, const struct report_run *run)
 	       window_width(run);
 }
 
-/* One path for the windows with decisions, one for those without. */
-static void draw_windows(struct svg *s, const struct report_run *run, const struct axis *x,
+/* One path: a stroke for each window with decisions, as wide as the window. */
+static void draw_commits(struct svg *s, const struct report_run *run, const struct axis *x,
 			 double base, double height)
 {
 	const struct json *windows = json_get(run->v, "windows");
-	double most = 1, width = window_width(run) / 1000;
 	size_t n = json_len(windows);
+	double most = 1, half = window_width(run) / 2000;
 	for (size_t i = 0; i < n; i++)
 		most = fmax(most, report_number(json_at(windows, i), "decisions"));
-	for (unsigned empty = 0; empty < 2; empty++) {
-		svg_path_begin(s, empty ? "gap" : plot_class(report_protocol(run), "windows"));
-		for (size_t i = 0; i < n; i++) {
-			const struct json *at = json_at(windows, i);
-			double decisions = report_number(at, "decisions"),
-			       from = report_number(at, "at_ms") / 1000;
-			if ((decisions > 0) == empty)
-				continue;
-			double left = axis_at(x, from), right = axis_at(x, from + width);
-			double up = empty ? 3 : 2 + (height - 2) * decisions / most;
-			html_fmt(s->w, "M%.1f %.1fh%.2fv%.1fh%.2fz", left, base, right - left,
-				 -up, left - right);
-		}
-		svg_path_end(s, NULL);
+	html_fmt(s->w, "<path class=\"%s\" style=\"stroke-width:%.2f\" d=\"",
+		 plot_class(report_protocol(run), "windows"),
+		 axis_at(x, 2 * half) - axis_at(x, 0) + 0.2);
+	for (size_t i = 0; i < n; i++) {
+		const struct json *at = json_at(windows, i);
+		double decisions = report_number(at, "decisions"),
+		       middle = report_number(at, "at_ms") / 1000 + half;
+		if (decisions > 0)
+			html_fmt(s->w, "M%.1f %.0fv-%.1f", axis_at(x, middle), base,
+				 2 + (height - 2) * decisions / most);
 	}
+	svg_path_end(s, NULL);
+}
+
+/* One path: a line for each stretch of windows without decisions. */
+static void draw_gaps(struct svg *s, const struct report_run *run, const struct axis *x,
+		      double base)
+{
+	const struct json *windows = json_get(run->v, "windows");
+	double width = window_width(run), from = NAN, end = NAN;
+	svg_path_begin(s, "gap");
+	for (size_t i = 0; i <= json_len(windows); i++) {
+		const struct json *at = json_at(windows, i); /* NULL at the end */
+		double ms = report_number(at, "at_ms");
+		bool empty = report_number(at, "decisions") == 0;
+		if (empty && !measured(from))
+			from = ms;
+		if (empty)
+			end = ms + width;
+		if (empty || !measured(from))
+			continue;
+		html_fmt(s->w, "M%.1f %.1fh%.1f", axis_at(x, from / 1000), base,
+			 axis_at(x, end / 1000) - axis_at(x, from / 1000));
+		from = NAN;
+	}
+	svg_path_end(s, NULL);
 }
 
 bool report_plot_availability(struct writer *w, const struct report *r)
@@ -147,7 +172,8 @@ bool report_plot_availability(struct writer *w, const struct report *r)
 	for (unsigned i = 0; i < rows.count; i++) {
 		char text[60], number[HTML_NUMBER_MAX];
 		rows_label(&s, &rows, i, row, &y);
-		draw_windows(&s, rows.run[i], &x, y + 11, 24);
+		draw_commits(&s, rows.run[i], &x, floor(y + 11), 24);
+		draw_gaps(&s, rows.run[i], &x, y + 10);
 		svg_line(&s, LEFT, y + 11, RIGHT, y + 11, "axis");
 		double share = rows.run[i]->value[F_AVAILABILITY];
 		if (!measured(share))
@@ -187,12 +213,19 @@ static double parts_sum(const struct report_run *run)
 	return sum;
 }
 
-/* The longer of the two: the stack may be split finer than the total was taken, or not at all.
- */
+/* The sum, if each part was measured: medians of parts do not add up to a median of totals.
+ * Else the total, of which a part is then not split. */
 static double failover_length(const struct report *r, const struct report_run *run)
 {
+	double sum = parts_sum(run);
+	bool whole = true;
 	(void)r;
-	return fmax(report_failover(run), parts_sum(run)); /* fmax passes over a NaN */
+	for (unsigned i = 0; i < MEM_COUNT(parts); i++)
+		whole &= measured(run->value[parts[i].field]);
+	if (whole)
+		return sum;
+	/* fmax passes over a NaN */
+	return fmax(sum, fmax(run->value[F_FAILOVER], run->value[F_FAILOVER_TOTAL]));
 }
 
 static bool has_failover(const struct report *r, const struct report_run *run)
@@ -265,7 +298,8 @@ bool report_plot_failover(struct writer *w, const struct report *r)
 	figure_caption(w);
 	html_raw(w, "From the loss of a leader (crash, cut, pause or proof) until another has "
 		    "made a block final, and its backlog is drained: of several failovers in a "
-		    "run the longest. A part that is not drawn was not measured.");
+		    "run the longest, of several seeds the median of each part. A part that is "
+		    "not drawn was not measured.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;
@@ -353,6 +387,62 @@ bool report_plot_recovery(struct writer *w, const struct report *r)
 		"From the end of all faults to the next final block; from the first proof at a "
 		"correct replica to the first final block of pbft mode; from the conviction to "
 		"the first final block of fast mode, which includes probation.");
+	rows_say_left_out(w, &rows);
+	figure_end(w);
+	return true;
+}
+
+/* ---- networks ---------------------------------------------------------------------------- */
+
+static bool is_varied(const struct report *r, const struct report_run *run)
+{
+	(void)r;
+	return run->varied && run->value[F_TIME_P50] > 0;
+}
+
+static double slow_block(const struct report *r, const struct report_run *run)
+{
+	(void)r;
+	return fmax(run->value[F_TIME_P50], run->value[F_TIME_P99]);
+}
+
+bool report_plot_networks(struct writer *w, const struct report *r)
+{
+	struct rows rows;
+	struct svg s;
+	struct axis x;
+	double lo = INFINITY;
+	if (!rows_select(&rows, r, is_varied))
+		return false;
+	for (unsigned i = 0; i < rows.count; i++)
+		lo = fmin(lo, rows.run[i]->value[F_TIME_P50]);
+	double height = rows_height(&rows, ROW), y = TOP - 16;
+	axis_fit(&x, lo, hi_of(&rows, r, slow_block), LEFT, RIGHT);
+	figure_begin(w, "plot-networks");
+	svg_begin(&s, w, "svg-networks", PLOT_WIDTH, TOP + height + 34,
+		  "Consensus time in networks that lose and delay",
+		  "Median and 99th percentile of the time from proposal to finality in each "
+		  "network.");
+	svg_axis_x(&s, &x, TOP + height - 12, TOP - 16, x.log ? "ms (logarithmic)" : "ms");
+	for (unsigned i = 0; i < rows.count; i++) {
+		const struct report_run *run = rows.run[i];
+		char text[120], p50[HTML_NUMBER_MAX], p99[HTML_NUMBER_MAX];
+		unsigned p = report_protocol(run);
+		rows_label(&s, &rows, i, ROW, &y);
+		svg_line(&s, axis_at(&x, run->value[F_TIME_P50]), y,
+			 axis_at(&x, slow_block(r, run)), y, plot_class(p, "whisker"));
+		snprintf(text, sizeof text, "p50 %s, p99 %s",
+			 html_duration(p50, run->value[F_TIME_P50]),
+			 html_duration(p99, run->value[F_TIME_P99]));
+		svg_mark(&s, (enum svg_shape)(p % SVG_SHAPES),
+			 axis_at(&x, run->value[F_TIME_P50]), y, plot_class(p, "mark point"),
+			 text);
+	}
+	svg_end(&s);
+	figure_caption(w);
+	html_raw(w, "Consensus time in networks that lose and delay: marks are medians, lines "
+		    "reach to "
+		    "the 99th percentile. What is lost is sent again.");
 	rows_say_left_out(w, &rows);
 	figure_end(w);
 	return true;

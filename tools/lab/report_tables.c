@@ -258,7 +258,7 @@ void report_table_runs(struct writer *w, const struct report *r)
 		seed_cell(w, run);
 		safety_cell(w, run);
 		expected_cell(w, run);
-		html_fmt(w, "<td class=\"n\">%u</td>", run->convicted);
+		cell_plain(w, run->convicted < 0 ? NAN : run->convicted);
 		cell_of(w, run, F_DECISIONS, 1);
 		cell_of(w, run, F_THROUGHPUT, 1);
 		cell_of(w, run, F_AVAILABILITY, 100);

@@ -175,6 +175,8 @@ static void say_messages(struct writer *w, const struct report *r)
 
 struct tally {
 	unsigned runs, forked, convicted;
+	unsigned beyond,
+		beyond_forked; /* of runs with more liars than the protocol tolerates */
 	double conflicts;
 };
 
@@ -186,6 +188,11 @@ static void tally(const struct report *r, unsigned p, bool equivocation, struct 
 		if (report_protocol(run) != p || !measured(run->value[F_CONFLICTS]) ||
 		    run->equivocated != equivocation)
 			continue;
+		if (run->beyond && !equivocation) {
+			t->beyond++;
+			t->beyond_forked += run->value[F_CONFLICTS] > 0;
+			continue;
+		}
 		t->runs++;
 		t->forked += run->value[F_CONFLICTS] > 0;
 		t->conflicts += run->value[F_CONFLICTS];
@@ -223,26 +230,37 @@ static void say_equivocation(struct writer *w, const struct report *r)
 
 static void say_safety(struct writer *w, const struct report *r)
 {
-	unsigned runs = 0, forked = 0;
+	unsigned runs = 0, forked = 0, beyond = 0, beyond_forked = 0;
 	double accused = NAN;
 	for (unsigned p = 0; p < REPORT_PROTOCOLS; p++) {
 		struct tally t;
 		tally(r, p, false, &t);
 		runs += t.runs;
 		forked += t.forked;
+		beyond += t.beyond;
+		beyond_forked += t.beyond_forked;
 	}
 	for (size_t i = 0; i < r->count; i++)
 		if (measured(r->run[i].value[F_ACCUSED_INNOCENT]))
 			accused = (measured(accused) ? accused : 0) +
 				  r->run[i].value[F_ACCUSED_INNOCENT];
-	if (!runs && !measured(accused))
+	if (!runs && !beyond && !measured(accused))
 		return;
 	lead(w, "Safety otherwise");
 	if (runs && !forked)
-		html_fmt(w, "No correct replicas disagreed in the %u other run%s.", runs,
-			 runs == 1 ? "" : "s");
+		html_fmt(w,
+			 "No correct replicas disagreed in the %u other run%s with as many "
+			 "liars as the protocol tolerates, or fewer.",
+			 runs, runs == 1 ? "" : "s");
 	else if (runs)
-		html_fmt(w, "<em>%u of the %u other runs forked.</em>", forked, runs);
+		html_fmt(w,
+			 "<em>%u of the %u other runs with as many liars as the protocol "
+			 "tolerates forked.</em>",
+			 forked, runs);
+	if (beyond)
+		html_fmt(w,
+			 " With more liars than the protocol tolerates %u of %u run%s forked.",
+			 beyond_forked, beyond, beyond == 1 ? "" : "s");
 	if (accused > 0) {
 		html_raw(w, " <em>Innocent replicas were accused: ");
 		number(w, accused);
@@ -283,11 +301,11 @@ static void say_failover(struct writer *w, const struct report *r)
 		if (fast != slow) {
 			html_raw(w, " (");
 			quoted(w, fast->fault);
-			html_fmt(w, ", n=%u) to ", fast->nodes);
+			html_fmt(w, ", n=%u%s) to ", fast->nodes, fast->live ? ", live" : "");
 			duration(w, report_failover(slow));
 			html_raw(w, " (");
 			quoted(w, slow->fault);
-			html_fmt(w, ", n=%u)", slow->nodes);
+			html_fmt(w, ", n=%u%s)", slow->nodes, slow->live ? ", live" : "");
 		}
 	}
 	if (!first) {
@@ -338,6 +356,43 @@ static void say_throughput(struct writer *w, const struct report *r)
 		items_end(w);
 		html_raw(w, "</li>\n");
 	}
+}
+
+/* ---- live -------------------------------------------------------------------------------- */
+
+static void say_live(struct writer *w, const struct report *r)
+{
+	bool first = true;
+	double load = NAN;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct report_run *run = &r->run[i];
+		if (!run->live || !run->fault_free || !measured(run->value[F_THROUGHPUT]))
+			continue;
+		if (first)
+			lead(w, "Live, with real processes and without faults");
+		item(w, first);
+		first = false;
+		html_fmt(w, "%s, n=%u: ", title_of(report_protocol(run)), run->nodes);
+		number(w, run->value[F_THROUGHPUT]);
+		html_raw(w, " transactions a second");
+		if (measured(run->value[F_CLIENT_P50])) {
+			html_raw(w, ", clients wait ");
+			duration(w, run->value[F_CLIENT_P50]);
+			html_raw(w, " (median)");
+		}
+		load = fmax(load, report_number(run->v, "calibration.load"));
+	}
+	if (first)
+		return;
+	items_end(w);
+	if (measured(load)) {
+		html_raw(w, "The machine\u2019s load was up to ");
+		number(w, load);
+		html_raw(w,
+			 ": over its number of cores these figures say more of it than of the "
+			 "protocols.");
+	}
+	html_raw(w, "</li>\n");
 }
 
 /* ---- where the hybrid loses -------------------------------------------------------------- */
@@ -455,7 +510,7 @@ static void say_fault_loss(struct writer *w, const struct report *r,
 	const struct report_run *rate = beaten_by(r, own, F_THROUGHPUT, true),
 				*failover = beaten_by(r, own, F_FAILOVER, false);
 	quoted(w, own->fault);
-	html_fmt(w, " (n=%u): ", own->nodes);
+	html_fmt(w, " (n=%u%s): ", own->nodes, own->live ? ", live" : "");
 	if (rate) {
 		html_fmt(w, "%s makes ", title_of(report_protocol(rate)));
 		number(w, rate->value[F_THROUGHPUT]);
@@ -553,6 +608,7 @@ void report_summary(struct writer *w, const struct report *r)
 	say_safety(w, r);
 	say_failover(w, r);
 	say_throughput(w, r);
+	say_live(w, r);
 	say_losses(w, r);
 	say_missing(w, r);
 	html_raw(w, "</ul>\n");

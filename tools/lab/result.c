@@ -112,9 +112,9 @@ double result_normal_case(const struct sim_result *r, const struct sim_measures 
 	return r->decisions ? (double)normal_sum(r, m) / (double)r->decisions : 0;
 }
 
-/* Counts and formulas are whole numbers. A PREPARE of PBFT may be missing: who holds a QC
- * before its own vote is durable sends the COMMIT alone. That happens to blocks that nothing
- * follows. */
+/* Counts and formulas are whole numbers. A PREPARE of PBFT may be missing: who has the QC
+ * before having voted itself adopts it (protocol section 2). That happens to blocks that come
+ * alone. */
 bool result_counts_hold(const struct sim_options *so, const struct sim_result *r, bool lone)
 {
 	const struct sim_measures *m = so->measure;

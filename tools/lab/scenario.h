@@ -87,11 +87,11 @@ unsigned scenario_corrupt(const struct scenario *s, unsigned nodes);
 uint64_t scenario_targets(const struct scenario *s, unsigned nodes);
 /* False: it needs what only the simulator can do; m says what. */
 bool scenario_is_live(const struct scenario *s, struct errmsg *m);
-/* Does it do anything to the network between nodes? */
-bool scenario_needs_relay(const struct scenario *s);
 /* so borrows s. */
 void scenario_options(struct sim_options *so, const struct scenario *s, enum protocol protocol,
 		      unsigned nodes, uint64_t seed);
+/* Does it do anything to the network between nodes? */
+bool scenario_needs_relay(const struct scenario *s);
 /* NULL: not expected. */
 const struct expectation *scenario_expects(const struct scenario *s,
 					   enum expectation_kind kind);

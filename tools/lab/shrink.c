@@ -2,11 +2,14 @@
 #include "tools/lab/shrink.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,13 +62,14 @@ static void progress(const struct shrink *k)
 static void class_of(char out[SIM_TEXT_MAX], const char *text)
 {
 	const char *at = strstr(text, " s: ");
-	at = at ? at + 4 : text;
+	bool died = strncmp(text, "died", 4) == 0;
+	at = at && !died ? at + 4 : text;
 	if (*at == '[' && strchr(at, ']')) {
 		snprintf(out, SIM_TEXT_MAX, "%.*s", (int)(strchr(at, ']') - at) + 1, at);
 		return;
 	}
 	size_t len = 0;
-	for (; *at && *at != ':'; at++) {
+	for (; *at && (died || *at != ':'); at++) {
 		bool digit = isdigit((unsigned char)*at);
 		if (!digit || !len || out[len - 1] != '#')
 			out[len++] = digit ? '#' : *at;
@@ -82,15 +86,15 @@ static bool did_not_happen(enum expectation_kind kind)
 
 /* False: nothing failed. */
 static bool failure_of(struct failure *f, const struct scenario *s,
-		       const struct sim_options *so, const struct sim_result *r)
+		       const struct shrink_run *run)
 {
-	uint64_t broken = result_broken(s, so, r);
+	const struct sim_result *r = &run->result;
 	*f = (struct failure){.verdict = r->verdict};
 	if (r->verdict != SIM_OK)
 		class_of(f->violation, r->text);
 	for (unsigned i = 0; i < s->expect_count; i++) {
 		const struct expectation *e = &s->expect[i];
-		if (!(broken >> i & 1))
+		if (!(run->broken >> i & 1))
 			continue;
 		memcpy(f->broken[f->broken_count++], e->text, sizeof e->text);
 		f->vacuous |= r->verdict == SIM_OK && did_not_happen(e->kind);
@@ -118,27 +122,73 @@ static bool same_failure(const struct failure *was, const struct failure *is)
 	return is->broken_count == was->broken_count;
 }
 
-/* False: it does not fail. */
-static bool run(struct shrink *k, const struct scenario *s, uint64_t seed,
-		struct sim_record *record, struct failure *f)
+/* ---- runs in processes of their own ------------------------------------------------------ */
+
+/* The last line that the process wrote before it died. */
+static void last_words(char *out, size_t size, int fd)
 {
-	struct sim_options so;
-	scenario_options(&so, s, s->protocol, s->nodes, seed);
-	if (record)
-		memset(record, 0, sizeof *record);
-	so.record = record;
-	so.measure = k->measures;
-	sim_run(&so, k->result);
-	k->runs++;
-	progress(k);
-	return failure_of(f, s, &so, k->result);
+	char text[4096];
+	ssize_t len = pread(fd, text, sizeof text - 1, 0);
+	text[len > 0 ? len : 0] = 0;
+	while (len > 0 && isspace((unsigned char)text[len - 1]))
+		text[--len] = 0;
+	const char *line = strrchr(text, '\n');
+	snprintf(out, size, "%.400s", line ? line + 1 : text);
 }
 
-bool shrink_fails(struct shrink *k, const struct scenario *s, uint64_t seed,
-		  struct sim_record *record)
+static _Noreturn void child(struct shrink *k, const struct scenario *s,
+			    const struct sim_options *so, int err)
+{
+	dup2(err, 2);
+	sim_run(so, &k->run->result);
+	k->run->broken = result_broken(s, so, &k->run->result);
+	_exit(0);
+}
+
+/* A process that dies has violated something: what it said last. */
+static void died(struct shrink *k, const struct scenario *s, int status, int fd)
+{
+	struct sim_result *r = &k->run->result;
+	char words[420];
+	*r = (struct sim_result){.verdict = SIM_SAFETY};
+	last_words(words, sizeof words, fd);
+	snprintf(r->text, sizeof r->text, "died of signal %d: %s",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : 0, words);
+	k->run->broken = 0;
+	for (unsigned i = 0; i < s->expect_count; i++)
+		if (s->expect[i].kind == EXPECT_NO_CONFLICT ||
+		    s->expect[i].kind == EXPECT_PROGRESS)
+			k->run->broken |= UINT64_C(1) << i;
+}
+
+/* False: it does not fail. */
+static bool run(struct shrink *k, const struct scenario *s, uint64_t seed, struct failure *f)
+{
+	struct sim_options so;
+	int status = 0, fd = memfd_create("shrink", MFD_CLOEXEC);
+	scenario_options(&so, s, s->protocol, s->nodes, seed);
+	memset(&k->run->record, 0, sizeof k->run->record);
+	so.record = &k->run->record;
+	so.measure = &k->run->measures;
+	fflush(stdout);
+	pid_t pid = fd < 0 ? -1 : fork();
+	if (pid == 0)
+		child(k, s, &so, fd);
+	invariant(pid > 0);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		died(k, s, status, fd);
+	close(fd);
+	k->runs++;
+	progress(k);
+	return failure_of(f, s, k->run);
+}
+
+bool shrink_fails(struct shrink *k, const struct scenario *s, uint64_t seed)
 {
 	struct failure f;
-	return run(k, s, seed, record, &f) && same_failure(&k->failure, &f);
+	return run(k, s, seed, &f) && same_failure(&k->failure, &f);
 }
 
 /* ---- one that may be smaller ------------------------------------------------------------- */
@@ -207,7 +257,7 @@ bool shrink_try(struct shrink *k, unsigned seeds)
 		if (shrink_stopped(k))
 			return false;
 		s->seed = i ? i : seed;
-		if ((i && s->seed == seed) || !shrink_fails(k, s, s->seed, NULL))
+		if ((i && s->seed == seed) || !shrink_fails(k, s, s->seed))
 			continue;
 		k->smaller++;
 		k->best = *s;
@@ -311,7 +361,7 @@ static bool find_failure(struct shrink *k, const struct arguments *a)
 	k->step = "a failing seed";
 	s->seeded = true;
 	for (s->seed = first; s->seed < first + (given ? 1 : SEARCH); s->seed++) {
-		if (run(k, s, s->seed, NULL, &k->failure))
+		if (run(k, s, s->seed, &k->failure))
 			return true;
 		if (shrink_stopped(k))
 			break;
@@ -343,9 +393,9 @@ static void describe(struct shrink *k, const struct scenario *from, const char *
 		len += (size_t)snprintf(text + len, sizeof text - len, "With planted bug %d. ",
 					mutant_selected);
 #endif
-	shrink_fails(k, s, s->seed, NULL);
+	shrink_fails(k, s, s->seed);
 	if (k->failure.verdict != SIM_OK)
-		snprintf(text + len, sizeof text - len, "Violation %s", k->result->text);
+		snprintf(text + len, sizeof text - len, "Violation %s", k->run->result.text);
 	else
 		for (unsigned i = 0; i < k->failure.broken_count; i++)
 			len += (size_t)snprintf(text + len, sizeof text - len, "%sexpect %s",
@@ -361,8 +411,8 @@ static bool check(struct shrink *k, const char *path, const char *text)
 {
 	struct errmsg m;
 	struct scenario *again = mem_alloc(sizeof *again);
-	bool good = !scenario_parse(again, path, text, &m) &&
-		    shrink_fails(k, again, again->seed, NULL);
+	bool good =
+		!scenario_parse(again, path, text, &m) && shrink_fails(k, again, again->seed);
 	mem_free(again);
 	return good;
 }
@@ -435,18 +485,17 @@ int lab_shrink(int argc, char **argv)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	struct shrink *k = mem_zalloc(sizeof *k);
-	*k = (struct shrink){.result = mem_zalloc(sizeof *k->result),
-			     .record = mem_zalloc(sizeof *k->record),
-			     .measures = mem_zalloc(sizeof *k->measures),
+	void *shared = mmap(NULL, sizeof *k->run, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	invariant(shared != MAP_FAILED);
+	*k = (struct shrink){.run = shared,
 			     .next = mem_zalloc(sizeof *k->next),
 			     .tries = a.tries,
 			     .seconds = a.seconds,
 			     .began = seconds_now(),
 			     .step = ""};
 	int code = shrink(k, &a);
-	mem_free(k->result);
-	mem_free(k->record);
-	mem_free(k->measures);
+	munmap(k->run, sizeof *k->run);
 	mem_free(k->next);
 	mem_free(k->seen);
 	mem_free(k);

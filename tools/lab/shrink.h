@@ -3,6 +3,7 @@
 #ifndef TOOLS_LAB_SHRINK_H
 #define TOOLS_LAB_SHRINK_H
 
+#include "sim/measure.h"
 #include "tools/lab/replay.h"
 
 /* What makes two failures the same: the invariant or the words of a violation without its
@@ -14,13 +15,18 @@ struct failure {
 	unsigned broken_count;
 	bool vacuous; /* something did not happen: without attacks it would never */
 };
+/* What a run leaves: it is made by a process of its own, as a failed invariant ends that. */
+struct shrink_run {
+	struct sim_result result;
+	struct sim_record record;
+	struct sim_measures measures;
+	uint64_t broken;
+};
 struct shrink {
 	struct scenario best; /* fails with its seed */
 	struct failure failure;
-	struct sim_result *result; /* of the newest run */
-	struct sim_record *record; /* scratch */
-	struct sim_measures *measures;
-	struct scenario *next;	   /* scratch: what is tried */
+	struct shrink_run *run; /* the newest; shared with that process */
+	struct scenario *next;	/* scratch: what is tried */
 	unsigned tries, seconds;
 	unsigned pass;
 	const char *step; /* what is being made smaller */
@@ -31,9 +37,8 @@ struct shrink {
 };
 
 bool shrink_stopped(void *shrink); /* interrupted, or out of time */
-/* Does it fail in the same way? record: NULL, or gets what took place. */
-bool shrink_fails(struct shrink *k, const struct scenario *s, uint64_t seed,
-		  struct sim_record *record);
+/* Does it fail in the same way? k->run then says what took place. */
+bool shrink_fails(struct shrink *k, const struct scenario *s, uint64_t seed);
 /* k->next, with the seed that k->best has and then with up to `seeds` others: if it fails, it
  * is the best one. */
 bool shrink_try(struct shrink *k, unsigned seeds);

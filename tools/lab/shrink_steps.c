@@ -498,16 +498,36 @@ static void single_faults(struct shrink *k)
 	if (!k->best.storm)
 		return;
 	if (!k->best.part_of_storm) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) ||
-		    k->record->faults.more)
+		if (!shrink_fails(k, &k->best, k->best.seed) || k->run->record.faults.more)
 			return;
 		struct scenario *s = begin(k, "faults");
 		s->part_of_storm = true;
-		s->faults = k->record->faults;
+		s->faults = k->run->record.faults;
 		if (!s->faults.count || !attempt(k, 0))
 			return;
 	}
 	reduce_numbers(k, "faults", &k->best.faults, choose_faults);
+}
+
+/* A storm's faults by name instead of by chance: not the same run, as chance had other parts in
+ * it, but often the same failure. */
+static void name_faults(struct shrink *k)
+{
+	const struct sim_record *r = &k->run->record;
+	if (!k->best.storm || !shrink_fails(k, &k->best, k->best.seed) || r->script_more ||
+	    r->script.count + k->best.script.count > SCRIPT_MAX)
+		return;
+	struct script script = r->script; /* the next run overwrites it */
+	for (unsigned loss = 0; loss <= 2;
+	     loss += 2) { /* a storm takes 2 messages in 1000 too */
+		struct scenario *s = begin(k, "faults");
+		s->storm = false;
+		s->loss_per_mille = loss > s->loss_per_mille ? loss : s->loss_per_mille;
+		for (unsigned i = 0; i < script.count; i++)
+			s->script.action[s->script.count++] = script.action[i];
+		if (attempt(k, k->tries))
+			return;
+	}
 }
 
 /* Those moments at which something is counted as a strike, or, if what is not counted matters
@@ -517,9 +537,9 @@ static void single_strikes(struct shrink *k)
 	if (!has_attacks(&k->best))
 		return;
 	if (!k->best.part_of_strikes) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) || !k->record->moments)
+		if (!shrink_fails(k, &k->best, k->best.seed) || !k->run->record.moments)
 			return;
-		const struct sim_record *r = k->record;
+		const struct sim_record *r = &k->run->record;
 		uint32_t moments = r->moments;
 		struct scenario *s = begin(k, "strikes");
 		s->part_of_strikes = true;
@@ -547,8 +567,7 @@ static void single_losses(struct shrink *k)
 	for (unsigned i = 0; i < k->best.script.count; i++)
 		loss |= k->best.script.action[i].kind == SCRIPT_LOSS;
 	if (loss && !k->best.storm && !k->best.losses.count) {
-		if (!shrink_fails(k, &k->best, k->best.seed, k->record) ||
-		    k->record->losses.more)
+		if (!shrink_fails(k, &k->best, k->best.seed) || k->run->record.losses.more)
 			return;
 		struct scenario *s = begin(k, "losses");
 		unsigned kept = 0;
@@ -557,7 +576,7 @@ static void single_losses(struct shrink *k)
 			if (s->script.action[i].kind != SCRIPT_LOSS)
 				s->script.action[kept++] = s->script.action[i];
 		s->script.count = kept;
-		s->losses = k->record->losses;
+		s->losses = k->run->record.losses;
 		qsort(s->losses.loss, s->losses.count, sizeof s->losses.loss[0], by_link);
 		if (!attempt(k, 0))
 			return;
@@ -590,8 +609,13 @@ bool shrink_pass(struct shrink *k)
 	simple_actions(k);
 	least(k, DECISIONS, 1, false);
 	least(k, DURATION, 0, false);
+	if (k->smaller == before)
+		name_faults(k);
 	if (k->smaller == before) {
 		single_faults(k);
+		name_faults(k);
+	}
+	if (k->smaller == before) {
 		single_strikes(k);
 		single_losses(k);
 	}

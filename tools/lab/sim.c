@@ -83,79 +83,76 @@ static void show_progress(const struct lab_options *o, const struct lab_total *t
 		terminal && !last ? "" : "\n");
 }
 
-/* Several runs of one scenario, and whether one of them has been saved. */
-struct runs {
-	const struct lab_options *o;
-	struct scenario s;
-	struct sim_options so; /* of the first */
-	struct lab_total t;
-	struct sim_result r;
-	struct sim_measures measures;
-	bool saved;
-};
-
-/* An interrupt ends it after the run that is under way. */
-static void run_all(struct runs *x)
+/* An interrupt ends it after the run that is under way. The first run that fails is saved, or,
+ * if that is asked for, the last. */
+static void run_all(const struct lab_options *o, const struct scenario *s,
+		    const struct sim_options *first, struct lab_total *t)
 {
-	const struct lab_options *o = x->o;
-	struct sim_options so = x->so;
+	struct sim_options so = *first;
+	struct sim_result *r = mem_zalloc(sizeof *r);
 	struct sigaction now = {.sa_handler = on_interrupt}, was;
 	double shown = 0;
+	bool saved = false;
+	so.measure = mem_zalloc(sizeof *so.measure);
 	sigaction(SIGINT, &now, &was);
 	for (unsigned i = 0; i < o->runs && !interrupted; i++) {
 		double begin = seconds_now();
-		unsigned bad = x->t.bad_runs;
-		so.seed = x->so.seed + i;
-		sim_run(&so, &x->r);
-		result_add(&x->t, &x->s, &so, &x->r, seconds_now() - begin);
-		bool last = i + 1 == o->runs || interrupted;
-		if (isatty(2) || last || x->t.wall > shown + 10) {
-			shown = x->t.wall;
-			show_progress(o, &x->t);
+		unsigned bad = t->bad_runs;
+		so.seed = first->seed + i;
+		sim_run(&so, r);
+		result_add(t, s, &so, r, seconds_now() - begin);
+		bool last = i + 1 == o->runs || interrupted, failed = t->bad_runs > bad;
+		if (isatty(2) || last || t->wall > shown + 10) {
+			shown = t->wall;
+			show_progress(o, t);
 		}
-		bool failed = x->t.bad_runs > bad;
-		if (!x->saved && (failed || (o->save && last)))
-			x->saved = lab_save(o, &x->s, &so, &x->r, failed);
+		if (!saved && (failed || (o->save && last)))
+			saved = lab_save(o, s, &so, r, failed);
 	}
 	sigaction(SIGINT, &was, NULL);
+	mem_free(so.measure);
+	mem_free(r);
 }
 
-static int run_and_print(struct runs *x)
+static int run_and_print(const struct lab_options *o, const struct scenario *s,
+			 const struct sim_options *so)
 {
-	run_all(x);
-	if (!x->t.runs) {
+	struct lab_total *t = mem_zalloc(sizeof *t);
+	run_all(o, s, so, t);
+	if (!t->runs) {
 		/* interrupted before anything was done */
-	} else if (x->o->format == LAB_TABLE) {
-		result_print(&x->s, &x->so, &x->t);
+	} else if (o->format == LAB_TABLE) {
+		result_print(s, so, t);
 	} else {
-		struct json *j = result_json(&x->s, &x->so, &x->t);
-		lab_print(j, x->o->format);
-		json_free(j);
+		struct json *x = result_json(s, so, t);
+		lab_print(x, o->format);
+		json_free(x);
 	}
-	if (interrupted)
-		return LAB_EXIT_INTERRUPTED;
-	return x->t.failed ? LAB_EXIT_FAILED : LAB_EXIT_OK;
+	int code = interrupted ? LAB_EXIT_INTERRUPTED
+		   : t->failed ? LAB_EXIT_FAILED
+			       : LAB_EXIT_OK;
+	result_free(t);
+	mem_free(t);
+	return code;
 }
 
 int lab_sim(const struct lab_options *o)
 {
-	struct runs *x = mem_zalloc(sizeof *x);
+	struct scenario *s = mem_zalloc(sizeof *s);
+	struct sim_options so;
 	struct errmsg m;
 	int code = LAB_EXIT_USAGE;
-	x->o = o;
-	if (scenario_read(&x->s, o->name, &m)) {
+	if (scenario_read(s, o->name, &m)) {
 		fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-		code = LAB_EXIT_CONFIG;
-	} else if (lab_may_save(o)) {
-		lab_sim_options(&x->so, &x->s, o);
-		x->so.measure = &x->measures;
-		if (x->so.corrupt > x->so.nodes || x->so.dead >= x->so.nodes)
-			fprintf(stderr, "ostrakon-lab: %u malicious, %u silent of %u nodes\n",
-				x->so.corrupt, x->so.dead, x->so.nodes);
-		else
-			code = run_and_print(x);
+		mem_free(s);
+		return LAB_EXIT_CONFIG;
 	}
-	result_free(&x->t);
-	mem_free(x);
+	lab_sim_options(&so, s, o);
+	if (so.corrupt > so.nodes || so.dead >= so.nodes)
+		fprintf(stderr, "ostrakon-lab: %u malicious, %u silent of %u nodes\n",
+			so.corrupt, so.dead, so.nodes);
+	else if (lab_may_save(o))
+		code = run_and_print(o, s, &so);
+	mem_free(s);
 	return code;
 }

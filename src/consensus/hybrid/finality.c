@@ -152,7 +152,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	struct mode_state modes = e->modes;
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
-	h->final_cert = *c;
+	cert_copy(&h->final_cert, c);
 	h->final_at = h->now;
 	out_cert(h, &h->final_cert);
 	bool held = false;
@@ -193,7 +193,8 @@ void try_finalize(struct hybrid *h)
 		}
 	if (!e->executed)
 		return;
-	struct cert c = h->pending_final;
+	struct cert c;
+	cert_copy(&c, &h->pending_final);
 	h->has_pending_final = false;
 	finalize(h, e, &c);
 }
@@ -203,7 +204,7 @@ void take_final_cert(struct hybrid *h, const struct cert *c)
 	if (!brings_us_on(h, c))
 		return;
 	h->has_pending_final = true;
-	h->pending_final = *c;
+	cert_copy(&h->pending_final, c);
 	try_finalize(h);
 }
 
@@ -218,7 +219,7 @@ bool checkpoint_vote_due(const struct hybrid *h)
 static void set_stable(struct hybrid *h, const struct cert *c)
 {
 	h->has_stable = true;
-	h->stable = *c;
+	cert_copy(&h->stable, c);
 	h->dirty[SLOT_STABLE] = true;
 	h->counters[COUNT_CHECKPOINTS]++;
 	trim_headers(h);

@@ -204,7 +204,8 @@ void on_executed(struct hybrid *h, const struct input *in)
 		request_execution(h, c);
 	try_finalize(h);
 	if (h->has_pending_qc) {
-		struct cert qc = h->pending_qc;
+		struct cert qc;
+		cert_copy(&qc, &h->pending_qc);
 		take_qc(h, &qc);
 	}
 	try_vote(h);
@@ -377,7 +378,7 @@ void take_qc(struct hybrid *h, const struct cert *qc)
 		return;
 	}
 	h->has_pending_qc = true;
-	h->pending_qc = *qc;
+	cert_copy(&h->pending_qc, qc);
 	if (!e && h->tc.leader != h->self)
 		fetch_from(h, h->tc.leader);
 }

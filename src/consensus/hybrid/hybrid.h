@@ -80,7 +80,8 @@ enum view_state {
 struct view_slot {
 	uint64_t claimed;
 	enum view_state state;
-	struct view_change vc; /* unless VIEW_NONE */
+	struct view_change vc;	 /* unless VIEW_NONE */
+	struct view_claim claim; /* of vc: it hashes all that vc shows */
 	uint64_t checked_at;
 };
 

@@ -148,14 +148,14 @@ static void send_append(struct hybrid *h, struct block *b)
 	/* in pbft mode everybody makes its own certificates */
 	m->has_final = fast && h->final_cert.kind && h->final_cert.ref.term == h->term;
 	if (m->has_final)
-		m->final = h->final_cert;
+		cert_copy(&m->final, &h->final_cert);
 	m->has_prepare = !fast && b && tip_vote(h, &m->prepare);
 	if (m->has_prepare)
 		vote_sign(&m->prepare, h->ctx, &h->key);
 	m->has_qc = fast && h->has_qc && h->qc.ref.term == h->term &&
 		    h->qc.ref.height > h->log.final->sh.h.height;
 	if (m->has_qc)
-		m->qc = h->qc;
+		cert_copy(&m->qc, &h->qc);
 	uint64_t fresh = mask_all(h) & ~h->tc_acked;
 	m->has_tc = false;
 	msg_append_encode(

@@ -74,9 +74,10 @@ static unsigned supporters(const struct hybrid *h, const struct height_votes *v,
 static void make_cert(const struct hybrid *h, const struct height_votes *v,
 		      const struct hash *hash, bool commit, uint64_t signers, struct cert *out)
 {
-	*out = (struct cert){.kind = commit ? CERT_TWO_ROUND : CERT_QC_PBFT,
-			     .ref = {h->tc.term, v->height, *hash},
-			     .signers = signers};
+	memset(out, 0, offsetof(struct cert, sig));
+	out->kind = commit ? CERT_TWO_ROUND : CERT_QC_PBFT;
+	out->ref = (struct block_ref){h->tc.term, v->height, *hash};
+	out->signers = signers;
 	for (unsigned i = 0; i < h->n; i++)
 		if (signers >> i & 1)
 			out->sig[out->count++] = commit ? v->commit[i].sig : v->prepare[i].sig;

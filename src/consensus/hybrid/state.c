@@ -204,7 +204,7 @@ void set_tip(struct hybrid *h, const struct log_entry *e, bool voted)
 void set_qc(struct hybrid *h, const struct cert *qc)
 {
 	h->has_qc = true;
-	h->qc = *qc;
+	cert_copy(&h->qc, qc);
 	if (qc->kind == CERT_ONE_ROUND) /* the same votes, and at least as many */
 		h->qc.kind = CERT_QC_FAST;
 	h->commit_news = true;

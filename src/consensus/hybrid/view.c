@@ -66,7 +66,7 @@ static void claims_entitlement(const struct hybrid *h, uint64_t term, struct ent
 	for (unsigned i = 0; i < h->n; i++)
 		if (h->view[i].state != VIEW_NONE && h->view[i].vc.term >= term &&
 		    out->claim_count < h->quorum.f + 1)
-			view_change_claim(&out->claim[out->claim_count++], &h->view[i].vc);
+			out->claim[out->claim_count++] = h->view[i].claim;
 }
 
 void own_entitlement(const struct hybrid *h, struct entitlement *out)
@@ -125,7 +125,8 @@ uint64_t next_pbft_term(struct hybrid *h, uint64_t term)
 
 static void broadcast_view_change(struct hybrid *h, uint64_t mask)
 {
-	struct msg_view_change m = {.vc = h->signed_vc};
+	struct msg_view_change m;
+	m.vc = h->signed_vc; /* lent */
 	own_entitlement(h, &m.entitlement);
 	msg_view_change_encode(out_message(h, mask, CLASS_URGENT, MSG_VIEW_CHANGE), &m);
 	entitlement_free(&m.entitlement);
@@ -138,6 +139,7 @@ static void hold_own(struct hybrid *h)
 	struct view_slot *own = &h->view[h->self];
 	view_change_free(&own->vc);
 	view_change_copy(&own->vc, &h->signed_vc);
+	view_change_claim(&own->claim, &own->vc);
 	own->claimed = h->signed_term;
 	own->state = VIEW_WAITING;
 	h->new_view_tried = false;
@@ -213,12 +215,16 @@ static void follow_claims(struct hybrid *h)
 }
 
 /* One replica, two view changes for one term; or a vote that its view change hides. */
-static void accuse(struct hybrid *h, const struct view_change *vc)
+static void accuse(struct hybrid *h, const struct view_change *vc,
+		   const struct view_claim *claim)
 {
 	const struct view_slot *held = &h->view[vc->signer];
+	bool other = !hash_equal(&held->claim.digest, &claim->digest) ||
+		     held->claim.reason != claim->reason ||
+		     held->claim.last_mode_change != claim->last_mode_change;
 	struct writer bytes = {0};
 	struct evidence ev;
-	if (held->state != VIEW_NONE && held->vc.term == vc->term &&
+	if (held->state != VIEW_NONE && held->vc.term == vc->term && other &&
 	    evidence_of_view_changes(&ev, &bytes, &held->vc, vc))
 		take_proof(h, &ev);
 	const struct vote *last = &h->last_prepare[vc->signer];
@@ -258,11 +264,13 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 	struct view_change *vc = &m->vc;
 	if (h->quorum.f == 0 || vc->signer != from)
 		return;
-	if (view_change_check_sig(vc, h->ctx)) {
+	struct view_claim claim;
+	view_change_claim(&claim, vc);
+	if (view_claim_check(&claim, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return;
 	}
-	accuse(h, vc);
+	accuse(h, vc, &claim);
 	if (vc->has_stable)
 		take_stable(h, &vc->stable); /* a leader may have kept it from us */
 	if (vc->term <= h->tc.term) {	     /* stale */
@@ -282,6 +290,7 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 	if (!again) {
 		view_change_free(&slot->vc);
 		slot->vc = *vc;
+		slot->claim = claim;
 		view_change_init(vc); /* moved */
 		slot->state = VIEW_WAITING;
 		h->new_view_tried = false;
