@@ -246,7 +246,7 @@ static double draw_marks(struct diagram *d)
 		svg_mark(&d->s, SVG_DIAMOND, x, y, "event-mark", text);
 		svg_label(&d->s, d->right + 30, text_y,
 			  strcmp(report_string(mark, "text"), why) == 0 ? "head" : "tick", text,
-			  36);
+			  42);
 		mem_free(text);
 	}
 	return free_y;
@@ -383,7 +383,16 @@ static void draw_diagram(struct writer *w, const struct report_run *run, unsigne
 
 /* ---- which runs -------------------------------------------------------------------------- */
 
-/* Small networks are read more easily; one diagram for each protocol and moment. */
+/* Of one seed it is known who is malicious; small networks are read more easily. */
+static bool is_better(const struct report_run *a, const struct report_run *b)
+{
+	bool many = a->value[F_RUNS] > 1, other_many = b->value[F_RUNS] > 1;
+	if (many != other_many)
+		return other_many;
+	return a->nodes != b->nodes ? a->nodes < b->nodes : a < b;
+}
+
+/* One diagram for each protocol and moment. */
 static bool shown_before(const struct report *r, const struct report_run *run)
 {
 	const char *why = report_string(json_get(run->v, "space_time"), "why");
@@ -394,7 +403,7 @@ static bool shown_before(const struct report *r, const struct report_run *run)
 		    strcmp(other->protocol, run->protocol) != 0 ||
 		    strcmp(report_string(v, "why"), why) != 0)
 			continue;
-		if (other->nodes < run->nodes || (other->nodes == run->nodes && other < run))
+		if (!is_better(run, other))
 			return true;
 	}
 	return false;
