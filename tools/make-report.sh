@@ -31,6 +31,10 @@ step signatures compare --nodes 4,7 --protocols pbft,hybrid --seeds 5 --jobs "$j
 	--faults leader-bad-signatures
 step sweep sweep baseline --protocols multipaxos,raft,pbft,hybrid --nodes 4 --seeds 3 \
 	--jobs "$jobs" --loss 0%,1%,5% --delay 1ms..2ms,10ms..20ms
+# one seed each, whose diagrams say who lies
+step fork-raft sim equivocation-forks-raft
+step fork-multipaxos sim equivocation-forks-multipaxos
+step equivocation sim leader-equivocation
 step beyond-f sim beyond-f
 if [ "${OSTRAKON_REPORT_LIVE:-yes}" != no ]; then
 	step live compare --live --nodes 4,7 --faults none --seconds 15

@@ -360,7 +360,7 @@ START_TEST(test_draws_each_figure)
 	ck_assert_uint_eq(count(gap, strstr(gap, "/>"), "h"), 2);
 	ck_assert_ptr_nonnull(strstr(page, "nonsense"));   /* in the table at least */
 	ck_assert_ptr_nonnull(strstr(page, "10\u201320")); /* the spread */
-	ck_assert_ptr_nonnull(strstr(page, "the hybrid <em>forked</em> in 1 of 1"));
+	ck_assert_ptr_nonnull(strstr(page, "the hybrid <em>forked</em> in 1 of 1 results"));
 	ck_assert_ptr_nonnull(strstr(page, "9007199254740993"));
 	ck_assert_ptr_nonnull(strstr(page, "ostrakon-lab sim crash-leader --seed 1"));
 	end();
@@ -422,7 +422,8 @@ START_TEST(test_live_and_varied)
 		 "{\"protocol\":\"raft\",\"nodes\":4,\"scenario\":\"baseline\","
 		 "\"throughput_per_s\":50},"
 		 "{\"protocol\":\"hybrid\",\"nodes\":4,\"scenario\":\"beyond-f\","
-		 "\"safety\":{\"conflicts\":3},\"malicious\":[2,3]}]");
+		 "\"safety\":{\"conflicts\":3},\"expectations\":[{\"expect\":\"conflict\","
+		 "\"holds\":true}],\"malicious\":[2,3]}]");
 	draw();
 	ck_assert_ptr_nonnull(strstr(page, "Raft, n=4: 322 transactions a second, clients wait "
 					   "8.50 ms"));
@@ -430,7 +431,7 @@ START_TEST(test_live_and_varied)
 	ck_assert_uint_eq(in_figure("plot-networks", "baseline, loss 5 %, delay 1 to 2 ms"), 1);
 	ck_assert(!has_figure("plot-throughput")); /* another network is no fault */
 	ck_assert_ptr_nonnull(
-		strstr(page, "more liars than the protocol tolerates 1 of 1 run forked"));
+		strstr(page, "Of 1 control beyond what the protocol tolerates 1 forked"));
 	ck_assert_ptr_null(
 		strstr(page, "<em>1 of")); /* nothing that should not have happened */
 	end();

@@ -15,7 +15,8 @@ refused() {
 	code=$1 word=$2
 	shift 2
 	"$@" >"$work/out" 2>"$work/err"
-	[ $? -eq "$code" ] || complain "$*: exit code $?, not $code"
+	got=$?
+	[ "$got" -eq "$code" ] || complain "$*: exit code $got, not $code"
 	grep -q -- "$word" "$work/err" || complain "$*: says $(cat "$work/err")"
 }
 

@@ -84,9 +84,9 @@ struct report_run {
 	bool fault_free;  /* the steady state, nobody malicious, no fault */
 	bool faulty;	  /* neither that, nor a lone block, nor another without faults */
 	bool varied;	  /* its network was, by sweep */
-	bool beyond;	  /* more are malicious than its protocol tolerates */
+	bool beyond;	  /* a control that is expected to fork */
 	bool equivocated; /* a leader did */
-	int malicious, convicted; /* -1: not said */
+	int malicious, convicted; /* -1: not said; of several seeds together */
 	/* NaN: not measured. lo and hi are the spread over seeds. */
 	double value[REPORT_FIELDS], lo[REPORT_FIELDS], hi[REPORT_FIELDS];
 };

@@ -393,6 +393,15 @@ static void take_lone_block(struct report_run *run, const struct json *v)
 	run->value[F_THEORY] = NAN;
 }
 
+static bool expects(const struct json *v, const char *what)
+{
+	const struct json *list = json_get(v, "expectations");
+	for (size_t i = 0; i < json_len(list); i++)
+		if (strcmp(report_string(json_at(list, i), "expect"), what) == 0)
+			return true;
+	return false;
+}
+
 static int length_of(const struct json *list)
 {
 	return absent(list) ? -1 : (int)json_len(list);
@@ -428,8 +437,7 @@ static void fill(struct report *r, struct report_run *run, const struct json *v,
 	run->fault_free =
 		run->malicious <= 0 && is_one_of(run->fault, steady, MEM_COUNT(steady));
 	run->faulty = !run->varied && !is_one_of(plain, calm, MEM_COUNT(calm));
-	unsigned p = report_protocol(run);
-	run->beyond = run->nodes && run->malicious > (p < 2 ? 0 : (int)(run->nodes - 1) / 3);
+	run->beyond = expects(v, "conflict");
 	run->equivocated = report_number(v, "strikes.equivocate") > 0;
 	for (unsigned f = 0; f < REPORT_FIELDS; f++) {
 		run->value[f] = report_number(v, paths[f]);

@@ -225,6 +225,7 @@ static void draw_message(struct diagram *d, const struct message *m)
 static double draw_marks(struct diagram *d)
 {
 	const struct json *marks = json_get(d->v, "marks");
+	const char *why = report_string(d->v, "why");
 	double free_y = TOP;
 	char number[HTML_NUMBER_MAX];
 	for (size_t i = 0; i < d->marks; i++) {
@@ -243,8 +244,9 @@ static double draw_marks(struct diagram *d)
 					    : mem_printf("%s, %s ms",
 							 report_string(mark, "text"), number);
 		svg_mark(&d->s, SVG_DIAMOND, x, y, "event-mark", text);
-		svg_label(&d->s, d->right + 30, text_y, at == d->focus ? "head" : "tick", text,
-			  36);
+		svg_label(&d->s, d->right + 30, text_y,
+			  strcmp(report_string(mark, "text"), why) == 0 ? "head" : "tick", text,
+			  42);
 		mem_free(text);
 	}
 	return free_y;
@@ -327,6 +329,8 @@ static uint64_t malicious_nodes(const struct report_run *run)
 {
 	const struct json *list = json_get(run->v, "malicious");
 	uint64_t mask = 0, node;
+	if (run->value[F_RUNS] > 1)
+		return 0; /* those of all seeds; nobody says whose the window is */
 	for (size_t i = 0; i < json_len(list); i++)
 		if (!json_as_u64(json_at(list, i), &node) && node < REPORT_NODES_MAX)
 			mask |= UINT64_C(1) << node;
@@ -342,7 +346,7 @@ static void draw_diagram(struct writer *w, const struct report_run *run, unsigne
 	d->focus = moment(d->v);
 	d->malicious = malicious_nodes(run);
 	d->marks = json_len(json_get(d->v, "marks"));
-	d->right = d->marks ? PLOT_WIDTH - 260 : PLOT_WIDTH - 40;
+	d->right = d->marks ? PLOT_WIDTH - 285 : PLOT_WIDTH - 40;
 	take_messages(d);
 	if (!d->messages) {
 		mem_free(d);
@@ -379,7 +383,16 @@ static void draw_diagram(struct writer *w, const struct report_run *run, unsigne
 
 /* ---- which runs -------------------------------------------------------------------------- */
 
-/* Small networks are read more easily; one diagram for each protocol and moment. */
+/* Of one seed it is known who is malicious; small networks are read more easily. */
+static bool is_better(const struct report_run *a, const struct report_run *b)
+{
+	bool many = a->value[F_RUNS] > 1, other_many = b->value[F_RUNS] > 1;
+	if (many != other_many)
+		return other_many;
+	return a->nodes != b->nodes ? a->nodes < b->nodes : a < b;
+}
+
+/* One diagram for each protocol and moment. */
 static bool shown_before(const struct report *r, const struct report_run *run)
 {
 	const char *why = report_string(json_get(run->v, "space_time"), "why");
@@ -390,7 +403,7 @@ static bool shown_before(const struct report *r, const struct report_run *run)
 		    strcmp(other->protocol, run->protocol) != 0 ||
 		    strcmp(report_string(v, "why"), why) != 0)
 			continue;
-		if (other->nodes < run->nodes || (other->nodes == run->nodes && other < run))
+		if (!is_better(run, other))
 			return true;
 	}
 	return false;

@@ -240,13 +240,25 @@ static void seed_cell(struct writer *w, const struct report_run *run)
 		html_fmt(w, "<td>%llu</td>", (unsigned long long)run->seed);
 }
 
+/* Of several seeds both are those of all together. */
+static void convicted_cell(struct writer *w, const struct report_run *run)
+{
+	if (run->convicted < 0)
+		cell_plain(w, NAN);
+	else if (run->malicious > 0)
+		html_fmt(w, "<td class=\"n\" data-v=\"%d\">%d of %d</td>", run->convicted,
+			 run->convicted, run->malicious);
+	else
+		cell_plain(w, run->convicted);
+}
+
 void report_table_runs(struct writer *w, const struct report *r)
 {
 	table_begin(w, r->count,
 		    "Every run; small figures are the least and greatest of its seeds");
 	html_raw(w, "<th scope=\"col\">seed</th><th scope=\"col\">safety</th>"
 		    "<th scope=\"col\">expected</th>");
-	table_column(w, "convicted", "");
+	table_column(w, "convicted", "of liars");
 	table_column(w, "decisions", "");
 	table_column(w, "transactions", "/s");
 	table_column(w, "available", "%");
@@ -258,7 +270,7 @@ void report_table_runs(struct writer *w, const struct report *r)
 		seed_cell(w, run);
 		safety_cell(w, run);
 		expected_cell(w, run);
-		cell_plain(w, run->convicted < 0 ? NAN : run->convicted);
+		convicted_cell(w, run);
 		cell_of(w, run, F_DECISIONS, 1);
 		cell_of(w, run, F_THROUGHPUT, 1);
 		cell_of(w, run, F_AVAILABILITY, 100);

@@ -175,8 +175,7 @@ static void say_messages(struct writer *w, const struct report *r)
 
 struct tally {
 	unsigned runs, forked, convicted;
-	unsigned beyond,
-		beyond_forked; /* of runs with more liars than the protocol tolerates */
+	unsigned beyond, beyond_forked; /* of controls that are expected to fork */
 	double conflicts;
 };
 
@@ -213,12 +212,12 @@ static void say_equivocation(struct writer *w, const struct report *r)
 		html_fmt(w, "%s%s ", first ? "" : "; ", title_of(p));
 		first = false;
 		if (t.forked) {
-			html_fmt(w, "<em>forked</em> in %u of %u runs (", t.forked, t.runs);
+			html_fmt(w, "<em>forked</em> in %u of %u results (", t.forked, t.runs);
 			number(w, t.conflicts);
 			html_fmt(w, " height%s with different final blocks)",
 				 t.conflicts == 1 ? "" : "s");
 		} else {
-			html_fmt(w, "stayed safe in %s%u run%s", t.runs > 1 ? "all " : "",
+			html_fmt(w, "stayed safe in %s%u result%s", t.runs > 1 ? "all " : "",
 				 t.runs, t.runs == 1 ? "" : "s");
 		}
 		if (t.convicted)
@@ -248,19 +247,15 @@ static void say_safety(struct writer *w, const struct report *r)
 		return;
 	lead(w, "Safety otherwise");
 	if (runs && !forked)
-		html_fmt(w,
-			 "No correct replicas disagreed in the %u other run%s with as many "
-			 "liars as the protocol tolerates, or fewer.",
-			 runs, runs == 1 ? "" : "s");
+		html_fmt(w, "No correct replicas disagreed in the %u other result%s.", runs,
+			 runs == 1 ? "" : "s");
 	else if (runs)
 		html_fmt(w,
-			 "<em>%u of the %u other runs with as many liars as the protocol "
-			 "tolerates forked.</em>",
+			 "<em>Correct replicas disagreed in %u of the %u other results.</em>",
 			 forked, runs);
 	if (beyond)
-		html_fmt(w,
-			 " With more liars than the protocol tolerates %u of %u run%s forked.",
-			 beyond_forked, beyond, beyond == 1 ? "" : "s");
+		html_fmt(w, " Of %u control%s beyond what the protocol tolerates %u forked.",
+			 beyond, beyond == 1 ? "" : "s", beyond_forked);
 	if (accused > 0) {
 		html_raw(w, " <em>Innocent replicas were accused: ");
 		number(w, accused);
