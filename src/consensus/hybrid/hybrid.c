@@ -369,6 +369,13 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 		term_cert_init(&h->views[i]);
 }
 
+static void tally_slot_clear(struct vote_slot_tally *t)
+{
+	memset(t, 0, offsetof(struct vote_slot_tally, prepare));
+	memset(&t->prepare, 0, offsetof(struct tally, sig));
+	memset(&t->commit, 0, offsetof(struct tally, sig));
+}
+
 int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 		      const struct engine_recovery *recovery, struct errmsg *m)
 {
@@ -397,7 +404,9 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	random_seed(&h->random, c->seed);
 	h->now = c->now;
 	h->tally_cap = 2 * h->window;
-	h->tallies = mem_array(h->tally_cap, sizeof *h->tallies);
+	h->tallies = mem_alloc(h->tally_cap * sizeof *h->tallies); /* large, most of it room */
+	for (uint32_t i = 0; i < h->tally_cap; i++)
+		tally_slot_clear(&h->tallies[i]);
 	h->votes_cap = 2 * h->window;
 	h->votes = mem_array(h->votes_cap, sizeof *h->votes);
 	h->tx_invalid = c->tx_invalid;
