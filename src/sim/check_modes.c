@@ -74,4 +74,15 @@ void check_modes_step(struct sim *s, unsigned node, const struct engine_status *
 			"[I11] replica %u escalates in term %llu for a proof whose culprit "
 			"has been convicted",
 			node, (unsigned long long)status->term);
+	bool escalates =
+		rose(&m->escalations, c[COUNT_ESCALATED_E1] + c[COUNT_ESCALATED_E2] +
+					      c[COUNT_ESCALATED_E3] + c[COUNT_ESCALATED_E4]);
+	if (m->ledger == MODE_PBFT && status->modes.mode == MODE_FAST &&
+	    status->escalated && !escalates && !is_pinned(s))
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I13] replica %u stays escalated when its ledger returns to fast "
+			"mode at block %llu",
+			node, (unsigned long long)status->modes.changed);
+	m->ledger = status->modes.mode;
 }

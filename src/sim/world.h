@@ -40,7 +40,8 @@ struct event {
 struct modes_node {
 	uint32_t life;
 	uint64_t suspected_term; /* newest whose leader it suspected, in any life */
-	uint64_t suspicions, e1, e2;
+	uint64_t suspicions, e1, e2, escalations;
+	enum mode ledger; /* as of its newest final block */
 };
 struct sim_node {
 	struct sim *sim;

@@ -235,24 +235,32 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 	}
 }
 
-/* Blocks in 1024 heartbeats with work pending: a leader that makes fewer than half of what the
- * one before it made, over SLOW_WINDOW timeouts, is slow (Aardvark's regular view changes,
- * Prime's bounded delay: a leader must not be just fast enough, trap 13). */
-void pace_note_block(struct hybrid *h)
+/* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of what
+ * was ordered before, over SLOW_WINDOW timeouts, while something waits for longer than a timeout,
+ * is slow (Aardvark's regular view changes, Prime's bounded delay: a leader must not be just fast
+ * enough, trap 13). Not blocks, which are few and large under load; and where nothing waits,
+ * there was less to order. */
+void pace_note_block(struct hybrid *h, const struct block *b)
 {
-	h->pace_blocks++;
+	h->pace_ordered += b->tx_count;
+}
+
+static bool something_waits(const struct hybrid *h)
+{
+	const struct pool_entry *e = pool_oldest(&h->pool);
+	return e && h->now > e->arrived + h->timing.timeout_min;
 }
 
 static uint64_t pace(const struct hybrid *h)
 {
-	return h->pace_blocks * 1024 / (h->pace_work / h->timing.heartbeat + 1);
+	return h->pace_ordered * 1024 / (h->pace_work / h->timing.heartbeat + 1);
 }
 
 void pace_new_leader(struct hybrid *h)
 {
 	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
 		h->last_pace = pace(h);
-	h->pace_blocks = h->pace_work = 0;
+	h->pace_ordered = h->pace_work = 0;
 	h->fair_since = h->final_at = h->now;
 }
 
@@ -262,11 +270,11 @@ static void watch_pace(struct hybrid *h, uint64_t fair)
 		h->pace_work += fair;
 	if (h->pace_work < SLOW_WINDOW * h->timing.timeout_min)
 		return;
-	if (pace(h) * 2 < h->last_pace) {
+	if (pace(h) * 2 < h->last_pace && something_waits(h)) {
 		suspect(h, REASON_SLOW);
 	} else if (h->pace_work >= 2 * SLOW_WINDOW * h->timing.timeout_min) {
 		h->last_pace = pace(h); /* a new window, held against this one */
-		h->pace_blocks = h->pace_work = 0;
+		h->pace_ordered = h->pace_work = 0;
 	}
 }
 

@@ -312,7 +312,7 @@ void try_vote(struct hybrid *h)
 	set_tip(h, e, true);
 	h->answer_leader = true;
 	h->prepare_news = true;
-	pace_note_block(h);
+	pace_note_block(h, e->block);
 }
 
 bool tip_vote(const struct hybrid *h, struct vote *out)

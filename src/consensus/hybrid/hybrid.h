@@ -294,8 +294,8 @@ struct hybrid {
 	uint64_t fair_since;	 /* last look at the leader */
 	struct hash passed_over; /* the transaction it leaves out; in which term, how long */
 	uint64_t passed_over_term, passed_over_for;
-	uint64_t pace_work, pace_blocks; /* this leader, with work pending */
-	uint64_t last_pace; /* blocks in 1024 heartbeats of the leader before */
+	uint64_t pace_work, pace_ordered; /* this leader, with work pending */
+	uint64_t last_pace; /* transactions in 1024 heartbeats of the leader before */
 
 	/* checkpoints */
 	bool has_checkpoint_vote;
@@ -565,7 +565,7 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s);
 void suspect(struct hybrid *h, enum escalation_reason reason);
 void suspect_tick(struct hybrid *h);
 void count_timeout(struct hybrid *h);
-void pace_note_block(struct hybrid *h);
+void pace_note_block(struct hybrid *h, const struct block *b);
 void pace_new_leader(struct hybrid *h);
 void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
 void proofs_free(struct hybrid *h);
