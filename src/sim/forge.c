@@ -195,7 +195,8 @@ struct block *adversary_second_version(struct adversary *a, const struct block *
 	if (a->second_view_term == h.term)
 		h.new_view = a->second_view;
 	h.time_ms++;
-	/* A term with two bases: clumsy, and proof by itself. Who can fork without it does not. */
+	/* A term with two bases: clumsy, and proof by itself. Who can fork without it does not.
+	 */
 	unsigned team = (unsigned)__builtin_popcountll(a->team->config.members);
 	if (!known && h.height % 7 == 0 && team <= ctx_of(a)->quorum.f)
 		h.base.b[0] ^= 1;
@@ -451,6 +452,16 @@ static bool alter_votes(struct adversary *a, const struct message *orig, struct 
 	return true;
 }
 
+/* Where nothing is proposed, a checkpoint statement rides on this. */
+static bool alter_ack(struct adversary *a, const struct message *orig,
+		      struct msg_heartbeat_ack *x)
+{
+	if (!spoil_checkpoint(a, x->has_checkpoint, &x->checkpoint))
+		return false;
+	msg_heartbeat_ack_encode(adversary_emit(a, orig->to, orig->class, orig->type), x);
+	return true;
+}
+
 /* ---- view changes ------------------------------------------------------------------------ */
 
 static void genesis_position(const struct adversary *a, struct position *p)
@@ -647,6 +658,9 @@ static bool rewrite(struct adversary *a, const struct message *m)
 	switch (in->type) {
 	case MSG_APPEND:
 		done = alter_append(a, m, &in->append);
+		break;
+	case MSG_HEARTBEAT_ACK:
+		done = alter_ack(a, m, &in->heartbeat_ack);
 		break;
 	case MSG_APPENDED:
 	case MSG_PREPARE:
