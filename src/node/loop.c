@@ -335,6 +335,7 @@ static bool wait_for_input(struct node *n, bool more)
 static bool turn(struct node *n)
 {
 	uint64_t begin = node_clock_us();
+	replica_gather(n->replica);
 	take_sync(n);
 	bool more = take_net(n);
 	more = take_requests(n) || more;
@@ -342,6 +343,7 @@ static bool turn(struct node *n)
 	watch_disk(n, now);
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)
 		replica_tick(n->replica, now);
+	replica_propose(n->replica, now);
 	sync_what_was_written(n);
 	submit_flush(n, now);
 	submit_expire(n, now);
