@@ -103,10 +103,10 @@ struct exchange {
 	struct writer body;
 	size_t body_bytes; /* counted in api */
 	size_t swallowed;
-	uint8_t *tx; /* of a JSON submission */
-	bool one;    /* a JSON submission */
+	uint8_t *tx;   /* of a JSON submission */
+	bool one;      /* a JSON submission */
 	bool receipts; /* a submission that wants its answer as bytes */
-	bool pushed; /* the loop has it, or has answered it */
+	bool pushed;   /* the loop has it, or has answered it */
 	struct connection *tcp;
 	struct stream *stream;
 	unsigned event_types;

@@ -7,11 +7,12 @@
 #include "base/json.h"
 #include "tools/cli/hdr.h"
 
-#define NODES_MAX   31
-#define LEVELS_MAX  16
-#define ROUNDS_MAX  99
-#define NOISY_SHARE 0.1 /* other processes' share of all CPUs from which on a round is marked  \
-			 */
+#define NODES_MAX  31
+#define LEVELS_MAX 16
+#define ROUNDS_MAX 99
+#define NOISY_SHARE                                                                            \
+	0.1 /* other processes' share of all CPUs from which on a round is marked              \
+	     */
 
 struct settings {
 	unsigned nodes, rounds, levels, level[LEVELS_MAX]; /* level: clients */
