@@ -401,113 +401,102 @@ static void levels_option(const char *text)
 	}
 }
 
-static void read_options(int argc, char **argv)
-{
-	enum {
-		NODES = 256,
-		CLIENTS,
-		CONNECTIONS,
-		VALUE,
-		SECONDS,
-		WARMUP,
-		ROUNDS,
-		DIRECTORY,
-		OURS_PATH,
-		ETCD_PATH,
-		HELP,
-		VERSION_OPTION
-	};
-	static const struct option longs[] = {{"nodes", 1, NULL, NODES},
-					      {"clients", 1, NULL, CLIENTS},
-					      {"connections", 1, NULL, CONNECTIONS},
-					      {"value-size", 1, NULL, VALUE},
-					      {"seconds", 1, NULL, SECONDS},
-					      {"warmup", 1, NULL, WARMUP},
-					      {"rounds", 1, NULL, ROUNDS},
-					      {"dir", 1, NULL, DIRECTORY},
-					      {"ostrakon", 1, NULL, OURS_PATH},
-					      {"etcd", 1, NULL, ETCD_PATH},
-					      {"output", 1, NULL, 'o'},
-					      {"help", 0, NULL, HELP},
-					      {"version", 0, NULL, VERSION_OPTION},
-					      {NULL, 0, NULL, 0}};
-	const char *dir = ".", *etcd = NULL, *ours = NULL;
-	int c;
+enum { CLIENTS = 256, DIRECTORY, OURS_PATH, ETCD_PATH, HELP, SHOW_VERSION, NUMBERS };
+static const struct {
+	const char *name;
+	unsigned *value, min, max;
+} numbers[] = {{"nodes", &settings.nodes, 1, NODES_MAX},
+	       {"connections", &settings.connections, 1, 512},
+	       {"value-size", &settings.value_size, 1, 32768},
+	       {"seconds", &settings.seconds, 1, 3600},
+	       {"warmup", &settings.warmup_s, 1, 600},
+	       {"rounds", &settings.rounds, 1, ROUNDS_MAX}};
 
-	while ((c = getopt_long(argc, argv, "o:", longs, NULL)) != -1) {
-		switch (c) {
-		case NODES:
-			settings.nodes = number_option("nodes", optarg, 1, NODES_MAX);
-			break;
-		case CLIENTS:
-			levels_option(optarg);
-			break;
-		case CONNECTIONS:
-			settings.connections = number_option("connections", optarg, 1, 512);
-			break;
-		case VALUE:
-			settings.value_size = number_option("value-size", optarg, 1, 32768);
-			break;
-		case SECONDS:
-			settings.seconds = number_option("seconds", optarg, 1, 3600);
-			break;
-		case WARMUP:
-			settings.warmup_s = number_option("warmup", optarg, 1, 600);
-			break;
-		case ROUNDS:
-			settings.rounds = number_option("rounds", optarg, 1, ROUNDS_MAX);
-			break;
-		case DIRECTORY:
-			dir = optarg;
-			break;
-		case OURS_PATH:
-			ours = optarg;
-			break;
-		case ETCD_PATH:
-			etcd = optarg;
-			break;
-		case 'o':
-			settings.json = strcmp(optarg, "json") == 0;
-			if (!settings.json && strcmp(optarg, "table") != 0) {
-				fprintf(stderr, "bench-compare: -o takes table or json\n");
-				exit(EXIT_USAGE);
-			}
-			break;
-		case HELP:
-			fputs(usage_text, stdout);
-			exit(EXIT_DONE);
-		case VERSION_OPTION:
-			printf("bench-compare %s\n", PACKAGE_VERSION);
-			exit(EXIT_DONE);
-		default:
-			fputs(usage_text, stderr);
-			exit(EXIT_USAGE);
-		}
+struct paths {
+	const char *dir, *ours, *etcd;
+};
+
+static void take_option(int c, struct paths *paths)
+{
+	switch (c) {
+	case CLIENTS:
+		levels_option(optarg);
+		return;
+	case DIRECTORY:
+		paths->dir = optarg;
+		return;
+	case OURS_PATH:
+		paths->ours = optarg;
+		return;
+	case ETCD_PATH:
+		paths->etcd = optarg;
+		return;
+	case 'o':
+		settings.json = strcmp(optarg, "json") == 0;
+		if (settings.json || strcmp(optarg, "table") == 0)
+			return;
+		fprintf(stderr, "bench-compare: -o takes table or json\n");
+		exit(EXIT_USAGE);
+	case HELP:
+		fputs(usage_text, stdout);
+		exit(EXIT_DONE);
+	case SHOW_VERSION:
+		printf("bench-compare %s\n", PACKAGE_VERSION);
+		exit(EXIT_DONE);
 	}
-	if (optind < argc) {
-		fprintf(stderr, "bench-compare: unexpected argument \"%s\"\n", argv[optind]);
+	if (c < NUMBERS) {
+		fputs(usage_text, stderr);
 		exit(EXIT_USAGE);
 	}
+	c -= NUMBERS;
+	*numbers[c].value =
+		number_option(numbers[c].name, optarg, numbers[c].min, numbers[c].max);
+}
+
+static void find_programs(const struct paths *paths)
+{
 	char full[400];
-	if (realpath(dir, full) == NULL) {
-		fprintf(stderr, "bench-compare: %s: %s\n", dir, strerror(errno));
+
+	if (realpath(paths->dir, full) == NULL) {
+		fprintf(stderr, "bench-compare: %s: %s\n", paths->dir, strerror(errno));
 		exit(EXIT_USAGE);
 	}
 	snprintf(settings.dir, sizeof settings.dir, "%s/bench-compare.%d", full, (int)getpid());
-	if (ours != NULL)
-		snprintf(settings.ostrakon, sizeof settings.ostrakon, "%s", ours);
-	else if (!find_ostrakon()) {
+	if (paths->ours != NULL) {
+		snprintf(settings.ostrakon, sizeof settings.ostrakon, "%s", paths->ours);
+	} else if (!find_ostrakon()) {
 		fprintf(stderr,
 			"bench-compare: there is no program ostrakon; give --ostrakon\n");
 		exit(EXIT_USAGE);
 	}
-	if (etcd != NULL)
+	if (paths->etcd != NULL)
 		snprintf(settings.etcd, sizeof settings.etcd, "%s",
-			 strcmp(etcd, "none") == 0 ? "" : etcd);
+			 strcmp(paths->etcd, "none") == 0 ? "" : paths->etcd);
 	else if (!find_program("etcd", settings.etcd))
 		fprintf(stderr,
 			"bench-compare: etcd is not installed (apt install etcd-server; "
 			"the service need not run), so only ours is measured\n");
+}
+
+static void read_options(int argc, char **argv)
+{
+	struct option longs[7 + MEM_COUNT(numbers) + 1] = {
+		{"clients", 1, NULL, CLIENTS},	   {"dir", 1, NULL, DIRECTORY},
+		{"ostrakon", 1, NULL, OURS_PATH},  {"etcd", 1, NULL, ETCD_PATH},
+		{"output", 1, NULL, 'o'},	   {"help", 0, NULL, HELP},
+		{"version", 0, NULL, SHOW_VERSION}};
+	struct paths paths = {.dir = "."};
+	int c;
+
+	for (size_t i = 0; i < MEM_COUNT(numbers); i++)
+		longs[7 + i] = (struct option){numbers[i].name, 1, NULL, NUMBERS + (int)i};
+	while ((c = getopt_long(argc, argv, "o:", longs, NULL)) != -1)
+		take_option(c, &paths);
+	if (optind < argc) {
+		fprintf(stderr, "bench-compare: unexpected argument \"%s\"\n", argv[optind]);
+		exit(EXIT_USAGE);
+	}
+	find_programs(&paths);
 }
 
 int main(int argc, char **argv)
