@@ -356,7 +356,8 @@ static bool turn(struct node *n)
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)
 		replica_tick(n->replica, now);
 	flush_net(n);
-	replica_propose(n->replica, now);
+	if (!n->halted && !node_is_paused(n))
+		replica_propose(n->replica, now);
 	flush_net(n);
 	sync_what_was_written(n);
 	if (n->net)
