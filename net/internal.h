@@ -149,6 +149,9 @@ struct net {
 	struct event_list taken;
 	unsigned taken_peer;
 	struct event_node *current;
+	bool held;
+	uint64_t held_peers; /* bit i: something was queued for peer i since then */
+	size_t held_bytes[NET_PEERS_MAX];
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;

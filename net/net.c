@@ -205,6 +205,24 @@ static bool send_direct(struct link *l, size_t len)
 	return l->burst++ < DIRECT_BURST;
 }
 
+/* p->lock is held; released here. */
+static void start_sending(struct peer *p, size_t bytes)
+{
+	struct link *l = p->link;
+
+	if (l == NULL || !l->up || l->tx_busy) {
+		pthread_mutex_unlock(&p->lock);
+		return;
+	}
+	l->tx_busy = true;
+	atomic_fetch_add(&l->users, 1);
+	if (send_direct(l, bytes))
+		send_now(p, l);
+	else
+		send_later(p, l);
+	link_unuse(l);
+}
+
 int net_send(struct net *net, unsigned peer, enum net_class class, struct slice msg)
 {
 	invariant(peer < net->peer_count && class < NET_CLASSES);
@@ -217,19 +235,38 @@ int net_send(struct net *net, unsigned peer, enum net_class class, struct slice 
 	struct message *copy = message_new(msg);
 	pthread_mutex_lock(&p->lock);
 	int rc = session_queue(&p->session, class, copy);
-	struct link *l = p->link;
-	if (rc != ERR_NONE || l == NULL || !l->up || l->tx_busy) {
-		pthread_mutex_unlock(&p->lock);
-		return rc;
+	if (rc == ERR_NONE && !net->held) {
+		start_sending(p, msg.len);
+		return ERR_NONE;
 	}
-	l->tx_busy = true;
-	atomic_fetch_add(&l->users, 1);
-	if (send_direct(l, msg.len))
-		send_now(p, l);
-	else
-		send_later(p, l);
-	link_unuse(l);
-	return ERR_NONE;
+	pthread_mutex_unlock(&p->lock);
+	if (rc == ERR_NONE) {
+		net->held_peers |= 1ull << peer;
+		net->held_bytes[peer] += msg.len;
+	}
+	return rc;
+}
+
+void net_hold(struct net *net)
+{
+	net->held = true;
+}
+
+void net_flush(struct net *net)
+{
+	for (; net->held_peers; net->held_peers &= net->held_peers - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(net->held_peers);
+
+		pthread_mutex_lock(&net->peers[i].lock);
+		start_sending(&net->peers[i], net->held_bytes[i]);
+		net->held_bytes[i] = 0;
+	}
+}
+
+void net_release(struct net *net)
+{
+	net->held = false;
+	net_flush(net);
 }
 
 int net_fd(const struct net *net)

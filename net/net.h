@@ -67,6 +67,13 @@ uint16_t net_port(const struct net *net);
  * dropped and counted), ERR_LIMIT if it is too long. Works while the peer is away. */
 int net_send(struct net *net, unsigned peer, enum net_class class, struct slice msg);
 
+/* While held, net_send() only queues (what else is sent to the peer may take it along);
+ * net_flush() sends what is queued, each peer's in as few writes as it takes, and goes on
+ * holding. For a caller who handles much in a turn. The caller's thread only. */
+void net_hold(struct net *net);
+void net_flush(struct net *net);
+void net_release(struct net *net); /* flushes, and holds no more */
+
 enum net_event_kind { NET_EVENT_MESSAGE, NET_EVENT_UP, NET_EVENT_DOWN };
 /* Of a link that was up too shortly to be noticed only DOWN is seen. */
 struct net_event {

@@ -103,9 +103,10 @@ struct exchange {
 	struct writer body;
 	size_t body_bytes; /* counted in api */
 	size_t swallowed;
-	uint8_t *tx; /* of a JSON submission */
-	bool one;    /* a JSON submission */
-	bool pushed; /* the loop has it, or has answered it */
+	uint8_t *tx;   /* of a JSON submission */
+	bool one;      /* a JSON submission */
+	bool receipts; /* a submission that wants its answer as bytes */
+	bool pushed;   /* the loop has it, or has answered it */
 	struct connection *tcp;
 	struct stream *stream;
 	unsigned event_types;
@@ -115,11 +116,11 @@ struct exchange {
 
 /* ---- answering -------------------------------------------------------------------------- */
 
-static enum MHD_Result respond(struct exchange *x, unsigned status, const char *type,
-			       char *text)
+static enum MHD_Result respond_bytes(struct exchange *x, unsigned status, const char *type,
+				     void *bytes, size_t len)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
-		strlen(text), text, mem_free);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer_with_free_callback(len, bytes, mem_free);
 	invariant(response != NULL);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
@@ -142,6 +143,12 @@ static enum MHD_Result respond(struct exchange *x, unsigned status, const char *
 	return result;
 }
 
+static enum MHD_Result respond(struct exchange *x, unsigned status, const char *type,
+			       char *text)
+{
+	return respond_bytes(x, status, type, text, strlen(text));
+}
+
 static enum MHD_Result respond_problem(struct exchange *x)
 {
 	return respond(x, x->r.problem.status, "application/problem+json",
@@ -154,6 +161,13 @@ static enum MHD_Result respond_request(struct exchange *x)
 		return respond_problem(x);
 	unsigned status;
 	bool is_problem;
+	if (x->receipts) {
+		struct writer w = {0};
+		size_t len;
+		render_receipts(&w, &x->r, &status);
+		uint8_t *bytes = writer_take(&w, &len);
+		return respond_bytes(x, status, "application/octet-stream", bytes, len);
+	}
 	char *text = render_answer(&x->api->render, &x->r, x->one, &status, &is_problem);
 	return respond(x, status, is_problem ? "application/problem+json" : "application/json",
 		       text);
@@ -608,6 +622,8 @@ static void open_exchange(struct exchange *x, const char *url, const char *metho
 			    NULL);
 		return;
 	}
+	const char *accept = header_of(x, MHD_HTTP_HEADER_ACCEPT);
+	x->receipts = !x->one && accept && strcmp(accept, "application/octet-stream") == 0;
 	const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	uint64_t bytes;
 	if (length && (http_u64(length, &bytes) != ERR_NONE || bytes > HTTP_BODY_MAX))

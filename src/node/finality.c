@@ -102,16 +102,31 @@ static void levels_path(struct merkle_path *out, const struct levels *l, uint32_
 	}
 }
 
+void finality_path(struct finality *f, uint32_t block, uint32_t index, struct merkle_path *out)
+{
+	invariant(block < f->count && index < f->blocks[block]->tx_count);
+	struct levels *l = &f->levels[block];
+	pthread_mutex_lock(&f->lock);
+	if (!l->nodes)
+		levels_make(l, f->blocks[block]);
+	pthread_mutex_unlock(&f->lock);
+	levels_path(out, l, index);
+}
+
+void finality_encode_chain(const struct finality *f, uint32_t block, struct writer *w)
+{
+	invariant(block < f->count);
+	writer_u32(w, f->count - block);
+	for (uint32_t i = block; i < f->count; i++)
+		signed_header_encode(w, &f->blocks[i]->sh);
+	cert_encode(w, &f->cert);
+}
+
 void finality_prove(struct finality *f, uint32_t block, uint32_t index,
 		    struct proof_document *out)
 {
 	invariant(block < f->count && index < f->blocks[block]->tx_count);
 	const struct block *b = f->blocks[block];
-	struct levels *l = &f->levels[block];
-	pthread_mutex_lock(&f->lock);
-	if (!l->nodes)
-		levels_make(l, b);
-	pthread_mutex_unlock(&f->lock);
 	proof_document_init(out);
 	out->kind = PROOF_TX;
 	out->ch.count = f->count - block;
@@ -122,5 +137,5 @@ void finality_prove(struct finality *f, uint32_t block, uint32_t index,
 	struct slice bytes = block_tx_bytes(b, index);
 	out->tx = slice_of(mem_dup(bytes.ptr, bytes.len), bytes.len);
 	out->result = b->tx[index].result;
-	levels_path(&out->path, l, index);
+	finality_path(f, block, index, &out->path);
 }

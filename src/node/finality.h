@@ -21,5 +21,9 @@ const struct cert *finality_cert(const struct finality *f);
  * made once, so that a block of a thousand answers costs one tree and not a thousand. */
 void finality_prove(struct finality *f, uint32_t block, uint32_t index,
 		    struct proof_document *out);
+/* Its parts: the headers from the block's to the certificate's, encoded with the certificate
+ * (ledger/receipts.h), and the transaction's path. */
+void finality_encode_chain(const struct finality *f, uint32_t block, struct writer *w);
+void finality_path(struct finality *f, uint32_t block, uint32_t index, struct merkle_path *out);
 
 #endif

@@ -55,6 +55,14 @@ static void sync_failed(struct node *n, int err)
 	node_halt(n, why);
 }
 
+/* Messages of a turn leave together, but none waits for work that is not its own: neither for
+ * the next block, nor for the disk. */
+static void flush_net(struct node *n)
+{
+	if (n->net)
+		net_flush(n->net);
+}
+
 /* A wake-up across threads costs more than most inputs; a sync blocks all of them. So: inline
  * while nothing else waits, else the storage thread. */
 static void sync_what_was_written(struct node *n)
@@ -78,6 +86,7 @@ static void sync_what_was_written(struct node *n)
 			sync_failed(n, err);
 		else
 			on_durable(n, n->sync_asked);
+		flush_net(n);
 	}
 }
 
@@ -341,14 +350,24 @@ static bool turn(struct node *n)
 {
 	uint64_t begin = node_clock_us();
 	debug_poll(begin);
+	if (n->net)
+		net_hold(n->net);
+	replica_gather(n->replica);
 	take_sync(n);
+	flush_net(n);
 	bool more = take_net(n);
 	more = take_requests(n) || more;
 	uint64_t now = node_clock_us();
 	watch_disk(n, now);
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) <= now)
 		replica_tick(n->replica, now);
+	flush_net(n);
+	if (!n->halted && !node_is_paused(n))
+		replica_propose(n->replica, now);
+	flush_net(n);
 	sync_what_was_written(n);
+	if (n->net)
+		net_release(n->net);
 	submit_flush(n, now);
 	submit_expire(n, now);
 	if (n->halted)

@@ -173,7 +173,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_min = 1000ull * n->config.timeout_min_ms,
 			   .timeout_max = 1000ull * n->config.timeout_max_ms,
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
-		.pipeline = n->config.pipeline,
+		.pipeline = n->config.pipeline ? n->config.pipeline : CONFIG_PIPELINE,
 		.history = n->config.history,
 		.seed = seed,
 		.now = node_clock_us(),

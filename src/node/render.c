@@ -146,7 +146,7 @@ static void append_outcome(const struct render *c, struct writer *w, const struc
 	append_object(w, out, "proof", proof);
 }
 
-static unsigned submission_status(const struct request *r)
+unsigned submission_status(const struct request *r)
 {
 	uint32_t count[OUTCOME_BUSY + 1] = {0};
 	for (uint32_t i = 0; i < r->outcome_count; i++)

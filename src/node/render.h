@@ -14,6 +14,10 @@ struct render { /* immutable while the API runs */
  * status says what docs/api.md has for its outcomes, and *is_problem that it is a problem. */
 char *render_answer(const struct render *c, struct request *r, bool one, unsigned *status,
 		    bool *is_problem);
+/* The HTTP status of a submission's answer. */
+unsigned submission_status(const struct request *r);
+/* The same for a submission, as bytes (ledger/receipts.h), into an empty writer. */
+void render_receipts(struct writer *w, struct request *r, unsigned *status);
 /* r has a problem. */
 char *render_problem(const struct render *c, struct request *r);
 /* What a stream shows; docs/api.md has the members. */

@@ -19,6 +19,9 @@ struct replica {
 	struct writer scratch;
 	uint64_t now;
 	bool halted;
+	bool gathering; /* replica_gather() */
+	uint64_t
+		held_build; /* id of the WORK_BUILD that waits for replica_propose(); 0: none */
 	struct map pending; /* ids of transactions that wait here; value: itself */
 
 	/* blocks stored above the final height: competing ones are deleted at finality */

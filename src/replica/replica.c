@@ -106,6 +106,10 @@ static bool leading_system(const struct work *w)
 
 static void work_build(struct replica *r, const struct work *w)
 {
+	if (r->gathering) {
+		r->held_build = w->id;
+		return;
+	}
 	reserve_candidates(r, w->tx_count);
 	for (uint32_t i = 0; i < w->tx_count; i++)
 		r->candidates[i] =
@@ -312,6 +316,25 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	in.submit.bytes = tx;
 	feed(r, now, &in);
 	return ERR_NONE;
+}
+
+void replica_gather(struct replica *r)
+{
+	r->gathering = true;
+}
+
+/* The candidates of the build that waits are those of the moment at which the engine asked. It
+ * is told that nothing came of it, and asks again, with all that there are now. */
+void replica_propose(struct replica *r, uint64_t now)
+{
+	struct input in = {.kind = INPUT_BUILT};
+	r->gathering = false;
+	if (!r->held_build)
+		return;
+	in.built.id = r->held_build;
+	in.built.err = ERR_BUSY;
+	r->held_build = 0;
+	feed(r, now, &in);
 }
 
 const struct chain_ctx *replica_ctx(const struct replica *r)

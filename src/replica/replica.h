@@ -56,6 +56,11 @@ uint64_t replica_wake_at(const struct replica *r);
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes);
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
 
+/* Between the two calls no block is proposed: what comes in between goes into one block, and not
+ * the first of it into a block of its own. Without them each input may propose. */
+void replica_gather(struct replica *r);
+void replica_propose(struct replica *r, uint64_t now);
+
 /* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
  * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the
  * pool is full, or this replica is too far behind to judge. ERR_TX_*, ERR_BAD_SIGNATURE,

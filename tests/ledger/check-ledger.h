@@ -17,5 +17,6 @@ Suite *recovery_suite(void);
 Suite *proof_suite(void);
 Suite *document_suite(void);
 Suite *modes_suite(void);
+Suite *receipts_suite(void);
 
 #endif

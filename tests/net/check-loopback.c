@@ -63,6 +63,37 @@ START_TEST(two_nodes)
 }
 END_TEST
 
+/* What is held leaves when it is flushed at the latest, whole and in order; and what is sent
+ * after the release leaves at once. */
+START_TEST(held_back)
+{
+	struct node n[2];
+	uint16_t ports[2] = {0};
+
+	cluster_open(n, 2, ports, NULL);
+	ck_assert(all_up(n, 2));
+	net_hold(n[0].net);
+	for (int i = 0; i < 100; i++)
+		ck_assert(node_send(&n[0], 1, i % NET_CLASSES, 9 + (size_t)i));
+	net_flush(n[0].net);
+	assert_all_arrive(n, 2);
+	ck_assert_uint_eq(n[1].messages, 100);
+	ck_assert(node_send(&n[0], 1, NET_CONSENSUS, 100000));
+	net_release(n[0].net);
+	assert_all_arrive(n, 2);
+	ck_assert(node_send(&n[0], 1, NET_CONSENSUS, 100));
+	assert_all_arrive(n, 2);
+	net_flush(n[0].net); /* nothing held: no effect */
+	net_hold(n[0].net);
+	net_block(n[0].net, 1, true); /* without a link it waits for the next one */
+	ck_assert(node_send(&n[0], 1, NET_CONSENSUS, 100));
+	net_release(n[0].net);
+	net_block(n[0].net, 1, false);
+	assert_all_arrive(n, 2);
+	cluster_close(n, 2);
+}
+END_TEST
+
 static bool acknowledged(void *arg)
 {
 	struct node *n = arg;
@@ -596,6 +627,7 @@ Suite *loopback_suite(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, two_nodes);
+	tcase_add_test(t, held_back);
 	tcase_add_test(t, quiet_link);
 	tcase_add_test(t, wrong_chain_is_named);
 	tcase_add_test(t, clock_offset);

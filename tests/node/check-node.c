@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "homes.h"
 #include "http-client.h"
-#include "ledger/proof.h"
+#include "ledger/receipts.h"
 #include "ledger/tx.h"
 
 #define OCTETS	    "application/octet-stream"
@@ -213,6 +213,83 @@ START_TEST(test_put_and_read)
 	check_proof(b.json);
 	answer_free(&b);
 	answer_free(&a);
+	writer_free(&w);
+}
+END_TEST
+
+#define OCTETS_BACK OCTETS "\r\nAccept: " OCTETS
+
+static void open_receipts(const struct answer *a, struct receipts *out)
+{
+	ck_assert_ptr_nonnull(strstr(a->head, "Content-Type: " OCTETS));
+	ck_assert_int_eq(receipts_open(out, slice_of(a->body, a->body_len)), ERR_NONE);
+}
+
+/* The same as in JSON: proven, once for a block, and again from disk; and what is refused. */
+START_TEST(test_receipts_in_bytes)
+{
+	struct writer w;
+	struct answer a;
+	struct receipts r;
+	struct receipt_entry e[3];
+	struct certified_header ch;
+	struct block *block0 = genesis_block(&genesis, &ctx);
+	writer_init(&w, 0);
+	add_put(&w, &client, 1, slice_str("a"), "1");
+	add_put(&w, &client, 2, slice_str("b"), "2");
+	for (int again = 0; again < 2; again++) {
+		post(port, "/v1/transactions?prove=1", OCTETS_BACK, writer_slice(&w), &a);
+		ck_assert_int_eq(a.status, 200);
+		open_receipts(&a, &r);
+		struct reader txs;
+		reader_init(&txs, writer_slice(&w));
+		for (unsigned i = 0; i < 2; i++) {
+			struct hash id, leaf;
+			struct slice tx = reader_var(&txs, TX_SIZE_MAX);
+			tx_id(&id, tx);
+			ck_assert_int_eq(receipts_next(&r, &e[i]), ERR_NONE);
+			ck_assert_int_eq(e[i].status, RECEIPT_COMMITTED);
+			ck_assert(hash_equal(&e[i].id, &id));
+			ck_assert_int_eq(certified_header_decode(r.chains[e[i].chain], &ch),
+					 ERR_NONE);
+			ck_assert_int_eq(certified_header_check(&ch, &ctx, &block0->hash),
+					 ERR_NONE);
+			body_leaf(&leaf, e[i].result, tx);
+			ck_assert_int_eq(
+				merkle_verify(&e[i].path, &leaf, &ch.headers[0].h.tx_root),
+				ERR_NONE);
+			certified_header_free(&ch);
+		}
+		ck_assert_int_eq(receipts_next(&r, &e[2]), ERR_NOT_FOUND);
+		if (!again && r.chain_count == 1) /* one block: named once */
+			ck_assert_uint_eq(e[0].chain, e[1].chain);
+		receipts_close(&r);
+		answer_free(&a);
+	}
+	post(port, "/v1/transactions", OCTETS_BACK, writer_slice(&w), &a);
+	open_receipts(&a, &r);
+	ck_assert_uint_eq(r.chain_count, 0);
+	ck_assert_int_eq(receipts_next(&r, &e[0]), ERR_NONE);
+	ck_assert_uint_eq(e[0].chain, RECEIPTS_NO_CHAIN);
+	ck_assert_uint_ge(e[0].height, 1);
+	receipts_close(&r);
+	answer_free(&a);
+	writer_reset(&w);
+	add_put(&w, &client, 1, slice_str("a"), "another");
+	post(port, "/v1/transactions", OCTETS_BACK, writer_slice(&w), &a);
+	ck_assert_int_eq(a.status, 422);
+	open_receipts(&a, &r);
+	ck_assert_int_eq(receipts_next(&r, &e[0]), ERR_NONE);
+	ck_assert_int_eq(e[0].status, RECEIPT_REFUSED);
+	ck_assert(slice_equal(e[0].code, slice_str("tx_nonce_used")));
+	receipts_close(&r);
+	answer_free(&a);
+	/* what is wrong with the request as a whole is told in JSON */
+	post(port, "/v1/transactions", OCTETS_BACK, slice_str("\1"), &a);
+	ck_assert_int_eq(a.status, 400);
+	ck_assert_ptr_nonnull(a.json);
+	answer_free(&a);
+	block_drop(block0);
 	writer_free(&w);
 }
 END_TEST
@@ -639,6 +716,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, make, end);
 	tcase_add_test(t, test_put_and_read);
+	tcase_add_test(t, test_receipts_in_bytes);
 	tcase_add_test(t, test_bytes_in_keys);
 	tcase_add_test(t, test_json_and_account);
 	tcase_add_test(t, test_accepted_and_timeout);

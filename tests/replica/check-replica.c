@@ -434,6 +434,85 @@ START_TEST(term_certificates_are_found)
 }
 END_TEST
 
+static uint32_t final_txs[8];
+static unsigned final_count;
+
+static void note_final(void *ctx, struct block *b, const struct cert *cert)
+{
+	if (b->tx_count > 0 && final_count < MEM_COUNT(final_txs))
+		final_txs[final_count++] = b->tx_count;
+}
+
+/* Alone in its network, so that each block is final at once. */
+static void lead_alone(struct world *one)
+{
+	world_genesis(one, 1000);
+	one->genesis.n = 1;
+	world_seal(one);
+	world_open(one, NULL);
+	const struct replica_config config = {.genesis = &one->genesis,
+					      .store = store,
+					      .self = 0,
+					      .key = one->validator[0],
+					      .seed = 1,
+					      .now = 1,
+					      .verify_txs = true,
+					      .host = {.send = host_send,
+						       .sync = host_sync,
+						       .final = note_final,
+						       .rejected = host_rejected,
+						       .halted = host_halted,
+						       .wall_ms = host_wall}};
+	struct errmsg m = {{0}};
+	struct engine_status status;
+	ck_assert_msg(replica_open(&replica, &config, &m) == ERR_NONE, "%s", m.text);
+	for (uint64_t now = 2; now < 10000000; now += 10000) {
+		replica_tick(replica, now);
+		replica_status(replica, &status);
+		if (status.role == ROLE_LEADER && status.final.height > 0)
+			return;
+	}
+	ck_abort_msg("no leader");
+}
+
+static void submit_some(struct world *one, unsigned client, unsigned count)
+{
+	struct hash id;
+	for (unsigned i = 0; i < count; i++) {
+		struct slice tx = world_put(one, client, i + 1, "key", "value");
+		ck_assert_int_eq(replica_submit(replica, 20000000, tx, false, &id), ERR_NONE);
+		mem_free((void *)tx.ptr);
+	}
+}
+
+/* Between gather and propose nothing is proposed; then all of it goes into one block. */
+START_TEST(what_is_gathered_is_one_block)
+{
+	struct world one;
+	final_count = 0;
+	lead_alone(&one);
+	submit_some(&one, 0, 3);
+	ck_assert_uint_eq(final_count, 3); /* one by one */
+	final_count = 0;
+	replica_gather(replica);
+	submit_some(&one, 1, 5);
+	replica_tick(replica, 20000001);
+	ck_assert_uint_eq(final_count, 0);
+	replica_propose(replica, 20000002);
+	ck_assert_uint_eq(final_count, 1);
+	ck_assert_uint_eq(final_txs[0], 5);
+	replica_propose(replica, 20000003); /* nothing waits: no effect */
+	replica_gather(replica);
+	replica_propose(replica, 20000004);
+	ck_assert_uint_eq(final_count, 1);
+	submit_some(&one, 2, 2); /* and proposing goes on as before */
+	ck_assert_uint_eq(final_count, 3);
+	replica_close(replica);
+	replica = NULL;
+	world_free(&one);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("replica");
@@ -449,6 +528,7 @@ int main(void)
 	tcase_add_test(t, an_invalid_block_does_not_halt);
 	tcase_add_test(t, clients_cannot_submit_them);
 	tcase_add_test(t, term_certificates_are_found);
+	tcase_add_test(t, what_is_gathered_is_one_block);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

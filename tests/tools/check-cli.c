@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(r, hdr_suite());
 	srunner_add_suite(r, linear_suite());
 	srunner_add_suite(r, monitor_suite());
+	srunner_add_suite(r, pump_suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);

@@ -8,5 +8,6 @@ Suite *events_suite(void);
 Suite *hdr_suite(void);
 Suite *linear_suite(void);
 Suite *monitor_suite(void);
+Suite *pump_suite(void);
 
 #endif

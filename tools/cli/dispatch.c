@@ -125,13 +125,14 @@ const struct verb verbs[] = {
 	 WHERE | B(SAVE) | B(ANSWERS), 0, 0, verb_doctor},
 	{"bench run", "",
 	 "Measure throughput and latency: a closed loop, or an open one (--rate).",
-	 "Signs ahead; a transaction counts when its commitment has been verified. With\n"
-	 "--rate, latency counts from the time at which a transaction was due. What is under\n"
-	 "way at the end is waited for at most 5 s (or --timeout). --save appends to FILE a "
-	 "line\n"
-	 "for each transaction: its id, its fate, and the height or the reason.",
+	 "Signs ahead; a transaction counts when its commitment has been verified (each\n"
+	 "block's certificate once). With --rate, latency counts from the time at which a\n"
+	 "transaction was due. What is under way at the end is waited for at most 5 s (or\n"
+	 "--timeout). At last the blocks are read again: exit code 5 if anything acknowledged\n"
+	 "is not there. --save appends to FILE a line for each transaction: its id, its fate,\n"
+	 "and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
-		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),
+		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE) | B(CONNECTIONS),
 	 0, 0, verb_bench_run},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},

@@ -85,6 +85,11 @@ void http_set_token(const char *token)
 		snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", token);
 }
 
+const char *http_token_header(void)
+{
+	return bearer;
+}
+
 struct http *http_new(void)
 {
 	struct http *h = mem_zalloc(sizeof *h);

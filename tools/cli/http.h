@@ -35,6 +35,7 @@ int http_stream(struct http *h, const char *url, const char *last_event_id, uint
 		struct http_reply *reply, struct errmsg *m);
 /* What nodes with an access token want; NULL: none. For all requests from then on. */
 void http_set_token(const char *token);
+const char *http_token_header(void); /* the line for it, without its end; "" */
 
 /* Appends text to a path or query with everything but A-Z a-z 0-9 - _ . ~ escaped. */
 void http_escape(struct writer *w, struct slice text);

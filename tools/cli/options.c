@@ -117,6 +117,9 @@ static const struct option_def defs[OPTIONS] = {
 			  .help = "time between two looks (default 1s)"},
 	[OPT_ANSWERS] = {"answers", 0, TYPE_TEXT, false, "FILE",
 			 .help = "ask nobody: analyse what --save wrote to FILE"},
+	[OPT_CONNECTIONS] = {"connections", 0, TYPE_U64, false, "N", 1, 512,
+			     "share N connections; what is ready together leaves in one\n"
+			     "request (default: one for each client)"},
 };
 
 const char *option_name(enum option_id id)

@@ -57,6 +57,7 @@ enum option_id {
 	OPT_ONCE,
 	OPT_INTERVAL,
 	OPT_ANSWERS,
+	OPT_CONNECTIONS,
 	OPTIONS
 };
 #define OPT_BIT(id) (UINT64_C(1) << (id))

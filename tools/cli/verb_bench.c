@@ -6,48 +6,25 @@
  * due, not from when it could be sent: a stall is paid for by all that were due in it (no
  * "coordinated omission").
  *
- * Transactions are signed before the clock starts, in the order of their nonces, and each
- * client takes the next ones, so that what is under way always lies close together in the
- * sender's window of nonces. A block's certificate is verified once; each transaction's place
- * in its block is verified for itself. */
+ * Transactions are signed before the clock starts, in the order of their nonces, and clients
+ * take the next ones, so that what is under way always lies close together in the sender's
+ * window of nonces. A block's certificate is verified once; each transaction's place in its
+ * block is verified for itself. Afterwards the blocks are read again: what was acknowledged
+ * must be in them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/random.h"
-#include "tools/cli/hdr.h"
+#include "tools/cli/bench.h"
 #include "tools/cli/verbs.h"
 #include "tools/cli/write.h"
 
-#define SIGN_AHEAD_PER_S 10000 /* closed loop by time: more than it can use */
+#define SIGN_AHEAD_PER_S 20000 /* closed loop by time: more than it can use */
 #define SIGN_AHEAD_MAX	 1000000
 #define DRAIN_MS	 5000 /* after the end, for what is under way, unless --timeout says else */
 #define OPEN_BATCH	 32
-
-struct bench {
-	struct cli *c;
-	struct target *t;
-	struct keypair key;
-	uint64_t first_nonce, expiry;
-	size_t value_size, batch;
-	uint64_t tag; /* of this run's keys */
-	size_t count;
-	struct slice *tx; /* owned bytes */
-	size_t sign_next, send_next;
-	uint64_t rate; /* 0: closed loop */
-	uint64_t drain_ms;
-	pthread_mutex_t lock;
-	/* microseconds; counted is what is sent, or due, from `measured` on; end: 0 if by count
-	 */
-	uint64_t begin, measured, end, last_done;
-	struct hdr latency; /* microseconds, of those committed */
-	size_t sent, committed, in_time, refused, unknown, unverified;
-	FILE *save; /* NULL: none */
-	bool save_failed;
-	uint64_t height_low, height_high, one_round, latest_send;
-	struct errmsg m; /* of the first that failed */
-};
 
 /* ---- signing ahead --------------------------------------------------------------------- */
 
@@ -56,7 +33,6 @@ static void sign_one(struct bench *b, size_t i, struct writer *w)
 	char key[64];
 	uint8_t *value = mem_alloc(b->value_size);
 	struct random r;
-	struct hash id;
 	struct op op = {.kind = OP_PUT};
 	int err;
 
@@ -66,9 +42,10 @@ static void sign_one(struct bench *b, size_t i, struct writer *w)
 	snprintf(key, sizeof key, "bench/%016llx/%zu", (unsigned long long)b->tag, i);
 	op.key = slice_str(key);
 	op.value = slice_of(value, b->value_size);
-	err = build_transaction(b->t, w, &b->key, b->first_nonce + i, b->expiry, &op, 1, &id);
+	err = build_transaction(b->t, w, &b->key, b->first_nonce + i, b->expiry, &op, 1,
+				&b->tx[i].id);
 	invariant(err == ERR_NONE); /* the first was tried before */
-	b->tx[i] = slice_of(mem_dup(w->buf, w->len), w->len);
+	b->tx[i].bytes = slice_of(mem_dup(w->buf, w->len), w->len);
 	mem_free(value);
 }
 
@@ -83,93 +60,58 @@ static bool sign_each(void *arg, struct link *l, size_t block)
 	return true;
 }
 
-/* ---- the loop -------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------- */
 
-static uint64_t due_at(const struct bench *b, size_t i)
-{
-	return b->begin + (uint64_t)((double)i * 1e6 / (double)b->rate);
-}
-
-/* With the lock held, which it lets go while it waits for the next to be due. */
-static void await_next(struct bench *b)
-{
-	for (;;) {
-		uint64_t now = now_us(), due;
-		if (b->send_next >= b->count || interrupted())
-			return;
-		due = due_at(b, b->send_next);
-		if (due <= now)
-			return;
-		pthread_mutex_unlock(&b->lock);
-		sleep_us(due - now < 100000 ? due - now : 100000);
-		pthread_mutex_lock(&b->lock);
-	}
-}
-
-static size_t take(struct bench *b, size_t *first)
-{
-	size_t n = 0;
-
-	pthread_mutex_lock(&b->lock);
-	if (b->rate > 0)
-		await_next(b);
-	if (b->send_next < b->count && (b->rate > 0 || b->end == 0 || now_us() < b->end)) {
-		*first = b->send_next;
-		n = b->count - b->send_next < b->batch ? b->count - b->send_next : b->batch;
-		for (size_t k = 1; b->rate > 0 && k < n; k++)
-			if (due_at(b, *first + k) > now_us())
-				n = k;
-		b->send_next += n;
-	}
-	pthread_mutex_unlock(&b->lock);
-	return n;
-}
-
-/* What became of each, as soon as it is known: who reads along, or reads after a crash, sees
+/* What became of it, as soon as it is known: who reads along, or reads after a crash, sees
  * whole lines. */
-static void save_receipts(struct bench *b, const struct submission *s, size_t n)
+static void save_receipt(struct bench *b, size_t i, const struct receipt *r)
 {
 	static const char *const fates[] = {
 		[FATE_COMMITTED] = "committed",	   [FATE_ACCEPTED] = "accepted",
 		[FATE_REFUSED] = "refused",	   [FATE_UNSENT] = "unsent",
 		[FATE_UNKNOWN] = "unknown",	   [FATE_UNVERIFIED] = "unverified",
 		[FATE_INTERRUPTED] = "interrupted"};
+	char hex[HASH_HEX_SIZE];
 
-	for (size_t k = 0; k < n; k++) {
-		char hex[HASH_HEX_SIZE];
-		struct hash id;
-		tx_id(&id, s[k].tx);
-		fprintf(b->save, "%s %s", hash_hex(hex, &id), fates[s[k].r.fate]);
-		if (s[k].r.fate == FATE_COMMITTED)
-			fprintf(b->save, " %llu", (unsigned long long)s[k].r.height);
-		else if (s[k].r.code[0] != '\0')
-			fprintf(b->save, " %s", s[k].r.code);
-		fputc('\n', b->save);
-	}
+	fprintf(b->save, "%s %s", hash_hex(hex, &b->tx[i].id), fates[r->fate]);
+	if (r->fate == FATE_COMMITTED)
+		fprintf(b->save, " %llu", (unsigned long long)r->height);
+	else if (r->code[0] != '\0')
+		fprintf(b->save, " %s", r->code);
+	fputc('\n', b->save);
 	if (fflush(b->save) != 0)
 		b->save_failed = true;
 }
 
-/* from: when it was sent, or due. */
-static void count_receipt(struct bench *b, const struct receipt *r, uint64_t from,
-			  uint64_t done)
+static void count_committed(struct bench *b, size_t i, const struct receipt *r, uint64_t done)
 {
-	if (from < b->measured)
+	if (r->result != TX_OK) {
+		b->refused++;
+		return;
+	}
+	b->committed++;
+	b->in_time += b->end == 0 || done <= b->end;
+	hdr_add(&b->latency, done - b->tx[i].from);
+	b->height_low = r->height < b->height_low ? r->height : b->height_low;
+	b->height_high = r->height > b->height_high ? r->height : b->height_high;
+	b->one_round += r->grade == CERT_ONE_ROUND;
+}
+
+void bench_count(struct bench *b, size_t i, const struct receipt *r, uint64_t done)
+{
+	if (b->save != NULL)
+		save_receipt(b, i, r);
+	if (r->fate == FATE_COMMITTED) {
+		b->tx[i].height = r->height;
+		b->tx[i].index = (uint32_t)r->index;
+	}
+	if (b->tx[i].from < b->measured)
 		return;
 	b->sent++;
 	b->last_done = done > b->last_done ? done : b->last_done;
 	switch (r->fate) {
 	case FATE_COMMITTED:
-		if (r->result != TX_OK) {
-			b->refused++;
-			return;
-		}
-		b->committed++;
-		b->in_time += b->end == 0 || done <= b->end;
-		hdr_add(&b->latency, done - from);
-		b->height_low = r->height < b->height_low ? r->height : b->height_low;
-		b->height_high = r->height > b->height_high ? r->height : b->height_high;
-		b->one_round += r->grade == CERT_ONE_ROUND;
+		count_committed(b, i, r, done);
 		return;
 	case FATE_UNVERIFIED:
 		b->unverified++;
@@ -187,42 +129,6 @@ static void count_receipt(struct bench *b, const struct receipt *r, uint64_t fro
 	if (b->m.text[0] == '\0')
 		err_set(&b->m, ERR_NONE, "%s%s%s", r->code, r->code[0] ? ": " : "",
 			r->m.text[0] ? r->m.text : "timed out");
-}
-
-/* A transaction has --timeout, but none is waited for longer than drain_ms after the end. */
-static uint64_t deadline_of(const struct bench *b)
-{
-	uint64_t own = now_ms() + b->c->timeout_ms, last = b->end / 1000 + b->drain_ms;
-
-	return b->end != 0 && last < own ? last : own;
-}
-
-/* One client: until there is nothing left to send, or time is up. */
-static bool client(void *arg, struct link *l, size_t i)
-{
-	struct bench *b = arg;
-	struct submission *s = mem_array(b->batch, sizeof *s);
-	size_t first = 0, n;
-
-	while (!interrupted() && (n = take(b, &first)) > 0) {
-		uint64_t sent = now_us();
-		memset(s, 0, n * sizeof *s);
-		for (size_t k = 0; k < n; k++)
-			s[k].tx = b->tx[first + k];
-		submit(l, s, n, deadline_of(b), true, false);
-		pthread_mutex_lock(&b->lock);
-		for (size_t k = 0; k < n; k++) {
-			uint64_t from = b->rate > 0 ? due_at(b, first + k) : sent;
-			if (b->rate > 0 && sent - from > b->latest_send)
-				b->latest_send = sent - from;
-			count_receipt(b, &s[k].r, from, sent + s[k].r.latency_us);
-		}
-		if (b->save != NULL)
-			save_receipts(b, s, n);
-		pthread_mutex_unlock(&b->lock);
-	}
-	mem_free(s);
-	return true;
 }
 
 /* ---- figures --------------------------------------------------------------------------- */
@@ -269,7 +175,7 @@ static struct json *latency_json(const struct bench *b)
 	return o;
 }
 
-static void show_figures(struct bench *b, unsigned clients)
+static void show_figures(struct bench *b)
 {
 	struct json *o = json_object(), *latency = latency_json(b),
 		    *rows = hdr_rows(&b->latency);
@@ -279,7 +185,8 @@ static void show_figures(struct bench *b, unsigned clients)
 
 	json_set(o, "loop", json_string(b->rate > 0 ? "open" : "closed"));
 	json_set(o, "rate", b->rate > 0 ? json_u64(b->rate) : json_null());
-	json_set(o, "clients", json_u64(clients));
+	json_set(o, "clients", json_u64(b->clients));
+	json_set(o, "connections", json_u64(b->connections));
 	json_set(o, "batch", json_u64(b->batch));
 	json_set(o, "value_size", json_u64(b->value_size));
 	json_set(o, "warmup_s", json_real((double)(b->measured - b->begin) / 1e6));
@@ -299,6 +206,16 @@ static void show_figures(struct bench *b, unsigned clients)
 		json_set(o, "latest_send_ms", json_real((double)b->latest_send / 1000));
 	json_set(o, "blocks", json_u64(b->committed ? b->height_high - b->height_low + 1 : 0));
 	json_set(o, "one_round", json_u64(b->one_round));
+	json_set(o, "requests", json_u64(b->requests));
+	json_set(o, "resent", json_u64(b->patient));
+	json_set(o, "certificates_verified", json_u64(b->certificates));
+	json_set(o, "acknowledged_found", json_u64(b->checked - b->missing));
+	json_set(o, "acknowledged_missing", json_u64(b->missing));
+	json_set(o, "acknowledged_unchecked", json_u64(b->unchecked));
+	json_set(o, "ran_out_of_signed", json_bool(b->ran_out));
+	json_set(o, "loader_cpu_s", json_real(b->cpu_s));
+	json_set(o, "loader_cpu_us_per_tx",
+		 json_real(b->next ? b->cpu_s * 1e6 / (double)b->next : 0));
 	if (b->c->format == FORMAT_TABLE) {
 		for (const char *k = json_key_next(latency, NULL); k != NULL;
 		     k = json_key_next(latency, k)) {
@@ -378,7 +295,7 @@ static int prepare(struct bench *b)
 	if (err != ERR_NONE)
 		return cli_fail(c, EXIT_REFUSED, err_name(err), NULL,
 				"this chain takes no such transaction: %s", err_text(err));
-	b->tx = mem_array(b->count, sizeof *b->tx);
+	b->tx = mem_zalloc((b->count + 1) * sizeof *b->tx);
 	cli_hint(c, "signing %zu transactions ahead", b->count);
 	each_in_parallel(b->t, (b->count + 255) / 256, 4, sign_each, b);
 	return EXIT_DONE;
@@ -394,6 +311,12 @@ static int verdict(struct bench *b)
 				b->c->opt.value[OPT_SAVE]);
 	if (interrupted())
 		return EXIT_INTERRUPTED;
+	if (b->missing > 0) {
+		fprintf(b->c->err,
+			"ostrakon: of what was acknowledged %zu are not where the nodes said\n",
+			b->missing);
+		return EXIT_UNVERIFIED;
+	}
 	if (b->unverified > 0) {
 		fprintf(b->c->err, "ostrakon: %zu commitments could not be verified: %s\n",
 			b->unverified, b->m.text);
@@ -409,24 +332,40 @@ static int verdict(struct bench *b)
 	return EXIT_DONE;
 }
 
+static void choose_shape(struct bench *b)
+{
+	const struct options *o = &b->c->opt;
+	bool open = b->rate > 0;
+
+	b->clients = (unsigned)opt_u64(o, OPT_CLIENTS, open ? 8 : 16);
+	b->connections = (unsigned)opt_u64(o, OPT_CONNECTIONS, b->clients);
+	if (b->connections > b->clients)
+		b->connections = b->clients;
+	b->batch = open ? OPEN_BATCH : (b->clients + b->connections - 1) / b->connections;
+	b->batch = (size_t)opt_u64(o, OPT_BATCH, b->batch);
+}
+
 static int run(struct bench *b)
 {
-	unsigned clients = (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, b->rate > 0 ? 8 : 16);
-	uint64_t window = b->t->genesis.limits.nonce_window;
+	uint64_t window = b->t->genesis.limits.nonce_window, under_way = b->clients;
 
-	if (clients * b->batch > window / 2)
+	if (b->rate > 0 || b->connections == b->clients)
+		under_way = b->connections * b->batch;
+	if (under_way > window / 2)
 		return cli_usage(
 			b->c,
 			"%u clients with %zu transactions each would leave the window of "
 			"%llu nonces; at most %llu may be under way",
-			clients, b->batch, (unsigned long long)window,
+			b->clients, b->batch, (unsigned long long)window,
 			(unsigned long long)window / 2);
 	b->begin = now_us();
 	b->measured = b->begin + opt_ms(&b->c->opt, OPT_WARMUP, 0) * 1000;
 	if (b->end != 0)
 		b->end = b->measured + opt_u64(&b->c->opt, OPT_SECONDS, 10) * 1000000;
-	each_in_parallel(b->t, clients, clients, client, b);
-	show_figures(b, clients);
+	bench_load(b);
+	if (!interrupted())
+		bench_check(b);
+	show_figures(b);
 	return verdict(b);
 }
 
@@ -447,11 +386,10 @@ int verb_bench_run(struct cli *c)
 	b->height_low = UINT64_MAX;
 	b->value_size = (size_t)opt_u64(&c->opt, OPT_VALUE_SIZE, 64);
 	b->rate = opt_u64(&c->opt, OPT_RATE, 0);
-	b->batch = (size_t)opt_u64(&c->opt, OPT_BATCH, b->rate > 0 ? OPEN_BATCH : 1);
+	choose_shape(b);
 	b->drain_ms = opt_given(&c->opt, OPT_TIMEOUT) ? c->timeout_ms : DRAIN_MS;
 	hdr_init(&b->latency);
 	crypto_random(&b->tag, sizeof b->tag);
-	pthread_mutex_init(&b->lock, NULL);
 	if (rc == EXIT_DONE)
 		rc = open_save(b);
 	if (rc == EXIT_DONE)
@@ -461,9 +399,8 @@ int verb_bench_run(struct cli *c)
 	if (b->save != NULL)
 		fclose(b->save);
 	for (size_t i = 0; b->tx != NULL && i < b->count; i++)
-		mem_free((void *)b->tx[i].ptr);
+		mem_free((void *)b->tx[i].bytes.ptr);
 	mem_free(b->tx);
-	pthread_mutex_destroy(&b->lock);
 	crypto_wipe(&b->key, sizeof b->key);
 	target_close(t);
 	mem_free(b);

@@ -1,0 +1,98 @@
+#!/bin/bash
+# bench run against four nodes: closed, open, shared connections, a killed leader; what it says
+# adds up. bench-compare without etcd: the fields that are promised. Run from the top of the
+# build tree.
+set -uo pipefail
+
+cli=$PWD/tools/ostrakon
+compare=$PWD/tools/bench-compare
+work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-bench.XXXXXX")
+net=$work/net
+cleanup() {
+	"$cli" net down "$net" >/dev/null 2>&1
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+bad=0
+complain() {
+	echo "FAILED: $*" >&2
+	bad=1
+}
+# field NAME: of the JSON on standard input, a number or a word
+field() {
+	grep -o "\"$1\":[^,}]*" "$work/json" | head -1 | cut -d: -f2- | tr -d '"'
+}
+# bench NAME WANTED-EXIT ARGUMENT...
+bench() {
+	local name=$1 want=$2 code
+	shift 2
+	"$cli" --home "$net" bench run -o json "$@" >"$work/json" 2>"$work/err"
+	code=$?
+	[ "$code" = "$want" ] || complain "$name: exit code $code, not $want: $(cat "$work/err")"
+	[ "$(field acknowledged_missing)" = 0 ] || complain "$name: acknowledged is missing"
+	[ "$(field unverified)" = 0 ] || complain "$name: unverified"
+}
+same() {
+	[ "$(field "$2")" = "$3" ] || complain "$1: $2 is $(field "$2"), not $3"
+}
+
+"$cli" net init "$net" --nodes 4 >/dev/null 2>&1 && "$cli" net up "$net" >/dev/null 2>&1 ||
+	{
+		echo "FAILED: no network" >&2
+		exit 1
+	}
+
+bench "closed" 0 --clients 8 --count 200
+same "closed" committed 200
+same "closed" acknowledged_found 200
+same "closed" requests 200
+same "closed" loop closed
+
+bench "shared connections" 0 --clients 32 --connections 4 --count 640 --save "$work/save"
+same "shared connections" committed 640
+same "shared connections" acknowledged_found 640
+[ "$(field requests)" -lt 640 ] || complain "shared connections: each has a request of its own"
+[ "$(grep -c ' committed ' "$work/save")" = 640 ] || complain "--save does not have them all"
+
+bench "several in a request" 0 --clients 2 --batch 10 --count 100
+same "several in a request" committed 100
+same "several in a request" requests 10
+
+bench "open" 0 --rate 200 --seconds 2 --warmup 500ms
+same "open" loop open
+same "open" sent 400
+same "open" committed 400
+same "open" acknowledged_found 500
+
+# Through a leader's death: nothing is lost, nothing is refused.
+(
+	sleep 1
+	"$cli" net kill "$net" leader >/dev/null 2>&1
+) &
+bench "a leader dies" 0 --rate 100 --seconds 4 --timeout 60s
+wait
+same "a leader dies" sent 400
+same "a leader dies" committed 400
+"$cli" net up "$net" >/dev/null 2>&1
+
+"$cli" net down "$net" >/dev/null 2>&1
+"$cli" --home "$net" bench run --count 10 --timeout 2s >/dev/null 2>&1
+code=$?
+[ $code = 3 ] || complain "nobody there: exit code $code, not 3"
+
+"$compare" --help | grep -q -- --etcd || complain "bench-compare --help"
+"$compare" --clients 0 2>/dev/null
+[ $? = 2 ] || complain "bench-compare --clients 0 is no usage error"
+"$compare" --etcd "$work/none" --rounds 1 --dir "$work" 2>/dev/null
+[ $? = 1 ] || complain "bench-compare does not say that etcd does not run"
+"$compare" --etcd none --ostrakon "$cli" --dir "$work" --rounds 2 --seconds 1 --clients 2,8 -o json \
+	>"$work/json" 2>"$work/err" || complain "bench-compare: $(cat "$work/err")"
+for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms cores share_of_verification_bound \
+	ratio_to_etcd spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib; do
+	grep -q "\"$name\":" "$work/json" || complain "bench-compare: no $name"
+done
+same "bench-compare" ratio_to_etcd null
+same "bench-compare" acknowledged_found_share 1.0
+[ -z "$(ls "$work" | grep bench-compare)" ] || complain "bench-compare leaves files behind"
+exit $bad

@@ -1,0 +1,192 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "crypto/sign.h"
+#include "tools/compare/compare.h"
+
+#define VERIFY_S 0.3
+#define SYNCS	 101
+
+unsigned machine_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof set, &set) != 0)
+		return 1;
+	return (unsigned)CPU_COUNT(&set);
+}
+
+static double clock_s(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+double machine_now_s(void)
+{
+	return clock_s(CLOCK_MONOTONIC);
+}
+
+/* By this thread's own clock, so that others who want the core do not count. */
+double machine_verify_per_s(void)
+{
+	static const struct hash chain;
+	uint8_t bytes[300] = {1};
+	struct keypair key;
+	struct signature sig;
+	double begin, now;
+	unsigned count = 0;
+
+	keypair_generate(&key);
+	sig_make(SIG_ED25519, &sig, &key, SIG_TAG_TX, &chain, slice_of(bytes, sizeof bytes));
+	begin = clock_s(CLOCK_THREAD_CPUTIME_ID);
+	do {
+		for (int i = 0; i < 64; i++, count++)
+			if (sig_check(SIG_ED25519, &sig, &key.pub, SIG_TAG_TX, &chain,
+				      slice_of(bytes, sizeof bytes)) != ERR_NONE)
+				return 0;
+		now = clock_s(CLOCK_THREAD_CPUTIME_ID);
+	} while (now - begin < VERIFY_S);
+	return count / (now - begin);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+double machine_fdatasync_ms(const char *dir)
+{
+	static uint8_t page[4096];
+	double ms[SYNCS];
+	char *path = mem_printf("%s/sync-probe", dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok = fd >= 0;
+
+	for (int i = 0; ok && i < SYNCS; i++) {
+		double begin = machine_now_s();
+		ok = write(fd, page, sizeof page) == sizeof page && fdatasync(fd) == 0;
+		ms[i] = (machine_now_s() - begin) * 1e3;
+	}
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	mem_free(path);
+	if (!ok)
+		return -1;
+	qsort(ms, SYNCS, sizeof ms[0], compare_doubles);
+	return ms[SYNCS / 2];
+}
+
+double machine_busy_s(void)
+{
+	unsigned long long user, nice, sys, idle, iowait, irq, softirq, steal;
+	FILE *f = fopen("/proc/stat", "re");
+	int n = 0;
+
+	if (f != NULL) {
+		n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &sys,
+			   &idle, &iowait, &irq, &softirq, &steal);
+		fclose(f);
+	}
+	if (n != 8)
+		return 0;
+	return (double)(user + nice + sys + irq + softirq + steal) /
+	       (double)sysconf(_SC_CLK_TCK);
+}
+
+/* A number after "name:" in /proc/PID/file; 0 if there is none. */
+static double proc_number(pid_t pid, const char *file, const char *name)
+{
+	char path[64], line[256];
+	double v = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+	f = fopen(path, "re");
+	while (f != NULL && fgets(line, sizeof line, f) != NULL)
+		if (strncmp(line, name, strlen(name)) == 0)
+			v = strtod(line + strlen(name) + 1, NULL);
+	if (f != NULL)
+		fclose(f);
+	return v;
+}
+
+/* Of the scheduler's own account in nanoseconds, not of clock ticks. */
+static double cpu_of(pid_t pid)
+{
+	char path[320];
+	double sum = 0;
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		unsigned long long ns;
+		FILE *f;
+		snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", (int)pid, e->d_name);
+		f = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (f != NULL && fscanf(f, "%llu", &ns) == 1)
+			sum += (double)ns / 1e9;
+		if (f != NULL)
+			fclose(f);
+	}
+	if (d != NULL)
+		closedir(d);
+	return sum;
+}
+
+void usage_of(const pid_t *pid, unsigned count, struct usage *out)
+{
+	*out = (struct usage){0};
+	for (unsigned i = 0; i < count; i++) {
+		double rss = proc_number(pid[i], "status", "VmRSS") / 1024,
+		       threads = proc_number(pid[i], "status", "Threads");
+		out->cpu_s += cpu_of(pid[i]);
+		out->disk_bytes += proc_number(pid[i], "io", "write_bytes");
+		out->rss_mib = rss > out->rss_mib ? rss : out->rss_mib;
+		out->threads = threads > out->threads ? threads : out->threads;
+	}
+}
+
+void meter_start(struct meter *m, const pid_t *pid, unsigned count)
+{
+	m->pid = pid;
+	m->count = count;
+	usage_of(pid, count, &m->usage);
+	m->busy_s = machine_busy_s();
+	m->now_s = machine_now_s();
+}
+
+void meter_stop(const struct meter *m, double loader_cpu_s, double tx, struct sample *out)
+{
+	double busy = machine_busy_s() - m->busy_s, seconds = machine_now_s() - m->now_s;
+	double nodes, other;
+	struct usage u;
+
+	usage_of(m->pid, m->count, &u);
+	nodes = u.cpu_s - m->usage.cpu_s;
+	other = busy - nodes - loader_cpu_s;
+	out->other_share = other > 0 ? other / (seconds * machine_cores()) : 0;
+	out->loader_share =
+		nodes + loader_cpu_s > 0 ? loader_cpu_s / (nodes + loader_cpu_s) : 0;
+	out->rss_mib = u.rss_mib;
+	out->threads = u.threads;
+	if (tx <= 0)
+		return;
+	out->node_cpu_us = nodes * 1e6 / tx;
+	out->loader_cpu_us = loader_cpu_s * 1e6 / tx;
+	out->disk_bytes = (u.disk_bytes - m->usage.disk_bytes) / tx / m->count;
+}

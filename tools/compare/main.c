@@ -1,0 +1,528 @@
+/* bench-compare: our network and etcd with the same nodes, payload, durability, clients and
+ * disk, in turn, several rounds; medians with their spread, ratios, and shares of what the
+ * signatures allow. */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "crypto/sign.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/http.h"
+#include "tools/compare/compare.h"
+
+enum system { OURS, ETCD, SYSTEMS };
+static const char *const system_names[SYSTEMS] = {"ostrakon", "etcd"};
+
+struct round {
+	double verify_per_s, fdatasync_ms;
+	struct sample sample[SYSTEMS][LEVELS_MAX];
+};
+
+static struct settings settings = {.nodes = 4,
+				   .rounds = 3,
+				   .levels = 4,
+				   .level = {1, 16, 64, 256},
+				   .connections = 16,
+				   .seconds = 5,
+				   .warmup_s = 1,
+				   .value_size = 256};
+
+static const char usage_text[] =
+	"Usage: bench-compare [OPTION]...\n"
+	"Measure a local network and etcd in turn, under the same load on the same disk.\n\n"
+	"  --nodes N          validators, and members of etcd (default 4)\n"
+	"  --clients N,N,...  clients that work side by side (default 1,16,64,256)\n"
+	"  --connections N    which they share, at most (default 16)\n"
+	"  --value-size B     bytes of a value (default 256)\n"
+	"  --seconds S        of each measurement (default 5)\n"
+	"  --warmup S         before it (default 1)\n"
+	"  --rounds N         default 3\n"
+	"  --dir DIR          on the disk to measure (default .)\n"
+	"  --ostrakon FILE    the program (default: beside this one, else as PATH has it)\n"
+	"  --etcd FILE|none   the program (default: as PATH has it)\n"
+	"  -o table|json      default table\n"
+	"  --help, --version\n";
+
+/* ---- figures --------------------------------------------------------------------------- */
+
+struct series {
+	double v[ROUNDS_MAX];
+	unsigned count;
+};
+
+static void add(struct series *s, double v)
+{
+	s->v[s->count++] = v;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The median under its name, and the ends beside it under spread. */
+static void put(struct json *o, struct json *spread, const char *name, struct series *s)
+{
+	struct json *ends = json_object();
+
+	if (s->count == 0) {
+		json_set(o, name, json_null());
+		json_free(ends);
+		return;
+	}
+	qsort(s->v, s->count, sizeof s->v[0], compare_doubles);
+	double median = s->v[s->count / 2];
+	if (s->count % 2 == 0)
+		median = (median + s->v[s->count / 2 - 1]) / 2;
+	json_set(o, name, json_real(median));
+	json_set(ends, "min", json_real(s->v[0]));
+	json_set(ends, "max", json_real(s->v[s->count - 1]));
+	json_set(spread, name, ends);
+}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} fields[] = {
+	{"tx_per_s", offsetof(struct sample, tx_per_s)},
+	{"errors", offsetof(struct sample, errors)},
+	{"acknowledged_found_share", offsetof(struct sample, found)},
+	{"cpu_us_per_tx_all_nodes", offsetof(struct sample, node_cpu_us)},
+	{"loader_cpu_us_per_tx", offsetof(struct sample, loader_cpu_us)},
+	{"loader_cpu_share", offsetof(struct sample, loader_share)},
+	{"disk_bytes_per_tx_and_node", offsetof(struct sample, disk_bytes)},
+	{"rss_mib", offsetof(struct sample, rss_mib)},
+	{"threads", offsetof(struct sample, threads)},
+	{"other_cpu_share", offsetof(struct sample, other_share)},
+};
+static const struct {
+	const char *name;
+	size_t offset;
+} latencies[] = {{"p50", offsetof(struct sample, p50)},
+		 {"p90", offsetof(struct sample, p90)},
+		 {"p99", offsetof(struct sample, p99)},
+		 {"p999", offsetof(struct sample, p999)},
+		 {"max", offsetof(struct sample, max)}};
+
+static double field(const struct sample *s, size_t offset)
+{
+	return *(const double *)((const char *)s + offset);
+}
+
+static double bound_share(const struct round *r, const struct sample *s)
+{
+	return settings.nodes * s->tx_per_s / (machine_cores() * r->verify_per_s);
+}
+
+static struct json *system_json(const struct round *rounds, enum system which, unsigned level)
+{
+	struct json *o = json_object(), *spread = json_object(), *ms = json_object(),
+		    *ms_spread = json_object();
+	struct series s;
+
+	for (size_t f = 0; f < MEM_COUNT(fields); f++) {
+		s.count = 0;
+		for (unsigned r = 0; r < settings.rounds; r++)
+			if (rounds[r].sample[which][level].valid)
+				add(&s,
+				    field(&rounds[r].sample[which][level], fields[f].offset));
+		put(o, spread, fields[f].name, &s);
+	}
+	for (size_t f = 0; f < MEM_COUNT(latencies); f++) {
+		s.count = 0;
+		for (unsigned r = 0; r < settings.rounds; r++)
+			if (rounds[r].sample[which][level].valid)
+				add(&s, field(&rounds[r].sample[which][level],
+					      latencies[f].offset));
+		put(ms, ms_spread, latencies[f].name, &s);
+	}
+	json_set(o, "latency_ms", ms);
+	json_set(spread, "latency_ms", ms_spread);
+	if (which == OURS) {
+		s.count = 0;
+		for (unsigned r = 0; r < settings.rounds; r++)
+			if (rounds[r].sample[which][level].valid)
+				add(&s,
+				    bound_share(&rounds[r], &rounds[r].sample[which][level]));
+		put(o, spread, "share_of_verification_bound", &s);
+		s.count = 0;
+		for (unsigned r = 0; r < settings.rounds; r++) {
+			const struct sample *ours = &rounds[r].sample[OURS][level],
+					    *etcd = &rounds[r].sample[ETCD][level];
+			if (ours->valid && etcd->valid)
+				add(&s, ours->tx_per_s / etcd->tx_per_s);
+		}
+		put(o, spread, "ratio_to_etcd", &s);
+	}
+	json_set(o, "spread", spread);
+	return o;
+}
+
+static struct json *rounds_json(const struct round *rounds)
+{
+	struct json *list = json_array();
+
+	for (unsigned r = 0; r < settings.rounds; r++) {
+		struct json *o = json_object();
+		double worst = 0;
+		json_set(o, "verify_per_s_core", json_real(rounds[r].verify_per_s));
+		json_set(o, "fdatasync_ms", json_real(rounds[r].fdatasync_ms));
+		for (int which = 0; which < SYSTEMS; which++) {
+			struct json *rates = json_array();
+			for (unsigned k = 0; k < settings.levels; k++) {
+				const struct sample *s = &rounds[r].sample[which][k];
+				json_append(rates,
+					    s->valid ? json_real(s->tx_per_s) : json_null());
+				worst = s->other_share > worst ? s->other_share : worst;
+			}
+			json_set(o, system_names[which], rates);
+		}
+		json_set(o, "other_cpu_share", json_real(worst));
+		json_set(o, "noisy", json_bool(worst > NOISY_SHARE));
+		json_append(list, o);
+	}
+	return list;
+}
+
+/* The fields of the highest level stand at the top; levels[] has all. */
+static struct json *document(const struct round *rounds)
+{
+	struct json *o = NULL, *levels = json_array(), *spread;
+	struct series s = {.count = 0};
+
+	for (unsigned k = 0; k < settings.levels; k++) {
+		struct json *level = system_json(rounds, OURS, k);
+		json_set(level, "clients", json_u64(settings.level[k]));
+		json_set(level, "connections",
+			 json_u64(settings.connections < settings.level[k]
+					  ? settings.connections
+					  : settings.level[k]));
+		if (k + 1 == settings.levels)
+			o = json_copy(level);
+		json_set(level, "etcd",
+			 settings.etcd[0] ? system_json(rounds, ETCD, k) : json_null());
+		json_append(levels, level);
+	}
+	spread = json_copy(json_get(o, "spread"));
+	for (unsigned r = 0; r < settings.rounds; r++)
+		add(&s, rounds[r].verify_per_s);
+	put(o, spread, "verify_per_s_core", &s);
+	s.count = 0;
+	for (unsigned r = 0; r < settings.rounds; r++)
+		add(&s, rounds[r].fdatasync_ms);
+	put(o, spread, "fdatasync_ms", &s);
+	json_set(o, "spread", spread);
+	json_set(o, "cores", json_u64(machine_cores()));
+	json_set(o, "nodes", json_u64(settings.nodes));
+	json_set(o, "value_size", json_u64(settings.value_size));
+	json_set(o, "seconds", json_u64(settings.seconds));
+	json_set(o, "levels", levels);
+	json_set(o, "rounds", rounds_json(rounds));
+	return o;
+}
+
+/* ---- the table ------------------------------------------------------------------------- */
+
+static double number(const struct json *o, const char *key)
+{
+	double v = 0;
+
+	json_as_real(json_get(o, key), &v);
+	return v;
+}
+
+static void print_row(const char *name, const struct json *o, uint64_t clients)
+{
+	const struct json *ms = json_get(o, "latency_ms"),
+			  *ends = json_get(json_get(o, "spread"), "tx_per_s");
+
+	printf("%-9s %7llu %8.0f %8.0f-%-8.0f %8.2f %8.2f %8.2f %9.0f %9.0f %7.0f%%", name,
+	       (unsigned long long)clients, number(o, "tx_per_s"), number(ends, "min"),
+	       number(ends, "max"), number(ms, "p50"), number(ms, "p99"), number(ms, "max"),
+	       number(o, "cpu_us_per_tx_all_nodes"), number(o, "loader_cpu_us_per_tx"),
+	       100 * number(o, "other_cpu_share"));
+}
+
+static void print_table(const struct json *doc)
+{
+	const struct json *levels = json_get(doc, "levels"), *rounds = json_get(doc, "rounds");
+	unsigned noisy = 0;
+	bool flag;
+
+	printf("%-9s %7s %8s %-17s %8s %8s %8s %9s %9s %8s\n", "SYSTEM", "CLIENTS", "TX/S",
+	       "     SPREAD", "P50 MS", "P99 MS", "MAX MS", "NODES US", "LOADER US", "OTHERS");
+	for (size_t k = 0; k < json_len(levels); k++) {
+		const struct json *o = json_at(levels, k), *etcd = json_get(o, "etcd");
+		uint64_t clients = 0;
+		json_read_u64(o, "clients", &clients);
+		print_row(system_names[OURS], o, clients);
+		printf("  %.0f%% of the verification bound",
+		       100 * number(o, "share_of_verification_bound"));
+		if (!json_is_null(json_get(o, "ratio_to_etcd")))
+			printf(", %.2f times etcd", number(o, "ratio_to_etcd"));
+		printf("\n");
+		if (!json_is_null(etcd)) {
+			print_row(system_names[ETCD], etcd, clients);
+			printf("\n");
+		}
+	}
+	for (size_t r = 0; r < json_len(rounds); r++)
+		noisy += json_as_bool(json_get(json_at(rounds, r), "noisy"), &flag) ==
+				 ERR_NONE &&
+			 flag;
+	printf("\n%.0f signatures verified a second a core, %.0f cores, fdatasync %.3f ms\n",
+	       number(doc, "verify_per_s_core"), number(doc, "cores"),
+	       number(doc, "fdatasync_ms"));
+	printf("%u of %zu rounds are noisy: others took over %.0f %% of the CPUs\n", noisy,
+	       json_len(rounds), 100 * NOISY_SHARE);
+}
+
+/* ---- running --------------------------------------------------------------------------- */
+
+static void tell(const char *text)
+{
+	if (isatty(2))
+		fprintf(stderr, "%s\n", text);
+}
+
+static bool measure_system(enum system which, struct round *r)
+{
+	bool started = which == OURS ? ours_start(&settings) : etcd_start(&settings);
+
+	for (unsigned k = 0; started && k < settings.levels && !interrupted(); k++) {
+		char line[96];
+		struct sample *s = &r->sample[which][k];
+		if (which == OURS)
+			ours_measure(&settings, settings.level[k], s);
+		else
+			etcd_measure(&settings, settings.level[k], s);
+		snprintf(line, sizeof line, "%s, %u clients: %.0f tx/s, p50 %.2f ms",
+			 system_names[which], settings.level[k], s->tx_per_s, s->p50);
+		tell(line);
+		started = s->valid;
+	}
+	if (which == OURS)
+		ours_stop(&settings);
+	else
+		etcd_stop(&settings);
+	return started;
+}
+
+/* Who goes first changes with each round. */
+static int measure(struct round *rounds)
+{
+	for (unsigned r = 0; r < settings.rounds; r++) {
+		rounds[r].verify_per_s = machine_verify_per_s();
+		rounds[r].fdatasync_ms = machine_fdatasync_ms(settings.dir);
+		if (rounds[r].fdatasync_ms < 0) {
+			fprintf(stderr, "bench-compare: cannot write in %s\n", settings.dir);
+			return EXIT_REFUSED;
+		}
+		for (unsigned k = 0; k < SYSTEMS; k++) {
+			enum system which = (enum system)((k + r) % SYSTEMS);
+			if (which == ETCD && settings.etcd[0] == '\0')
+				continue;
+			if (!measure_system(which, &rounds[r])) {
+				if (interrupted())
+					return EXIT_INTERRUPTED;
+				fprintf(stderr, "bench-compare: %s does not run\n",
+					system_names[which]);
+				return EXIT_REFUSED;
+			}
+		}
+	}
+	return EXIT_DONE;
+}
+
+static bool find_program(const char *name, char out[512])
+{
+	const char *path = getenv("PATH");
+
+	for (const char *p = path; p != NULL && *p != '\0';) {
+		size_t n = strcspn(p, ":");
+		snprintf(out, 512, "%.*s/%s", (int)(n < 400 ? n : 0), p, name);
+		if (n > 0 && access(out, X_OK) == 0)
+			return true;
+		p += n + (p[n] == ':');
+	}
+	out[0] = '\0';
+	return false;
+}
+
+static bool find_ostrakon(void)
+{
+	char self[400];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	self[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash != NULL) {
+		*slash = '\0';
+		snprintf(settings.ostrakon, sizeof settings.ostrakon, "%s/ostrakon", self);
+		if (access(settings.ostrakon, X_OK) == 0)
+			return true;
+	}
+	return find_program("ostrakon", settings.ostrakon);
+}
+
+static unsigned number_option(const char *name, const char *text, unsigned min, unsigned max)
+{
+	uint64_t v;
+
+	if (parse_u64(&v, text, min, max) != ERR_NONE) {
+		fprintf(stderr, "bench-compare: --%s takes %u to %u, not \"%s\"\n", name, min,
+			max, text);
+		exit(EXIT_USAGE);
+	}
+	return (unsigned)v;
+}
+
+static void levels_option(const char *text)
+{
+	char *copy = mem_strdup(text), *rest = copy, *word;
+
+	settings.levels = 0;
+	while ((word = strsep(&rest, ",")) != NULL && settings.levels < LEVELS_MAX)
+		settings.level[settings.levels++] = number_option("clients", word, 1, 512);
+	mem_free(copy);
+	if (word != NULL) {
+		fprintf(stderr, "bench-compare: --clients takes at most %d numbers\n",
+			LEVELS_MAX);
+		exit(EXIT_USAGE);
+	}
+}
+
+enum { CLIENTS = 256, DIRECTORY, OURS_PATH, ETCD_PATH, HELP, SHOW_VERSION, NUMBERS };
+static const struct {
+	const char *name;
+	unsigned *value, min, max;
+} numbers[] = {{"nodes", &settings.nodes, 1, NODES_MAX},
+	       {"connections", &settings.connections, 1, 512},
+	       {"value-size", &settings.value_size, 1, 32768},
+	       {"seconds", &settings.seconds, 1, 3600},
+	       {"warmup", &settings.warmup_s, 1, 600},
+	       {"rounds", &settings.rounds, 1, ROUNDS_MAX}};
+
+struct paths {
+	const char *dir, *ours, *etcd;
+};
+
+static void take_option(int c, struct paths *paths)
+{
+	switch (c) {
+	case CLIENTS:
+		levels_option(optarg);
+		return;
+	case DIRECTORY:
+		paths->dir = optarg;
+		return;
+	case OURS_PATH:
+		paths->ours = optarg;
+		return;
+	case ETCD_PATH:
+		paths->etcd = optarg;
+		return;
+	case 'o':
+		settings.json = strcmp(optarg, "json") == 0;
+		if (settings.json || strcmp(optarg, "table") == 0)
+			return;
+		fprintf(stderr, "bench-compare: -o takes table or json\n");
+		exit(EXIT_USAGE);
+	case HELP:
+		fputs(usage_text, stdout);
+		exit(EXIT_DONE);
+	case SHOW_VERSION:
+		printf("bench-compare %s\n", PACKAGE_VERSION);
+		exit(EXIT_DONE);
+	}
+	if (c < NUMBERS) {
+		fputs(usage_text, stderr);
+		exit(EXIT_USAGE);
+	}
+	c -= NUMBERS;
+	*numbers[c].value =
+		number_option(numbers[c].name, optarg, numbers[c].min, numbers[c].max);
+}
+
+static void find_programs(const struct paths *paths)
+{
+	char full[400];
+
+	if (realpath(paths->dir, full) == NULL) {
+		fprintf(stderr, "bench-compare: %s: %s\n", paths->dir, strerror(errno));
+		exit(EXIT_USAGE);
+	}
+	snprintf(settings.dir, sizeof settings.dir, "%s/bench-compare.%d", full, (int)getpid());
+	if (paths->ours != NULL) {
+		snprintf(settings.ostrakon, sizeof settings.ostrakon, "%s", paths->ours);
+	} else if (!find_ostrakon()) {
+		fprintf(stderr,
+			"bench-compare: there is no program ostrakon; give --ostrakon\n");
+		exit(EXIT_USAGE);
+	}
+	if (paths->etcd != NULL)
+		snprintf(settings.etcd, sizeof settings.etcd, "%s",
+			 strcmp(paths->etcd, "none") == 0 ? "" : paths->etcd);
+	else if (!find_program("etcd", settings.etcd))
+		fprintf(stderr,
+			"bench-compare: etcd is not installed (apt install etcd-server; "
+			"the service need not run), so only ours is measured\n");
+}
+
+static void read_options(int argc, char **argv)
+{
+	struct option longs[7 + MEM_COUNT(numbers) + 1] = {
+		{"clients", 1, NULL, CLIENTS},	   {"dir", 1, NULL, DIRECTORY},
+		{"ostrakon", 1, NULL, OURS_PATH},  {"etcd", 1, NULL, ETCD_PATH},
+		{"output", 1, NULL, 'o'},	   {"help", 0, NULL, HELP},
+		{"version", 0, NULL, SHOW_VERSION}};
+	struct paths paths = {.dir = "."};
+	int c;
+
+	for (size_t i = 0; i < MEM_COUNT(numbers); i++)
+		longs[7 + i] = (struct option){numbers[i].name, 1, NULL, NUMBERS + (int)i};
+	while ((c = getopt_long(argc, argv, "o:", longs, NULL)) != -1)
+		take_option(c, &paths);
+	if (optind < argc) {
+		fprintf(stderr, "bench-compare: unexpected argument \"%s\"\n", argv[optind]);
+		exit(EXIT_USAGE);
+	}
+	find_programs(&paths);
+}
+
+int main(int argc, char **argv)
+{
+	crypto_init();
+	interrupt_install();
+	read_options(argc, argv);
+	struct round *rounds = mem_zalloc(settings.rounds * sizeof *rounds);
+	if (mkdir(settings.dir, 0700) != 0) {
+		fprintf(stderr, "bench-compare: %s: %s\n", settings.dir, strerror(errno));
+		mem_free(rounds);
+		return EXIT_REFUSED;
+	}
+	int rc = measure(rounds);
+	remove_tree(settings.dir);
+	if (rc == EXIT_DONE) {
+		struct json *doc = document(rounds);
+		if (settings.json) {
+			char *text = json_dump(doc, false);
+			puts(text);
+			mem_free(text);
+		} else {
+			print_table(doc);
+		}
+		json_free(doc);
+	}
+	mem_free(rounds);
+	return rc;
+}
