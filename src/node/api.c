@@ -11,6 +11,7 @@
 #include "node/connections.h"
 #include "node/gate.h"
 #include "node/render.h"
+#include "node/snapshots.h"
 #include "node/stream.h"
 
 struct api {
@@ -43,6 +44,7 @@ enum route_kind {
 	ROUTE_READY,
 	ROUTE_METRICS,
 	ROUTE_EVENTS,
+	ROUTE_SNAPSHOT,
 };
 enum parameter {
 	PARAM_PROVE,
@@ -81,6 +83,7 @@ static const struct route {
 	{"/readyz", ROUTE_READY, REQUEST_STATUS, 0},
 	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
 	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
+	{"/v1/snapshots", ROUTE_SNAPSHOT, REQUEST_STATUS, 0},
 };
 
 bool api_path(unsigned i, char out[64])
@@ -274,7 +277,8 @@ static void check_method(struct exchange *x, const char *method)
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-	bool wants_post = x->route->kind == ROUTE_SUBMIT;
+	bool wants_post =
+		x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT;
 	if (wants_post ? post : get)
 		return;
 	x->allow = wants_post ? "POST" : "GET, HEAD";
@@ -547,6 +551,25 @@ static enum MHD_Result begin_stream(struct exchange *x)
 	return respond_problem(x);
 }
 
+/* On this thread: the loop goes on meanwhile. */
+static enum MHD_Result make_snapshot(struct exchange *x)
+{
+	char path[CONFIG_PATH_MAX + 64];
+	struct errmsg m;
+	int err = ERR_NONE;
+	if (!x->r.problem.status) {
+		err = snapshots_make(x->api->node, path, sizeof path, &m);
+		if (err != ERR_NONE)
+			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
+				    "there is no snapshot", m.text, NULL);
+	}
+	if (x->r.problem.status)
+		return respond_problem(x);
+	struct json *o = json_object();
+	json_set(o, "path", json_string(path));
+	return respond_json(x, o);
+}
+
 /* The request is here whole. */
 static enum MHD_Result begin(struct exchange *x)
 {
@@ -577,6 +600,8 @@ static enum MHD_Result begin(struct exchange *x)
 		break;
 	case ROUTE_EVENTS:
 		return begin_stream(x);
+	case ROUTE_SNAPSHOT:
+		return make_snapshot(x);
 	case ROUTE_GENESIS:
 		return respond(x, 200, "application/json", mem_strdup(x->api->genesis));
 	case ROUTE_VALIDATORS:

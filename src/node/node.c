@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "node/node.h"
+#include "node/snapshots.h"
 
 uint64_t node_clock_us(void)
 {
@@ -225,6 +226,7 @@ int node_open(struct node *n, struct errmsg *m)
 	int err = store_open_rocksdb(&n->store, path, &options, m);
 	if (err != ERR_NONE)
 		return err;
+	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
 	err = open_net(n, m);
 	if (err != ERR_NONE)

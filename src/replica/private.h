@@ -8,6 +8,11 @@
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
+/* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
+ * time of the backup}. Whoever has it never votes. */
+#define RESTORED_KEY	 "restored"
+#define RESTORED_VERSION 1
+
 struct replica {
 	struct replica_config config;
 	struct chain_ctx ctx;
@@ -54,6 +59,12 @@ void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
 void replica_halt(struct replica *r, const char *why);
+/* Enough of a replica to read and write the records of a store; it has no engine. */
+void records_view(struct replica *r, struct store *s, const struct genesis *g);
+void records_view_free(struct replica *r);
+/* The newest final certificate on disk. ERR_NOT_FOUND: none yet. */
+int records_newest_cert(struct replica *r, struct cert *out);
+
 extern const struct driver_host replica_driver_host; /* replica.c */
 
 #endif

@@ -208,6 +208,21 @@ const struct driver_host replica_driver_host = {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
+/* [I1] What was signed after the backup is forgotten here: no vote may follow. */
+static int check_restored(struct replica *r, struct errmsg *m)
+{
+	int err = store_get(r->store, STORE_META, slice_str(RESTORED_KEY), &r->scratch);
+	if (err == ERR_NOT_FOUND)
+		return ERR_NONE;
+	if (err)
+		return err_set(m, err, "reading whether this store is a restored one: %s",
+			       err_text(err));
+	replica_halt(r, "this home was restored from a backup, without vote state: it answers "
+			"reads as of the backup and never votes, for its key may have signed "
+			"since");
+	return ERR_NONE;
+}
+
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m)
 {
 	struct replica *r = mem_zalloc(sizeof *r);
@@ -225,6 +240,8 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 		ledger_set_history(r->ledger, config->history);
 		err = replica_recover(r, m);
 	}
+	if (!err)
+		err = check_restored(r, m);
 	if (err) {
 		replica_close(r);
 		return err;

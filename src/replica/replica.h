@@ -40,14 +40,16 @@ struct replica_config {
 	 * none. */
 	uint64_t history;
 	struct replica_host host;
-	/* For experiments with malicious replicas: what is run instead of the engine. It owns the
-	 * one that it is given. NULL: the engine itself. */
+	/* For experiments with malicious replicas: what is run instead of the engine. It owns
+	 * the one that it is given. NULL: the engine itself. */
 	struct engine *(*wrap)(void *ctx, struct engine *e);
 	void *wrap_ctx;
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
- * state and unfinal blocks. m says what is wrong and what to do. */
+ * state and unfinal blocks. m says what is wrong and what to do. A store that was restored from
+ * a backup has no vote state, and what its validator has signed since is unknown: such a
+ * replica is halted from the start, which the host is told, and only reads. */
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m);
 void replica_close(struct replica *r);
 
@@ -78,7 +80,8 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
-/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false. */
+/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false.
+ */
 struct system_entry {
 	const struct block *block;
 	uint32_t index; /* in the block */

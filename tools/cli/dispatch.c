@@ -133,6 +133,24 @@ const struct verb verbs[] = {
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
 		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE),
 	 0, 0, verb_bench_run},
+	{"backup create", "DEST", "Back up a node's chain into a new directory DEST.",
+	 "The node's data is read on this machine, whether it runs or not: --home is its "
+	 "home,\n"
+	 "or a network directory (--node NAME says which). Keys and vote state are left out.\n"
+	 "DEST is made whole or not at all.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 1, 1, verb_backup_create},
+	{"backup list", "[DIR]", "List the backups in a directory.",
+	 "By what they say of themselves: `backup verify` checks it.", 0, 0, 1,
+	 verb_backup_list},
+	{"backup verify", "DEST", "Check a backup offline, from genesis to its end.",
+	 "Every block's hash, link and signature, every certificate against the validators,\n"
+	 "every state root by executing all transactions. Exit code 5 if it is damaged or\n"
+	 "altered, or not of --genesis. A large state is kept under TMPDIR meanwhile.",
+	 B(GENESIS), 1, 1, verb_backup_verify},
+	{"backup restore", "DEST HOME", "Verify a backup, and make a new home HOME of it.",
+	 "Without keys and vote state: no validator ever votes from it, for it would not know\n"
+	 "what it has signed since. HOME is made whole or not at all.",
+	 B(GENESIS), 2, 2, verb_backup_restore},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
