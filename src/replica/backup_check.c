@@ -34,13 +34,22 @@ bool backup_altered(int err)
 	}
 }
 
-static int begin(struct check *c, struct slice text)
+static int begin(struct check *c, struct slice bytes)
 {
+	struct reader r;
 	char theirs[HASH_HEX_SIZE], ours[HASH_HEX_SIZE];
 	struct chain_ctx ctx;
 	struct genesis *g = mem_zalloc(sizeof *g);
-	int err = genesis_parse(g, text, c->m);
+	reader_init(&r, bytes);
+	int err = genesis_decode(&r, g);
+	if (!err)
+		err = reader_finish(&r);
+	if (err)
+		err_set(c->m, err, "the genesis in the backup: %s", err_text(err));
+	else
+		err = genesis_check(g, false, c->m);
 	if (err) {
+		genesis_free(g);
 		mem_free(g);
 		return ERR_BAD_HASH;
 	}

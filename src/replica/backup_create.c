@@ -86,10 +86,9 @@ static int put(struct creation *c, enum backup_record type)
 
 static int put_genesis(struct creation *c)
 {
-	char *text = genesis_json(c->o->genesis);
-	int err = backup_write(&c->w, RECORD_GENESIS, slice_str(text), c->m);
-	mem_free(text);
-	return err;
+	writer_reset(&c->scratch);
+	genesis_encode(&c->scratch, c->o->genesis);
+	return put(c, RECORD_GENESIS);
 }
 
 /* The certificate of each term that the chain has blocks of; by what the block says, it is
