@@ -13,6 +13,9 @@
 #include "node/render.h"
 #include "node/snapshots.h"
 #include "node/stream.h"
+#include "replica/repair.h"
+
+#define RAW_BLOCKS_MAX 2
 
 struct api {
 	struct node *node;
@@ -24,6 +27,7 @@ struct api {
 	struct connections *connections;
 	atomic_uint exchanges;
 	atomic_size_t body_bytes; /* of all bodies held at present */
+	atomic_uint raw_blocks;	  /* being answered */
 };
 
 enum route_kind {
@@ -45,6 +49,7 @@ enum route_kind {
 	ROUTE_METRICS,
 	ROUTE_EVENTS,
 	ROUTE_SNAPSHOT,
+	ROUTE_RAW_BLOCK,
 };
 enum parameter {
 	PARAM_PROVE,
@@ -84,6 +89,7 @@ static const struct route {
 	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
 	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
 	{"/v1/snapshots", ROUTE_SNAPSHOT, REQUEST_STATUS, 0},
+	{"/v1/raw-blocks/", ROUTE_RAW_BLOCK, REQUEST_STATUS, 0},
 };
 
 bool api_path(unsigned i, char out[64])
@@ -277,8 +283,7 @@ static void check_method(struct exchange *x, const char *method)
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-	bool wants_post =
-		x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT;
+	bool wants_post = x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT;
 	if (wants_post ? post : get)
 		return;
 	x->allow = wants_post ? "POST" : "GET, HEAD";
@@ -570,6 +575,44 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	return respond_json(x, o);
 }
 
+static struct json *hex_or_null(const struct writer *w)
+{
+	return w->len ? json_hex(w->buf, w->len) : json_null();
+}
+
+/* As stored, for a node that repairs itself; what it gets it checks. On this thread, for the
+ * store may be read from any; few at a time, for they are large. */
+static enum MHD_Result raw_block(struct exchange *x)
+{
+	struct writer block = {0}, cert = {0}, term = {0};
+	struct json *o = NULL;
+	uint64_t height = 0;
+	if (!x->r.problem.status && http_u64(x->rest, &height) != ERR_NONE)
+		bad(x, ERR_SYNTAX, "a height is a decimal number");
+	bool enter = atomic_fetch_add(&x->api->raw_blocks, 1) < RAW_BLOCKS_MAX;
+	if (!x->r.problem.status) {
+		int err = ERR_BUSY;
+		if (enter)
+			err = replica_stored_block(x->api->node->store, height, &block, &cert,
+						   &term);
+		if (err != ERR_NONE)
+			bad(x, err, "there is no such final block, or it cannot be read now");
+		else
+			o = json_object();
+	}
+	if (o) {
+		json_set(o, "block", hex_or_null(&block));
+		json_set(o, "certificate", hex_or_null(&cert));
+		json_set(o, "term_certificate", hex_or_null(&term));
+	}
+	enum MHD_Result result = o ? respond_json(x, o) : respond_problem(x);
+	atomic_fetch_sub(&x->api->raw_blocks, 1);
+	writer_free(&block);
+	writer_free(&cert);
+	writer_free(&term);
+	return result;
+}
+
 /* The request is here whole. */
 static enum MHD_Result begin(struct exchange *x)
 {
@@ -602,6 +645,8 @@ static enum MHD_Result begin(struct exchange *x)
 		return begin_stream(x);
 	case ROUTE_SNAPSHOT:
 		return make_snapshot(x);
+	case ROUTE_RAW_BLOCK:
+		return raw_block(x);
 	case ROUTE_GENESIS:
 		return respond(x, 200, "application/json", mem_strdup(x->api->genesis));
 	case ROUTE_VALIDATORS:
@@ -809,6 +854,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->gate = gate;
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->body_bytes, 0);
+	atomic_init(&a->raw_blocks, 0);
 	genesis_ctx(&a->ctx, &n->genesis);
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);

@@ -36,6 +36,9 @@ struct replica {
 	uint32_t candidates_cap;
 };
 
+/* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
+#define BLOCKS_FROM_KEY "blocks_from"
+
 /* records.c: keys and values of the store, see docs/wire-format.md */
 struct record_key {
 	uint8_t bytes[1 + 8 + HASH_SIZE];

@@ -151,6 +151,21 @@ const struct verb verbs[] = {
 	 "Without keys and vote state: no validator ever votes from it, for it would not know\n"
 	 "what it has signed since. HOME is made whole or not at all.",
 	 B(GENESIS), 2, 2, verb_backup_restore},
+	{"db check", "", "Read all of a node's data and say what is damaged.",
+	 "Every block, certificate, index entry, value and tree node, of a stopped node or of "
+	 "a\n"
+	 "running one through a snapshot; changes nothing. Exit code 5 if anything is damaged.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_check},
+	{"db inspect", "", "Say what a node's data holds: heights, root, vote state.",
+	 "One look at its first records; `db check` reads all.", B(HOME) | B(NODE) | B(TIMEOUT),
+	 0, 0, verb_db_inspect},
+	{"db repair", "", "Make the damaged data of a stopped node whole again.",
+	 "Builds it anew beside the old: blocks that are damaged or missing come from the "
+	 "nodes\n"
+	 "that run in the same network directory, and from --node URL; everything is checked\n"
+	 "and executed. The vote state is carried over whole, or nothing is done. The damaged\n"
+	 "data stays beside the new as data.damaged.N.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_repair},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},
