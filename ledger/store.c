@@ -155,6 +155,12 @@ void store_compact(struct store *s, enum store_family f, struct slice from, stru
 		s->ops->compact(s, f, from, to);
 }
 
+void store_compact_stop(struct store *s)
+{
+	if (s->ops->compact_stop != NULL)
+		s->ops->compact_stop(s);
+}
+
 int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
 {
 	int err;

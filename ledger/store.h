@@ -67,6 +67,8 @@ int store_snapshot(struct store *s, const char *path, struct errmsg *m);
 /* Gives the room of what was deleted in keys [from, to) back to the file system; an empty `to`
  * means to the end. Takes its time; from any thread. Nothing to do in memory. */
 void store_compact(struct store *s, enum store_family f, struct slice from, struct slice to);
+/* Ends a store_compact() in another thread soon, and all later ones at once. */
+void store_compact_stop(struct store *s);
 
 /* Appends the value to out (which is reset first). ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
 int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out);

@@ -16,10 +16,11 @@ struct store_ops {
 				       struct slice to, bool reverse);
 	bool (*iter_next)(struct store_iter *it, struct slice *key, struct slice *value);
 	void (*iter_free)(struct store_iter *it);
-	/* may be NULL, both */
+	/* may be NULL, all three */
 	int (*snapshot)(struct store *s, const char *path, struct errmsg *m);
 	void (*compact)(struct store *s, enum store_family f, struct slice from,
 			struct slice to);
+	void (*compact_stop)(struct store *s);
 };
 
 /* First member of both stores. Readers may be in other threads than the one writer (RocksDB

@@ -233,6 +233,11 @@ static void rocksdb_store_compact(struct store *s, enum store_family f, struct s
 				 to.len > 0 ? (const char *)to.ptr : NULL, to.len);
 }
 
+static void rocksdb_store_compact_stop(struct store *s)
+{
+	rocksdb_disable_manual_compaction(rocksdb_of(s)->db);
+}
+
 /* Opening and closing */
 
 /* Options for the whole database; they are also what each family starts from. */
@@ -435,6 +440,7 @@ static const struct store_ops rocksdb_ops = {
 	.iter_free = rocksdb_iter_free,
 	.snapshot = rocksdb_store_snapshot,
 	.compact = rocksdb_store_compact,
+	.compact_stop = rocksdb_store_compact_stop,
 };
 
 int store_open_rocksdb(struct store **out, const char *path,

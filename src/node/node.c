@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "node/node.h"
 #include "node/snapshots.h"
+#include "node/upkeep.h"
 
 uint64_t node_clock_us(void)
 {
@@ -173,6 +174,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
 		.pipeline = n->config.pipeline,
 		.history = n->config.history,
+		.blocks = n->config.blocks,
 		.seed = seed,
 		.now = node_clock_us(),
 		.verify_txs = true,
@@ -235,6 +237,7 @@ int node_open(struct node *n, struct errmsg *m)
 	if (err != ERR_NONE)
 		return err;
 	read_final(n);
+	n->upkeep = upkeep_start(n);
 	node_take_snapshot(n, node_clock_us());
 	return ERR_NONE;
 }
@@ -243,6 +246,7 @@ void node_close(struct node *n)
 {
 	if (n->net)
 		net_close(n->net);
+	upkeep_stop(n->upkeep);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)
 		replica_close(n->replica);

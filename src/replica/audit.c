@@ -151,22 +151,6 @@ static void check_block(struct auditing *a, uint64_t height)
 	block_drop(b);
 }
 
-/* The lowest height from which blocks are kept: 1, unless older ones were given up. What is
- * missing in the middle is above the lowest. */
-static uint64_t first_block(struct auditing *a)
-{
-	struct record_key k;
-	struct slice key, value;
-	uint8_t end = 'h' + 1;
-	uint64_t first = 1;
-	struct store_iter *it = store_iter_new(a->view.store, STORE_BLOCKS, key_final(&k, 0),
-					       slice_of(&end, 1), false);
-	if (store_iter_next(it, &key, &value) && key.len == 9)
-		first = load_be64(key.ptr + 1);
-	store_iter_free(it);
-	return first ? first : 1;
-}
-
 static int check_chain(struct auditing *a)
 {
 	uint64_t tip = a->out->ledger.height, kept = 1;
@@ -174,7 +158,7 @@ static int check_chain(struct auditing *a)
 		    ERR_NONE &&
 	    a->scratch.len == 8)
 		kept = load_be64(a->scratch.buf);
-	a->out->first_block = tip ? first_block(a) : 0;
+	a->out->first_block = kept;
 	a->height_max = tip;
 	a->linked = kept == 1;
 	a->last = a->view.genesis_block->hash;

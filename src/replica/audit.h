@@ -29,7 +29,7 @@ struct audit_result {
 	struct ledger_audit ledger;
 	bool restored; /* from a backup: never votes */
 	unsigned vote_slots;
-	uint64_t first_block; /* lowest final block there is */
+	uint64_t first_block; /* lowest final block that is kept */
 	uint64_t blocks, transactions, certificates, terms, evidence, unfinal;
 	uint64_t bytes; /* read */
 	uint64_t findings;

@@ -29,6 +29,7 @@ struct replica {
 	/* blocks stored above the final height: competing ones are deleted at finality */
 	struct block_ref *unfinal;
 	uint32_t unfinal_count, unfinal_cap;
+	uint64_t blocks_from; /* lowest final block that is kept; 0: not looked up yet */
 
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
@@ -58,6 +59,11 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out); /* free
 int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
 void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
+
+/* retention.c: gives up final blocks below the newest `config.blocks`, a few at a time, into
+ * the batch. */
+void retention_prune(struct replica *r, uint64_t final);
+int retention_open(struct replica *r); /* what was given up before */
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -125,6 +125,8 @@ int replica_block(struct replica *r, uint64_t height, struct block **out)
 	}
 	struct record_key k;
 	struct hash hash;
+	if (height < r->blocks_from)
+		return ERR_STALE;
 	int err = store_get(r->store, STORE_BLOCKS, key_final(&k, height), &r->scratch);
 	if (err)
 		return err;

@@ -46,6 +46,7 @@ static void host_final(void *ctx, const struct final_block *f)
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);
 	records_settle(r, f->block);
+	retention_prune(r, f->block->sh.h.height);
 	if (store_write(r->store, r->batch, false)) {
 		replica_halt(r, "writing a final block to the data directory failed. Check the "
 				"disk (full? read-only?) and start this node again");
@@ -238,8 +239,12 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 			      m);
 	if (!err) {
 		ledger_set_history(r->ledger, config->history);
-		err = replica_recover(r, m);
+		err = retention_open(r);
+		if (err)
+			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
 	}
+	if (!err)
+		err = replica_recover(r, m);
 	if (!err)
 		err = check_restored(r, m);
 	if (err) {
