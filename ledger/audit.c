@@ -18,8 +18,13 @@ struct audit {
 	uint64_t other_version;
 	uint64_t roots; /* records of readable states */
 	uint64_t live;	/* values that the newest state has */
-	struct map live_keys;
-	bool collect; /* a value is missing: which? */
+	/* Values that readable states have, by the tree and on disk. A value of a version from
+	 * the oldest on is named once by the nodes of that version; older ones by the oldest
+	 * state. */
+	uint64_t expected, seen;
+	struct map seen_ids;
+	bool collect; /* a value is missing: which? Ids of those seen are kept */
+	bool name;    /* those expected and not seen are found() */
 	struct writer last;
 };
 
@@ -81,6 +86,26 @@ static void check_root(struct audit *a, struct slice key, uint64_t version,
 			       "the state's root is not the one in the block");
 }
 
+static void value_id(struct hash *out, const struct hash *key, uint64_t version)
+{
+	uint8_t buf[HASH_SIZE + 8];
+	memcpy(buf, key->b, HASH_SIZE);
+	store_be64(buf + HASH_SIZE, version);
+	sha256(out, buf, sizeof buf);
+}
+
+static void expect_value(struct audit *a, const struct tree_slot *s)
+{
+	struct hash id;
+	a->expected++;
+	if (!a->name)
+		return;
+	value_id(&id, &s->leaf->key, s->version);
+	if (!map_get(&a->seen_ids, id.b))
+		a->host->found(a->host->arg, STORE_STATE, hash_slice(&s->leaf->key), s->version,
+			       ERR_NOT_FOUND, "the value with this key hash is missing");
+}
+
 static void check_node(struct audit *a, struct slice key, struct slice value)
 {
 	uint64_t version = load_be64(key.ptr);
@@ -108,6 +133,8 @@ static void check_node(struct audit *a, struct slice key, struct slice value)
 			continue;
 		if (!slot_is_leaf(n, i))
 			check_child(a, key, version, s, path, depth, i);
+		else if (version >= a->out->oldest && s->version == version)
+			expect_value(a, s);
 		s++;
 	}
 	tree_drop(&a->tree, n);
@@ -209,17 +236,20 @@ static void check_value(struct audit *a, struct slice record_key, struct slice v
 	tree_key(&key, slice_of(record_key.ptr, record_key.len - 8));
 	tree_value_hash(&value_hash, value);
 	a->out->values++;
-	if (a->newest && has_value(a, a->newest, &key, version, &value_hash) == ERR_NONE) {
-		a->live++;
-		if (a->collect)
-			map_put(&a->live_keys, key.b, a);
-		return;
-	}
 	struct tree_node *root = first <= a->out->height ? root_of(a, first) : NULL;
 	int err = root ? has_value(a, root, &key, version, &value_hash) : ERR_NOT_FOUND;
-	if (err && !a->collect)
+	if (!err) {
+		struct hash id;
+		value_id(&id, &key, version);
+		a->seen++;
+		if (a->collect)
+			map_put(&a->seen_ids, id.b, a);
+	} else if (!a->collect) {
 		a->host->found(a->host->arg, STORE_STATE, record_key, version, err,
 			       "the value is not the one that the state has");
+	}
+	if (a->newest && !has_value(a, a->newest, &key, version, &value_hash))
+		a->live++;
 }
 
 static int check_values(struct audit *a, struct errmsg *m)
@@ -228,7 +258,7 @@ static int check_values(struct audit *a, struct errmsg *m)
 	struct slice key, value;
 	int err = ERR_NONE;
 	struct store_iter *it = store_iter_new(a->store, STORE_STATE, none, none, false);
-	a->live = 0;
+	a->live = a->seen = 0;
 	while (!err && store_iter_next(it, &key, &value)) {
 		remember(&a->last, key);
 		check_value(a, key, value);
@@ -248,42 +278,73 @@ static int check_values(struct audit *a, struct errmsg *m)
 	return err;
 }
 
-static void name_missing(struct audit *a, struct tree_node *n, struct hash path, unsigned depth)
+/* Leaves of the oldest state that are older than it. */
+static void expect_old(struct audit *a, struct tree_node *n, struct hash path, unsigned depth)
 {
 	for (unsigned nibble = 0, i = 0; nibble < 16; nibble++) {
 		if (!slot_present(n, nibble))
 			continue;
-		struct tree_slot *s = &n->slot[i++];
+		const struct tree_slot *s = &n->slot[i++];
 		struct tree_node *child;
 		struct hash below = path;
 		uint8_t *b = &below.b[depth / 2];
 		if (slot_is_leaf(n, nibble)) {
-			if (!map_get(&a->live_keys, s->leaf->key.b))
-				a->host->found(a->host->arg, STORE_STATE,
-					       hash_slice(&s->leaf->key), s->version,
-					       ERR_NOT_FOUND,
-					       "the value with this key hash is missing");
+			if (s->version < a->out->oldest)
+				expect_value(a, s);
 			continue;
 		}
 		*b = (uint8_t)(depth & 1 ? *b | nibble : nibble << 4);
 		if (depth + 1 < TREE_DEPTH_MAX &&
 		    node_load(&a->tree, s->version, &below, depth + 1, &child) == ERR_NONE) {
-			name_missing(a, child, below, depth + 1);
+			expect_old(a, child, below, depth + 1);
 			tree_drop(&a->tree, child);
 		}
 	}
 }
 
-/* The newest state has fewer values on disk than keys: a second look says which. */
+static void expect_oldest(struct audit *a)
+{
+	static const struct hash no_path;
+	struct tree_node *n;
+	if (a->out->oldest == 0 || node_load(&a->tree, a->out->oldest, &no_path, 0, &n))
+		return;
+	expect_old(a, n, no_path, 0);
+	tree_drop(&a->tree, n);
+}
+
+/* Fewer values are on disk than the states have: a second look says which. */
 static int find_missing(struct audit *a, struct errmsg *m)
 {
-	struct hash path = {0};
-	uint64_t values = a->out->values;
+	const struct slice none = {0};
+	struct slice key, value;
+	uint64_t values = a->out->values, nodes = a->out->nodes;
 	a->collect = true;
 	int err = check_values(a, m);
+	a->name = true;
+	struct store_iter *it = store_iter_new(a->store, STORE_TREE, none, none, false);
+	while (!err && store_iter_next(it, &key, &value)) {
+		struct tree_node *n;
+		uint64_t version = key.len >= 9 ? load_be64(key.ptr) : 0;
+		if (key.len < 9 || key.ptr[8] == LIST_MARK || version < a->out->oldest ||
+		    node_decode(&a->tree, value, version, &n))
+			continue;
+		const struct tree_slot *s = n->slot;
+		for (unsigned i = 0; i < 16; i++) {
+			if (!slot_present(n, i))
+				continue;
+			if (slot_is_leaf(n, i) && s->version == version)
+				expect_value(a, s);
+			s++;
+		}
+		tree_drop(&a->tree, n);
+		if (!a->host->pace(a->host->arg, key.len + value.len))
+			err = closed(m);
+	}
+	store_iter_free(it);
+	if (!err)
+		expect_oldest(a);
 	a->out->values = values;
-	if (!err && a->newest)
-		name_missing(a, a->newest, path, 0);
+	a->out->nodes = nodes;
 	return err;
 }
 
@@ -341,7 +402,7 @@ int ledger_audit(struct store *s, const struct chain_ctx *ctx, const struct audi
 	a->store = s;
 	a->host = host;
 	a->out = out;
-	map_init(&a->live_keys, load_be64(ctx->id.b));
+	map_init(&a->seen_ids, load_be64(ctx->id.b));
 	tree_init(&a->tree, s, AUDIT_CACHE_BYTES);
 	if (tree_load_root(&a->tree, out->height, &a->newest, &hash))
 		a->newest = NULL; /* check_tree() says so */
@@ -351,8 +412,14 @@ int ledger_audit(struct store *s, const struct chain_ctx *ctx, const struct audi
 	err = check_tree(a, m);
 	if (!err)
 		err = check_values(a, m);
-	if (!err && a->newest && a->live != out->keys)
+	if (!err)
+		expect_oldest(a);
+	if (!err && a->seen < a->expected)
 		err = find_missing(a, m);
+	else if (!err && a->newest && a->live != out->keys)
+		host->found(host->arg, STORE_META, slice_str("ledger"), out->height,
+			    ERR_CORRUPT,
+			    "the number of keys is not the one that the state has");
 	if (!err)
 		err = check_index(a, m);
 	if (a->newest)
@@ -360,7 +427,7 @@ int ledger_audit(struct store *s, const struct chain_ctx *ctx, const struct audi
 	if (a->other)
 		tree_drop(&a->tree, a->other);
 	tree_close(&a->tree);
-	map_free(&a->live_keys);
+	map_free(&a->seen_ids);
 	writer_free(&a->last);
 	mem_free(a);
 	return err;
