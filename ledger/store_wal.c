@@ -318,6 +318,8 @@ static int check_manifest(int dir, const char *path, struct errmsg *m)
 		return refuse(path, "CURRENT", m);
 	name[n - 1] = '\0';
 	err = scan_file(&s, dir, name);
+	if (err != ERR_NONE && errno == ENOENT) /* CURRENT is damaged, or the file is lost */
+		return refuse(path, name, m);
 	if (err != ERR_NONE)
 		return err_set(m, err, "cannot read %s/%s: %s", path, name, strerror(errno));
 	if (s.damaged_below || (s.damaged && s.good_end == 0))
