@@ -13,9 +13,10 @@
 
 static bool has(const char *home, const char *name)
 {
-	char path[PATH_SIZE + 32];
-	snprintf(path, sizeof path, "%s/%s", home, name);
-	return files_exist(path);
+	char *path = mem_printf("%s/%s", home, name);
+	bool there = files_exist(path);
+	mem_free(path);
+	return there;
 }
 
 static bool is_running(const char *home)
