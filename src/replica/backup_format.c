@@ -61,7 +61,7 @@ void backup_manifest_write(struct writer *w, const struct backup_manifest *f)
 static bool take_line(struct slice *text, const char *name, char *value, size_t size)
 {
 	size_t len = strlen(name);
-	const uint8_t *end = memchr(text->ptr, '\n', text->len);
+	const uint8_t *end = text->len ? memchr(text->ptr, '\n', text->len) : NULL;
 	if (!end || (size_t)(end - text->ptr) < len + 1 || memcmp(text->ptr, name, len) != 0 ||
 	    text->ptr[len] != ' ')
 		return false;

@@ -111,6 +111,64 @@ static bool is_sound(struct store *s)
 	return !err && a.findings == 0;
 }
 
+static void no_send(void *ctx, const struct message *m)
+{
+}
+static bool no_sync(void *ctx, uint64_t seq)
+{
+	return true;
+}
+static void no_final(void *ctx, struct block *b, const struct cert *cert)
+{
+}
+static void no_rejected(void *ctx, const struct hash *id, int err)
+{
+}
+static void on_halted(void *ctx, const char *why)
+{
+	printf("halted: %s\n", why);
+}
+static uint64_t no_wall(void *ctx)
+{
+	return 1;
+}
+
+/* A replica starts on it, proves what is left, and says of the rest that it was given up. */
+static bool starts(struct store *s, uint64_t from)
+{
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = s,
+					      .self = 3,
+					      .key = w.validator[3],
+					      .seed = 1,
+					      .history = LEDGER_HISTORY_MIN,
+					      .blocks = REPLICA_BLOCKS_MIN,
+					      .host = {.send = no_send,
+						       .sync = no_sync,
+						       .final = no_final,
+						       .rejected = no_rejected,
+						       .halted = on_halted,
+						       .wall_ms = no_wall}};
+	struct replica *r;
+	struct errmsg m = {{0}};
+	struct certified_header ch;
+	struct block *b;
+	int err = replica_open(&r, &config, &m);
+	if (err) {
+		printf("%s: %s\n", err_text(err), m.text);
+		return false;
+	}
+	bool ok = replica_blocks_from(r) == from &&
+		  replica_block(r, from - 1, &b) == ERR_STALE &&
+		  replica_certified_header(r, from - 1, &ch) != ERR_NONE;
+	for (uint64_t h = from; h <= w.tip->sh.h.height && ok; h += 997) {
+		ok = replica_certified_header(r, h, &ch) == ERR_NONE;
+		certified_header_free(&ch);
+	}
+	replica_close(r);
+	return ok;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t blocks = argc > 1 ? strtoull(argv[1], NULL, 10) : 24000;
@@ -151,7 +209,7 @@ int main(int argc, char **argv)
 	}
 	struct block *b;
 	bool gone = !history || replica_block(&r, 1, &b) == ERR_STALE;
-	bool sound = gone && is_sound(s);
+	bool sound = gone && is_sound(s) && (!history || starts(s, r.blocks_from));
 	records_view_free(&r);
 	world_free(&w);
 	files_remove(dir, NULL);
