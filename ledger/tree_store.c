@@ -106,7 +106,7 @@ int node_decode(struct tree *t, struct slice record, uint64_t version, struct tr
 }
 
 int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
-		     struct tree_node **out)
+	      struct tree_node **out)
 {
 	uint8_t buf[NODE_KEY_MAX];
 	struct slice key = node_key(buf, version, path, depth);

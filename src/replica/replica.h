@@ -79,8 +79,9 @@ bool replica_tx_pending(const struct replica *r, const struct hash *id);
 /* Final blocks from the store. One reference; ERR_NOT_FOUND, ERR_CORRUPT; ERR_STALE: it was
  * given up. */
 int replica_block(struct replica *r, uint64_t height, struct block **out);
-/* Gives the room of pruned blocks and states back to the file system: of a store in use, from any
- * thread, for as long as it takes (store_compact_stop()). final: the newest final height. */
+/* Gives the room of pruned blocks and states back to the file system: of a store in use, from
+ * any thread, for as long as it takes (store_compact_stop()). final: the newest final height.
+ */
 void replica_compact(struct store *s, uint64_t final);
 /* The lowest height whose block is kept; 1: all are. */
 uint64_t replica_blocks_from(const struct replica *r);
