@@ -396,9 +396,9 @@ static int open_database(struct rocksdb_store *r, const char *path,
 	rocksdb_options_t *opt = options_new(o);
 	char *error = NULL;
 
-	if (torn) /* seen by store_wal.c and left there, for nothing may be changed */
-		rocksdb_options_set_wal_recovery_mode(
-			opt, rocksdb_tolerate_corrupted_tail_records_recovery);
+	/* Seen by store_wal.c and left there, for nothing may be changed: read up to it. */
+	if (torn)
+		rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
 
 	options_for_families(r, opt, o);
 	if (o->read_only)

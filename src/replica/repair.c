@@ -203,16 +203,18 @@ static bool own_block(struct repair *p, uint64_t height)
 	return fits;
 }
 
+/* Of use to others; this validator's own is in its vote state. */
 static void put_term(struct repair *p, uint64_t term)
 {
 	struct record_key k;
 	struct writer own = {0};
-	if (store_get(p->old.store, STORE_CERTS, key_tc(&k, term), &own) ||
-	    replay_term(&p->replay, term, writer_slice(&own))) {
-		if (!p->fetched || !p->tc.len ||
-		    replay_term(&p->replay, term, writer_slice(&p->tc)))
-			p->out->dropped++;
-	}
+	int err = store_get(p->old.store, STORE_CERTS, key_tc(&k, term), &own);
+	bool is_there = err != ERR_NOT_FOUND;
+	if (!err)
+		err = replay_term(&p->replay, term, writer_slice(&own));
+	if (err && p->fetched && p->tc.len)
+		err = replay_term(&p->replay, term, writer_slice(&p->tc));
+	p->out->dropped += err && is_there;
 	writer_free(&own);
 }
 
