@@ -30,6 +30,7 @@ enum hash_tag {
 	HASH_EVIDENCE = 0x24,
 	HASH_SESSION = 0x30,
 	HASH_SYMBOLIC_SIG = 0x31,
+	HASH_BACKUP = 0x40, /* docs/formats/backup.md */
 };
 
 void sha256(struct hash *out, const void *ptr, size_t len);

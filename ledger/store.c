@@ -139,6 +139,26 @@ int store_sync(struct store *s)
 	return write_through(s, &nothing, true);
 }
 
+int store_snapshot(struct store *s, const char *path, struct errmsg *m)
+{
+	if (s->ops->snapshot == NULL)
+		return err_set(m, ERR_UNSUPPORTED, "a store in memory has no snapshots");
+	return s->ops->snapshot(s, path, m);
+}
+
+void store_compact(struct store *s, enum store_family f, struct slice from, struct slice to)
+{
+	invariant((unsigned)f < STORE_FAMILIES);
+	if (s->ops->compact != NULL)
+		s->ops->compact(s, f, from, to);
+}
+
+void store_compact_stop(struct store *s)
+{
+	if (s->ops->compact_stop != NULL)
+		s->ops->compact_stop(s);
+}
+
 int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
 {
 	int err;

@@ -18,10 +18,10 @@
 
 /* Stored by number in directory names and formats: never reuse one. */
 enum store_family {
-	STORE_META = 0,	    /* format version, chain id, applied height */
-	STORE_BLOCKS = 1,   /* block hash or height index -> block */
-	STORE_VOTES = 2,    /* the engine's vote state */
-	STORE_CERTS = 3,    /* certificates by height */
+	STORE_META = 0,	  /* format version, chain id, applied height */
+	STORE_BLOCKS = 1, /* block hash or height index -> block */
+	STORE_VOTES = 2,  /* the engine's vote state */
+	STORE_CERTS = 3,  /* certificates by height */
 	STORE_EVIDENCE = 4,
 	STORE_STATE = 5,    /* flat state: key -> value */
 	STORE_TREE = 6,	    /* (version, path) -> node */
@@ -29,20 +29,21 @@ enum store_family {
 	STORE_FAMILIES = 8, /* count */
 };
 
-struct store; /* opaque */
+struct store;	    /* opaque */
 struct store_batch; /* opaque; ordered puts and deletes */
 struct store_iter;
 
 struct store_options {
 	bool create;		  /* make it if absent; otherwise ERR_NOT_FOUND */
+	bool read_only;		  /* change nothing on the disk; writes are refused */
 	size_t write_buffer_size; /* 0: default for a small node */
 	size_t cache_size;	  /* 0: likewise */
 };
-/* ERR_NOT_FOUND, ERR_IO; ERR_LOCKED if it is open already; ERR_VERSION if it has column families
- * that are not known here; ERR_CORRUPT if more is damaged than a torn tail of what was not
- * synced: nothing has been changed then. m says what to do. */
-int store_open_rocksdb(struct store **out, const char *path, const struct store_options *options,
-		       struct errmsg *m);
+/* ERR_NOT_FOUND, ERR_IO; ERR_LOCKED if it is open already; ERR_VERSION if it has column
+ * families that are not known here; ERR_CORRUPT if more is damaged than a torn tail of what was
+ * not synced: nothing has been changed then. m says what to do. */
+int store_open_rocksdb(struct store **out, const char *path,
+		       const struct store_options *options, struct errmsg *m);
 struct store *store_open_memory(void);
 void store_close(struct store *s); /* flushes nothing that was not asked for */
 
@@ -59,6 +60,15 @@ size_t store_batch_bytes(const struct store_batch *b);
 int store_write(struct store *s, struct store_batch *b, bool sync);
 /* Makes everything written so far durable. */
 int store_sync(struct store *s);
+/* RocksDB only, else ERR_UNSUPPORTED; from any thread. The store as it is now, complete and
+ * openable, as a new directory: tables are hard links, so it takes next to no time and room,
+ * and has to be on the same file system. ERR_EXISTS, ERR_IO. */
+int store_snapshot(struct store *s, const char *path, struct errmsg *m);
+/* Gives the room of what was deleted in keys [from, to) back to the file system; an empty `to`
+ * means to the end. Takes its time; from any thread. Nothing to do in memory. */
+void store_compact(struct store *s, enum store_family f, struct slice from, struct slice to);
+/* Ends a store_compact() in another thread soon, and all later ones at once. */
+void store_compact_stop(struct store *s);
 
 /* Appends the value to out (which is reset first). ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
 int store_get(struct store *s, enum store_family f, struct slice key, struct writer *out);

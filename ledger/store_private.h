@@ -16,6 +16,11 @@ struct store_ops {
 				       struct slice to, bool reverse);
 	bool (*iter_next)(struct store_iter *it, struct slice *key, struct slice *value);
 	void (*iter_free)(struct store_iter *it);
+	/* may be NULL, all three */
+	int (*snapshot)(struct store *s, const char *path, struct errmsg *m);
+	void (*compact)(struct store *s, enum store_family f, struct slice from,
+			struct slice to);
+	void (*compact_stop)(struct store *s);
 };
 
 /* First member of both stores. Readers may be in other threads than the one writer (RocksDB
@@ -53,7 +58,9 @@ bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_
 /* Checks the write-ahead logs (NNNNNN.log) and the manifest in the directory before RocksDB
  * replays them, and cuts a torn tail. A marked record is one that was synced, and so with it
  * everything before it: damage below a marked record is not a torn tail, and ERR_CORRUPT.
- * mark: what a synced batch starts with; empty if unknown, then any later record counts. */
-int store_wal_check(int dir, const char *path, struct slice mark, struct errmsg *m);
+ * mark: what a synced batch starts with; empty if unknown, then any later record counts.
+ * read_only: a torn tail is found and left as it is, *torn says so. */
+int store_wal_check(int dir, const char *path, struct slice mark, bool read_only, bool *torn,
+		    struct errmsg *m);
 
 #endif

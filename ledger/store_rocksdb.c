@@ -200,6 +200,44 @@ static void rocksdb_iter_free(struct store_iter *base)
 	mem_free(it);
 }
 
+/* Snapshots and compaction */
+
+static int rocksdb_store_snapshot(struct store *s, const char *path, struct errmsg *m)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	char *error = NULL;
+	rocksdb_checkpoint_t *checkpoint;
+	int err;
+
+	if (access(path, F_OK) == 0)
+		return err_set(m, ERR_EXISTS, "%s exists", path);
+	checkpoint = rocksdb_checkpoint_object_create(r->db, &error);
+	if (error == NULL) {
+		/* 0: memtables are flushed first, so that there is no log to copy */
+		rocksdb_checkpoint_create(checkpoint, path, 0, &error);
+		rocksdb_checkpoint_object_destroy(checkpoint);
+	}
+	if (error == NULL)
+		return ERR_NONE;
+	err = err_set(m, ERR_IO, "cannot make the snapshot %s: %s", path, error);
+	rocksdb_free(error);
+	return err;
+}
+
+static void rocksdb_store_compact(struct store *s, enum store_family f, struct slice from,
+				  struct slice to)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+
+	rocksdb_compact_range_cf(r->db, r->families[f], (const char *)from.ptr, from.len,
+				 to.len > 0 ? (const char *)to.ptr : NULL, to.len);
+}
+
+static void rocksdb_store_compact_stop(struct store *s)
+{
+	rocksdb_disable_manual_compaction(rocksdb_of(s)->db);
+}
+
 /* Opening and closing */
 
 /* Options for the whole database; they are also what each family starts from. */
@@ -353,15 +391,24 @@ static int refuse_open(char *error, const char *path, struct errmsg *m)
 }
 
 static int open_database(struct rocksdb_store *r, const char *path,
-			 const struct store_options *o, struct errmsg *m)
+			 const struct store_options *o, bool torn, struct errmsg *m)
 {
 	rocksdb_options_t *opt = options_new(o);
 	char *error = NULL;
 
+	/* Seen by store_wal.c and left there, for nothing may be changed: read up to it. */
+	if (torn)
+		rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
+
 	options_for_families(r, opt, o);
-	r->db = rocksdb_open_column_families(opt, path, STORE_FAMILIES, family_names,
-					     (const rocksdb_options_t *const *)r->options,
-					     r->families, &error);
+	if (o->read_only)
+		r->db = rocksdb_open_for_read_only_column_families(
+			opt, path, STORE_FAMILIES, family_names,
+			(const rocksdb_options_t *const *)r->options, r->families, 0, &error);
+	else
+		r->db = rocksdb_open_column_families(
+			opt, path, STORE_FAMILIES, family_names,
+			(const rocksdb_options_t *const *)r->options, r->families, &error);
 	rocksdb_options_destroy(opt);
 	return error != NULL ? refuse_open(error, path, m) : ERR_NONE;
 }
@@ -391,13 +438,19 @@ static const struct store_ops rocksdb_ops = {
 	.iter_new = rocksdb_iter_new,
 	.iter_next = rocksdb_iter_step,
 	.iter_free = rocksdb_iter_free,
+	.snapshot = rocksdb_store_snapshot,
+	.compact = rocksdb_store_compact,
+	.compact_stop = rocksdb_store_compact_stop,
 };
 
 int store_open_rocksdb(struct store **out, const char *path,
 		       const struct store_options *options, struct errmsg *m)
 {
 	struct rocksdb_store *r = mem_zalloc(sizeof(*r));
+	bool torn = false;
 	int err;
+
+	invariant(!(options->create && options->read_only));
 
 	*out = NULL;
 	r->base.ops = &rocksdb_ops;
@@ -412,13 +465,15 @@ int store_open_rocksdb(struct store **out, const char *path,
 	if (err != ERR_NONE)
 		goto fail;
 	read_identity(r);
-	err = store_wal_check(r->dir, path, slice_of(r->mark, r->mark_len), m);
+	err = store_wal_check(r->dir, path, slice_of(r->mark, r->mark_len), options->read_only,
+			      &torn, m);
 	if (err != ERR_NONE)
 		goto fail;
-	err = open_database(r, path, options, m);
+	err = open_database(r, path, options, torn, m);
 	if (err != ERR_NONE)
 		goto fail;
 	read_identity(r); /* of a store just made */
+	atomic_store(&r->base.failed, options->read_only);
 	*out = &r->base;
 	return ERR_NONE;
 fail:

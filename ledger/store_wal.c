@@ -318,6 +318,8 @@ static int check_manifest(int dir, const char *path, struct errmsg *m)
 		return refuse(path, "CURRENT", m);
 	name[n - 1] = '\0';
 	err = scan_file(&s, dir, name);
+	if (err != ERR_NONE && errno == ENOENT) /* CURRENT is damaged, or the file is lost */
+		return refuse(path, name, m);
 	if (err != ERR_NONE)
 		return err_set(m, err, "cannot read %s/%s: %s", path, name, strerror(errno));
 	if (s.damaged_below || (s.damaged && s.good_end == 0))
@@ -326,7 +328,7 @@ static int check_manifest(int dir, const char *path, struct errmsg *m)
 }
 
 static int check_logs(int dir, const char *path, const struct log_files *files,
-		      struct slice mark, struct errmsg *m)
+		      struct slice mark, bool read_only, bool *torn, struct errmsg *m)
 {
 	struct scan s = {.mark = mark, .any_counts = mark.len == 0};
 	size_t first = files->len; /* damaged file, and where it is good up to */
@@ -350,8 +352,13 @@ static int check_logs(int dir, const char *path, const struct log_files *files,
 	format_log_name(name, files->numbers[first]);
 	if (s.damaged_below)
 		return refuse(path, name, m);
-	log_write(LOG_LEDGER, LOG_DEBUG, "store: %s/%s is torn, cut at byte %" PRIu64, path,
-		  name, good_end);
+	*torn = true;
+	if (read_only)
+		return ERR_NONE;
+	log_write(LOG_LEDGER, LOG_WARN,
+		  "store: the end of %s/%s is torn, as a crash leaves it, and is cut at byte "
+		  "%" PRIu64 "; nothing that was synced is lost",
+		  path, name, good_end);
 	/* Last file first: if this is interrupted, the damage stays to be found again. */
 	for (size_t i = files->len; i-- > first;) {
 		format_log_name(name, files->numbers[i]);
@@ -363,12 +370,14 @@ static int check_logs(int dir, const char *path, const struct log_files *files,
 	return ERR_NONE;
 }
 
-int store_wal_check(int dir, const char *path, struct slice mark, struct errmsg *m)
+int store_wal_check(int dir, const char *path, struct slice mark, bool read_only, bool *torn,
+		    struct errmsg *m)
 {
 	struct log_files files;
 	bool has_current, has_data;
 	int err;
 
+	*torn = false;
 	invariant(mark.len <= MARK_MAX);
 	call_once(&crc_once, crc_init);
 	err = list_logs(dir, &files, &has_current, &has_data);
@@ -382,7 +391,7 @@ int store_wal_check(int dir, const char *path, struct slice mark, struct errmsg 
 	} else if (has_current) {
 		err = check_manifest(dir, path, m);
 		if (err == ERR_NONE)
-			err = check_logs(dir, path, &files, mark, m);
+			err = check_logs(dir, path, &files, mark, read_only, torn, m);
 	}
 	mem_free(files.numbers);
 	return err;

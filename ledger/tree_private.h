@@ -29,6 +29,12 @@ struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
 		      unsigned depth);
 
+/* Reads a node's record; what it says of its children's versions is not above its own. */
+int node_decode(struct tree *t, struct slice record, uint64_t version, struct tree_node **out);
+
+int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
+	      struct tree_node **out);
+
 /* Fetches the child in n's slot i, a node at the given depth on the path of key. */
 int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
 	       unsigned depth, struct tree_node **out);

@@ -78,8 +78,7 @@ static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, b
 	s->version = reader_u64(r);
 }
 
-static int node_decode(struct tree *t, struct slice record, uint64_t version,
-		       struct tree_node **out)
+int node_decode(struct tree *t, struct slice record, uint64_t version, struct tree_node **out)
 {
 	struct reader r;
 	reader_init(&r, record);
@@ -104,8 +103,8 @@ static int node_decode(struct tree *t, struct slice record, uint64_t version,
 	return ERR_NONE;
 }
 
-static int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
-		     struct tree_node **out)
+int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
+	      struct tree_node **out)
 {
 	uint8_t buf[NODE_KEY_MAX];
 	struct slice key = node_key(buf, version, path, depth);

@@ -16,7 +16,7 @@ allowed() {
 	src/replica) echo "base crypto chain consensus ledger" ;;
 	src/sim) echo "base crypto chain consensus ledger replica" ;;
 	src/node) echo "base crypto chain consensus ledger net replica" ;;
-	tools/cli) echo "base crypto chain ledger node" ;;
+	tools/cli) echo "base crypto chain ledger replica node" ;;
 	*) echo "" ;;
 	esac
 }

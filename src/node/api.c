@@ -11,7 +11,11 @@
 #include "node/connections.h"
 #include "node/gate.h"
 #include "node/render.h"
+#include "node/snapshots.h"
 #include "node/stream.h"
+#include "replica/repair.h"
+
+#define RAW_BLOCKS_MAX 2
 
 struct api {
 	struct node *node;
@@ -23,6 +27,7 @@ struct api {
 	struct connections *connections;
 	atomic_uint exchanges;
 	atomic_size_t body_bytes; /* of all bodies held at present */
+	atomic_uint raw_blocks;	  /* being answered */
 };
 
 enum route_kind {
@@ -43,6 +48,8 @@ enum route_kind {
 	ROUTE_READY,
 	ROUTE_METRICS,
 	ROUTE_EVENTS,
+	ROUTE_SNAPSHOT,
+	ROUTE_RAW_BLOCK,
 };
 enum parameter {
 	PARAM_PROVE,
@@ -81,6 +88,8 @@ static const struct route {
 	{"/readyz", ROUTE_READY, REQUEST_STATUS, 0},
 	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
 	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
+	{"/v1/snapshots", ROUTE_SNAPSHOT, REQUEST_STATUS, 0},
+	{"/v1/raw-blocks/", ROUTE_RAW_BLOCK, REQUEST_STATUS, 0},
 };
 
 bool api_path(unsigned i, char out[64])
@@ -288,7 +297,7 @@ static void check_method(struct exchange *x, const char *method)
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-	bool wants_post = x->route->kind == ROUTE_SUBMIT;
+	bool wants_post = x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT;
 	if (wants_post ? post : get)
 		return;
 	x->allow = wants_post ? "POST" : "GET, HEAD";
@@ -561,6 +570,72 @@ static enum MHD_Result begin_stream(struct exchange *x)
 	return respond_problem(x);
 }
 
+/* On this thread: the loop goes on meanwhile. */
+static enum MHD_Result make_snapshot(struct exchange *x)
+{
+	char path[CONFIG_PATH_MAX + 64];
+	struct errmsg m;
+	int err = ERR_NONE;
+	if (!x->r.problem.status) {
+		err = snapshots_make(x->api->node, path, sizeof path, &m);
+		if (err != ERR_NONE)
+			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
+				    "there is no snapshot", m.text, NULL);
+	}
+	if (x->r.problem.status)
+		return respond_problem(x);
+	struct json *o = json_object();
+	json_set(o, "path", json_string(path));
+	return respond_json(x, o);
+}
+
+static struct json *hex_or_null(const struct writer *w)
+{
+	return w->len ? json_hex(w->buf, w->len) : json_null();
+}
+
+static uint64_t newest_final(struct node *n)
+{
+	struct snapshot *s = mem_alloc(sizeof *s);
+	snapshot_copy(n, s);
+	uint64_t height = s->status.final.height;
+	mem_free(s);
+	return height;
+}
+
+/* As stored, for a node that repairs itself; what it gets it checks. On this thread, for the
+ * store may be read from any; few at a time, for they are large. */
+static enum MHD_Result raw_block(struct exchange *x)
+{
+	struct writer block = {0}, cert = {0}, term = {0};
+	struct json *o = NULL;
+	if (!x->r.problem.status)
+		read_height(x);
+	uint64_t height = x->r.has_height ? x->r.height : newest_final(x->api->node);
+	bool enter = atomic_fetch_add(&x->api->raw_blocks, 1) < RAW_BLOCKS_MAX;
+	if (!x->r.problem.status) {
+		int err = ERR_BUSY;
+		if (enter)
+			err = replica_stored_block(x->api->node->store, height, &block, &cert,
+						   &term);
+		if (err != ERR_NONE)
+			bad(x, err, "there is no such final block, or it cannot be read now");
+		else
+			o = json_object();
+	}
+	if (o) {
+		json_set(o, "block", hex_or_null(&block));
+		json_set(o, "certificate", hex_or_null(&cert));
+		json_set(o, "term_certificate", hex_or_null(&term));
+	}
+	enum MHD_Result result = o ? respond_json(x, o) : respond_problem(x);
+	atomic_fetch_sub(&x->api->raw_blocks, 1);
+	writer_free(&block);
+	writer_free(&cert);
+	writer_free(&term);
+	return result;
+}
+
 /* The request is here whole. */
 static enum MHD_Result begin(struct exchange *x)
 {
@@ -591,6 +666,10 @@ static enum MHD_Result begin(struct exchange *x)
 		break;
 	case ROUTE_EVENTS:
 		return begin_stream(x);
+	case ROUTE_SNAPSHOT:
+		return make_snapshot(x);
+	case ROUTE_RAW_BLOCK:
+		return raw_block(x);
 	case ROUTE_GENESIS:
 		return respond(x, 200, "application/json", mem_strdup(x->api->genesis));
 	case ROUTE_VALIDATORS:
@@ -800,6 +879,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->gate = gate;
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->body_bytes, 0);
+	atomic_init(&a->raw_blocks, 0);
 	genesis_ctx(&a->ctx, &n->genesis);
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);

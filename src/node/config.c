@@ -54,6 +54,9 @@ static const struct {
 	[KEY_EVENT_STREAMS] = {SECTION_LIMITS, "event_streams"},
 	[KEY_PIPELINE] = {SECTION_LIMITS, "pipeline"},
 	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
+	[KEY_BLOCKS] = {SECTION_LIMITS, "blocks"},
+	[KEY_SCRUB_INTERVAL] = {SECTION_LIMITS, "scrub_interval"},
+	[KEY_SCRUB_RATE] = {SECTION_LIMITS, "scrub_rate"},
 	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
 	[KEY_DISK_FREE_FILE] = {SECTION_DEBUG, "disk_free_file"},
 	[KEY_FAULTS_FILE] = {SECTION_DEBUG, "faults_file"},
@@ -280,6 +283,17 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 			       ? 1
 			       : fail(p, "history = %u must be at least %d", c->history,
 				      CONFIG_HISTORY_MIN);
+	case KEY_BLOCKS:
+		if (read_number(p, &c->blocks, name, value, UINT32_MAX) == 0)
+			return 0;
+		return c->blocks >= CONFIG_BLOCKS_MIN
+			       ? 1
+			       : fail(p, "blocks = %u must be at least %d", c->blocks,
+				      CONFIG_BLOCKS_MIN);
+	case KEY_SCRUB_INTERVAL:
+		return read_number(p, &c->scrub_interval_s, name, value, UINT32_MAX);
+	case KEY_SCRUB_RATE:
+		return read_number(p, &c->scrub_rate_kib, name, value, UINT32_MAX);
 	case CONFIG_KEYS:
 		break;
 	}
@@ -386,6 +400,13 @@ static int check_whole(const struct node_config *c, const struct genesis *g, con
 			       "%s: [timing] must be heartbeat < timeout_min <= timeout_max <= "
 			       "timeout_cap, but these are %u, %u, %u, %u ms",
 			       path, beat, lo, hi, cap);
+	uint32_t history = c->history ? c->history : CONFIG_HISTORY;
+	if (c->blocks && c->blocks < history)
+		return err_set(
+			m, ERR_CONFIG,
+			"%s: [limits] blocks = %u is less than history, which is %u: the "
+			"state at a height is proved by the block there",
+			path, c->blocks, history);
 	if (!host_is_loopback(c->api.host) && !c->token_file[0])
 		return err_set(
 			m, ERR_CONFIG,
@@ -529,6 +550,12 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 	switch (key) {
 	case KEY_HISTORY:
 		return number_json(c->history, CONFIG_HISTORY);
+	case KEY_BLOCKS:
+		return number_json(c->blocks, 0);
+	case KEY_SCRUB_INTERVAL:
+		return number_json(c->scrub_interval_s, CONFIG_SCRUB_INTERVAL);
+	case KEY_SCRUB_RATE:
+		return number_json(c->scrub_rate_kib, CONFIG_SCRUB_RATE);
 	case KEY_NAME:
 		return text_json(c->name);
 	case KEY_LOG:

@@ -21,6 +21,7 @@
 #define CONFIG_API_PORT	   7100	  /* default of [api] listen, on 127.0.0.1 */
 #define CONFIG_HISTORY	   100000 /* default of [limits] history */
 #define CONFIG_HISTORY_MIN 1024	  /* = LEDGER_HISTORY_MIN */
+#define CONFIG_BLOCKS_MIN  8192	  /* = REPLICA_BLOCKS_MIN */
 
 /* What holds where nothing is given. */
 #define CONFIG_HEARTBEAT_MS	  50
@@ -33,6 +34,8 @@
 #define CONFIG_REQUEST_TIMEOUT_MS 30000
 #define CONFIG_EVENT_STREAMS	  64
 #define CONFIG_PIPELINE		  4
+#define CONFIG_SCRUB_INTERVAL	  86400
+#define CONFIG_SCRUB_RATE	  1024
 
 enum config_key {
 	KEY_NAME,
@@ -56,6 +59,9 @@ enum config_key {
 	KEY_DISK_FREE_FILE,
 	KEY_FAULTS_FILE,
 	KEY_HISTORY,
+	KEY_BLOCKS,
+	KEY_SCRUB_INTERVAL,
+	KEY_SCRUB_RATE,
 	CONFIG_KEYS
 };
 enum config_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
@@ -87,6 +93,12 @@ struct node_config {
 	/* [limits] history: heights whose state stays readable, besides the newest. More need
 	 * more disk; a height below is answered with 410. At least 1024. */
 	uint32_t history;
+	/* [limits] blocks: how many of the newest final blocks are kept; 0, the default: all.
+	 * At least 8192, and at least history. */
+	uint32_t blocks;
+	/* [limits] scrub_interval in seconds, scrub_rate in KiB/s: how often and how fast the
+	 * node reads all its data to find damage. */
+	uint32_t scrub_interval_s, scrub_rate_kib;
 	uint32_t api_per_address, request_timeout_ms, event_streams, disk_reserve_mib;
 	/* [debug] disk_free_file = PATH: if that file exists, the number in it is taken for the
 	 * free bytes of the disk. For tests of full disks */

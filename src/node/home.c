@@ -94,6 +94,21 @@ static int find_self(struct node *n, const char *path, struct errmsg *m)
 	return ERR_NONE;
 }
 
+/* In words, before anything else is missed. */
+static int check_restored(const char *home, struct errmsg *m)
+{
+	char restored[CONFIG_PATH_MAX + 32], key[CONFIG_PATH_MAX + 32];
+	snprintf(restored, sizeof restored, "%s/RESTORED", home);
+	snprintf(key, sizeof key, "%s/validator.key", home);
+	if (access(restored, F_OK) != 0 || access(key, F_OK) == 0)
+		return ERR_NONE;
+	return err_set(m, ERR_CONFIG,
+		       "%s was restored from a backup and has no validator.key. With a key it "
+		       "answers reads as of the backup and never votes, whatever the key: "
+		       "%s says why. Without one, `ostrakon db inspect` shows what it has",
+		       home, restored);
+}
+
 int home_read(struct node *n, const char *home, const char *passphrase, struct errmsg *m)
 {
 	char path[CONFIG_PATH_MAX + 32];
@@ -101,6 +116,8 @@ int home_read(struct node *n, const char *home, const char *passphrase, struct e
 		return err_set(m, ERR_CONFIG, "the home directory's path is too long");
 	snprintf(path, sizeof path, "%s/genesis.json", home);
 	int err = genesis_read(&n->genesis, path, m);
+	if (err == ERR_NONE)
+		err = check_restored(home, m);
 	if (err != ERR_NONE)
 		return err;
 	err = node_config_read(&n->config, home, &n->genesis, m);

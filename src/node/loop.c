@@ -8,6 +8,7 @@
 #include "node/debug.h"
 #include "node/node.h"
 #include "node/notify.h"
+#include "node/upkeep.h"
 
 #define MESSAGES_PER_TURN 512
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
@@ -248,6 +249,11 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 		json_set(o, "reason", json_string(next->halted_why));
 		events_json(n->events, EVENT_CONSENSUS, o);
 	}
+	if (next->scrub.runs != n->snapshot.scrub.runs && next->scrub.what[0]) {
+		struct json *o = report_change(n, "scrub", &next->status);
+		json_set(o, "reason", json_string(next->scrub.what));
+		events_json(n->events, EVENT_CONSENSUS, o);
+	}
 	bool stalled = next->stall[0] != 0;
 	if (stalled == n->stalled)
 		return;
@@ -283,6 +289,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	store_stats(n->store, &next.store);
 	next.waiting_requests = n->waiting_count;
 	next.disk = n->disk;
+	upkeep_stats(n->upkeep, &next.scrub);
 	tell_changes(n, &next);
 	struct sig_counts signatures = sig_counts();
 	atomic_store(&n->metrics.signatures_made, signatures.made);

@@ -241,6 +241,11 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	render_api(w, m, s, c);
 	gauge(w, "disk_free_bytes", "free under the data directory", s->disk.free_bytes);
 	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
+	counter(w, "scrub_runs_total", "readings of all data that ended", s->scrub.runs);
+	counter(w, "scrub_bytes_total", "bytes read by them", s->scrub.bytes);
+	gauge(w, "scrub_damaged_records", "what the newest one found", s->scrub.damaged);
+	gauge(w, "scrub_failed", "1 if the newest one could not read all", s->scrub.failed);
+	gauge(w, "scrub_finished_seconds", "Unix time of its end", s->scrub.finished_ms / 1000);
 	histogram(w, "commit_seconds", "from submission here to finality here", &m->commit);
 	histogram(w, "sync_seconds", "making writes durable", &m->sync);
 	histogram(w, "loop_turn_seconds", "one turn of the event loop", &m->turn);

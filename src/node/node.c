@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "node/debug.h"
 #include "node/node.h"
+#include "node/snapshots.h"
+#include "node/upkeep.h"
 
 uint64_t node_clock_us(void)
 {
@@ -175,6 +177,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			   .timeout_cap = 1000ull * n->config.timeout_cap_ms},
 		.pipeline = n->config.pipeline ? n->config.pipeline : CONFIG_PIPELINE,
 		.history = n->config.history,
+		.blocks = n->config.blocks,
 		.seed = seed,
 		.now = node_clock_us(),
 		.verify_txs = true,
@@ -229,6 +232,7 @@ int node_open(struct node *n, struct errmsg *m)
 	int err = store_open_rocksdb(&n->store, path, &options, m);
 	if (err != ERR_NONE)
 		return err;
+	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
 	err = open_net(n, m);
 	if (err != ERR_NONE)
@@ -237,6 +241,7 @@ int node_open(struct node *n, struct errmsg *m)
 	if (err != ERR_NONE)
 		return err;
 	read_final(n);
+	n->upkeep = upkeep_start(n);
 	node_take_snapshot(n, node_clock_us());
 	return ERR_NONE;
 }
@@ -245,6 +250,7 @@ void node_close(struct node *n)
 {
 	if (n->net)
 		net_close(n->net);
+	upkeep_stop(n->upkeep);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)
 		replica_close(n->replica);

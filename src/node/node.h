@@ -32,6 +32,13 @@ struct wait {
 };
 
 /* What API threads read without asking the loop; copied whole under a lock. */
+struct scrub_stats {
+	uint64_t runs, bytes; /* since the start */
+	uint64_t damaged;     /* records, by the newest run */
+	uint64_t finished_ms; /* Unix time; 0: none has yet */
+	bool failed;	      /* the newest run could not read all */
+	char what[256];	      /* the first thing found, or why it failed */
+};
 struct snapshot {
 	uint64_t now; /* when it was taken; the loop's sign of life */
 	struct engine_status status;
@@ -40,6 +47,7 @@ struct snapshot {
 	char not_ready[256]; /* empty: ready */
 	char stall[256];     /* empty: nothing waits in vain */
 	struct disk disk;
+	struct scrub_stats scrub;
 	uint64_t final_time_ms;
 	unsigned peer_count;
 	unsigned peer_validator[NET_PEERS_MAX];
@@ -61,6 +69,7 @@ struct node {
 	struct net *net;
 	struct inbox *inbox;
 	struct syncer *syncer;
+	struct upkeep *upkeep;
 	struct events *events;
 	struct disk disk;
 	struct wait waits[WAIT_KINDS];

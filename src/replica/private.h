@@ -8,6 +8,11 @@
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
+/* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
+ * time of the backup}. Whoever has it never votes. */
+#define RESTORED_KEY	 "restored"
+#define RESTORED_VERSION 1
+
 struct replica {
 	struct replica_config config;
 	struct chain_ctx ctx;
@@ -27,12 +32,16 @@ struct replica {
 	/* blocks stored above the final height: competing ones are deleted at finality */
 	struct block_ref *unfinal;
 	uint32_t unfinal_count, unfinal_cap;
+	uint64_t blocks_from; /* lowest final block that is kept; 0: not looked up yet */
 
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
 	int *refused_err;
 	uint32_t candidates_cap;
 };
+
+/* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
+#define BLOCKS_FROM_KEY "blocks_from"
 
 /* records.c: keys and values of the store, see docs/wire-format.md */
 struct record_key {
@@ -54,9 +63,20 @@ int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
 void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
 
+/* retention.c: gives up final blocks below the newest `config.blocks`, a few at a time, into
+ * the batch. */
+void retention_prune(struct replica *r, uint64_t final);
+int retention_open(struct replica *r); /* what was given up before */
+
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
 void replica_halt(struct replica *r, const char *why);
+/* Enough of a replica to read and write the records of a store; it has no engine. */
+void records_view(struct replica *r, struct store *s, const struct genesis *g);
+void records_view_free(struct replica *r);
+/* The newest final certificate on disk. ERR_NOT_FOUND: none yet. */
+int records_newest_cert(struct replica *r, struct cert *out);
+
 extern const struct driver_host replica_driver_host; /* replica.c */
 
 #endif

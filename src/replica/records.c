@@ -40,6 +40,22 @@ struct slice key_system(struct record_key *k, uint64_t height)
 	return make_key(k, 's', height, NULL);
 }
 
+void records_view(struct replica *r, struct store *s, const struct genesis *g)
+{
+	*r = (struct replica){.store = s, .config = {.genesis = g, .store = s}};
+	genesis_ctx(&r->ctx, g);
+	r->genesis_block = genesis_block(g, &r->ctx);
+	r->batch = store_batch_new();
+}
+
+void records_view_free(struct replica *r)
+{
+	block_drop(r->genesis_block);
+	store_batch_free(r->batch);
+	writer_free(&r->scratch);
+	*r = (struct replica){0};
+}
+
 static void note_unfinal(struct replica *r, const struct block *b)
 {
 	if (r->unfinal_count == r->unfinal_cap) {
@@ -109,6 +125,8 @@ int replica_block(struct replica *r, uint64_t height, struct block **out)
 	}
 	struct record_key k;
 	struct hash hash;
+	if (height < r->blocks_from)
+		return ERR_STALE;
 	int err = store_get(r->store, STORE_BLOCKS, key_final(&k, height), &r->scratch);
 	if (err)
 		return err;
@@ -147,6 +165,22 @@ int records_cert_from(struct replica *r, uint64_t height, struct cert *out)
 		err = decode_cert(value, out);
 	else if (store_iter_error(it))
 		err = store_iter_error(it);
+	store_iter_free(it);
+	return err;
+}
+
+int records_newest_cert(struct replica *r, struct cert *out)
+{
+	struct slice key, value;
+	uint8_t from = 'c', to = 'c' + 1;
+	struct store_iter *it = store_iter_new(r->store, STORE_CERTS, slice_of(&from, 1),
+					       slice_of(&to, 1), true);
+	int err = ERR_NOT_FOUND;
+	if (store_iter_next(it, &key, &value)) {
+		err = decode_cert(value, out);
+	} else if (store_iter_error(it)) {
+		err = store_iter_error(it);
+	}
 	store_iter_free(it);
 	return err;
 }

@@ -10,26 +10,6 @@ struct recovered {
 	bool has_final_cert;
 };
 
-/* The newest final certificate on disk. ERR_NOT_FOUND: none yet. */
-static int newest_cert(struct replica *r, struct cert *out)
-{
-	struct slice key, value;
-	uint8_t from = 'c', to = 'c' + 1;
-	struct store_iter *it = store_iter_new(r->store, STORE_CERTS, slice_of(&from, 1),
-					       slice_of(&to, 1), true);
-	int err = ERR_NOT_FOUND;
-	if (store_iter_next(it, &key, &value)) {
-		struct reader rd;
-		reader_init(&rd, value);
-		cert_decode_stored(&rd, out);
-		err = reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
-	} else if (store_iter_error(it)) {
-		err = store_iter_error(it);
-	}
-	store_iter_free(it);
-	return err;
-}
-
 /* Executes and finalises, in memory and store, one block that is final by its certificate. */
 static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
 {
@@ -202,7 +182,7 @@ static int load_evidence(struct replica *r, struct recovered *rec)
 
 static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m)
 {
-	int err = newest_cert(r, &rec->final_cert);
+	int err = records_newest_cert(r, &rec->final_cert);
 	if (err && err != ERR_NOT_FOUND)
 		return err_set(m, err, "reading the newest certificate: %s", err_text(err));
 	rec->has_final_cert = err == ERR_NONE;

@@ -46,6 +46,7 @@ static void host_final(void *ctx, const struct final_block *f)
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);
 	records_settle(r, f->block);
+	retention_prune(r, f->block->sh.h.height);
 	if (store_write(r->store, r->batch, false)) {
 		replica_halt(r, "writing a final block to the data directory failed. Check the "
 				"disk (full? read-only?) and start this node again");
@@ -212,6 +213,21 @@ const struct driver_host replica_driver_host = {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
+/* [I1] What was signed after the backup is forgotten here: no vote may follow. */
+static int check_restored(struct replica *r, struct errmsg *m)
+{
+	int err = store_get(r->store, STORE_META, slice_str(RESTORED_KEY), &r->scratch);
+	if (err == ERR_NOT_FOUND)
+		return ERR_NONE;
+	if (err)
+		return err_set(m, err, "reading whether this store is a restored one: %s",
+			       err_text(err));
+	replica_halt(r, "this home was restored from a backup, without vote state: it answers "
+			"reads as of the backup and never votes, for its key may have signed "
+			"since");
+	return ERR_NONE;
+}
+
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m)
 {
 	struct replica *r = mem_zalloc(sizeof *r);
@@ -227,8 +243,14 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 			      m);
 	if (!err) {
 		ledger_set_history(r->ledger, config->history);
-		err = replica_recover(r, m);
+		err = retention_open(r);
+		if (err)
+			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
 	}
+	if (!err)
+		err = replica_recover(r, m);
+	if (!err)
+		err = check_restored(r, m);
 	if (err) {
 		replica_close(r);
 		return err;

@@ -26,6 +26,8 @@ struct replica_host {
 	uint64_t (*wall_ms)(void *ctx);
 };
 
+/* What a start, proofs and positions may want to see. */
+#define REPLICA_BLOCKS_MIN 8192
 struct replica_config {
 	const struct genesis *genesis; /* outlives the replica */
 	struct store *store;	       /* outlives the replica; not closed by it */
@@ -39,15 +41,19 @@ struct replica_config {
 	/* Heights below the final one whose state stays readable: ledger_set_history(). 0:
 	 * none. */
 	uint64_t history;
+	/* Final blocks kept, the newest ones; 0: all. At least REPLICA_BLOCKS_MIN. */
+	uint64_t blocks;
 	struct replica_host host;
-	/* For experiments with malicious replicas: what is run instead of the engine. It owns the
-	 * one that it is given. NULL: the engine itself. */
+	/* For experiments with malicious replicas: what is run instead of the engine. It owns
+	 * the one that it is given. NULL: the engine itself. */
 	struct engine *(*wrap)(void *ctx, struct engine *e);
 	void *wrap_ctx;
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
- * state and unfinal blocks. m says what is wrong and what to do. */
+ * state and unfinal blocks. m says what is wrong and what to do. A store that was restored from
+ * a backup has no vote state, and what its validator has signed since is unknown: such a
+ * replica is halted from the start, which the host is told, and only reads. */
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m);
 void replica_close(struct replica *r);
 
@@ -75,15 +81,23 @@ struct engine *replica_engine(struct replica *r);
 bool replica_halted(const struct replica *r);
 bool replica_tx_pending(const struct replica *r, const struct hash *id);
 
-/* Final blocks from the store. One reference; ERR_NOT_FOUND, ERR_CORRUPT. */
+/* Final blocks from the store. One reference; ERR_NOT_FOUND, ERR_CORRUPT; ERR_STALE: it was
+ * given up. */
 int replica_block(struct replica *r, uint64_t height, struct block **out);
+/* Gives the room of pruned blocks and states back to the file system: of a store in use, from
+ * any thread, for as long as it takes (store_compact_stop()). final: the newest final height.
+ */
+void replica_compact(struct store *s, uint64_t final);
+/* The lowest height whose block is kept; 1: all are. */
+uint64_t replica_blocks_from(const struct replica *r);
 /* Header of `height` with the headers up to the nearest certificate at or above it. */
 int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out);
 /* Complete documents; height UINT64_MAX: newest final height. */
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
-/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false. */
+/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false.
+ */
 struct system_entry {
 	const struct block *block;
 	uint32_t index; /* in the block */

@@ -636,10 +636,11 @@ static void wal_one(struct slice in)
 	int dir = open(fuzz_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	invariant(dir >= 0);
 	struct slice mark = in.len & 1 ? slice_str(WAL_MARK) : slice_of(NULL, 0);
-	int err = store_wal_check(dir, fuzz_scratch(), mark, &m);
+	bool torn;
+	int err = store_wal_check(dir, fuzz_scratch(), mark, false, &torn, &m);
 	invariant(!err || m.text[0]);
 	/* a tail that was cut stays cut; what is damaged stays refused */
-	invariant(store_wal_check(dir, fuzz_scratch(), mark, &again) == err);
+	invariant(store_wal_check(dir, fuzz_scratch(), mark, false, &torn, &again) == err);
 	close(dir);
 	fuzz_scratch_clear();
 }

@@ -168,16 +168,50 @@ static void damage_end(struct damage *d)
 	remove_tree(d->x.dir);
 }
 
+/* What is found by opening it to read only; the log, its torn end too, stays as it is. */
+static int look_at_copy(struct damage *d)
+{
+	const struct store_options options = {.read_only = true};
+	struct store_batch *b = store_batch_new();
+	struct store *s;
+	struct errmsg m;
+	char found[64];
+	bool has_log = find_file(d->copy, d->log, "", found);
+	size_t before = 0, after;
+	uint8_t *log = has_log ? read_file(d->copy, d->log, &before) : NULL, *same;
+	int n = store_open_rocksdb(&s, d->copy, &options, &m);
+
+	if (n == ERR_NONE) {
+		n = count_batches(s);
+		store_batch_put(b, STORE_META, text("next"), text("0"));
+		ck_assert_int_eq(store_write(s, b, true), ERR_IO);
+		store_close(s);
+	}
+	if (has_log) {
+		same = read_file(d->copy, d->log, &after);
+		ck_assert_uint_eq(after, before);
+		ck_assert_int_eq(memcmp(log, same, after), 0);
+		mem_free(same);
+	}
+	mem_free(log);
+	store_batch_free(b);
+	return n;
+}
+
 /* Opens the damaged copy; the number of batches found, or a negative error. */
 static int open_copy(struct damage *d)
 {
 	struct store *s;
+	int seen = look_at_copy(d);
 	int err = try_open(d->copy, &s);
 	int n;
 
-	if (err != ERR_NONE)
+	if (err != ERR_NONE) {
+		ck_assert_int_eq(seen, err);
 		return err;
+	}
 	n = count_batches(s);
+	ck_assert_int_eq(seen, n);
 	/* it can be gone on with, and what was found stays */
 	put_text(s, STORE_META, "next", "1", true);
 	store_close(s);

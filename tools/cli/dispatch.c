@@ -134,6 +134,39 @@ const struct verb verbs[] = {
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
 		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE) | B(CONNECTIONS),
 	 0, 0, verb_bench_run},
+	{"backup create", "DEST", "Back up a node's chain into a new directory DEST.",
+	 "The node's data is read on this machine, whether it runs or not: --home is its "
+	 "home,\n"
+	 "or a network directory (--node NAME says which). Keys and vote state are left out.\n"
+	 "DEST is made whole or not at all.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 1, 1, verb_backup_create},
+	{"backup list", "[DIR]", "List the backups in a directory.",
+	 "By what they say of themselves: `backup verify` checks it.", 0, 0, 1,
+	 verb_backup_list},
+	{"backup verify", "DEST", "Check a backup offline, from genesis to its end.",
+	 "Every block's hash, link and signature, every certificate against the validators,\n"
+	 "every state root by executing all transactions. Exit code 5 if it is damaged or\n"
+	 "altered, or not of --genesis. A large state is kept under TMPDIR meanwhile.",
+	 B(GENESIS), 1, 1, verb_backup_verify},
+	{"backup restore", "DEST HOME", "Verify a backup, and make a new home HOME of it.",
+	 "Without keys and vote state: no validator ever votes from it, for it would not know\n"
+	 "what it has signed since. HOME is made whole or not at all.",
+	 B(GENESIS), 2, 2, verb_backup_restore},
+	{"db check", "", "Read all of a node's data and say what is damaged.",
+	 "Every block, certificate, index entry, value and tree node, of a stopped node or of "
+	 "a\n"
+	 "running one through a snapshot; changes nothing. Exit code 5 if anything is damaged.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_check},
+	{"db inspect", "", "Say what a node's data holds: heights, root, vote state.",
+	 "One look at its first records; `db check` reads all.", B(HOME) | B(NODE) | B(TIMEOUT),
+	 0, 0, verb_db_inspect},
+	{"db repair", "", "Make the damaged data of a stopped node whole again.",
+	 "Builds it anew beside the old: blocks that are damaged or missing come from the "
+	 "nodes\n"
+	 "that run in the same network directory, and from --node URL; everything is checked\n"
+	 "and executed. The vote state is carried over whole, or nothing is done. The damaged\n"
+	 "data stays beside the new as data.damaged.N.",
+	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_repair},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},

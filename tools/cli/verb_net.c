@@ -1,12 +1,12 @@
 /* net init | up | down | status | kill | restart | pause | resume | logs | clean */
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "replica/files.h"
 #include "tools/cli/net.h"
 #include "tools/cli/verbs.h"
 
@@ -229,14 +229,29 @@ int verb_net_logs(struct cli *c)
 	return with_net(c, NET_ALL, show_logs, false);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+/* What a node's home holds of a chain, repairs and restores included. */
+static int clean_home(const char *home, struct errmsg *m)
 {
-	return remove(path);
+	static const char *const names[] = {
+		"data",		 "data.repaired.partial", "snapshots", "RESTORED",
+		"ostrakond.log", "ostrakond.pid",	  "api"};
+	char path[PATH_SIZE + 64];
+	int err = ERR_NONE;
+	for (size_t k = 0; k < MEM_COUNT(names) && err == ERR_NONE; k++) {
+		snprintf(path, sizeof path, "%s/%s", home, names[k]);
+		err = files_remove(path, m);
+	}
+	for (unsigned k = 1; err == ERR_NONE; k++) {
+		snprintf(path, sizeof path, "%s/data.damaged.%u", home, k);
+		if (!files_exist(path))
+			break;
+		err = files_remove(path, m);
+	}
+	return err;
 }
 
 static int clean(struct net *net)
 {
-	static const char *const files[] = {"ostrakond.log", "ostrakond.pid", "api"};
 	struct cli *c = net->c;
 	struct json *o;
 
@@ -250,16 +265,10 @@ static int clean(struct net *net)
 					"`ostrakon net down` stops it.", "%s is running",
 					net->n.node[i].name);
 	for (unsigned i = 0; i < net->n.count; i++) {
-		char path[PATH_SIZE + 64];
-		snprintf(path, sizeof path, "%s/data", net->n.node[i].home);
-		if (access(path, F_OK) == 0 &&
-		    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
-			return cli_fail(c, EXIT_REFUSED, "io", NULL, "cannot remove %s: %s",
-					path, strerror(errno));
-		for (size_t k = 0; k < MEM_COUNT(files); k++) {
-			snprintf(path, sizeof path, "%s/%s", net->n.node[i].home, files[k]);
-			unlink(path);
-		}
+		struct errmsg m;
+		if (clean_home(net->n.node[i].home, &m) != ERR_NONE)
+			return cli_fail(c, EXIT_REFUSED, "io", NULL, "cannot remove %s",
+					m.text);
 	}
 	o = json_object();
 	json_set(o, "dir", json_string(net->n.dir));

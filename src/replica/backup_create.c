@@ -1,0 +1,254 @@
+/* From a store to the stream. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "replica/backup_private.h"
+#include "replica/private.h"
+
+#define STEP_HEIGHTS 64 /* between two looks at the progress */
+
+struct creation {
+	struct replica view;
+	struct backup_writer w;
+	const struct backup_options *o;
+	struct cert tip;
+	/* Hashes of heights above those that are indexed: final by the certificate, and not
+	 * executed before a crash. ascending[0] is of height indexed + 1. */
+	uint64_t indexed;
+	struct hash *above;
+	uint64_t term; /* of the last block written */
+	struct writer scratch;
+	struct errmsg *m;
+};
+
+static int damaged(struct creation *c, uint64_t height, const char *what, int err)
+{
+	return err_set(c->m, err,
+		       "%s at height %" PRIu64
+		       ": %s. `ostrakon db check` says what is damaged, "
+		       "`ostrakon db repair` what can be done",
+		       what, height, err_text(err));
+}
+
+static bool indexed_hash(struct creation *c, uint64_t height, struct hash *out)
+{
+	struct record_key k;
+	if (store_get(c->view.store, STORE_BLOCKS, key_final(&k, height), &c->scratch) ||
+	    c->scratch.len != HASH_SIZE)
+		return false;
+	memcpy(out->b, c->scratch.buf, HASH_SIZE);
+	return true;
+}
+
+/* Walks down from the newest certificate until the index takes over. */
+static int find_tip(struct creation *c)
+{
+	int err = records_newest_cert(&c->view, &c->tip);
+	if (err == ERR_NOT_FOUND) { /* nothing but genesis */
+		c->tip = (struct cert){.ref = block_ref_of(c->view.genesis_block)};
+		return ERR_NONE;
+	}
+	if (err)
+		return damaged(c, 0, "the newest certificate", err);
+	struct hash at = c->tip.ref.hash, have;
+	uint64_t height = c->tip.ref.height, cap = 0, count = 0;
+	struct hash *down = NULL;
+	while (height > 0 && !indexed_hash(c, height, &have) && !err) {
+		struct block *b;
+		if (count == cap) {
+			cap = cap ? 2 * cap : 64;
+			down = mem_realloc(down, cap * sizeof *down);
+		}
+		down[count++] = at;
+		err = records_block(&c->view, height, &at, &b);
+		if (err) {
+			err = damaged(c, height, "the final block", err);
+			break;
+		}
+		at = b->sh.h.prev;
+		block_drop(b);
+		height--;
+	}
+	if (!err && height > 0 && !hash_equal(&at, &have))
+		err = damaged(c, height, "the index of final blocks", ERR_BAD_LINK);
+	c->indexed = height;
+	c->above = mem_array(count ? count : 1, sizeof *c->above);
+	for (uint64_t i = 0; i < count; i++)
+		c->above[i] = down[count - 1 - i];
+	mem_free(down);
+	return err;
+}
+
+static int put(struct creation *c, enum backup_record type)
+{
+	return backup_write(&c->w, type, writer_slice(&c->scratch), c->m);
+}
+
+static int put_genesis(struct creation *c)
+{
+	writer_reset(&c->scratch);
+	genesis_encode(&c->scratch, c->o->genesis);
+	return put(c, RECORD_GENESIS);
+}
+
+/* The certificate of each term that the chain has blocks of; by what the block says, it is
+ * checked with them. */
+static int put_term(struct creation *c, uint64_t term)
+{
+	struct record_key k;
+	struct writer bytes = {0};
+	int err = store_get(c->view.store, STORE_CERTS, key_tc(&k, term), &bytes);
+	if (!err) {
+		writer_reset(&c->scratch);
+		writer_u64(&c->scratch, term);
+		writer_raw(&c->scratch, bytes.buf, bytes.len);
+		err = put(c, RECORD_TC);
+	} else if (err == ERR_NOT_FOUND) {
+		err = ERR_NONE; /* final blocks need none */
+	} else {
+		err = err_set(c->m, err, "the certificate of term %" PRIu64 ": %s", term,
+			      err_text(err));
+	}
+	writer_free(&bytes);
+	return err;
+}
+
+static int put_cert(struct creation *c, uint64_t height, const struct hash *hash)
+{
+	struct cert cert;
+	int err = records_cert(&c->view, height, &cert);
+	if (err == ERR_NOT_FOUND && height != c->tip.ref.height)
+		return ERR_NONE;
+	if (!err && !hash_equal(&cert.ref.hash, hash))
+		err = ERR_BAD_HASH;
+	if (err)
+		return damaged(c, height, "the certificate", err);
+	writer_reset(&c->scratch);
+	cert_encode(&c->scratch, &cert);
+	return put(c, RECORD_CERT);
+}
+
+static int put_block(struct creation *c, uint64_t height)
+{
+	struct hash hash;
+	struct block *b;
+	int err = ERR_NONE;
+	if (height > c->indexed)
+		hash = c->above[height - c->indexed - 1];
+	else if (!indexed_hash(c, height, &hash))
+		return damaged(c, height, "the index of final blocks", ERR_CORRUPT);
+	err = records_block(&c->view, height, &hash, &b);
+	if (err)
+		return damaged(c, height, "the final block",
+			       err == ERR_NOT_FOUND ? ERR_CORRUPT : err);
+	if (b->sh.h.term != c->term)
+		err = put_term(c, b->sh.h.term);
+	c->term = b->sh.h.term;
+	writer_reset(&c->scratch);
+	block_encode(&c->scratch, b);
+	if (!err)
+		err = put(c, RECORD_BLOCK);
+	if (!err)
+		err = put_cert(c, height, &hash);
+	if (height == c->tip.ref.height)
+		c->w.manifest.s.state_root = b->sh.h.state_root;
+	block_drop(b);
+	return err;
+}
+
+static int put_evidence(struct creation *c)
+{
+	struct slice key, value, none = {0};
+	int err = ERR_NONE;
+	struct store_iter *it =
+		store_iter_new(c->view.store, STORE_EVIDENCE, none, none, false);
+	while (!err && store_iter_next(it, &key, &value))
+		err = backup_write(&c->w, RECORD_EVIDENCE, value, c->m);
+	if (!err && store_iter_error(it))
+		err = err_set(c->m, store_iter_error(it),
+			      "the evidence in the store cannot be read");
+	store_iter_free(it);
+	return err;
+}
+
+static int put_end(struct creation *c)
+{
+	writer_reset(&c->scratch);
+	writer_u64(&c->scratch, c->tip.ref.height);
+	writer_hash(&c->scratch, &c->tip.ref.hash);
+	writer_hash(&c->scratch, &c->w.manifest.s.state_root);
+	return put(c, RECORD_END);
+}
+
+/* The oldest blocks may have been given up (ledger/ledger.h, history). */
+static int check_begin(struct creation *c)
+{
+	struct hash hash;
+	if (c->indexed == 0 || indexed_hash(c, 1, &hash))
+		return ERR_NONE;
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 'h' + 1;
+	uint64_t oldest = 0;
+	struct store_iter *it = store_iter_new(c->view.store, STORE_BLOCKS, key_final(&k, 1),
+					       slice_of(&end, 1), false);
+	if (store_iter_next(it, &key, &value) && key.len == 9)
+		oldest = load_be64(key.ptr + 1);
+	store_iter_free(it);
+	return err_set(c->m, ERR_STALE,
+		       "this node has no blocks below height %" PRIu64
+		       " any more: a backup begins at genesis. Take it from a node that keeps "
+		       "all blocks",
+		       oldest);
+}
+
+static int write_all(struct creation *c)
+{
+	const struct backup_progress *p = c->o->progress;
+	uint64_t tip = c->tip.ref.height;
+	int err = put_genesis(c);
+	for (uint64_t h = 1; h <= tip && !err; h++) {
+		err = put_block(c, h);
+		if (!err && p && (h % STEP_HEIGHTS == 0 || h == tip) &&
+		    !p->step(p->arg, h, tip, c->w.manifest.s.bytes, 0))
+			err = err_set(c->m, ERR_CLOSED, "interrupted at height %" PRIu64, h);
+	}
+	if (!err)
+		err = put_evidence(c);
+	return err ? err : put_end(c);
+}
+
+int backup_create(struct store *s, const char *dest, const struct backup_options *o,
+		  struct backup_summary *out, struct errmsg *m)
+{
+	struct creation *c = mem_zalloc(sizeof *c);
+	struct files_new_dir dir;
+	c->o = o;
+	c->m = m;
+	records_view(&c->view, s, o->genesis);
+	backup_writer_init(&c->w, dir.partial, &c->view.ctx.id,
+			   o->part_bytes ? o->part_bytes : BACKUP_PART_BYTES);
+	int err = files_begin_dir(&dir, dest, m);
+	if (!err)
+		err = find_tip(c);
+	if (!err)
+		err = check_begin(c);
+	c->w.manifest.s.made_ms = o->made_ms;
+	c->w.manifest.s.height = c->tip.ref.height;
+	c->w.manifest.s.block = c->tip.ref.hash;
+	c->w.manifest.s.state_root = o->genesis->state_root;
+	if (!err)
+		err = write_all(c);
+	if (!err)
+		err = backup_writer_finish(&c->w, m);
+	if (!err)
+		err = files_finish_dir(&dir, m);
+	files_abandon_dir(&dir);
+	*out = c->w.manifest.s;
+	backup_writer_free(&c->w);
+	records_view_free(&c->view);
+	mem_free(c->above);
+	writer_free(&c->scratch);
+	mem_free(c);
+	return err;
+}

@@ -1,0 +1,156 @@
+#!/bin/bash
+# Damaged data of a live network: bits are flipped in the database of a stopped node; `db check`
+# finds each, or everything reads back identical; `db repair` brings the root back from the others,
+# and the node votes again; a running node finds damage by itself. Run from the top of the build
+# tree. FLIPS=1000 for more.
+set -uo pipefail
+
+top=$PWD
+PATH=$top/tools:$PATH
+export OSTRAKOND=$top/src/node/ostrakond
+flips=${FLIPS:-40}
+work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-damage.XXXXXX")
+net=$work/net
+data=$net/node2/data
+cleanup() {
+	ostrakon net down "$net" >/dev/null 2>&1
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+fail() {
+	echo "FAILED: $*" >&2
+	tail -n 5 "$work/err" >&2
+	exit 1
+}
+run() {
+	local want=$1 code=0
+	shift
+	ostrakon "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq "$want" ] || fail "exit code $code instead of $want: $*"
+}
+field() { jq -r ".$1" "$work/out"; }
+# flip FILE OFFSET: one bit of that byte
+flip() {
+	local old
+	old=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+	# shellcheck disable=SC2059
+	printf "\\x$(printf %02x $((old ^ (1 << RANDOM % 8))))" |
+		dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+RANDOM=${SEED:-1}
+
+run 0 net init "$net" --nodes 4
+run 0 net up "$net"
+run 0 bench run --home "$net" --count 1500 --clients 4 --batch 16
+run 0 db check --home "$net" -o json
+[ "$(field online)" = true ] || fail "not of a running node"
+run 7 db repair --home "$net/node2"
+run 0 net restart "$net" # so that tables are on the disk, and not the log alone
+run 0 put last words --home "$net"
+run 0 net down "$net" node2
+run 0 db inspect --home "$net/node2" -o json
+root=$(field state_root) height=$(field height)
+run 0 backup create "$work/sound" --home "$net/node2"
+
+# ---- flipped bits ------------------------------------------------------------------------------
+cp -r "$data" "$work/data"
+found=0 harmless=0
+mapfile -t files < <(cd "$data" && find . -type f -size +0 -printf '%P\n' | grep -v -e '^LO' -e '^OPTIONS' | sort)
+for ((i = 0; i < flips; i++)); do
+	file=${files[RANDOM % ${#files[@]}]}
+	size=$(stat -c %s "$data/$file")
+	at=$(((RANDOM * 32768 + RANDOM) % size))
+	flip "$data/$file" "$at"
+	code=0
+	ostrakon db check --home "$net/node2" >"$work/out" 2>"$work/err" || code=$?
+	case $code in
+	5) found=$((found + 1)) ;;
+	0)
+		# Not read by anybody, or a torn end: then nothing that was synced is different.
+		run 0 db inspect --home "$net/node2" -o json
+		[ "$(field state_root)" = "$root" ] && [ "$(field height)" = "$height" ] ||
+			fail "$file, byte $at: another state, and db check found nothing"
+		rm -rf "$work/b"
+		run 0 backup create "$work/b" --home "$net/node2"
+		cmp -s "$work/b/part-000000" "$work/sound/part-000000" ||
+			fail "$file, byte $at: another chain, and db check found nothing"
+		harmless=$((harmless + 1))
+		;;
+	*) fail "$file, byte $at: exit code $code" ;;
+	esac
+	cp "$work/data/$file" "$data/$file"
+done
+run 0 db check --home "$net/node2"
+
+# ---- repaired ----------------------------------------------------------------------------------
+# Blocks are the largest family; what is damaged of them comes from the others.
+big=$(find "$data" -name '*.sst' -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2)
+mid=$(find "$data" -name '*.sst' -printf '%s %p\n' | sort -n | tail -2 | head -1 | cut -d' ' -f2)
+for f in "$big" "$mid"; do
+	size=$(stat -c %s "$f")
+	flip "$f" $((size / 3))
+	flip "$f" $((size / 2))
+done
+run 5 db check --home "$net/node2" -o json
+damaged=$(field damaged)
+[ "$damaged" -gt 0 ] && jq -e '.findings[0].advice != ""' "$work/out" >/dev/null || fail "no findings"
+for delay in 0.02 0.1 0.2; do # killed on the way: the old data is there still
+	ostrakon db repair --home "$net/node2" >/dev/null 2>&1 &
+	sleep "$delay"
+	kill -9 $! 2>/dev/null
+	wait $! 2>/dev/null
+	[ -e "$data/CURRENT" ] || fail "no data after a kill"
+done
+if [ ! -e "$net/node2/data.damaged.1" ]; then # else it was quicker than the kill
+	run 0 db repair --home "$net/node2" -o json
+	fetched=$(field fetched_blocks)
+fi
+run 0 db check --home "$net/node2" -o json
+run 0 db inspect --home "$net/node2" -o json
+[ "$(field height)" -ge "$height" ] && [ "$(field vote_slots)" -gt 0 ] || fail "not whole: $(cat "$work/out")"
+[ "$(field height)" -ne "$height" ] || [ "$(field state_root)" = "$root" ] || fail "another root"
+run 0 net up "$net"
+run 0 net down "$net" node4 # now node2 is needed for a quorum
+run 0 put after repair --home "$net"
+run 0 net up "$net"
+
+# ---- without the others ------------------------------------------------------------------------
+run 0 net down "$net"
+cp -r "$net/node3" "$work/node3"
+for f in "$net"/node3/data/*.sst; do
+	size=$(stat -c %s "$f")
+	[ "$size" -lt 100000 ] || flip "$f" $((size / 2))
+done
+code=0
+ostrakon db repair --home "$net/node3" >"$work/out" 2>"$work/err" || code=$?
+[ $code -ne 0 ] || run 0 db check --home "$net/node3" # nothing but state was hit
+rm -rf "$net/node3" && mv "$work/node3" "$net/node3"
+
+# ---- a running node finds it -------------------------------------------------------------------
+sed -i '/^\[limits\]/d; /^scrub_/d' "$net/node1/ostrakond.conf"
+printf '\n[limits]\nscrub_interval = 1\nscrub_rate = 4000000\n' >>"$net/node1/ostrakond.conf"
+run 0 net up "$net"
+url=$(cat "$net/node1/api")
+for ((try = 0; try < 600; try++)); do
+	curl -s "$url/metrics" >"$work/metrics"
+	runs=$(sed -n 's/^ostrakon_scrub_runs_total //p' "$work/metrics")
+	[ "${runs:-0}" -lt 2 ] || break
+	sleep 0.1
+done
+[ "${runs:-0}" -ge 2 ] || fail "no scrub ended"
+grep -q '^ostrakon_scrub_damaged_records 0$' "$work/metrics" || fail "sound data is called damaged: $(grep scrub "$net/node1/ostrakond.log")"
+grep -q '^ostrakon_scrub_failed 0$' "$work/metrics" || fail "scrub failed: $(grep scrub "$net/node1/ostrakond.log")"
+big=$(find "$net/node1/data" -name '*.sst' -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2)
+size=$(stat -c %s "$big")
+flip "$big" $((size / 2))
+for ((try = 0; try < 600; try++)); do
+	curl -s "$url/metrics" >"$work/metrics"
+	grep -q -e '^ostrakon_scrub_damaged_records [1-9]' -e '^ostrakon_scrub_failed 1' "$work/metrics" && break
+	sleep 0.1
+done
+[ "$try" -lt 600 ] || fail "a running node does not find damage"
+grep -q 'scrub: .*\(damaged\|could be read\)' "$net/node1/ostrakond.log" || fail "no line in the log"
+curl -s -m 5 "$url/v1/events?types=consensus&from=0" >"$work/events"
+grep -q '"scrub"' "$work/events" || fail "no event: $(head -c 400 "$work/events")"
+echo "$flips flips: $found found, $harmless made no difference; repaired: $damaged records, ${fetched:-?} blocks fetched"
