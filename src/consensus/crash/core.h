@@ -10,8 +10,8 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "base/random.h"
-#include "consensus/crash/emit.h"
 #include "consensus/crash/wire.h"
+#include "consensus/emit.h"
 #include "consensus/engine_private.h"
 #include "consensus/log.h"
 #include "consensus/pool.h"
@@ -104,6 +104,12 @@ void core_on_executed(struct core *c, const struct input *in);
 void core_commit(struct core *c, struct log_entry *e, uint64_t term);
 /* The goal and what leads to it becomes final once it is executed. True: something did. */
 bool core_try_finalize(struct core *c);
+/* The writer for the slot's bytes; the step's writes are synced. */
+static inline struct writer *core_votes(struct core *c, unsigned slot)
+{
+	emit_sync(&c->out);
+	return emit_votes(&c->out, slot);
+}
 /* A child of parent, its body and roots to be filled in. */
 struct header core_child(const struct core *c, const struct block *parent, uint64_t term,
 			 uint16_t leader);

@@ -140,7 +140,8 @@ static void send_request(struct hybrid *h, bool pre, const struct entitlement *w
 	if (m.has_final)
 		m.final = h->final_cert;
 	enum message_type type = pre ? MSG_PRE_VOTE_REQUEST : MSG_VOTE_REQUEST;
-	msg_vote_request_encode(out_message(h, mask_all(h), CLASS_URGENT, type), type, &m);
+	msg_vote_request_encode(emit_message(&h->out, mask_all(h), CLASS_URGENT, type), type,
+				&m);
 	position_free(&m.position);
 }
 
@@ -194,7 +195,7 @@ static void ask_for_votes(struct hybrid *h)
 	sign_own_vote(h, (uint16_t)h->self, &h->tip);
 	send_request(h, false, &grants, rescue ? &refusal : NULL);
 	entitlement_free(&grants);
-	e->own_seq = h->write_seq + 1; /* this step's writes hold our own vote */
+	e->own_seq = emit_seq(&h->out); /* this step's writes hold our own vote */
 	flush_state(h);
 }
 
@@ -375,7 +376,8 @@ void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 		.final_height = h->log.final->sh.h.height};
 	refusal_sign(&m.proof, h->ctx, &h->key);
 	own_entitlement(h, &m.entitlement);
-	msg_refusal_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_REFUSAL), &m);
+	msg_refusal_encode(emit_message(&h->out, UINT64_C(1) << to, CLASS_URGENT, MSG_REFUSAL),
+			   &m);
 	entitlement_free(&m.entitlement);
 }
 
@@ -466,7 +468,8 @@ static void grant_pre_vote(struct hybrid *h, unsigned to, uint64_t term)
 			  .newest_tc = h->tc.term,
 			  .signer = (uint16_t)h->self};
 	grant_sign(&g, h->ctx, &h->key);
-	msg_pre_vote_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_PRE_VOTE), &g);
+	msg_pre_vote_encode(
+		emit_message(&h->out, UINT64_C(1) << to, CLASS_URGENT, MSG_PRE_VOTE), &g);
 }
 
 static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_request *m,
@@ -480,8 +483,9 @@ static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_requ
 					: COUNT_RULE_3]++;
 	}
 	/* Asked again: resent byte for byte. */
-	msg_term_vote_encode(out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
-			     &h->signed_vote);
+	msg_term_vote_encode(
+		emit_message(&h->out, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
+		&h->signed_vote);
 }
 
 /* A request may show thousands of headers: its sender waits some times longer than checking

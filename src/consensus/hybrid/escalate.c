@@ -71,10 +71,11 @@ bool take_proof(struct hybrid *h, const struct evidence *ev)
 	h->proof_told_at = h->now;
 	struct hash id;
 	evidence_hash(&id, ev);
-	evidence_encode(out_evidence(h, &id), ev);
+	evidence_encode(emit_evidence(&h->out, &id), ev);
 	h->want_sync = true;
 	struct slice bytes = slice_of(h->proof[ev->culprit].bytes, h->proof[ev->culprit].size);
-	msg_evidence_encode(out_message(h, mask_all(h), CLASS_URGENT, MSG_EVIDENCE), bytes);
+	msg_evidence_encode(emit_message(&h->out, mask_all(h), CLASS_URGENT, MSG_EVIDENCE),
+			    bytes);
 	if (h->quorum.f == 0)
 		return true;
 	/* An escalated replica that waits for the culprit's own term goes on to the next. */
@@ -167,7 +168,8 @@ void suspect(struct hybrid *h, enum escalation_reason reason)
 			      .reason = reason,
 			      .signer = (uint16_t)h->self};
 	suspicion_sign(&s, h->ctx, &h->key);
-	msg_suspicion_encode(out_message(h, mask_all(h), CLASS_URGENT, MSG_SUSPICION), &s);
+	msg_suspicion_encode(emit_message(&h->out, mask_all(h), CLASS_URGENT, MSG_SUSPICION),
+			     &s);
 	judge_suspicions(h);
 }
 
@@ -235,11 +237,11 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 	}
 }
 
-/* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of what
- * was ordered before, over SLOW_WINDOW timeouts, while something waits for longer than a timeout,
- * is slow (Aardvark's regular view changes, Prime's bounded delay: a leader must not be just fast
- * enough, trap 13). Not blocks, which are few and large under load; and where nothing waits,
- * there was less to order. */
+/* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of
+ * what was ordered before, over SLOW_WINDOW timeouts, while something waits for longer than a
+ * timeout, is slow (Aardvark's regular view changes, Prime's bounded delay: a leader must not
+ * be just fast enough, trap 13). Not blocks, which are few and large under load; and where
+ * nothing waits, there was less to order. */
 void pace_note_block(struct hybrid *h, const struct block *b)
 {
 	h->pace_ordered += b->tx_count;
@@ -290,8 +292,9 @@ static void tell_proofs_again(struct hybrid *h)
 			continue;
 		h->proof_told_at = h->now;
 		h->proof_told = culprit;
-		msg_evidence_encode(out_message(h, mask_all(h), CLASS_BULK, MSG_EVIDENCE),
-				    slice_of(p->bytes, p->size));
+		msg_evidence_encode(
+			emit_message(&h->out, mask_all(h), CLASS_BULK, MSG_EVIDENCE),
+			slice_of(p->bytes, p->size));
 		return;
 	}
 }

@@ -16,7 +16,7 @@ static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t 
 	struct msg_fetch m = {.from_height = from_height,
 			      .newest_tc = newest_tc,
 			      .wanted = h->fetch[peer].asked};
-	msg_fetch_encode(out_message(h, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
+	msg_fetch_encode(emit_message(&h->out, UINT64_C(1) << peer, CLASS_BULK, MSG_FETCH), &m);
 }
 
 /* An answer that comes so late is still taken: two megabytes take their time. */
@@ -111,7 +111,7 @@ void pay_for_bytes(struct hybrid *h, uint64_t *paid, size_t bytes)
 static void send_blocks(struct hybrid *h, unsigned to, struct msg_blocks *m)
 {
 	m->final_height = h->log.final->sh.h.height;
-	struct writer *w = out_message(h, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS);
+	struct writer *w = emit_message(&h->out, UINT64_C(1) << to, CLASS_BULK, MSG_BLOCKS);
 	msg_blocks_encode(w, m);
 	pay_for_bytes(h, &h->serve_paid[to], w->len);
 }
@@ -173,7 +173,7 @@ void on_fetch(struct hybrid *h, unsigned from, const struct msg_fetch *f)
 	if (f->from_height == 0)
 		return;
 	h->reading[from] = true;
-	struct work *w = out_work(h, WORK_READ);
+	struct work *w = emit_work(&h->out, WORK_READ);
 	w->id = from;
 	w->height = f->from_height;
 	w->max_blocks = FETCH_BLOCKS_MAX / 2;

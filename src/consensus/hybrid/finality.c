@@ -154,10 +154,10 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	log_finalize(&h->log, e, blocks);
 	cert_copy(&h->final_cert, c);
 	h->final_at = h->now;
-	out_cert(h, &h->final_cert);
+	emit_cert(&h->out, &h->final_cert);
 	bool held = false;
 	for (uint32_t i = 0; i < count; i++) {
-		out_final(h, blocks[i], &h->final_cert);
+		emit_final(&h->out, blocks[i], &h->final_cert);
 		held |= settle_transactions(h, blocks[i]);
 		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
 	}
@@ -262,8 +262,8 @@ void take_stable(struct hybrid *h, const struct cert *c)
 	}
 	const struct log_header *mine = log_final_header(&h->log, c->ref.height);
 	if (known == 0 || !hash_equal(&mine->sh.h.state_root, &c->state_root)) {
-		out_halt(
-			h,
+		emit_halt(
+			&h->out,
 			"a quorum has signed a checkpoint at height %llu that differs from the "
 			"block here. This replica's state has diverged; nothing was changed. "
 			"Restore its data from a backup or a peer before starting it again",

@@ -55,7 +55,8 @@ static bool of_another_view(const struct hybrid *h, const struct header *b)
 
 static void drop_execution(void *arg, const struct block *b)
 {
-	out_work(arg, WORK_DROP)->hash = b->hash;
+	struct hybrid *h = arg;
+	emit_work(&h->out, WORK_DROP)->hash = b->hash;
 }
 
 /* Peers may fill the log with forks; what we need ourselves stays. */
@@ -138,9 +139,9 @@ void request_execution(struct hybrid *h, struct log_entry *e)
 	if (e->executed || e->executing || e->invalid || (e->parent && !e->parent->executed))
 		return;
 	e->executing = true;
-	struct work *w = out_work(h, WORK_EXECUTE);
+	struct work *w = emit_work(&h->out, WORK_EXECUTE);
 	w->block = e->block;
-	out_hold(h, e->block);
+	emit_hold(&h->out, e->block);
 }
 
 void resume_execution(struct hybrid *h)
@@ -155,8 +156,8 @@ void resume_execution(struct hybrid *h)
 
 void halt_diverged(struct hybrid *h, const struct block *b, int err)
 {
-	out_halt(
-		h,
+	emit_halt(
+		&h->out,
 		"block %llu is final by its certificate, but executing it here gives: %s. This "
 		"replica's state has diverged; both are kept. Restore its data from a backup "
 		"or "
@@ -221,7 +222,7 @@ void store_chain(struct hybrid *h, struct log_entry *e)
 	if (e->parent)
 		store_chain(h, e->parent);
 	e->stored = true;
-	out_block(h, e->block);
+	emit_block(&h->out, e->block);
 }
 
 uint64_t unfinal_max(const struct hybrid *h)
@@ -473,7 +474,8 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 	if (ack.has_checkpoint)
 		ack.checkpoint = h->checkpoint_vote;
 	msg_heartbeat_ack_encode(
-		out_message(h, UINT64_C(1) << from, CLASS_URGENT, MSG_HEARTBEAT_ACK), &ack);
+		emit_message(&h->out, UINT64_C(1) << from, CLASS_URGENT, MSG_HEARTBEAT_ACK),
+		&ack);
 }
 
 /* The one answer of a step to the leader: PREPARE, COMMIT and checkpoint as due. */
@@ -508,7 +510,8 @@ void follow_end_of_step(struct hybrid *h)
 	if (!m.has_prepare && !m.has_commit)
 		return;
 	msg_appended_encode(
-		out_message(h, UINT64_C(1) << leader, CLASS_CONSENSUS, MSG_APPENDED), &m);
+		emit_message(&h->out, UINT64_C(1) << leader, CLASS_CONSENSUS, MSG_APPENDED),
+		&m);
 	if (MUTANT(MUTANT_VOTE_BEFORE_SYNC))
-		out_last_message(h)->before_durable = true;
+		emit_at_once(&h->out);
 }

@@ -10,7 +10,7 @@ void on_submit(struct hybrid *h, const struct pool_tx *tx)
 	int err = pool_add(&h->pool, tx, h->now);
 	if (err == ERR_BUSY) {
 		h->counters[COUNT_POOL_FULL]++;
-		out_rejected(h, &tx->id, ERR_BUSY);
+		emit_rejected(&h->out, &tx->id, ERR_BUSY);
 	}
 	if (err)
 		return;
@@ -58,7 +58,7 @@ static void request_check(struct hybrid *h, struct pending_check *c, const struc
 		request[i] = (struct pool_tx){.id = ids[i], .bytes = c->txs[i]};
 		at += tx[i].len;
 	}
-	struct work *w = out_work(h, WORK_CHECK_TXS);
+	struct work *w = emit_work(&h->out, WORK_CHECK_TXS);
 	w->id = c->id;
 	w->txs = request;
 	w->tx_count = count;
@@ -116,7 +116,8 @@ static void relay(struct hybrid *h, const struct hash *ids, uint32_t count)
 	if (!n)
 		return;
 	h->counters[COUNT_RELAYS]++;
-	msg_txs_encode(out_message(h, mask_all(h), CLASS_BULK, MSG_RELAY), MSG_RELAY, txs, n);
+	msg_txs_encode(emit_message(&h->out, mask_all(h), CLASS_BULK, MSG_RELAY), MSG_RELAY,
+		       txs, n);
 }
 
 /* A timeout is about what is still valid and has waited so long: what a client made void
@@ -151,7 +152,7 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 		int err = in->txs_checked.err[i];
 		if (c->recheck) {
 			if (err && pool_remove(&h->pool, &c->ids[i])) {
-				out_rejected(h, &c->ids[i], err);
+				emit_rejected(&h->out, &c->ids[i], err);
 				removed++;
 			}
 		} else if (err == ERR_BAD_SIGNATURE) {
@@ -235,8 +236,8 @@ static void forward_entries(struct hybrid *h, struct pool_entry *e, bool fresh, 
 		txs[count++] = slice_of(e->bytes, e->size);
 	}
 	if (count)
-		msg_txs_encode(out_message(h, UINT64_C(1) << current_leader(h), CLASS_BULK,
-					   MSG_FORWARD),
+		msg_txs_encode(emit_message(&h->out, UINT64_C(1) << current_leader(h),
+					    CLASS_BULK, MSG_FORWARD),
 			       MSG_FORWARD, txs, count);
 }
 

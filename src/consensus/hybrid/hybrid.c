@@ -233,7 +233,7 @@ static void dispatch(struct hybrid *h, const struct input *in)
 static void step(struct engine *e, const struct input *in, struct output *out)
 {
 	struct hybrid *h = (struct hybrid *)e;
-	outbox_begin(h);
+	emit_begin(&h->out);
 	h->append_sent = false;
 	h->want_sync = false;
 	if (in->now > h->now)
@@ -254,7 +254,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	/* [I1] Nobody learns of a state that a crash could undo. */
 	if (h->out.message_count || h->want_sync)
 		flush_state(h);
-	outbox_finish(h, out);
+	emit_finish(&h->out, out);
 	out->wake_at = wake_at(h);
 }
 
@@ -264,7 +264,7 @@ static void engine_free_hybrid(struct engine *e)
 {
 	struct hybrid *h = (struct hybrid *)e;
 	forward_free(h);
-	outbox_free(h);
+	emit_free(&h->out);
 	if (h->log.final)
 		block_log_free(&h->log);
 	entitlement_free(&h->entitlement);
@@ -385,8 +385,8 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->ctx = c->ctx;
 	h->genesis = c->genesis;
 	h->quorum = c->ctx->quorum;
-	h->self = c->self;
-	h->n = c->ctx->vals.n;
+	h->self = h->out.self = c->self;
+	h->n = h->out.n = c->ctx->vals.n;
 	h->key = c->key;
 	h->stray = mem_array(h->n, sizeof *h->stray);
 	h->view = mem_array(h->n, sizeof *h->view);

@@ -1,8 +1,8 @@
 /* The hybrid engine, private. One struct, one file for each phase:
  *
  *	hybrid.c	creation, dispatch of inputs, timers
- *	state.c		what is durable: vote state slots, entering terms, the tip and the high
- *QC recover.c	from disk to a running replica
+ *	state.c		what is durable: vote state slots, entering terms, the tip, the high QC
+ *	recover.c	from disk to a running replica
  *	election.c	pre-votes, term votes, rules 1-3, refusals, strays
  *	lead.c		the leader of either mode: proposing; the fast one: counting votes
  *	follow.c	accepting blocks, voting, QC adoption
@@ -14,7 +14,6 @@
  *	finality.c	final certificates, checkpoints
  *	fetch.c		catching up, serving blocks
  *	forward.c	transactions between replicas
- *	outbox.c	one step's output
  *
  * [Sn], [In] cite invariants of docs/consensus.md; "section n" cites its protocol text. */
 #ifndef CONSENSUS_HYBRID_HYBRID_H
@@ -23,6 +22,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "base/random.h"
+#include "consensus/emit.h"
 #include "consensus/engine_private.h"
 #include "consensus/hybrid/message.h"
 #include "consensus/log.h"
@@ -30,9 +30,9 @@
 
 /* No votes further above the final block than this, but for a term's first one: a leader that
  * shows QCs and hides finality must leave later terms room, in the log and in the ledger. */
-#define UNFINAL_VOTES_MAX (LOG_BLOCKS_MAX / 4)
+#define UNFINAL_VOTES_MAX     (LOG_BLOCKS_MAX / 4)
 #define BLOCK_TIME_AHEAD_MS   60000 /* a block from further in the future gets no vote */
-#define SHOWN_TIME_AHEAD 10 /* times that: of a block that a view change shows */
+#define SHOWN_TIME_AHEAD      10    /* times that: of a block that a view change shows */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
 #define REFORWARD_TXS_MAX     64    /* oldest transactions sent again every two heartbeats */
 #define STALE_ANSWERS_SPACING 1	    /* heartbeats between refusals to one peer */
@@ -48,9 +48,9 @@ enum vote_slot {
 	SLOT_VIEWS = 6, /* NEW-VIEWs that others need to check those of SLOT_TC */
 };
 
-#define VIEWS_KEPT	       256 /* checked NEW-VIEWs, for those who miss them */
+#define VIEWS_KEPT	       256	   /* checked NEW-VIEWs, for those who miss them */
 #define VIEWS_BYTES_MAX	       (64u << 20) /* of those kept but not needed */
-#define VIEWS_WANTED	       4   /* fetches of NEW-VIEWs under way, from each peer */
+#define VIEWS_WANTED	       4	   /* fetches of NEW-VIEWs under way, from each peer */
 #define CHECKPOINT_TALLIES     8
 #define CHECKPOINT_SPACING_MIN 8
 #define CONVICTIONS_MAX	       4  /* in one block */
@@ -96,27 +96,6 @@ struct vote_slot_tally {
 	struct block_ref ref; /* term 0: unused */
 	uint64_t own_seq;     /* write that holds the block; our PREPARE counts after it */
 	struct tally prepare, commit;
-};
-
-struct outbox {
-	struct write *writes;
-	uint32_t write_count, write_cap;
-	struct writer *slots; /* bytes of WRITE_VOTES, WRITE_EVIDENCE */
-	uint32_t slot_count, slot_cap;
-	bool sync;
-	struct message *messages;
-	struct writer *bodies; /* of messages, by index */
-	uint32_t message_count, message_cap, body_cap;
-	struct final_block *finals;
-	uint32_t final_count, final_cap;
-	struct work *works;
-	uint32_t work_count, work_cap;
-	struct rejected_tx *rejected;
-	uint32_t rejected_count, rejected_cap;
-	struct block **held; /* released at the next step */
-	uint32_t held_count, held_cap;
-	const char *halt;
-	char halt_text[256];
 };
 
 enum election_phase { ELECTION_NONE, ELECTION_PRE_VOTE, ELECTION_VOTE };
@@ -184,7 +163,6 @@ struct hybrid {
 	bool has_cut;
 	struct position cut;
 	bool dirty[VOTE_SLOTS]; /* slots that changed since they were written */
-	uint64_t write_seq;	/* of the newest output with writes */
 	uint64_t durable_seq;
 
 	/* ---- chain ---- */
@@ -242,7 +220,7 @@ struct hybrid {
 		struct refusal_proof proof;
 		struct entitlement entitlement;
 		uint64_t spacing, next;
-	} *stray; /* n */
+	} * stray; /* n */
 
 	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
@@ -257,12 +235,12 @@ struct hybrid {
 	bool bad_from_peer;		/* take_block() met a false signature */
 	bool prepare_news, commit_news; /* own votes to send at the end of this step */
 	struct block_ref prepare_sent, commit_sent_ref;
-	struct block_ref seen_tip, seen_qc;	  /* at the last heartbeat */
-	struct vote odd_vote[VALIDATORS_MAX];	  /* fast, at the leader: for a block not its own */
+	struct block_ref seen_tip, seen_qc;   /* at the last heartbeat */
+	struct vote odd_vote[VALIDATORS_MAX]; /* fast, at the leader: for a block not its own */
 	struct vote last_prepare[VALIDATORS_MAX]; /* highest seen; kind 0: none */
 
 	/* view changes */
-	struct view_slot *view; /* n */
+	struct view_slot *view;			   /* n */
 	struct term_cert *views; /* VIEWS_KEPT; */ /* checked pbft certificates; term 0: free */
 	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
 	struct view_wanted {
@@ -330,8 +308,8 @@ struct hybrid {
 	uint64_t evidence_paid[VALIDATORS_MAX];
 	uint64_t position_paid[2][VALIDATORS_MAX]; /* vote requests, pre-vote requests */
 	uint64_t txs_paid[VALIDATORS_MAX];
-	uint64_t header_checks; /* signatures of headers that we did not know */
-	bool reading[VALIDATORS_MAX];	     /* a WORK_READ for this peer is out */
+	uint64_t header_checks;	      /* signatures of headers that we did not know */
+	bool reading[VALIDATORS_MAX]; /* a WORK_READ for this peer is out */
 
 	/* transactions */
 	struct pool pool;
@@ -340,31 +318,12 @@ struct hybrid {
 	uint64_t next_work_id;
 	bool forward_fresh; /* new transactions to forward at the end of this step */
 
-	struct outbox out;
+	struct emit out;
 	struct message_in *in; /* decoding scratch */
 	struct msg_append *append_scratch;
 	struct msg_blocks *blocks_scratch;
 	uint64_t counters[COUNTERS];
 };
-
-/* outbox.c */
-void outbox_begin(struct hybrid *h);
-void outbox_free(struct hybrid *h);
-void outbox_finish(struct hybrid *h, struct output *out);
-void out_block(struct hybrid *h, struct block *b);
-void out_cert(struct hybrid *h, const struct cert *c); /* c lives until the next step */
-struct writer *out_votes(struct hybrid *h, unsigned slot);
-struct writer *out_tc(struct hybrid *h, uint64_t term);
-struct writer *out_evidence(struct hybrid *h, const struct hash *id);
-/* The writer to encode the message into. mask excludes self; an empty mask is fine. */
-struct writer *out_message(struct hybrid *h, uint64_t mask, enum message_class class,
-			   enum message_type type);
-struct message *out_last_message(struct hybrid *h);
-void out_final(struct hybrid *h, struct block *b, const struct cert *c);
-struct work *out_work(struct hybrid *h, enum work_kind kind);
-void out_hold(struct hybrid *h, struct block *b);
-void out_rejected(struct hybrid *h, const struct hash *id, int err);
-void out_halt(struct hybrid *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* state.c */
 uint64_t mask_all(const struct hybrid *h); /* everybody but us */
@@ -450,7 +409,7 @@ void request_execution(struct hybrid *h, struct log_entry *e);
 void halt_diverged(struct hybrid *h, const struct block *b, int err);
 void resume_execution(struct hybrid *h); /* what the ledger had no room for */
 int add_to_full_log(struct hybrid *h, struct block *b, struct log_entry **out);
-void prune_log(struct hybrid *h);	 /* it is full */
+void prune_log(struct hybrid *h); /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
 void take_qc(struct hybrid *h, const struct cert *qc);
 void try_vote(struct hybrid *h);
@@ -526,7 +485,8 @@ void pbft_end_of_step(struct hybrid *h);
 void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing */
 void pbft_resume_leading(struct hybrid *h);
 void note_prepare(struct hybrid *h, const struct vote *v);
-void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b); /* takes the proof */ /* checked, of another replica */
+void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b);
+	/* takes the proof */ /* checked, of another replica */
 
 /* view.c */
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);

@@ -126,7 +126,7 @@ void maybe_build(struct hybrid *h)
 	h->build_empty = empty;
 	h->build_id = ++h->next_work_id;
 	h->build_parent = parent->hash;
-	struct work *w = out_work(h, WORK_BUILD);
+	struct work *w = emit_work(&h->out, WORK_BUILD);
 	w->id = h->build_id;
 	w->block = parent;
 	w->time_ms = h->wall_ms > parent->sh.h.time_ms ? h->wall_ms : parent->sh.h.time_ms;
@@ -135,7 +135,7 @@ void maybe_build(struct hybrid *h)
 	w->tx_count = count;
 	w->system_count = systems;
 	h->build_height = parent->sh.h.height + 1;
-	out_hold(h, parent);
+	emit_hold(&h->out, parent);
 }
 
 static void send_append(struct hybrid *h, struct block *b)
@@ -159,15 +159,18 @@ static void send_append(struct hybrid *h, struct block *b)
 	uint64_t fresh = mask_all(h) & ~h->tc_acked;
 	m->has_tc = false;
 	msg_append_encode(
-		out_message(h, mask_all(h) & h->tc_acked, CLASS_CONSENSUS, MSG_APPEND), m);
+		emit_message(&h->out, mask_all(h) & h->tc_acked, CLASS_CONSENSUS, MSG_APPEND),
+		m);
 	/* Section 2's one exception: the leader's block, and certificates, which prove
 	 * themselves, need not wait for our own sync. */
-	out_last_message(h)->before_durable = fast;
+	if (fast)
+		emit_at_once(&h->out);
 	if (fresh) {
 		m->has_tc = true;
 		m->tc = h->tc;
-		msg_append_encode(out_message(h, fresh, CLASS_CONSENSUS, MSG_APPEND), m);
-		out_last_message(h)->before_durable = fast;
+		msg_append_encode(emit_message(&h->out, fresh, CLASS_CONSENSUS, MSG_APPEND), m);
+		if (fast)
+			emit_at_once(&h->out);
 	}
 	h->cert_news = false;
 	h->append_sent = true;
@@ -221,7 +224,7 @@ static void propose(struct hybrid *h, struct block *b)
 	}
 	struct vote_slot_tally *t = tally_at(h, ref.height);
 	t->ref = ref;
-	t->own_seq = h->write_seq + 1;
+	t->own_seq = emit_seq(&h->out);
 	struct hash none = {0};
 	tally_init(&t->prepare, VOTE_PREPARE_FAST, &ref, &none);
 	tally_init(&t->commit, VOTE_COMMIT, &ref, &none);
@@ -265,9 +268,9 @@ void on_built(struct hybrid *h, const struct input *in)
 		if (in->built.err)
 			system_refused(h, &in->built.refused[i]);
 		else if (pool_remove(&h->pool, &in->built.refused[i]))
-			out_rejected(h, &in->built.refused[i],
-				     MUTANT(MUTANT_REFUSE_UNFINAL) ? in->built.refused_err[i]
-								   : ERR_BUSY);
+			emit_rejected(&h->out, &in->built.refused[i],
+				      MUTANT(MUTANT_REFUSE_UNFINAL) ? in->built.refused_err[i]
+								    : ERR_BUSY);
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
 	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))
 		return; /* tried again with the next heartbeat, or in the new term not at all */
@@ -294,7 +297,7 @@ static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
 		h->counters[COUNT_QC_FORMED]++;
 		set_qc(h, &cert);
 		/* our own COMMIT counts once this is durable: lead_durable() */
-		t->own_seq = h->write_seq + 1;
+		t->own_seq = emit_seq(&h->out);
 		h->cert_news = true;
 		h->cert_news_at = one_round_likely(h)
 					  ? h->now + h->timing.heartbeat / CERT_WAIT_DIVISOR
@@ -462,11 +465,13 @@ void send_heartbeat(struct hybrid *h)
 		m.stable = h->stable;
 	uint64_t fresh = mask_all(h) & ~h->tc_acked;
 	msg_heartbeat_encode(
-		out_message(h, mask_all(h) & h->tc_acked, CLASS_URGENT, MSG_HEARTBEAT), &m);
+		emit_message(&h->out, mask_all(h) & h->tc_acked, CLASS_URGENT, MSG_HEARTBEAT),
+		&m);
 	if (fresh) {
 		m.has_tc = true;
 		m.tc = h->tc;
-		msg_heartbeat_encode(out_message(h, fresh, CLASS_URGENT, MSG_HEARTBEAT), &m);
+		msg_heartbeat_encode(emit_message(&h->out, fresh, CLASS_URGENT, MSG_HEARTBEAT),
+				     &m);
 	}
 }
 

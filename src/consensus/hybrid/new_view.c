@@ -194,7 +194,8 @@ void fetch_view(struct hybrid *h, unsigned peer, uint64_t term, const struct has
 	*slot = (struct view_wanted){.term = term, .asked_at = h->now, .hash = *hash};
 	struct msg_fetch_view m = {.term = term, .hash = *hash};
 	msg_fetch_view_encode(
-		out_message(h, UINT64_C(1) << peer, CLASS_CONSENSUS, MSG_FETCH_VIEW), &m);
+		emit_message(&h->out, UINT64_C(1) << peer, CLASS_CONSENSUS, MSG_FETCH_VIEW),
+		&m);
 }
 
 static bool is_wanted(const struct hybrid *h, unsigned from, uint64_t term,
@@ -223,7 +224,8 @@ static size_t send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
 	m.has_final = h->final_cert.kind != 0;
 	if (m.has_final)
 		m.final = h->final_cert;
-	struct writer *w = out_message(h, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW);
+	struct writer *w =
+		emit_message(&h->out, UINT64_C(1) << to, CLASS_CONSENSUS, MSG_NEW_VIEW);
 	msg_new_view_encode(w, &m);
 	return w->len;
 }
@@ -521,7 +523,7 @@ static void lead_new_view(struct hybrid *h, const struct view_change **set, unsi
 	struct msg_new_view m = {.tc = tc, .has_final = h->final_cert.kind != 0};
 	if (m.has_final)
 		m.final = h->final_cert;
-	msg_new_view_encode(out_message(h, mask_all(h), CLASS_URGENT, MSG_NEW_VIEW), &m);
+	msg_new_view_encode(emit_message(&h->out, mask_all(h), CLASS_URGENT, MSG_NEW_VIEW), &m);
 	term_cert_free(&tc);
 }
 

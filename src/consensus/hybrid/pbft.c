@@ -179,8 +179,8 @@ static void cast_prepare(struct hybrid *h)
 	vote_sign(&v, h->ctx, &h->key);
 	/* The primary's rides on its APPEND; repeated, it goes like everybody's. */
 	if (h->role != ROLE_LEADER || block_ref_equal(&h->prepare_sent, &v.ref))
-		msg_prepare_encode(out_message(h, mask_all(h), CLASS_CONSENSUS, MSG_PREPARE),
-				   &v);
+		msg_prepare_encode(
+			emit_message(&h->out, mask_all(h), CLASS_CONSENSUS, MSG_PREPARE), &v);
 	h->prepare_sent = v.ref;
 	take_vote(h, h->self, &v);
 }
@@ -195,7 +195,7 @@ static void cast_commit(struct hybrid *h)
 	m.has_checkpoint = checkpoint_vote_due(h);
 	if (m.has_checkpoint)
 		m.checkpoint = h->checkpoint_vote;
-	msg_commit_encode(out_message(h, mask_all(h), CLASS_CONSENSUS, MSG_COMMIT), &m);
+	msg_commit_encode(emit_message(&h->out, mask_all(h), CLASS_CONSENSUS, MSG_COMMIT), &m);
 	take_vote(h, h->self, &m.commit);
 }
 

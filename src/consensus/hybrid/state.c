@@ -68,7 +68,7 @@ static void replace_tc(struct hybrid *h, const struct term_cert *tc)
 	term_cert_free(&h->tc);
 	h->tc = copy;
 	h->dirty[SLOT_TC] = true;
-	term_cert_encode(out_tc(h, tc->term), tc);
+	term_cert_encode(emit_tc(&h->out, tc->term), tc);
 	views_keep(h, tc);
 	views_mark(h);
 	pbft_reset_votes(h);
@@ -356,9 +356,9 @@ void flush_state(struct hybrid *h)
 		any = true;
 		if (MUTANT(MUTANT_FORGET_VOTE))
 			continue;
-		state_write_slot(h, out_votes(h, slot), slot);
+		state_write_slot(h, emit_votes(&h->out, slot), slot);
 		h->dirty[slot] = false;
 	}
 	if (any)
-		h->out.sync = true;
+		emit_sync(&h->out);
 }

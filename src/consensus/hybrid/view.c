@@ -128,7 +128,7 @@ static void broadcast_view_change(struct hybrid *h, uint64_t mask)
 	struct msg_view_change m;
 	m.vc = h->signed_vc; /* lent */
 	own_entitlement(h, &m.entitlement);
-	msg_view_change_encode(out_message(h, mask, CLASS_URGENT, MSG_VIEW_CHANGE), &m);
+	msg_view_change_encode(emit_message(&h->out, mask, CLASS_URGENT, MSG_VIEW_CHANGE), &m);
 	entitlement_free(&m.entitlement);
 	h->view_sent_at = h->now;
 }
@@ -255,7 +255,7 @@ static void answer_claim(struct hybrid *h, unsigned to)
 		broadcast_view_change(h, UINT64_C(1) << to);
 	else
 		msg_term_vote_encode(
-			out_message(h, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
+			emit_message(&h->out, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
 			&h->signed_vote);
 }
 

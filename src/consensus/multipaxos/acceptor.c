@@ -18,12 +18,12 @@ static bool still_needed(const struct multipaxos *p, const struct paxos_accepted
 void paxos_flush(struct multipaxos *p)
 {
 	if (p->ballots_dirty && !MUTANT(MUTANT_PAXOS_FORGET_PROMISE)) {
-		struct writer *w = emit_votes(&p->c.out, PAXOS_SLOT_BALLOTS);
+		struct writer *w = core_votes(&p->c, PAXOS_SLOT_BALLOTS);
 		writer_u64(w, p->promised);
 		writer_u64(w, p->tried);
 	}
 	if (p->accepted_dirty && !MUTANT(MUTANT_PAXOS_FORGET_ACCEPTED)) {
-		struct writer *w = emit_votes(&p->c.out, PAXOS_SLOT_ACCEPTED);
+		struct writer *w = core_votes(&p->c, PAXOS_SLOT_ACCEPTED);
 		uint32_t count = 0;
 		for (unsigned i = 0; i < PAXOS_RING; i++)
 			count += still_needed(p, &p->accepted[i]);

@@ -8,12 +8,12 @@
 static void flush(struct raft *r)
 {
 	if (r->term_dirty && !MUTANT(MUTANT_RAFT_FORGET_VOTE)) {
-		struct writer *w = emit_votes(&r->c.out, RAFT_SLOT_TERM);
+		struct writer *w = core_votes(&r->c, RAFT_SLOT_TERM);
 		writer_u64(w, r->term);
 		writer_u16(w, r->voted_for);
 	}
 	if (r->tip_dirty)
-		block_ref_encode(emit_votes(&r->c.out, RAFT_SLOT_TIP), &r->c.tip);
+		block_ref_encode(core_votes(&r->c, RAFT_SLOT_TIP), &r->c.tip);
 	r->term_dirty = r->tip_dirty = false;
 }
 

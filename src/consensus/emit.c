@@ -1,4 +1,4 @@
-#include "consensus/crash/emit.h"
+#include "consensus/emit.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,17 +67,40 @@ void emit_cert(struct emit *o, const struct cert *c)
 	new_write(o, WRITE_CERT)->cert = c;
 }
 
-/* The bytes are bound to the write by index in emit_finish(), as the array may move. */
+/* Its bytes are bound to the write by index in emit_finish(), as the array may move. */
+static struct writer *new_slot(struct emit *o, struct write *w)
+{
+	o->slots = grow(o->slots, o->slot_count, &o->slot_cap, sizeof *o->slots);
+	struct writer *bytes = &o->slots[o->slot_count];
+	w->bytes.len = o->slot_count++;
+	writer_reset(bytes);
+	return bytes;
+}
+
 struct writer *emit_votes(struct emit *o, unsigned slot)
 {
 	struct write *w = new_write(o, WRITE_VOTES);
-	o->slots = grow(o->slots, o->slot_count, &o->slot_cap, sizeof *o->slots);
-	struct writer *bytes = &o->slots[o->slot_count];
 	w->slot = slot;
-	w->bytes.len = o->slot_count++;
-	writer_reset(bytes);
+	return new_slot(o, w);
+}
+
+struct writer *emit_tc(struct emit *o, uint64_t term)
+{
+	struct write *w = new_write(o, WRITE_TC);
+	w->term = term;
+	return new_slot(o, w);
+}
+
+struct writer *emit_evidence(struct emit *o, const struct hash *id)
+{
+	struct write *w = new_write(o, WRITE_EVIDENCE);
+	w->id = *id;
+	return new_slot(o, w);
+}
+
+void emit_sync(struct emit *o)
+{
 	o->sync = true;
-	return bytes;
 }
 
 struct writer *emit_message(struct emit *o, uint64_t mask, enum message_class class,
@@ -137,9 +160,11 @@ void emit_halt(struct emit *o, const char *fmt, ...)
 
 void emit_finish(struct emit *o, struct output *out)
 {
-	for (uint32_t i = 0; i < o->write_count; i++)
-		if (o->writes[i].kind == WRITE_VOTES)
+	for (uint32_t i = 0; i < o->write_count; i++) {
+		enum write_kind k = o->writes[i].kind;
+		if (k == WRITE_VOTES || k == WRITE_TC || k == WRITE_EVIDENCE)
 			o->writes[i].bytes = writer_slice(&o->slots[o->writes[i].bytes.len]);
+	}
 	uint32_t kept = 0; /* messages to nobody are left out; order stays */
 	for (uint32_t i = 0; i < o->message_count; i++) {
 		if (!o->messages[i].to)

@@ -1,6 +1,6 @@
-/* One step's output of a baseline engine. Buffers are kept from step to step. */
-#ifndef CONSENSUS_CRASH_EMIT_H
-#define CONSENSUS_CRASH_EMIT_H
+/* One step's output of an engine. Buffers are kept from step to step. */
+#ifndef CONSENSUS_EMIT_H
+#define CONSENSUS_EMIT_H
 
 #include "consensus/engine.h"
 
@@ -9,7 +9,7 @@ struct emit {
 	uint64_t write_seq; /* of the newest output with writes */
 	struct write *writes;
 	uint32_t write_count, write_cap;
-	struct writer *slots; /* bytes of WRITE_VOTES */
+	struct writer *slots; /* bytes of WRITE_VOTES, WRITE_TC, WRITE_EVIDENCE */
 	uint32_t slot_count, slot_cap;
 	bool sync;
 	struct message *messages;
@@ -42,9 +42,12 @@ static inline uint64_t emit_seq(const struct emit *o)
 
 void emit_block(struct emit *o, struct block *b);
 void emit_cert(struct emit *o, const struct cert *c); /* c lives until the next step */
-/* The writer for the slot's bytes; the step's writes are synced. */
+/* The writers for the bytes. */
 struct writer *emit_votes(struct emit *o, unsigned slot);
-/* The writer to encode the message into. An empty mask is fine. */
+struct writer *emit_tc(struct emit *o, uint64_t term);
+struct writer *emit_evidence(struct emit *o, const struct hash *id);
+void emit_sync(struct emit *o); /* this step's writes */
+/* The writer to encode the message into; not to ourselves. An empty mask is fine. */
 struct writer *emit_message(struct emit *o, uint64_t mask, enum message_class class,
 			    uint8_t type);
 /* The newest message need not wait for the disk. */
