@@ -44,15 +44,18 @@ died() { # NAME, what found it
 }
 
 scenarios() {
+	waste=$(mktemp -d)
+	trap 'rm -rf "$waste"' EXIT
 	for nodes in 4 7; do
 		for file in "${srcdir:-.}"/tests/scenarios/*.scenario; do
 			scenario=$(basename "$file" .scenario)
 			OSTRAKON_MUTANT=$id ./tools/ostrakon-lab sim "$file" --nodes $nodes --runs 20 \
-				>/dev/null 2>&1
+				--save-dir "$waste" >/dev/null 2>&1
 			code=$?
 			[ $code -eq 0 ] || [ $code -eq 2 ] && continue
 			# It may not be one for so many nodes at all.
-			./tools/ostrakon-lab sim "$file" --nodes $nodes --runs 20 >/dev/null 2>&1 || continue
+			./tools/ostrakon-lab sim "$file" --nodes $nodes --runs 20 \
+				--save-dir "$waste" >/dev/null 2>&1 || continue
 			died scenarios "n=$nodes $scenario"
 			return 0
 		done
@@ -61,7 +64,7 @@ scenarios() {
 }
 
 suites() {
-	for suite in tests/chain/check-select tests/chain/check-evidence tests/replica/check-hostile \
+	for suite in tests/chain/check-chain tests/chain/check-select tests/chain/check-evidence tests/replica/check-hostile \
 		tests/replica/check-replica tests/sim/check-holes tests/sim/check-sim; do
 		out=$(OSTRAKON_MUTANT=$id "./$suite" 2>&1) && continue
 		died suites "$suite: $(echo "$out" | grep -m1 -oE ':[FE]:[^:]*:[a-z0-9_]+' | cut -d: -f3-)"
