@@ -9,6 +9,11 @@ least=0
 [ "$runs" -ge 3400 ] && least=100
 ./tests/sim/sim-run --nodes 4,5,6,7,8,10 --seed 500000 --runs "$runs" --decisions 50 \
 	--corrupt f --jobs n --coverage "$least" || exit
+# Once found: a crash between a final block and the tip that it moved.
+./tests/sim/sim-run --nodes 4 --seed 700067 --decisions 50 --corrupt f >/dev/null || {
+	echo "seed 700067 fails again"
+	exit 1
+}
 # Leaders who leave out some transactions all the time: moods that come and go rarely last as long as
 # it takes to suspect them of it ([I12]).
 out=$(./tests/sim/sim-run --nodes 4,7 --seed 600000 --runs "$((runs / 4))" --decisions 50 --corrupt f \

@@ -251,8 +251,10 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	lead_end_of_step(h);
 	follow_end_of_step(h);
 	pbft_end_of_step(h);
-	/* [I1] Nobody learns of a state that a crash could undo. */
-	if (h->out.message_count || h->want_sync)
+	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves is
+	 * written with the certificate that did. */
+	if (h->out.message_count || h->want_sync ||
+	    (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP)))
 		flush_state(h);
 	emit_finish(&h->out, out);
 	out->wake_at = wake_at(h);
