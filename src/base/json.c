@@ -124,8 +124,7 @@ struct json *json_int(int64_t v)
 
 struct json *json_u64(uint64_t v)
 {
-	invariant(v <= INT64_MAX);
-	return json_int((int64_t)v);
+	return v <= INT64_MAX ? json_int((int64_t)v) : json_u64_string(v);
 }
 
 struct json *json_u64_string(uint64_t v)

@@ -24,7 +24,8 @@ struct json *json_array(void);
 struct json *json_string(const char *utf8); /* invalid UTF-8 becomes "\ufffd" characters */
 struct json *json_string_n(const char *bytes, size_t len);
 struct json *json_int(int64_t v);
-struct json *json_u64(uint64_t v);	  /* a number; invariant v <= INT64_MAX */
+struct json *json_u64(uint64_t v);	  /* a number; a string above INT64_MAX, which no
+					   * honest one is, but a corrupt disk's may be */
 struct json *json_u64_string(uint64_t v); /* decimal digits in a string */
 struct json *json_real(double v);
 struct json *json_bool(bool v);
