@@ -45,9 +45,22 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* What every node has to say of itself, and where its log lies, before they are ended. */
+static void show_nodes(void)
+{
+	for (unsigned i = 0; i < nodes && port[i] != 0; i++) {
+		struct answer a = {0};
+		get(port[i], "/v1/status", &a);
+		fprintf(stderr, "rss: node%u (its log: %s/node%u/log): %s\n", i + 1, dir, i + 1,
+			a.body ? a.body : "no answer");
+		answer_free(&a);
+	}
+}
+
 static void die(const char *what)
 {
 	fprintf(stderr, "rss: %s\n", what);
+	show_nodes();
 	for (unsigned i = 0; i < nodes; i++)
 		if (node[i] > 0)
 			kill(node[i], SIGKILL);
@@ -61,7 +74,9 @@ static void start(unsigned i)
 	node[i] = fork();
 	if (node[i] == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		int fd = open("/dev/null", O_WRONLY);
+		char log[96];
+		snprintf(log, sizeof log, "%s/log", home);
+		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		dup2(fd, 2);
 		execl("src/node/ostrakond", "ostrakond", "run", "--home", home, NULL);
 		_exit(127);
