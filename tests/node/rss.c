@@ -45,15 +45,27 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* What every node has to say of itself, and where its log lies, before they are ended. */
+static void keep_answer(unsigned i, const char *path, const char *name)
+{
+	struct answer a = {0};
+	char file[96];
+	get(port[i], path, &a);
+	snprintf(file, sizeof file, "%s/node%u/%s", dir, i + 1, name);
+	FILE *f = fopen(file, "w");
+	if (f) {
+		fputs(a.body ? a.body : "no answer", f);
+		fclose(f);
+	}
+	answer_free(&a);
+}
+
+/* What every node has to say of itself, kept beside its log before they are ended. */
 static void show_nodes(void)
 {
 	for (unsigned i = 0; i < nodes && port[i] != 0; i++) {
-		struct answer a = {0};
-		get(port[i], "/v1/status", &a);
-		fprintf(stderr, "rss: node%u (its log: %s/node%u/log): %s\n", i + 1, dir, i + 1,
-			a.body ? a.body : "no answer");
-		answer_free(&a);
+		keep_answer(i, "/v1/status", "status");
+		keep_answer(i, "/metrics", "metrics");
+		fprintf(stderr, "rss: see log, status and metrics in %s/node%u\n", dir, i + 1);
 	}
 }
 
