@@ -205,6 +205,7 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 	struct election *e = &h->election;
 	election_stop(h);
 	e->phase = ELECTION_PRE_VOTE;
+	e->began = h->now;
 	e->term = term;
 	e->rescue = refusal != NULL;
 	e->grants.kind = ENTITLED_GRANTS;
@@ -619,7 +620,10 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 
 void rescue_strays(struct hybrid *h)
 {
-	if (h->election.phase != ELECTION_NONE)
+	/* Nothing else ends a leader's pre-vote that came to nothing, its request lost or
+	 * refused: followers that hear it keep it from timing out. */
+	if (h->election.phase != ELECTION_NONE &&
+	    (h->now < h->election.began + h->timing.timeout_min || MUTANT(MUTANT_RESCUE_ONCE)))
 		return;
 	for (unsigned i = 0; i < h->n; i++) {
 		if (!h->stray[i].since)

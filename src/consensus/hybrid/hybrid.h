@@ -102,6 +102,7 @@ enum election_phase { ELECTION_NONE, ELECTION_PRE_VOTE, ELECTION_VOTE };
 
 struct election {
 	enum election_phase phase;
+	uint64_t began;		   /* when its pre-votes were asked for */
 	uint64_t term;		   /* the one asked for */
 	struct entitlement grants; /* collected pre-votes, sorted by signer */
 	struct term_cert votes;	   /* collected term votes */
