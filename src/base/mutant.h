@@ -56,6 +56,8 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_BLAME_FOR_QUORUM = 40,	  /* suspected for what a missing quorum does */
 	MUTANT_FINAL_WITHOUT_TIP = 41,	  /* finality is written, the tip that it moved is not */
 	MUTANT_RESCUE_ONCE = 42,	  /* no rescue after one whose pre-votes did not come */
+	MUTANT_VOID_WAITS = 43,		  /* slow: void transactions count as waiting */
+	MUTANT_PACE_ERODES = 44,	  /* slow: held against the last window, whatever waits */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

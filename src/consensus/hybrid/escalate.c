@@ -203,6 +203,14 @@ static uint64_t fair_time(struct hybrid *h)
 	return until > from ? until - from : 0;
 }
 
+/* When what waits longest is looked at again in our state; what is void in it is dropped then.
+ */
+static uint64_t recheck_due(const struct hybrid *h, const struct pool_entry *e)
+{
+	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
+	return since + h->timing.timeout_min * 3 / 2;
+}
+
 /* The oldest transaction that the leader knows of, and has left unordered while it ordered
  * others. */
 static void watch_for_censorship(struct hybrid *h, uint64_t fair)
@@ -219,8 +227,7 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 	} else {
 		h->passed_over_for += fair;
 	}
-	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
-	uint64_t relay_at = since + h->timing.timeout_min * 3 / 2;
+	uint64_t relay_at = recheck_due(h, e);
 	uint64_t patience = 3 * h->timing.timeout_min;
 	if (h->tc.mode == MODE_PBFT) {
 		uint64_t twice =
@@ -238,19 +245,24 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 }
 
 /* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of
- * what was ordered before, over SLOW_WINDOW timeouts, while something waits for longer than a
- * timeout, is slow (Aardvark's regular view changes, Prime's bounded delay: a leader must not
- * be just fast enough, trap 13). Not blocks, which are few and large under load; and where
- * nothing waits, there was less to order. */
+ * what was ordered before, over SLOW_WINDOW timeouts, while something waits that is still valid
+ * after a timeout and a half, is slow (Aardvark's regular view changes, Prime's bounded delay:
+ * a leader must not be just fast enough, trap 13). Not blocks, which are few and large under
+ * load; and where nothing waits, there was less to order. */
 void pace_note_block(struct hybrid *h, const struct block *b)
 {
 	h->pace_ordered += b->tx_count;
 }
 
+/* What can never be ordered does not wait: the rival of an ordered transaction, which any
+ * client can send to some of us, is no reason to leave a leader. */
 static bool something_waits(const struct hybrid *h)
 {
 	const struct pool_entry *e = pool_oldest(&h->pool);
-	return e && h->now > e->arrived + h->timing.timeout_min;
+	if (MUTANT(MUTANT_VOID_WAITS))
+		return e && h->now > e->arrived + h->timing.timeout_min;
+	return e && h->censorship_checked_at >= recheck_due(h, e) &&
+	       h->now > h->censorship_checked_at;
 }
 
 static uint64_t pace(const struct hybrid *h)
@@ -275,7 +287,10 @@ static void watch_pace(struct hybrid *h, uint64_t fair)
 	if (pace(h) * 2 < h->last_pace && something_waits(h)) {
 		suspect(h, REASON_SLOW);
 	} else if (h->pace_work >= 2 * SLOW_WINDOW * h->timing.timeout_min) {
-		h->last_pace = pace(h); /* a new window, held against this one */
+		/* A new window, held against this one; but with work waiting, against the best:
+		 * or it could become slower by a little each time. */
+		if (pace(h) > h->last_pace || !something_waits(h) || MUTANT(MUTANT_PACE_ERODES))
+			h->last_pace = pace(h);
 		h->pace_ordered = h->pace_work = 0;
 	}
 }
