@@ -235,13 +235,13 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 		if (twice > patience)
 			patience = twice;
 	}
-	if (h->now >= relay_at && h->censorship_checked_at < relay_at) {
-		h->censorship_checked_at = h->now;
-		recheck_oldest(h); /* relays what is still valid in our state, drops the rest */
-	} else if (h->passed_over_for >= patience && e->relayed &&
-		   h->censorship_checked_at >= relay_at) {
+	if (h->now < relay_at)
+		return;
+	/* Of each one by one: relays what is still valid in our state, drops the rest. */
+	if (e->rechecked < relay_at)
+		recheck_oldest(h);
+	else if (h->passed_over_for >= patience && e->relayed)
 		suspect(h, REASON_CENSORSHIP);
-	}
 }
 
 /* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of
@@ -261,8 +261,7 @@ static bool something_waits(const struct hybrid *h)
 	const struct pool_entry *e = pool_oldest(&h->pool);
 	if (MUTANT(MUTANT_VOID_WAITS))
 		return e && h->now > e->arrived + h->timing.timeout_min;
-	return e && h->censorship_checked_at >= recheck_due(h, e) &&
-	       h->now > h->censorship_checked_at;
+	return e && e->rechecked >= recheck_due(h, e);
 }
 
 static uint64_t pace(const struct hybrid *h)

@@ -268,7 +268,6 @@ struct hybrid {
 	uint64_t tc_accepted_at;
 	uint32_t counted_timeouts; /* E3 */
 	uint64_t counted_at;
-	uint64_t censorship_checked_at;
 	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
 	uint64_t fair_since;	 /* last look at the leader */
 	struct hash passed_over; /* the transaction it leaves out; in which term, how long */

@@ -1,4 +1,5 @@
-/* Pace: a leader is slow when it orders less than before while something waits for it. */
+/* Suspicion: a leader is slow when it orders less than before while something waits for it, and
+ * a censor when it passes over what is valid and known to all. */
 #include "tests/replica/hostile.h"
 
 static struct block *chain_tip;
@@ -38,11 +39,29 @@ static struct slice put(unsigned client, const char *value, bool again)
 			chain_tip->sh.h.height + 500, &op, 1);
 }
 
-static void relay_to_victim(unsigned from, struct slice tx)
+static void relay_many(unsigned from, const struct slice *txs, unsigned count)
 {
 	struct writer out = {0};
-	msg_txs_encode(&out, MSG_RELAY, &tx, 1);
+	msg_txs_encode(&out, MSG_RELAY, txs, count);
 	deliver(from, &out);
+}
+
+static void relay_to_victim(unsigned from, struct slice tx)
+{
+	relay_many(from, &tx, 1);
+}
+
+/* The next heartbeat: the leader orders a new transaction of client 2, and these. */
+static void order_with(const struct slice *also, unsigned count)
+{
+	struct slice txs[2] = {put(2, "y", false)};
+	relay_to_victim(0, txs[0]);
+	pass(HEARTBEAT / 10);
+	if (count)
+		txs[1] = *also;
+	order(txs, 1 + count);
+	world_free_txs(txs, 1);
+	pass(HEARTBEAT - HEARTBEAT / 10);
 }
 
 static uint64_t suspicions(void)
@@ -115,9 +134,75 @@ START_TEST(a_leader_may_not_slow_down_by_and_by)
 }
 END_TEST
 
-void hostile_pace(Suite *s)
+/* MALICE shows the victim transactions whose rivals its client gives to the leader, who orders
+ * at once what is valid. More of them than are looked at again in one go, or fewer. */
+START_TEST(void_transactions_are_no_censorship)
 {
-	TCase *t = hostile_case(s, "pace", setup, 120);
+	unsigned count = _i ? 40 : 10;
+	struct slice good[40], bad[40];
+	begin();
+	for (unsigned i = 0; i < count; i++) {
+		good[i] = put(1, "good", false);
+		bad[i] = put(1, "rival", true);
+	}
+	relay_many(MALICE, bad, count);
+	order(good, count);
+	for (unsigned round = 0; round < 100; round++) {
+		order_with(NULL, 0);
+		forget_sent();
+		ck_assert_msg(!suspicions(), "round %u", round);
+	}
+	world_free_txs(good, count);
+	world_free_txs(bad, count);
+	block_drop(chain_tip);
+}
+END_TEST
+
+static unsigned relays_of(struct slice tx)
+{
+	static struct message_in in;
+	unsigned relays = 0;
+	for (unsigned i = 0; i < sent_count; i++) {
+		if (sent[i].type != MSG_RELAY)
+			continue;
+		ck_assert_int_eq(message_decode(&in, writer_slice(&sent[i].bytes)), ERR_NONE);
+		for (uint32_t k = 0; k < in.txs.count; k++)
+			relays += slice_equal(in.txs.tx[k], tx);
+		message_free(&in);
+	}
+	return relays;
+}
+
+/* Forty wait at the victim; the leader leaves out one of them, among the oldest or not, and
+ * orders the others and all that comes. */
+START_TEST(each_that_waits_is_watched)
+{
+	struct slice mine[40];
+	unsigned left_out = _i ? 20 : 3, relays = 0, round;
+	begin();
+	for (unsigned i = 0; i < 40; i++) {
+		struct hash id;
+		mine[i] = put(1, "mine", false);
+		ck_assert_int_eq(replica_submit(replica, now, mine[i], false, &id), ERR_NONE);
+	}
+	for (round = 0; round < 400 && !suspicions(); round++) {
+		bool one = round >= 10 && round < 50 && round - 10 != left_out;
+		order_with(one ? &mine[round - 10] : NULL, one);
+		relays += relays_of(mine[left_out]);
+		forget_sent();
+	}
+	ck_assert_uint_ge(relays, 1);
+	ck_assert_uint_lt(round, 400);
+	world_free_txs(mine, 40);
+	block_drop(chain_tip);
+}
+END_TEST
+
+void hostile_suspicion(Suite *s)
+{
+	TCase *t = hostile_case(s, "suspicion", setup, 120);
 	tcase_add_loop_test(t, void_transactions_do_not_wait, 0, 2);
 	tcase_add_test(t, a_leader_may_not_slow_down_by_and_by);
+	tcase_add_loop_test(t, void_transactions_are_no_censorship, 0, 2);
+	tcase_add_loop_test(t, each_that_waits_is_watched, 0, 2);
 }
