@@ -382,7 +382,12 @@ void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 	entitlement_free(&m.entitlement);
 }
 
-/* Our own leader asks for a new term because a stray refused it: heard once per K blocks. */
+/* Each rescue costs an election: a stray that comes and goes is rescued ever more rarely, but
+ * not never. In timeouts. */
+#define STRAY_SPACING_MAX 64
+
+/* Our own leader asks for a new term because a stray refused it: heard once per K blocks, or, as
+ * an idle network makes none, as often as a leader may ask for the same stray. */
 static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote_request *m)
 {
 	if (!m->has_refusal || from != current_leader(h) ||
@@ -393,8 +398,10 @@ static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote
 		return true; /* the vote that follows the pre-vote */
 	uint64_t height = h->log.final->sh.h.height;
 	if (h->rescue_accepted_term &&
-	    height < h->rescue_accepted_height + h->checkpoint_interval)
+	    height < h->rescue_accepted_height + h->checkpoint_interval &&
+	    h->now < h->rescue_accepted_at + STRAY_SPACING_MAX * h->timing.timeout_min)
 		return false;
+	h->rescue_accepted_at = h->now;
 	h->rescue_accepted_term = m->term;
 	h->rescue_accepted_height = height;
 	return true;
@@ -613,10 +620,6 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	if (soon < h->timer_at && !in_accepted_term(h))
 		h->timer_at = soon;
 }
-
-/* Each rescue costs an election: a stray that comes and goes is rescued ever more rarely, but
- * not never. */
-#define STRAY_SPACING_MAX 64
 
 void rescue_strays(struct hybrid *h)
 {
