@@ -198,6 +198,50 @@ START_TEST(each_that_waits_is_watched)
 }
 END_TEST
 
+static void suspect(unsigned from, enum escalation_reason reason)
+{
+	struct writer out = {0};
+	struct suspicion s = {
+		.term = LEADER, .leader = LEADER, .reason = reason, .signer = (uint16_t)from};
+	suspicion_sign(&s, &w.ctx, &w.validator[from]);
+	msg_suspicion_encode(&out, &s);
+	deliver(from, &out);
+}
+
+static bool escalated(void)
+{
+	struct engine_status s;
+	replica_status(replica, &s);
+	return s.escalated;
+}
+
+/* What replica 0 suspected for a while, in this long term, is no help to MALICE for ever. Said
+ * again it is; and a bad signature that 0 has seen stays one. */
+START_TEST(old_suspicions_do_not_add_up)
+{
+	static const struct {
+		enum escalation_reason reason;
+		bool again, left;
+	} cases[] = {{REASON_SLOW, false, false},
+		     {REASON_CENSORSHIP, false, false},
+		     {REASON_SLOW, true, true},
+		     {REASON_SIGNATURE, false, true}};
+	begin();
+	suspect(0, cases[_i].reason);
+	for (unsigned round = 0; round < 100; round++) {
+		heartbeat(LEADER, LEADER, NULL, chain_tip, chain_tip->sh.h.height);
+		pass(HEARTBEAT);
+		forget_sent();
+		if (cases[_i].again)
+			suspect(0, cases[_i].reason);
+	}
+	ck_assert(!escalated());
+	suspect(MALICE, REASON_SLOW);
+	ck_assert_int_eq(escalated(), cases[_i].left);
+	block_drop(chain_tip);
+}
+END_TEST
+
 void hostile_suspicion(Suite *s)
 {
 	TCase *t = hostile_case(s, "suspicion", setup, 120);
@@ -205,4 +249,5 @@ void hostile_suspicion(Suite *s)
 	tcase_add_test(t, a_leader_may_not_slow_down_by_and_by);
 	tcase_add_loop_test(t, void_transactions_are_no_censorship, 0, 2);
 	tcase_add_loop_test(t, each_that_waits_is_watched, 0, 2);
+	tcase_add_loop_test(t, old_suspicions_do_not_add_up, 0, 4);
 }

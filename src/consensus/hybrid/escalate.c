@@ -126,12 +126,25 @@ void proofs_recover(struct hybrid *h, const struct engine_recovery *rec)
 
 /* ---- E2: suspicions ---------------------------------------------------------------------- */
 
+/* A bad signature is a fact that stays one; what else a replica suspects it says again each
+ * timeout, for as long as it lasts. Old ones of long terms must not add up. */
+#define SUSPICION_TIMEOUTS 4
+
+static bool suspects(const struct hybrid *h, unsigned who)
+{
+	const struct suspected *s = &h->suspected[who];
+	bool lasts = s->reason == REASON_SIGNATURE ||
+		     h->now <= s->at + SUSPICION_TIMEOUTS * h->timing.timeout_min ||
+		     MUTANT(MUTANT_OLD_SUSPICIONS);
+	return s->term == h->term && s->reason && lasts;
+}
+
 /* Who suspects the leader of our term; the reason that most give, the lowest of equals. */
 static unsigned suspicions(const struct hybrid *h, enum escalation_reason *reason)
 {
 	unsigned given[REASON_JOIN + 1] = {0}, count = 0;
 	for (unsigned i = 0; i < h->n; i++)
-		if (h->suspected[i].term == h->term && h->suspected[i].reason) {
+		if (suspects(h, i)) {
 			given[h->suspected[i].reason]++;
 			count++;
 		}
@@ -160,6 +173,7 @@ void suspect(struct hybrid *h, enum escalation_reason reason)
 	h->suspicion_sent_at = h->now;
 	h->suspected[h->self].term = h->term;
 	h->suspected[h->self].reason = reason;
+	h->suspected[h->self].at = h->now;
 	h->counters[COUNT_SUSPICIONS_SIGNATURE] += reason == REASON_SIGNATURE;
 	h->counters[COUNT_SUSPICIONS_CENSORSHIP] += reason == REASON_CENSORSHIP;
 	h->counters[COUNT_SUSPICIONS_SLOW] += reason == REASON_SLOW;
@@ -180,14 +194,13 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
-	if (h->suspected[from].term == s->term && h->suspected[from].reason == s->reason)
-		return;
 	if (suspicion_check(s, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return;
 	}
 	h->suspected[from].term = s->term;
 	h->suspected[from].reason = s->reason;
+	h->suspected[from].at = h->now;
 	judge_suspicions(h);
 }
 
@@ -209,6 +222,19 @@ static uint64_t recheck_due(const struct hybrid *h, const struct pool_entry *e)
 {
 	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
 	return since + h->timing.timeout_min * 3 / 2;
+}
+
+/* Before anybody is blamed for it: has it been found valid since, and within a timeout? If not
+ * it is looked at now. */
+static bool still_valid(struct hybrid *h, const struct pool_entry *e)
+{
+	uint64_t since = recheck_due(h, e);
+	if (h->now > since + h->timing.timeout_min)
+		since = h->now - h->timing.timeout_min;
+	if (e->rechecked >= since || MUTANT(MUTANT_VOID_WAITS))
+		return true;
+	recheck_oldest(h);
+	return false;
 }
 
 /* The oldest transaction that the leader knows of, and has left unordered while it ordered
@@ -240,7 +266,7 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 	/* Of each one by one: relays what is still valid in our state, drops the rest. */
 	if (e->rechecked < relay_at)
 		recheck_oldest(h);
-	else if (h->passed_over_for >= patience && e->relayed)
+	else if (h->passed_over_for >= patience && e->relayed && still_valid(h, e))
 		suspect(h, REASON_CENSORSHIP);
 }
 
@@ -284,7 +310,8 @@ static void watch_pace(struct hybrid *h, uint64_t fair)
 	if (h->pace_work < SLOW_WINDOW * h->timing.timeout_min)
 		return;
 	if (pace(h) * 2 < h->last_pace && something_waits(h)) {
-		suspect(h, REASON_SLOW);
+		if (still_valid(h, pool_oldest(&h->pool)))
+			suspect(h, REASON_SLOW);
 	} else if (h->pace_work >= 2 * SLOW_WINDOW * h->timing.timeout_min) {
 		/* A new window, held against this one; but with work waiting, against the best:
 		 * or it could become slower by a little each time. */

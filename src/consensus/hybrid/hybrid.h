@@ -98,6 +98,11 @@ struct vote_slot_tally {
 	struct tally prepare, commit;
 };
 
+struct suspected { /* the leader of that term */
+	uint64_t term, at;
+	enum escalation_reason reason;
+};
+
 enum election_phase { ELECTION_NONE, ELECTION_PRE_VOTE, ELECTION_VOTE };
 
 struct election {
@@ -260,10 +265,7 @@ struct hybrid {
 	unsigned proof_told; /* against whom */
 	uint64_t grants_followed_at;
 	uint64_t pre_vote_at[VALIDATORS_MAX]; /* the last one above own term + 1, to each */
-	struct {
-		uint64_t term;
-		enum escalation_reason reason;
-	} suspected[VALIDATORS_MAX]; /* by each, the leader of that term */
+	struct suspected suspected[VALIDATORS_MAX]; /* by each */
 	uint64_t suspicion_sent_at;
 	uint64_t tc_accepted_at;
 	uint32_t counted_timeouts; /* E3 */
