@@ -60,6 +60,7 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_PACE_ERODES = 44,	  /* slow: held against the last window, whatever waits */
 	MUTANT_RECHECK_FEW = 45,	  /* one recheck of the oldest speaks for all that wait */
 	MUTANT_OLD_SUSPICIONS = 46,	  /* a suspicion of long ago counts as one of today */
+	MUTANT_BLAME_FOR_PAUSE = 47,	  /* suspected for the time in which we stood still ourselves */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

@@ -198,6 +198,57 @@ START_TEST(each_that_waits_is_watched)
 }
 END_TEST
 
+/* What the others were told may have been lost on the way: it is told again. */
+START_TEST(what_is_left_out_is_told_again)
+{
+	struct hash id;
+	unsigned relays = 0;
+	begin();
+	struct slice mine = put(1, "mine", false);
+	ck_assert_int_eq(replica_submit(replica, now, mine, false, &id), ERR_NONE);
+	for (unsigned round = 0; round < 400; round++) {
+		order_with(NULL, 0);
+		relays += relays_of(mine);
+		forget_sent();
+	}
+	ck_assert_uint_ge(relays, 10);
+	world_free_txs(&mine, 1);
+	block_drop(chain_tip);
+}
+END_TEST
+
+/* The leader has no quorum for a while, then our own machine stands still for 3 s, and what it
+ * reads first makes a block final that was under way. */
+START_TEST(a_pause_of_ours_is_no_censorship)
+{
+	struct hash id;
+	struct cert c;
+	begin();
+	struct slice mine = put(1, "mine", false), other = put(2, "z", false);
+	ck_assert_int_eq(replica_submit(replica, now, mine, false, &id), ERR_NONE);
+	for (unsigned i = 0; i < 10; i++) {
+		pass(HEARTBEAT);
+		heartbeat(LEADER, LEADER, NULL, chain_tip, chain_tip->sh.h.height);
+		if (i == 3)
+			order_with(NULL, 0);
+	}
+	struct block *b = world_build(&w, chain_tip, LEADER, &other, 1, NULL);
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	world_cert(&w, b, CERT_ONE_ROUND, 3, &c);
+	append(LEADER, LEADER, NULL, b, NULL);
+	ck_assert(has_prepared(b));
+	if (_i)
+		now += 3000000;
+	append(LEADER, LEADER, NULL, NULL, &c);
+	ck_assert_uint_eq(final_height(), b->sh.h.height);
+	ck_assert(!suspicions());
+	world_free_txs(&mine, 1);
+	world_free_txs(&other, 1);
+	block_drop(b);
+	block_drop(chain_tip);
+}
+END_TEST
+
 static void suspect(unsigned from, enum escalation_reason reason)
 {
 	struct writer out = {0};
@@ -249,5 +300,7 @@ void hostile_suspicion(Suite *s)
 	tcase_add_test(t, a_leader_may_not_slow_down_by_and_by);
 	tcase_add_loop_test(t, void_transactions_are_no_censorship, 0, 2);
 	tcase_add_loop_test(t, each_that_waits_is_watched, 0, 2);
+	tcase_add_test(t, what_is_left_out_is_told_again);
+	tcase_add_loop_test(t, a_pause_of_ours_is_no_censorship, 0, 2);
 	tcase_add_loop_test(t, old_suspicions_do_not_add_up, 0, 4);
 }

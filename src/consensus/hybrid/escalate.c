@@ -210,10 +210,26 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
 static uint64_t fair_time(struct hybrid *h)
 {
 	uint64_t from = h->fair_since, until = h->final_at + h->timing.timeout_min;
+	uint64_t fair = h->fair_banked;
+	h->fair_banked = 0;
 	h->fair_since = h->now;
 	if (until > h->now || MUTANT(MUTANT_BLAME_FOR_QUORUM))
 		until = h->now;
-	return until > from ? until - from : 0;
+	return fair + (until > from ? until - from : 0);
+}
+
+/* Before a block is final: what went before is fair by the final block that it follows. Else a
+ * pause of our own would be the leader's time. */
+void fair_time_banks(struct hybrid *h)
+{
+	if (!MUTANT(MUTANT_BLAME_FOR_PAUSE))
+		h->fair_banked = fair_time(h);
+}
+
+static void fair_time_restarts(struct hybrid *h)
+{
+	h->fair_since = h->now;
+	h->fair_banked = 0;
 }
 
 /* When what waits longest is looked at again in our state; what is void in it is dropped then.
@@ -300,7 +316,8 @@ void pace_new_leader(struct hybrid *h)
 	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
 		h->last_pace = pace(h);
 	h->pace_ordered = h->pace_work = 0;
-	h->fair_since = h->final_at = h->now;
+	h->final_at = h->now;
+	fair_time_restarts(h);
 }
 
 static void watch_pace(struct hybrid *h, uint64_t fair)
@@ -345,7 +362,7 @@ void suspect_tick(struct hybrid *h)
 	tell_proofs_again(h);
 	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
 	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
-		h->fair_since = h->now;
+		fair_time_restarts(h);
 		return;
 	}
 	uint64_t fair = fair_time(h);

@@ -153,6 +153,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
 	cert_copy(&h->final_cert, c);
+	fair_time_banks(h);
 	h->final_at = h->now;
 	emit_cert(&h->out, &h->final_cert);
 	bool held = false;

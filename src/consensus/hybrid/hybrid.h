@@ -272,6 +272,7 @@ struct hybrid {
 	uint64_t counted_at;
 	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
 	uint64_t fair_since;	 /* last look at the leader */
+	uint64_t fair_banked;
 	struct hash passed_over; /* the transaction it leaves out; in which term, how long */
 	uint64_t passed_over_term, passed_over_for;
 	uint64_t pace_work, pace_ordered; /* this leader, with work pending */
@@ -530,6 +531,7 @@ void suspect_tick(struct hybrid *h);
 void count_timeout(struct hybrid *h);
 void pace_note_block(struct hybrid *h, const struct block *b);
 void pace_new_leader(struct hybrid *h);
+void fair_time_banks(struct hybrid *h);
 void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
 void proofs_free(struct hybrid *h);
 
