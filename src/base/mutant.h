@@ -61,6 +61,9 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_RECHECK_FEW = 45,	  /* one recheck of the oldest speaks for all that wait */
 	MUTANT_OLD_SUSPICIONS = 46,	  /* a suspicion of long ago counts as one of today */
 	MUTANT_BLAME_FOR_PAUSE = 47,	  /* suspected for the time in which we stood still ourselves */
+	MUTANT_RESCUE_ONESELF = 48,	  /* a leader's own refusal is as good as a stray's */
+	MUTANT_TERM_PARDONS = 49,	  /* the watch on a leader begins anew with each term of its own */
+	MUTANT_LOST_BEYOND_JAIL = 50,	  /* no rescue of a stray that left out jailed primaries' terms */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

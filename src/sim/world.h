@@ -40,6 +40,7 @@ struct event {
 struct modes_node {
 	uint32_t life;
 	uint64_t suspected_term; /* newest whose leader it suspected, in any life */
+	uint64_t jailed;	 /* after the step before */
 	uint64_t suspicions, e1, e2, escalations;
 	enum mode ledger; /* as of its newest final block */
 };
@@ -87,7 +88,7 @@ struct sim_client {
 	struct hash id;
 	bool waiting;
 	uint64_t submitted_at;
-	unsigned node; /* asked */
+	unsigned node;		     /* asked */
 	uint64_t retry_at, alarm_at; /* alarm_at: to_leader; of the pending event; 0: none */
 };
 struct log_record {

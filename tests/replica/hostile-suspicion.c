@@ -3,12 +3,14 @@
 #include "tests/replica/hostile.h"
 
 static struct block *chain_tip;
+static uint64_t term; /* of LEADER */
 static uint64_t nonce[8];
 
 static void begin(void)
 {
 	struct term_cert tc;
 	memset(nonce, 0, sizeof nonce);
+	term = LEADER;
 	chain_tip = first_block(&tc);
 	ck_assert_int_eq(ledger_execute(w.ledger, chain_tip, false), ERR_NONE);
 	world_finalize(&w, chain_tip);
@@ -17,18 +19,18 @@ static void begin(void)
 /* The leader orders these: a block, the victim's vote, its certificate. */
 static void order(const struct slice *txs, unsigned count)
 {
-	struct block *b = world_build(&w, chain_tip, LEADER, txs, count, NULL);
+	struct block *b = world_build(&w, chain_tip, term, txs, count, NULL);
 	struct cert c;
 	ck_assert_uint_eq(b->tx_count, count);
 	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
 	world_finalize(&w, b);
-	append(LEADER, LEADER, NULL, b, NULL);
+	append(LEADER, term, NULL, b, NULL);
 	world_cert(&w, b, CERT_ONE_ROUND, 3, &c);
-	append(LEADER, LEADER, NULL, NULL, &c);
+	append(LEADER, term, NULL, NULL, &c);
 	ck_assert_uint_eq(final_height(), b->sh.h.height);
 	block_drop(chain_tip);
 	chain_tip = b;
-	heartbeat(LEADER, LEADER, NULL, b, b->sh.h.height);
+	heartbeat(LEADER, term, NULL, b, b->sh.h.height);
 }
 
 /* A put to key k: of the client's next nonce, or of its newest again. */
@@ -120,7 +122,7 @@ START_TEST(a_leader_may_not_slow_down_by_and_by)
 		if (count)
 			order(queue + head, count);
 		else
-			heartbeat(LEADER, LEADER, NULL, chain_tip, chain_tip->sh.h.height);
+			heartbeat(LEADER, term, NULL, chain_tip, chain_tip->sh.h.height);
 		head += count;
 		pass(HEARTBEAT);
 		forget_sent();
@@ -198,6 +200,29 @@ START_TEST(each_that_waits_is_watched)
 }
 END_TEST
 
+/* A leader that leaves one out is elected again and again, before it is suspected of it. */
+START_TEST(a_new_term_of_its_own_is_no_pardon)
+{
+	struct hash id;
+	struct term_cert tc;
+	begin();
+	struct slice mine = put(1, "mine", false);
+	ck_assert_int_eq(replica_submit(replica, now, mine, false, &id), ERR_NONE);
+	for (unsigned round = 1; round < 200 && !suspicions(); round++) {
+		order_with(NULL, 0);
+		forget_sent();
+		if (round % 8 == 0) { /* 400 ms; three timeouts are 900 */
+			term += 4;
+			make_tc(&tc, term, chain_tip);
+			heartbeat(LEADER, term, &tc, chain_tip, chain_tip->sh.h.height);
+		}
+	}
+	ck_assert(suspicions());
+	world_free_txs(&mine, 1);
+	block_drop(chain_tip);
+}
+END_TEST
+
 /* What the others were told may have been lost on the way: it is told again. */
 START_TEST(what_is_left_out_is_told_again)
 {
@@ -228,18 +253,18 @@ START_TEST(a_pause_of_ours_is_no_censorship)
 	ck_assert_int_eq(replica_submit(replica, now, mine, false, &id), ERR_NONE);
 	for (unsigned i = 0; i < 10; i++) {
 		pass(HEARTBEAT);
-		heartbeat(LEADER, LEADER, NULL, chain_tip, chain_tip->sh.h.height);
+		heartbeat(LEADER, term, NULL, chain_tip, chain_tip->sh.h.height);
 		if (i == 3)
 			order_with(NULL, 0);
 	}
-	struct block *b = world_build(&w, chain_tip, LEADER, &other, 1, NULL);
+	struct block *b = world_build(&w, chain_tip, term, &other, 1, NULL);
 	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
 	world_cert(&w, b, CERT_ONE_ROUND, 3, &c);
-	append(LEADER, LEADER, NULL, b, NULL);
+	append(LEADER, term, NULL, b, NULL);
 	ck_assert(has_prepared(b));
 	if (_i)
 		now += 3000000;
-	append(LEADER, LEADER, NULL, NULL, &c);
+	append(LEADER, term, NULL, NULL, &c);
 	ck_assert_uint_eq(final_height(), b->sh.h.height);
 	ck_assert(!suspicions());
 	world_free_txs(&mine, 1);
@@ -280,7 +305,7 @@ START_TEST(old_suspicions_do_not_add_up)
 	begin();
 	suspect(0, cases[_i].reason);
 	for (unsigned round = 0; round < 100; round++) {
-		heartbeat(LEADER, LEADER, NULL, chain_tip, chain_tip->sh.h.height);
+		heartbeat(LEADER, term, NULL, chain_tip, chain_tip->sh.h.height);
 		pass(HEARTBEAT);
 		forget_sent();
 		if (cases[_i].again)
@@ -300,6 +325,7 @@ void hostile_suspicion(Suite *s)
 	tcase_add_test(t, a_leader_may_not_slow_down_by_and_by);
 	tcase_add_loop_test(t, void_transactions_are_no_censorship, 0, 2);
 	tcase_add_loop_test(t, each_that_waits_is_watched, 0, 2);
+	tcase_add_test(t, a_new_term_of_its_own_is_no_pardon);
 	tcase_add_test(t, what_is_left_out_is_told_again);
 	tcase_add_loop_test(t, a_pause_of_ours_is_no_censorship, 0, 2);
 	tcase_add_loop_test(t, old_suspicions_do_not_add_up, 0, 4);

@@ -108,6 +108,37 @@ START_TEST(no_mode_entry_in_a_fast_block)
 }
 END_TEST
 
+/* ---- [R9] ---------------------------------------------------------------------------------
+ * A leader asks for a new term, for a replica that is alone in a higher one. A refusal of its
+ * own is nobody's need: it would give itself terms, and the patience of its followers anew. */
+
+START_TEST(a_leader_does_not_rescue_itself)
+{
+	static const unsigned signers[] = {MALICE, LEADER};
+	static struct msg_vote_request m;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	m = (struct msg_vote_request){
+		.term = 2,
+		.has_refusal = true,
+		.refusal = {.term = 2, .for_term = 1, .signer = (uint16_t)signers[_i]}};
+	entitlement_init(&m.entitlement);
+	position_init(&m.position);
+	m.position.tip = block_ref_of(b1);
+	term_cert_copy_ref(&m.position.tc, &tc);
+	m.position.headers = mem_array(1, sizeof *m.position.headers);
+	m.position.headers[m.position.header_count++] = b1->sh;
+	refusal_sign(&m.refusal, &w.ctx, &w.validator[signers[_i]]);
+	msg_vote_request_encode(&out, MSG_PRE_VOTE_REQUEST, &m);
+	deliver(LEADER, &out);
+	ck_assert_int_eq(newest(MSG_PRE_VOTE, LEADER) != NULL, signers[_i] != LEADER);
+	position_free(&m.position);
+	block_drop(b1);
+}
+END_TEST
+
 /* ---- [H8] ---------------------------------------------------------------------------------
  * The leader of term 1 commits nothing. The victim alone goes over to pbft mode; the others,
  * who have no work, stay. What a client gives it from then on, it tells nobody. */
@@ -632,6 +663,7 @@ void hostile_terms(Suite *s)
 	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
 	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
+	tcase_add_loop_test(t, a_leader_does_not_rescue_itself, 0, 2);
 	tcase_add_test(t, a_stray_passes_transactions_on);
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
 	tcase_add_test(t, who_lets_one_client_wait_is_left);

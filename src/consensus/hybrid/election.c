@@ -386,11 +386,15 @@ void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
  * not never. In timeouts. */
 #define STRAY_SPACING_MAX 64
 
-/* Our own leader asks for a new term because a stray refused it: heard once per K blocks, or, as
- * an idle network makes none, as often as a leader may ask for the same stray. */
+/* Our own leader asks for a new term because a stray refused it: heard once per K blocks, or,
+ * as an idle network makes none, as often as a leader may ask for the same stray. It is
+ * nobody's stray itself: its patience with us would begin anew with each term that it so gave
+ * itself. */
 static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote_request *m)
 {
-	if (!m->has_refusal || from != current_leader(h) ||
+	bool own = m->refusal.signer == from && !MUTANT(MUTANT_RESCUE_ONESELF);
+	if (!m->has_refusal || from != current_leader(h) || own || m->refusal.signer >= h->n ||
+	    is_jailed(h, m->refusal.signer) ||
 	    (m->term != m->refusal.term + 1 && m->term != m->refusal.term) ||
 	    m->refusal.term <= h->term || refusal_check(&m->refusal, h->ctx))
 		return false;
@@ -441,7 +445,8 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 	if (pre) {
 		if (m->term - 1 <= h->term)
 			return true;
-		if (why->term != m->term - 1)
+		if (why->term != m->term - 1 &&
+		    !(m->has_refusal && term_follows(h, why->term, m->term)))
 			return false;
 	} else if (why->kind != ENTITLED_GRANTS || why->term != m->term ||
 		   why->candidate != from) {
@@ -590,7 +595,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	const struct entitlement *why = &m->entitlement;
 	bool stray_of_ours = h->role == ROLE_LEADER && m->proof.term > h->term;
 	if (m->proof.term <= h->term || (why->term <= h->term && !stray_of_ours) ||
-	    (why->term != m->proof.term && why->term + 1 != m->proof.term))
+	    !term_follows(h, why->term, m->proof.term))
 		return;
 	if (why->kind == ENTITLED_TC) {
 		if (h->role == ROLE_LEADER && quorum_heard(h) && why->term <= h->term)
@@ -639,7 +644,7 @@ void rescue_strays(struct hybrid *h)
 		}
 		uint64_t due = h->stray[i].since + 2 * h->timing.timeout_min;
 		if (h->now < due || h->now < h->stray[i].next || is_jailed(h, i) ||
-		    h->stray[i].entitlement.term + 1 < h->stray[i].proof.term)
+		    !term_follows(h, h->stray[i].entitlement.term, h->stray[i].proof.term))
 			continue;
 		uint64_t spacing = h->stray[i].spacing ? 2 * h->stray[i].spacing
 						       : 4 * h->timing.timeout_min;
@@ -648,8 +653,11 @@ void rescue_strays(struct hybrid *h)
 		h->stray[i].spacing = spacing;
 		h->stray[i].next = h->now + spacing;
 		h->counters[COUNT_STRAY_RESCUED]++;
-		start_pre_vote(h, h->stray[i].entitlement.term + 1, &h->stray[i].entitlement,
-			       &h->stray[i].proof);
+		/* It votes in the term that it has only asked for, or shown a view change for.
+		 */
+		uint64_t term = h->stray[i].proof.term;
+		term += h->stray[i].entitlement.term == term;
+		start_pre_vote(h, term, &h->stray[i].entitlement, &h->stray[i].proof);
 		return;
 	}
 }

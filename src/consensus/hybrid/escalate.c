@@ -258,13 +258,10 @@ static bool still_valid(struct hybrid *h, const struct pool_entry *e)
 static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 {
 	const struct pool_entry *e = h->pool.free.head;
-	if (!e || !(e->forwarded || e->relayed)) {
-		h->passed_over_for = 0;
+	if (!e || !(e->forwarded || e->relayed))
 		return;
-	}
-	if (!hash_equal(&h->passed_over, &e->id) || h->passed_over_term != h->term) {
+	if (!hash_equal(&h->passed_over, &e->id)) {
 		h->passed_over = e->id;
-		h->passed_over_term = h->term;
 		h->passed_over_for = 0;
 	} else {
 		h->passed_over_for += fair;
@@ -311,8 +308,11 @@ static uint64_t pace(const struct hybrid *h)
 	return h->pace_ordered * 1024 / (h->pace_work / h->timing.heartbeat + 1);
 }
 
-void pace_new_leader(struct hybrid *h)
+/* A new term of the same leader and mode is no pardon: it has what waited in the old one. */
+void watch_new_leader(struct hybrid *h)
 {
+	h->tc_accepted_at = h->now;
+	h->passed_over_for = 0;
 	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
 		h->last_pace = pace(h);
 	h->pace_ordered = h->pace_work = 0;

@@ -112,8 +112,10 @@ void tip_catches_up(struct hybrid *h)
 	struct block_ref ref = final_ref(h);
 	if (!h->tip_tc_wanted || !tc_fits(&h->spare_tc, &h->log.final->sh.h))
 		return;
+	if (ref.term > h->term)
+		return; /* take_tc() enters it, and asks again */
 	h->tip_tc_wanted = false;
-	if (position_compare(&ref, &h->tip) <= 0 || ref.term > h->term)
+	if (position_compare(&ref, &h->tip) <= 0)
 		return;
 	drop_qc(h);
 	term_cert_free(&h->tip_tc);

@@ -273,8 +273,8 @@ struct hybrid {
 	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
 	uint64_t fair_since;	 /* last look at the leader */
 	uint64_t fair_banked;
-	struct hash passed_over; /* the transaction it leaves out; in which term, how long */
-	uint64_t passed_over_term, passed_over_for;
+	struct hash passed_over; /* the transaction it leaves out; how long */
+	uint64_t passed_over_for;
 	uint64_t pace_work, pace_ordered; /* this leader, with work pending */
 	uint64_t last_pace; /* transactions in 1024 heartbeats of the leader before */
 
@@ -497,6 +497,7 @@ bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason re
 void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m);
 void note_claim(struct hybrid *h, unsigned from, uint64_t term);
 uint64_t next_pbft_term(struct hybrid *h, uint64_t term);
+bool term_follows(struct hybrid *h, uint64_t entitled, uint64_t term);
 void view_timeout(struct hybrid *h);
 void view_tick(struct hybrid *h);
 uint64_t view_resend_at(const struct hybrid *h); /* UINT64_MAX: nothing to resend */
@@ -530,7 +531,7 @@ void suspect(struct hybrid *h, enum escalation_reason reason);
 void suspect_tick(struct hybrid *h);
 void count_timeout(struct hybrid *h);
 void pace_note_block(struct hybrid *h, const struct block *b);
-void pace_new_leader(struct hybrid *h);
+void watch_new_leader(struct hybrid *h);
 void fair_time_banks(struct hybrid *h);
 void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
 void proofs_free(struct hybrid *h);

@@ -123,6 +123,15 @@ uint64_t next_pbft_term(struct hybrid *h, uint64_t term)
 	return term;
 }
 
+/* Whether who is entitled to a term may be in, or ask for, the other: the same or the next one,
+ * where view changes leave out those whose primaries are jailed. */
+bool term_follows(struct hybrid *h, uint64_t entitled, uint64_t term)
+{
+	return term == entitled || term == entitled + 1 ||
+	       (term > entitled && term == next_pbft_term(h, entitled + 1) &&
+		!MUTANT(MUTANT_LOST_BEYOND_JAIL));
+}
+
 static void broadcast_view_change(struct hybrid *h, uint64_t mask)
 {
 	struct msg_view_change m;
