@@ -615,7 +615,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 		note_stray(h, from, m);
 		return;
 	}
-	if (leader_is_alive(h) && !h->timed_out_on_work)
+	if (why->term < h->term || (leader_is_alive(h) && !h->timed_out_on_work))
 		return;
 	election_stop(h);
 	enter_term(h, why->term, why);
