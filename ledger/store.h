@@ -101,5 +101,8 @@ void store_stats(const struct store *s, struct store_stats *out);
 void store_memory_crash(struct store *s, struct random *r);
 /* Memory model only: the next n-th write fails with ERR_IO (0: none). */
 void store_memory_fail_write(struct store *s, uint64_t nth);
+/* Memory model only: at the next n-th write or sync (0: none) the process dies; killed() is
+ * told, and nothing more reaches the disk until store_memory_crash(). */
+void store_memory_kill(struct store *s, uint64_t nth, void (*killed)(void *ctx), void *ctx);
 
 #endif
