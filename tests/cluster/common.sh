@@ -205,3 +205,48 @@ gone() { # PID
 	done
 	return 1
 }
+
+url() { cat "$net/$1/api" 2>/dev/null; }
+consensus() { curl -s -m 10 "$(url "$1")/v1/consensus"; } # NODE
+log_of() { cat "$net/$1/ostrakond.log"; }
+# Until that holds of what the node says of itself.
+await() { # NODE JQ-CONDITION
+	for _ in $(seq 3000); do
+		if consensus "$1" | jq -e "$2" >/dev/null 2>&1; then return 0; fi
+		sleep 0.04
+	done
+	fail "$1 does not come to: $2; it says: $(consensus "$1")"
+}
+level() { # NODE: has what is final elsewhere
+	local other=node1 height has
+	[ "$1" != node1 ] || other=node2
+	height=$(curl -s -m 10 "$(url $other)/v1/status" | jq -r .final_height)
+	for _ in $(seq 3000); do
+		has=$(curl -s -m 10 "$(url "$1")/v1/status" | jq -r .final_height)
+		[ "${has:-0}" -lt "$height" ] || return 0
+		sleep 0.04
+	done
+	fail "$1 does not come up to height $height"
+}
+sign_one() { # that no node is to take
+	ostrakon put k v --home "$net" --no-send --save "$work/tx" >/dev/null 2>&1 || fail "put --no-send"
+	one='{"tx": "'$(od -An -v -tx1 "$work/tx" | tr -d ' \n')'"}'
+}
+# A read and a refused write: what a node is good for meanwhile.
+reads_only() { # NODE CODE
+	local got
+	curl -sf -m 10 "$(url "$1")/v1/blocks/1" | jq -e .height >/dev/null || fail "$1 answers no reads"
+	got=$(curl -s -m 10 -H 'Content-Type: application/json' --data "$one" "$(url "$1")/v1/transactions" |
+		jq -r .code)
+	[ "$got" = "$2" ] || fail "$1 refuses writes with $got, and not with $2"
+}
+victim_of() { # LEADER?: the leader, or one that follows
+	local who
+	for _ in $(seq 600); do
+		who=$(leader)
+		[ -z "$who" ] || break
+		sleep 0.05
+	done
+	[ "$1" = leader ] || who=$([ "$who" = node2 ] && echo node3 || echo node2)
+	echo "$who"
+}
