@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -24,9 +25,9 @@
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
-#define LOG_FILE_SIZE	     (1 * MIB)
-#define LOG_FILES	     2
-#define LOG_LEVEL_WARN	     2 /* rocksdb::WARN_LEVEL; c.h has no name for it */
+#define OPEN_ROOM	     (1 * MIB)
+#define LOG_FILES	     1
+#define LOG_LEVEL_FATAL	     4 /* rocksdb::FATAL_LEVEL; c.h has no name for it */
 #define BLOOM_BITS	     10.0
 #define IDENTITY_MAX	     64
 
@@ -110,8 +111,12 @@ static int fail(struct rocksdb_store *r, char *text, enum store_failure why)
 	if (!atomic_compare_exchange_strong(&r->base.failure, &was, why) &&
 	    why == STORE_SYNC_FAILED)
 		atomic_store(&r->base.failure, why);
-	if (was == STORE_WORKS)
+	if (was == STORE_WORKS) {
 		log_write(LOG_LEDGER, LOG_ERROR, "store: %s", text);
+		/* It would try to mend itself when there is room again, with files of whose
+		 * state it is not sure; a store that has failed is opened anew. Reads go on. */
+		rocksdb_cancel_all_background_work(r->db, 0);
+	}
 	take_error(text, "write");
 	return ERR_IO;
 }
@@ -330,9 +335,11 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
 	rocksdb_options_set_bytes_per_sync(opt, MIB); /* a flush must not stall a vote's sync */
-	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_WARN);
+	/* RocksDB's own log, for Debian's aborts at the next line after one that found no room:
+	 * no lines but those at the start, for which check_room() looks. What matters is in our
+	 * log (fail()). */
+	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_FATAL);
 	rocksdb_options_set_keep_log_file_num(opt, LOG_FILES);
-	rocksdb_options_set_max_log_file_size(opt, LOG_FILE_SIZE);
 	rocksdb_options_set_stats_dump_period_sec(opt, 0);
 	rocksdb_options_set_stats_persist_period_sec(opt, 0);
 	return opt;
@@ -435,6 +442,19 @@ static int open_directory(struct rocksdb_store *r, const char *path, bool create
 	if (!create && fstatat(r->dir, "CURRENT", &st, 0) != 0 && errno == ENOENT)
 		return err_set(m, ERR_NOT_FOUND, "there is no store in %s", path);
 	return lock_directory(r, path, m);
+}
+
+/* RocksDB aborts, or fails half way, if it has not even room to open. */
+static int check_room(const struct rocksdb_store *r, const char *path, struct errmsg *m)
+{
+	struct statvfs st;
+
+	if (fstatvfs(r->dir, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < OPEN_ROOM)
+		return err_set(m, ERR_IO,
+			       "the disk of %s is full: there is no room to open the store. "
+			       "Make room and start again",
+			       path);
+	return ERR_NONE;
 }
 
 /* What RocksDB keeps in the file IDENTITY; empty before the store exists. */
@@ -543,6 +563,9 @@ int store_open_rocksdb(struct store **out, const char *path,
 	rocksdb_readoptions_set_verify_checksums(r->read, 1);
 
 	err = open_directory(r, path, options->create, m);
+	if (err != ERR_NONE)
+		goto fail;
+	err = options->read_only ? ERR_NONE : check_room(r, path, m);
 	if (err != ERR_NONE)
 		goto fail;
 	read_identity(r);

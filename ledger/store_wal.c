@@ -231,6 +231,9 @@ static int scan_file(struct scan *s, int dir, const char *name)
 
 	s->good_end = 0;
 	s->open = false;
+	/* After a failed sync memory may hold what the disk does not, and call it clean. */
+	if (fd >= 0)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	while (fd >= 0) {
 		size_t len = 0;
 		ssize_t n = 0;

@@ -3,9 +3,10 @@
 # read-only file system, a write that fails, a sync that fails. The others go on; this one answers
 # reads and votes no more, goes on by itself when its disk can be written to again, and ends, saying
 # what to do, when a sync has failed. Nothing acknowledged is lost. Runs in the directory of the
-# build. KEEP=1 keeps the network's directory.
+# build. KEEP=1 keeps the network's directory. ROUNDS=20 BITS=23 STORM_RATE=1500 for more.
 set -uo pipefail
 test=disk-errors seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
+rounds=${ROUNDS:-1} bits=${BITS:-17} # of no room: how often, after up to 2^(BITS+1) bytes
 # shellcheck source=tests/cluster/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -18,12 +19,12 @@ progress 100
 
 cases=0
 # ---- no room, read-only: by itself ------------------------------------------------------------
-for kind in full readonly; do
+for kind in $(printf 'full %.0s' $(seq "$rounds")) readonly; do
 	for role in follower leader; do
 		victim=$(victim_of $role)
 		pid=$(cat "$net/$victim/ostrakond.pid")
 		lines=$(log_of "$victim" | wc -l)
-		arm "$victim" $kind $([ $kind = full ] && echo $((1 + $(pick 200000))))
+		arm "$victim" "$kind" $([ "$kind" = full ] && echo $((1 + $(pick $((2 << $(pick "$bits")))))))
 		await "$victim" '.disk.error != null and .halted != null'
 		reads_only "$victim" disk_full
 		progress 50 "$kind, $victim"

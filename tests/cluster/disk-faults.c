@@ -168,13 +168,6 @@ static bool is_inside(const char *path)
 	       (path[data_len] == '/' || path[data_len] == 0);
 }
 
-/* RocksDB's own log tells stories and is never synced. */
-static bool is_story(const char *path)
-{
-	const char *name = strrchr(path, '/');
-	return name && strncmp(name + 1, "LOG", 3) == 0;
-}
-
 static void path_of(int fd, char out[512])
 {
 	char link[64];
@@ -196,7 +189,7 @@ static bool path_at(int dir, const char *name, char out[512])
 			return false;
 		snprintf(out, 512, "%.255s/%.255s", base, name);
 	}
-	return is_inside(out) && !is_story(out);
+	return is_inside(out);
 }
 
 static struct file *known(const struct stat *st)
@@ -248,7 +241,7 @@ static struct file *file_of(int fd)
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		return NULL;
 	path_of(fd, path);
-	if (!is_inside(path) || is_story(path))
+	if (!is_inside(path))
 		return NULL;
 	struct file *f = track(&st, path);
 	if (f)
