@@ -139,6 +139,13 @@ int store_sync(struct store *s)
 	return write_through(s, &nothing, true);
 }
 
+enum store_failure store_failure(const struct store *s)
+{
+	enum store_failure f = atomic_load(&s->failure);
+
+	return f == STORE_WORKS && atomic_load(&s->failed) ? STORE_FAILS : f;
+}
+
 int store_snapshot(struct store *s, const char *path, struct errmsg *m)
 {
 	if (s->ops->snapshot == NULL)

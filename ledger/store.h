@@ -60,6 +60,16 @@ size_t store_batch_bytes(const struct store_batch *b);
 int store_write(struct store *s, struct store_batch *b, bool sync);
 /* Makes everything written so far durable. */
 int store_sync(struct store *s);
+/* Why writes fail, for whoever decides what to do about it; from any thread. */
+enum store_failure {
+	STORE_WORKS,
+	STORE_FAILS,	  /* it cannot be written to, and that will not pass by itself */
+	STORE_NO_ROOM,	  /* the disk, or a quota, is full */
+	STORE_PROTECTED,  /* the file system is read-only */
+	STORE_SYNC_FAILED /* what was written may read back from memory and not be on the disk:
+			   * nobody can tell, and syncing again would not say so any more */
+};
+enum store_failure store_failure(const struct store *s);
 /* RocksDB only, else ERR_UNSUPPORTED; from any thread. The store as it is now, complete and
  * openable, as a new directory: tables are hard links, so it takes next to no time and room,
  * and has to be on the same file system. ERR_EXISTS, ERR_IO. */
@@ -91,5 +101,8 @@ void store_stats(const struct store *s, struct store_stats *out);
 void store_memory_crash(struct store *s, struct random *r);
 /* Memory model only: the next n-th write fails with ERR_IO (0: none). */
 void store_memory_fail_write(struct store *s, uint64_t nth);
+/* Memory model only: at the next n-th write or sync (0: none) the process dies; killed() is
+ * told, and nothing more reaches the disk until store_memory_crash(). */
+void store_memory_kill(struct store *s, uint64_t nth, void (*killed)(void *ctx), void *ctx);
 
 #endif

@@ -46,7 +46,10 @@ struct memory_store {
 	size_t undo_len, undo_cap;
 	size_t *batches;
 	size_t batches_len, batches_cap;
-	uint64_t fail_in;	  /* the write to fail, counted down; 0: none */
+	uint64_t fail_in; /* the write to fail, counted down; 0: none */
+	uint64_t kill_in; /* the write or sync to die at, likewise */
+	void (*killed)(void *ctx);
+	void *killed_ctx;
 	struct store_batch *lost; /* the write that failed */
 };
 
@@ -320,17 +323,26 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 	}
 }
 
+/* Whether it reaches the disk is seen when the crash comes. */
+static int lose_write(struct memory_store *m, const struct store_batch *b)
+{
+	m->lost = store_batch_new();
+	writer_raw(&m->lost->ops, b->ops.buf, b->ops.len);
+	m->lost->count = b->count;
+	return ERR_IO;
+}
+
 static int memory_write(struct store *s, const struct store_batch *b, bool sync)
 {
 	struct memory_store *m = memory_of(s);
 
-	/* store_sync() comes as an empty batch and is not counted as a write */
-	if (b->count > 0 && m->fail_in > 0 && --m->fail_in == 0) {
-		m->lost = store_batch_new();
-		writer_raw(&m->lost->ops, b->ops.buf, b->ops.len);
-		m->lost->count = b->count;
-		return ERR_IO;
+	if (m->kill_in > 0 && --m->kill_in == 0) {
+		m->killed(m->killed_ctx);
+		return b->count > 0 ? lose_write(m, b) : ERR_IO;
 	}
+	/* store_sync() comes as an empty batch and is not counted as a write */
+	if (b->count > 0 && m->fail_in > 0 && --m->fail_in == 0)
+		return lose_write(m, b);
 	if (sync) {
 		apply(m, b);
 		forget_undo(m);
@@ -356,8 +368,17 @@ void store_memory_crash(struct store *s, struct random *r)
 	store_batch_free(m->lost);
 	m->lost = NULL;
 	forget_undo(m);
-	m->fail_in = 0;
+	m->fail_in = m->kill_in = 0;
 	atomic_store(&s->failed, false);
+}
+
+void store_memory_kill(struct store *s, uint64_t nth, void (*killed)(void *ctx), void *ctx)
+{
+	struct memory_store *m = memory_of(s);
+
+	m->kill_in = nth;
+	m->killed = killed;
+	m->killed_ctx = ctx;
 }
 
 void store_memory_fail_write(struct store *s, uint64_t nth)

@@ -28,6 +28,7 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	atomic_bool failed; /* a write failed: what is on the disk is unknown until reopened */
+	_Atomic(enum store_failure) failure;
 	atomic_size_t iters;
 	_Atomic uint64_t writes, syncs, bytes_written, keys_written;
 };
@@ -56,10 +57,9 @@ struct store_op {
 bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op);
 
 /* Checks the write-ahead logs (NNNNNN.log) and the manifest in the directory before RocksDB
- * replays them, and cuts a torn tail. A marked record is one that was synced, and so with it
- * everything before it: damage below a marked record is not a torn tail, and ERR_CORRUPT.
- * mark: what a synced batch starts with; empty if unknown, then any later record counts.
- * read_only: a torn tail is found and left as it is, *torn says so. */
+ * replays them, and cuts a torn tail. Damage to what a later mark says was synced is not a torn
+ * tail, and ERR_CORRUPT. mark: what a mark starts with; empty if unknown, then any later record
+ * counts. read_only: a torn tail is found and left as it is, *torn says so. */
 int store_wal_check(int dir, const char *path, struct slice mark, bool read_only, bool *torn,
 		    struct errmsg *m);
 

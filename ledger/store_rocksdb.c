@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -24,9 +25,9 @@
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
-#define LOG_FILE_SIZE	     (1 * MIB)
-#define LOG_FILES	     2
-#define LOG_LEVEL_WARN	     2 /* rocksdb::WARN_LEVEL; c.h has no name for it */
+#define OPEN_ROOM	     (1 * MIB)
+#define LOG_FILES	     1
+#define LOG_LEVEL_FATAL	     4 /* rocksdb::FATAL_LEVEL; c.h has no name for it */
 #define BLOOM_BITS	     10.0
 #define IDENTITY_MAX	     64
 
@@ -45,10 +46,11 @@ struct rocksdb_store {
 	rocksdb_options_t *options[STORE_FAMILIES];
 	rocksdb_writeoptions_t *write_synced, *write_unsynced;
 	rocksdb_readoptions_t *read;
-	/* What a synced batch starts with in the log, see store_wal.c. It is this store's
-	 * identity, so that no client can know it and put it into a value. */
+	/* What a mark starts with in the log, see store_wal.c. It is this store's identity, so
+	 * that no client can know it and put it into a value. */
 	char mark[IDENTITY_MAX];
 	size_t mark_len;
+	_Atomic uint64_t marked; /* the newest mark says that all up to this is on the disk */
 };
 
 struct rocksdb_iter {
@@ -87,16 +89,85 @@ static int take_error(char *text, const char *doing)
 
 /* Writing */
 
+/* RocksDB has one code for all of them: "IO error: No space left on device: While appending to
+ * file: PATH: ..."; the path may hold anything. */
+static enum store_failure failure_of(const char *text)
+{
+	static const char *const syncs[] = {"While fdatasync", "While fsync", "while fsync",
+					    "While sync", "While file sync"};
+	for (size_t i = 0; i < MEM_COUNT(syncs); i++)
+		if (strstr(text, syncs[i]) != NULL)
+			return STORE_SYNC_FAILED;
+	if (strstr(text, strerror(ENOSPC)) != NULL || strstr(text, strerror(EDQUOT)) != NULL)
+		return STORE_NO_ROOM;
+	return strstr(text, strerror(EROFS)) != NULL ? STORE_PROTECTED : STORE_FAILS;
+}
+
+/* Takes the text over. A failed sync is what counts, whatever else has failed. */
+static int fail(struct rocksdb_store *r, char *text, enum store_failure why)
+{
+	enum store_failure was = STORE_WORKS;
+
+	if (!atomic_compare_exchange_strong(&r->base.failure, &was, why) &&
+	    why == STORE_SYNC_FAILED)
+		atomic_store(&r->base.failure, why);
+	if (was == STORE_WORKS) {
+		log_write(LOG_LEDGER, LOG_ERROR, "store: %s", text);
+		/* It would try to mend itself when there is room again, with files of whose
+		 * state it is not sure; a store that has failed is opened anew. Reads go on. */
+		rocksdb_cancel_all_background_work(r->db, 0);
+	}
+	take_error(text, "write");
+	return ERR_IO;
+}
+
+/* Says in the log that all up to this sequence number is on the disk. Not synced itself: it is
+ * so with the next one. If it cannot be written, no later write can. */
+static void write_mark(struct rocksdb_store *r, uint64_t synced)
+{
+	char mark[IDENTITY_MAX + sizeof(synced)];
+	rocksdb_writebatch_t *wb;
+	char *error = NULL;
+
+	if (synced <= atomic_load(&r->marked))
+		return;
+	atomic_store(&r->marked, synced);
+	memcpy(mark, r->mark, r->mark_len);
+	for (size_t i = 0; i < sizeof(synced); i++)
+		mark[r->mark_len + i] = (char)(synced >> 8 * i & 0xff);
+	wb = rocksdb_writebatch_create();
+	rocksdb_writebatch_put_log_data(wb, mark, r->mark_len + sizeof(synced));
+	rocksdb_write(r->db, r->write_unsynced, wb, &error);
+	rocksdb_writebatch_destroy(wb);
+	if (error != NULL)
+		take_error(error, "mark");
+}
+
+/* A synced write holds RocksDB's writer queue while the disk works, so that a sync on another
+ * thread would stop every write; syncing the log alone holds nothing. */
+static int sync_log(struct rocksdb_store *r)
+{
+	uint64_t written = rocksdb_get_latest_sequence_number(r->db);
+	char *error = NULL;
+
+	rocksdb_flush_wal(r->db, 1, &error);
+	if (error != NULL)
+		return fail(r, error, STORE_SYNC_FAILED);
+	write_mark(r, written);
+	return ERR_NONE;
+}
+
 static int rocksdb_store_write(struct store *s, const struct store_batch *b, bool sync)
 {
 	struct rocksdb_store *r = rocksdb_of(s);
-	rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
+	rocksdb_writebatch_t *wb;
 	struct store_op op;
 	size_t offset = 0;
 	char *error = NULL;
 
-	if (sync)
-		rocksdb_writebatch_put_log_data(wb, r->mark, r->mark_len);
+	if (b->count == 0)
+		return sync ? sync_log(r) : ERR_NONE;
+	wb = rocksdb_writebatch_create();
 	while (store_batch_next(b, &offset, &op)) {
 		if (op.is_delete)
 			rocksdb_writebatch_delete_cf(wb, r->families[op.family],
@@ -106,17 +177,13 @@ static int rocksdb_store_write(struct store *s, const struct store_batch *b, boo
 						  (const char *)op.key.ptr, op.key.len,
 						  (const char *)op.value.ptr, op.value.len);
 	}
-	/* A synced write holds RocksDB's writer queue while the disk works, so that a sync on
-	 * another thread would stop every write; syncing the log alone holds nothing. */
-	bool alone = sync && b->count == 0;
-	rocksdb_write(r->db, sync && !alone ? r->write_synced : r->write_unsynced, wb, &error);
+	rocksdb_write(r->db, sync ? r->write_synced : r->write_unsynced, wb, &error);
 	rocksdb_writebatch_destroy(wb);
-	if (alone && error == NULL)
-		rocksdb_flush_wal(r->db, 1, &error);
-	if (error == NULL)
-		return ERR_NONE;
-	take_error(error, "write");
-	return ERR_IO;
+	if (error != NULL)
+		return fail(r, error, failure_of(error));
+	if (sync)
+		write_mark(r, rocksdb_get_latest_sequence_number(r->db));
+	return ERR_NONE;
 }
 
 /* Reading */
@@ -268,9 +335,11 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
 	rocksdb_options_set_bytes_per_sync(opt, MIB); /* a flush must not stall a vote's sync */
-	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_WARN);
+	/* RocksDB's own log, for Debian's aborts at the next line after one that found no room:
+	 * no lines but those at the start, for which check_room() looks. What matters is in our
+	 * log (fail()). */
+	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_FATAL);
 	rocksdb_options_set_keep_log_file_num(opt, LOG_FILES);
-	rocksdb_options_set_max_log_file_size(opt, LOG_FILE_SIZE);
 	rocksdb_options_set_stats_dump_period_sec(opt, 0);
 	rocksdb_options_set_stats_persist_period_sec(opt, 0);
 	return opt;
@@ -340,12 +409,31 @@ static int lock_directory(struct rocksdb_store *r, const char *path, struct errm
 	return ERR_NONE;
 }
 
+/* A new directory that a crash takes away again would take the votes in it along. */
+static bool sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash == NULL   ? mem_strdup(".")
+		       : slash == path ? mem_strdup("/")
+				       : mem_strdup(path);
+	int fd, ok;
+
+	if (slash != NULL && slash != path)
+		parent[slash - path] = '\0';
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	mem_free(parent);
+	ok = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 static int open_directory(struct rocksdb_store *r, const char *path, bool create,
 			  struct errmsg *m)
 {
 	struct stat st;
 
-	if (create && mkdir(path, 0700) != 0 && errno != EEXIST)
+	if (create && (mkdir(path, 0700) == 0 ? !sync_parent(path) : errno != EEXIST))
 		return err_set(m, ERR_IO, "cannot create %s: %s", path, strerror(errno));
 	r->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r->dir < 0)
@@ -354,6 +442,19 @@ static int open_directory(struct rocksdb_store *r, const char *path, bool create
 	if (!create && fstatat(r->dir, "CURRENT", &st, 0) != 0 && errno == ENOENT)
 		return err_set(m, ERR_NOT_FOUND, "there is no store in %s", path);
 	return lock_directory(r, path, m);
+}
+
+/* RocksDB aborts, or fails half way, if it has not even room to open. */
+static int check_room(const struct rocksdb_store *r, const char *path, struct errmsg *m)
+{
+	struct statvfs st;
+
+	if (fstatvfs(r->dir, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < OPEN_ROOM)
+		return err_set(m, ERR_IO,
+			       "the disk of %s is full: there is no room to open the store. "
+			       "Make room and start again",
+			       path);
+	return ERR_NONE;
 }
 
 /* What RocksDB keeps in the file IDENTITY; empty before the store exists. */
@@ -462,6 +563,9 @@ int store_open_rocksdb(struct store **out, const char *path,
 	rocksdb_readoptions_set_verify_checksums(r->read, 1);
 
 	err = open_directory(r, path, options->create, m);
+	if (err != ERR_NONE)
+		goto fail;
+	err = options->read_only ? ERR_NONE : check_room(r, path, m);
 	if (err != ERR_NONE)
 		goto fail;
 	read_identity(r);

@@ -1,12 +1,14 @@
 /* What RocksDB's own recovery does not tell apart, checked before it runs.
  *
- * A crash may tear what was not synced off the end of the write-ahead log; that is cut. Damage
- * below a write that was synced is no such tear: cutting there would forget votes that other
- * replicas have counted, so it is an error. RocksDB knows no difference: its point-in-time mode
- * cuts at any damage, and its tolerant mode takes a flipped length or record type for the end
- * of the log. So every synced batch carries a mark (store_rocksdb.c), and this file looks for
- * marked records behind the first damage. The only damage that can still pass for a tear is
- * one inside or behind the last record that was synced.
+ * A crash may tear what was not synced off the end of the write-ahead log, and leave holes in
+ * it, for a disk writes pages in any order; the log is cut there. Damage to what was synced is
+ * no such tear: cutting there would forget votes that other replicas have counted, so it is an
+ * error. RocksDB knows no difference: its point-in-time mode cuts at any damage, and its
+ * tolerant mode takes a flipped length or record type for the end of the log. So each sync is
+ * followed by a mark in the log that says up to which sequence number all is on the disk
+ * (store_rocksdb.c), and this file looks for marks behind the first damage that say so of what
+ * is lost there. A mark says nothing of what lies between it and the sync: that may be torn.
+ * The only damage that can still pass for a tear is one inside or behind the last mark.
  *
  * Format: https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format,
  * db/log_format.h. Blocks of 32 KiB; records {masked crc32c u32, length u16, type u8, payload},
@@ -32,7 +34,8 @@
 #define HEADER_SIZE   7
 #define BATCH_HEADER  12
 #define TAG_LOG_DATA  3
-#define MARK_MAX      64
+#define MARK_MAX      64 /* the key; behind it the sequence number, u64 */
+#define NUMBER_SIZE   8
 #define LOG_FILES_MAX 4096 /* RocksDB keeps a handful; bounds memory against a strange disk */
 #define MANIFEST_NAME "MANIFEST-"
 
@@ -48,11 +51,14 @@ struct scan {
 	struct slice mark;
 	bool any_counts; /* any whole record behind the damage convicts, marked or not */
 	bool damaged;
-	bool damaged_below; /* ... and such a record was seen behind it */
-	uint64_t good_end;  /* of this file, while not damaged: end of its last whole batch */
+	uint64_t good_end; /* of this file, while not damaged: end of its last whole batch */
+	/* sequence numbers: the last before the damage, the first behind it */
+	bool has_good, has_behind;
+	uint64_t good_last, behind_first;
+	uint64_t synced; /* what marks behind the damage say; 0: there are none */
 	/* the batch being put together: enough of its head to see the mark */
 	bool open;
-	uint8_t head[BATCH_HEADER + 2 + MARK_MAX];
+	uint8_t head[BATCH_HEADER + 2 + MARK_MAX + NUMBER_SIZE];
 	size_t head_len;
 };
 
@@ -112,14 +118,58 @@ static bool parse_record(const uint8_t *p, size_t left, struct record *out)
 	return load_le32(p) == (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-static bool is_marked(const struct scan *s)
+static uint64_t load_le64(const uint8_t *p)
 {
+	return load_le32(p) | (uint64_t)load_le32(p + 4) << 32;
+}
+
+/* What the batch says is synced; 0: nothing. Logs of version 0.1 have a mark without a number
+ * in each synced batch, which says it of all that is before. */
+static uint64_t mark_of(const struct scan *s)
+{
+	const uint8_t *p = s->head + BATCH_HEADER + 2, *len = p - 1;
+
 	if (s->any_counts)
-		return true;
-	return s->head_len >= BATCH_HEADER + 2 + s->mark.len &&
-	       s->head[BATCH_HEADER] == TAG_LOG_DATA &&
-	       s->head[BATCH_HEADER + 1] == s->mark.len &&
-	       memcmp(s->head + BATCH_HEADER + 2, s->mark.ptr, s->mark.len) == 0;
+		return UINT64_MAX;
+	if (s->head_len < BATCH_HEADER + 2 + s->mark.len ||
+	    s->head[BATCH_HEADER] != TAG_LOG_DATA || memcmp(p, s->mark.ptr, s->mark.len) != 0)
+		return 0;
+	if (*len == s->mark.len)
+		return UINT64_MAX;
+	if (*len != s->mark.len + NUMBER_SIZE ||
+	    s->head_len < BATCH_HEADER + 2 + s->mark.len + NUMBER_SIZE)
+		return 0;
+	return load_le64(p + s->mark.len);
+}
+
+static void on_batch(struct scan *s, uint64_t end)
+{
+	bool has_number = s->head_len >= BATCH_HEADER;
+	uint64_t first = has_number ? load_le64(s->head) : 0, mark;
+
+	if (!s->damaged) {
+		s->good_end = end;
+		s->has_good = has_number;
+		s->good_last = first + load_le32(s->head + 8) - 1;
+		return;
+	}
+	if (!s->has_behind) {
+		s->has_behind = true;
+		s->behind_first = first;
+	}
+	mark = mark_of(s);
+	if (mark > s->synced)
+		s->synced = mark;
+}
+
+/* Was any of it synced that the damage has taken? Without a whole batch before it nobody knows
+ * which one was the first to be lost; what follows on the lost ones was not synced before them.
+ */
+static bool damaged_below(const struct scan *s)
+{
+	if (!s->damaged || s->synced == 0)
+		return false;
+	return s->has_good ? s->synced > s->good_last : s->synced >= s->behind_first;
 }
 
 static void on_damage(struct scan *s)
@@ -149,10 +199,7 @@ static void on_record(struct scan *s, const struct record *r, uint64_t end)
 	if (!ends)
 		return;
 	s->open = false;
-	if (!s->damaged)
-		s->good_end = end;
-	else if (is_marked(s))
-		s->damaged_below = true;
+	on_batch(s, end);
 }
 
 static void scan_block(struct scan *s, const uint8_t *block, size_t len, uint64_t offset)
@@ -184,6 +231,9 @@ static int scan_file(struct scan *s, int dir, const char *name)
 
 	s->good_end = 0;
 	s->open = false;
+	/* After a failed sync memory may hold what the disk does not, and call it clean. */
+	if (fd >= 0)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	while (fd >= 0) {
 		size_t len = 0;
 		ssize_t n = 0;
@@ -322,7 +372,7 @@ static int check_manifest(int dir, const char *path, struct errmsg *m)
 		return refuse(path, name, m);
 	if (err != ERR_NONE)
 		return err_set(m, err, "cannot read %s/%s: %s", path, name, strerror(errno));
-	if (s.damaged_below || (s.damaged && s.good_end == 0))
+	if (damaged_below(&s) || (s.damaged && s.good_end == 0))
 		return refuse(path, name, m);
 	return ERR_NONE;
 }
@@ -350,7 +400,7 @@ static int check_logs(int dir, const char *path, const struct log_files *files,
 	if (first == files->len)
 		return ERR_NONE;
 	format_log_name(name, files->numbers[first]);
-	if (s.damaged_below)
+	if (damaged_below(&s))
 		return refuse(path, name, m);
 	*torn = true;
 	if (read_only)

@@ -1,8 +1,13 @@
 #include "node/disk.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
+
+#define TRY_BYTES  65536 /* RocksDB wants that much and more to open its files */
+#define TRY_WRITES 16
 
 void disk_init(struct disk *d, const struct node_config *c)
 {
@@ -36,16 +41,35 @@ static bool measure(const struct disk *d, uint64_t *out)
 
 bool disk_check(struct disk *d, uint64_t now)
 {
-	if (d->checked && now - d->checked < DISK_CHECK_US)
+	if (d->checked && now - d->checked < (d->low ? DISK_CHECK_NEAR_US : DISK_CHECK_US))
 		return false;
 	d->checked = now;
 	d->known = measure(d, &d->free_bytes);
-	/* Not back and forth at the limit. */
-	uint64_t limit = d->full ? d->reserve + d->reserve / 8 : d->reserve;
-	bool full = d->known && d->free_bytes < limit;
-	if (full == d->full)
+	/* Not back and forth at the limits. */
+	uint64_t margin = d->reserve / 8;
+	bool full = d->known && d->free_bytes < d->reserve + (d->full ? margin : 0);
+	bool low = d->known && d->free_bytes < DISK_LOW * d->reserve + (d->low ? margin : 0);
+	if (full == d->full && low == d->low)
 		return false;
+	if (full != d->full)
+		d->full_since = full ? now : 0;
 	d->full = full;
-	d->full_since = full ? now : 0;
+	d->low = low;
 	return true;
+}
+
+bool disk_try(const struct disk *d)
+{
+	static const char zeros[TRY_BYTES];
+	char path[sizeof d->path + 16];
+	snprintf(path, sizeof path, "%s/.try", d->path);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok = fd >= 0;
+	for (unsigned i = 0; i < TRY_WRITES && ok; i++)
+		ok = write(fd, zeros, sizeof zeros) == (ssize_t)sizeof zeros;
+	ok = ok && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	return ok;
 }

@@ -1,12 +1,14 @@
 /* The disk under the data directory. When less than the reserve is free, the node stops taking
  * part before RocksDB fails half way: it still answers reads, and goes on by itself when there
- * is room again. A write or sync that fails all the same halts it (node.h). */
+ * is room again. What happens when a write or sync fails all the same: node.h. */
 #ifndef NODE_DISK_H
 #define NODE_DISK_H
 
 #include "node/config.h"
 
-#define DISK_CHECK_US 1000000
+#define DISK_CHECK_US	   1000000
+#define DISK_CHECK_NEAR_US 100000 /* near the end, which comes fast */
+#define DISK_LOW	   4	  /* times the reserve: time to do something */
 
 struct disk {
 	char path[CONFIG_PATH_MAX + 32];
@@ -14,6 +16,7 @@ struct disk {
 	uint64_t reserve, free_bytes;
 	bool known; /* free_bytes is */
 	bool full;  /* less than the reserve is free */
+	bool low;   /* less than DISK_LOW times the reserve is */
 	uint64_t full_since;
 	uint64_t checked;
 	uint64_t synced; /* when the last sync ended; 0: none yet */
@@ -21,7 +24,9 @@ struct disk {
 };
 
 void disk_init(struct disk *d, const struct node_config *c);
-/* Looks, once a DISK_CHECK_US. True: `full` has changed. */
+/* Looks, if it is time to. True: `full` or `low` has changed. */
 bool disk_check(struct disk *d, uint64_t now);
+/* Can the data directory be written to? Tries. */
+bool disk_try(const struct disk *d);
 
 #endif

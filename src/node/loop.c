@@ -52,7 +52,6 @@ static void sync_failed(struct node *n, int err)
 		 "the disk does not keep what is written (%s): check space and disk, then "
 		 "restart",
 		 err_text(err));
-	snprintf(n->disk.error, sizeof n->disk.error, "a sync failed: %s", err_text(err));
 	node_halt(n, why);
 }
 
@@ -209,18 +208,38 @@ static void say_clocks(struct node *n, uint64_t now)
 	}
 }
 
+/* Halted by a disk that was full or read-only: is it so still? */
+static void try_disk(struct node *n, uint64_t now)
+{
+	if (!n->awaits_disk || n->disk.full || now < n->disk_try_at)
+		return;
+	n->disk_try_at = now + DISK_CHECK_US;
+	if (!disk_try(&n->disk))
+		return;
+	log_write(LOG_NODE, LOG_WARN, "the data directory can be written to again: going on");
+	n->end = NODE_HAS_ROOM;
+}
+
 static void watch_disk(struct node *n, uint64_t now)
 {
-	if (!disk_check(&n->disk, now))
-		return;
-	log_write(LOG_NODE, n->disk.full ? LOG_ERROR : LOG_WARN,
-		  n->disk.full
-			  ? "the disk is full: %llu bytes are free, %llu are the reserve; "
-			    "this node takes no part until there is room, reads are answered"
-			  : "the disk has room again: %llu bytes are free, %llu are the "
-			    "reserve",
-		  (unsigned long long)n->disk.free_bytes, (unsigned long long)n->disk.reserve);
-	n->snapshot_due = 0;
+	bool was_full = n->disk.full;
+	if (disk_check(&n->disk, now)) {
+		const char *what =
+			n->disk.full ? "the disk is full: %llu bytes are free, %llu are the "
+				       "reserve; this node takes no part until there is room, "
+				       "reads are answered"
+			: was_full   ? "the disk has room again: %llu bytes are free, %llu are "
+				       "the reserve"
+			: n->disk.low ? "the disk is nearly full: %llu bytes are free; with "
+					"less than %llu this node will take no part"
+				      : NULL;
+		if (what)
+			log_write(LOG_NODE, n->disk.full ? LOG_ERROR : LOG_WARN, what,
+				  (unsigned long long)n->disk.free_bytes,
+				  (unsigned long long)n->disk.reserve);
+		n->snapshot_due = 0;
+	}
+	try_disk(n, now);
 }
 
 static void log_changes(struct node *n, const struct engine_status *s)
@@ -388,12 +407,15 @@ static bool turn(struct node *n)
 	return more;
 }
 
-void node_run(struct node *n)
+enum node_end node_run(struct node *n)
 {
 	bool more = false;
-	while (!wait_for_input(n, more))
+	while (n->end == NODE_RUNS && !wait_for_input(n, more))
 		more = turn(n);
+	if (n->end == NODE_RUNS)
+		n->end = NODE_STOPPED;
 	inbox_close(n->inbox);
 	take_stopped_requests(n);
 	submit_stop(n);
+	return n->end;
 }

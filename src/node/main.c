@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ enum exit_code { /* docs: what users type */
 		 EXIT_REFUSED = 1,
 		 EXIT_USAGE = 2,
 		 EXIT_LOCKED = 7,
+		 EXIT_SYNC = 74, /* sysexits.h: EX_IOERR */
 		 EXIT_CONFIG = 78,
 		 EXIT_INTERRUPTED = 130,
 };
@@ -33,6 +35,7 @@ enum exit_code { /* docs: what users type */
 #define PASSPHRASE_MAX		  1024
 #define LARGE_BUFFER_BYTES	  (256 << 10)
 #define ARENAS_MAX		  4
+#define DISK_AGAIN_MS		  1000
 
 struct options {
 	const char *home, *log_file, *log, *api_listen, *peers_listen, *passphrase_file;
@@ -78,7 +81,8 @@ static const char usage[] =
 	"\n"
 	"exit codes: 0 ended as asked; 1 failed; 2 usage; 7 the home directory or a port is "
 	"in\n"
-	"use; 78 bad configuration; 130 stopped by a second signal\n";
+	"use; 74 a sync of the data directory failed; 78 bad configuration; 130 stopped by a\n"
+	"second signal\n";
 
 static int stop_fd = -1;
 static volatile sig_atomic_t signals;
@@ -300,23 +304,27 @@ static void raise_descriptor_limit(void)
 		log_write(LOG_NODE, LOG_WARN, "the limit of open files stays low");
 }
 
-static int serve(struct node *n, struct home_lock *lock, struct errmsg *m)
+/* Everything up to node_close(). */
+static int serve(struct node *n, struct home_lock *lock, enum node_end *end, struct errmsg *m)
 {
 	char url[300], id[HASH_HEX_SIZE];
 	int err = node_open(n, m);
+	*end = NODE_STOPPED;
 	if (err == ERR_NONE)
 		err = api_start(&n->api, n, url, m);
 	if (err == ERR_NONE)
 		err = home_write_url(lock, url, m);
 	if (err == ERR_NONE) {
+		n->config.api.port = (uint16_t)atoi(strrchr(url, ':') + 1);
 		log_write(LOG_NODE, LOG_INFO,
 			  "%s %s, chain %s, validator %u of %u, height %llu, API %s",
 			  n->config.name, PACKAGE_VERSION,
 			  hash_hex(id, &replica_ctx(n->replica)->id), n->self + 1, n->genesis.n,
 			  (unsigned long long)n->final_height, url);
 		notify_send("READY=1\nMAINPID=%ld\n", (long)getpid());
-		node_run(n);
-		notify_send("STOPPING=1\n");
+		*end = node_run(n);
+		if (*end == NODE_STOPPED)
+			notify_send("STOPPING=1\n");
 		log_write(LOG_NODE, LOG_INFO, "stopping");
 	} else {
 		log_write(LOG_NODE, LOG_ERROR, "%s", m->text);
@@ -329,11 +337,65 @@ static int serve(struct node *n, struct home_lock *lock, struct errmsg *m)
 	return err;
 }
 
+/* What is needed to open the node again without asking for anything but the data. */
+struct again {
+	struct node_config config;
+	struct keypair key;
+	unsigned self;
+	struct engine *(*wrap)(void *ctx, struct engine *e);
+	void *wrap_ctx;
+};
+
+static int reopen(struct node *n, const struct again *a, const char *home, struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	n->config = a->config;
+	n->key = a->key;
+	n->self = a->self;
+	n->wrap = a->wrap;
+	n->wrap_ctx = a->wrap_ctx;
+	n->stop_fd = stop_fd;
+	n->reopen_log = log_reopen;
+	snprintf(path, sizeof path, "%s/genesis.json", home);
+	return genesis_read(&n->genesis, path, m);
+}
+
+/* True: it was asked to stop. */
+static bool wait_for_disk(void)
+{
+	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
+	uint64_t what = 0;
+	if (poll(&p, 1, DISK_AGAIN_MS) <= 0 ||
+	    read(stop_fd, &what, sizeof what) != sizeof what)
+		return false;
+	return what % NODE_REOPEN != 0;
+}
+
+static int serve_again(const struct again *a, const struct options *o, struct home_lock *lock,
+		       enum node_end *end, struct errmsg *m)
+{
+	int err = ERR_NONE;
+	while (*end == NODE_HAS_ROOM) {
+		struct node *n = mem_zalloc(sizeof *n);
+		err = reopen(n, a, o->home, m);
+		if (err == ERR_NONE)
+			err = serve(n, lock, end, m);
+		else
+			*end = NODE_STOPPED;
+		mem_free(n);
+		if (err == ERR_IO && !wait_for_disk())
+			*end = NODE_HAS_ROOM; /* it was full again so soon */
+	}
+	return err;
+}
+
 static int command_run(const struct options *o)
 {
 	struct errmsg m = {.text = ""};
 	struct home_lock lock = {.fd = -1};
 	struct node *n = mem_zalloc(sizeof *n);
+	struct again *again = mem_zalloc(sizeof *again);
+	enum node_end end = NODE_STOPPED;
 	int err = read_home(n, o, &m);
 	if (err == ERR_NONE)
 		err = open_log(o, &n->config, &m);
@@ -349,15 +411,24 @@ static int command_run(const struct options *o)
 #ifdef OSTRAKON_FORGED
 		err = forge_prepare(n, &m);
 #endif
+		again->key = n->key;
+		again->self = n->self;
+		again->wrap = n->wrap;
+		again->wrap_ctx = n->wrap_ctx;
 		if (err == ERR_NONE)
-			err = serve(n, &lock, &m);
+			err = serve(n, &lock, &end, &m);
+		again->config = n->config; /* with the port that it has got */
 	} else {
 		crypto_wipe(&n->key, sizeof n->key);
 		genesis_free(&n->genesis);
 	}
-	home_unlock(&lock);
 	mem_free(n);
-	return say(err, &m);
+	if (end == NODE_HAS_ROOM)
+		err = serve_again(again, o, &lock, &end, &m);
+	crypto_wipe(&again->key, sizeof again->key);
+	mem_free(again);
+	home_unlock(&lock);
+	return end == NODE_SYNC_FAILED ? EXIT_SYNC : say(err, &m);
 }
 
 static void show_config(const struct node *n, bool as_json)

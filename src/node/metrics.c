@@ -241,6 +241,7 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	render_api(w, m, s, c);
 	gauge(w, "disk_free_bytes", "free under the data directory", s->disk.free_bytes);
 	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
+	gauge(w, "disk_low", "1 if less than four times the reserve is free", s->disk.low);
 	counter(w, "scrub_runs_total", "readings of all data that ended", s->scrub.runs);
 	counter(w, "scrub_bytes_total", "bytes read by them", s->scrub.bytes);
 	gauge(w, "scrub_damaged_records", "what the newest one found", s->scrub.damaged);

@@ -29,18 +29,54 @@ const char *node_validator_name(const struct node *n, unsigned validator)
 	return validator < n->genesis.n ? n->genesis.validator[validator].name : "nobody";
 }
 
+/* What a failed write or sync means. Returns what to say, or NULL: nothing is known of it. */
+static const char *disk_failed(struct node *n)
+{
+	const char *what = "a write failed", *why = NULL;
+	switch (n->store ? store_failure(n->store) : STORE_WORKS) {
+	case STORE_WORKS:
+		return NULL;
+	case STORE_FAILS:
+		break;
+	case STORE_NO_ROOM:
+		what = "a write failed: no room";
+		why = "the disk is full: this node votes no more until its data directory has "
+		      "room, and then goes on by itself";
+		n->awaits_disk = true;
+		break;
+	case STORE_PROTECTED:
+		what = "a write failed: read-only file system";
+		why = "the file system of the data directory is read-only: this node votes no "
+		      "more until it can be written to, and then goes on by itself. The "
+		      "kernel's log may say why; an error of the disk makes it so";
+		n->awaits_disk = true;
+		break;
+	case STORE_SYNC_FAILED:
+		what = "a sync failed";
+		why = "a sync of the data directory failed: what was written last may be lost "
+		      "though it reads back, so this process ends; it has told nobody of "
+		      "it. Look at the kernel's log and the disk; then start this node "
+		      "again, it goes on from what is on the disk";
+		n->end = NODE_SYNC_FAILED;
+		break;
+	}
+	if (!n->disk.error[0])
+		snprintf(n->disk.error, sizeof n->disk.error, "%s", what);
+	return why;
+}
+
 void node_halt(struct node *n, const char *why)
 {
 	if (n->halted)
 		return;
 	n->halted = true;
 	/* A store whose write has failed refuses all later ones. */
-	int err = n->store ? store_sync(n->store) : ERR_NONE;
-	if (err != ERR_NONE && !n->disk.error[0])
-		snprintf(n->disk.error, sizeof n->disk.error, "a write failed: %s",
-			 err_text(err));
-	snprintf(n->halted_why, sizeof n->halted_why, "%s", why);
-	log_write(LOG_NODE, LOG_ERROR, "halted: %s; reads are still answered", why);
+	if (n->store)
+		(void)store_sync(n->store);
+	const char *disk = disk_failed(n);
+	snprintf(n->halted_why, sizeof n->halted_why, "%s", disk ? disk : why);
+	log_write(LOG_NODE, LOG_ERROR, "halted: %s%s", n->halted_why,
+		  n->end == NODE_SYNC_FAILED ? "" : "; reads are still answered");
 }
 
 static void host_send(void *ctx, const struct message *m)
@@ -258,7 +294,7 @@ void node_close(struct node *n)
 		block_drop(n->batch[i]);
 	n->batch_count = 0;
 	if (n->store) {
-		int err = store_sync(n->store);
+		int err = n->disk.error[0] ? ERR_NONE : store_sync(n->store); /* it was said */
 		if (err != ERR_NONE)
 			log_write(LOG_NODE, LOG_ERROR, "last sync failed: %s", err_text(err));
 		store_close(n->store);

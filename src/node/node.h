@@ -58,6 +58,19 @@ struct snapshot {
 };
 
 #define NODE_REOPEN (1ull << 32)
+
+/* A write that fails stops the replica: it votes no more, reads are answered. With a full or
+ * read-only disk that is until the disk can be written to again; then the node is opened anew,
+ * from what is on the disk, as after a kill. A failed sync ends the process: the kernel may
+ * have dropped what it could not write and call it clean, so that it reads back from memory and
+ * is not on the disk. */
+enum node_end {
+	NODE_RUNS,
+	NODE_STOPPED,  /* as asked */
+	NODE_HAS_ROOM, /* open it anew */
+	NODE_SYNC_FAILED
+};
+
 struct node {
 	struct node_config config;
 	struct genesis genesis;
@@ -106,6 +119,9 @@ struct node {
 	uint64_t last_stall_line, last_clock_line;
 	bool stalled; /* as last told to those who watch */
 	bool halted;
+	bool awaits_disk; /* halted until the disk can be written to */
+	uint64_t disk_try_at;
+	enum node_end end;
 	char halted_why[256];
 	uint64_t snapshot_due;
 	pthread_mutex_t snapshot_lock;
@@ -128,8 +144,8 @@ static inline bool node_is_paused(const struct node *n)
 	return n->disk.full;
 }
 
-/* loop.c: runs until stop_fd is written. */
-void node_run(struct node *n);
+/* loop.c: runs until stop_fd is written, or the disk asks for an end. */
+enum node_end node_run(struct node *n);
 void node_take_snapshot(struct node *n, uint64_t now);
 void snapshot_copy(struct node *n, struct snapshot *out);
 

@@ -125,6 +125,7 @@ static struct json *disk_json(struct node *n, uint64_t now)
 	json_set(o, "free_bytes", d->known ? json_u64_string(d->free_bytes) : json_null());
 	json_set(o, "reserve_bytes", json_u64_string(d->reserve));
 	json_set(o, "full", json_bool(d->full));
+	json_set(o, "low", json_bool(d->low));
 	json_set(o, "last_sync_us", d->synced ? json_u64_string(last) : json_null());
 	json_set(o, "last_sync_age_ms",
 		 d->synced ? json_u64_string((now - d->synced) / 1000) : json_null());

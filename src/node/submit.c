@@ -104,15 +104,17 @@ static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t no
 bool submit_refused(const struct node *n, struct problem *p, uint64_t now)
 {
 	char why[128];
-	if (n->halted) {
+	if (n->halted && !n->awaits_disk) {
 		problem_set(p, 503, "halted", "this replica has stopped", n->halted_why,
 			    "use another node; this one's log says what to do");
 		p->retry_after = 0;
 		return true;
 	}
-	if (node_is_paused(n)) {
+	if (node_is_paused(n) || n->awaits_disk) {
 		problem_set(p, 503, "disk_full", "the disk of this node is full",
-			    "writes are refused until there is room; reads are answered",
+			    n->awaits_disk ? n->halted_why
+					   : "writes are refused until there is room; reads "
+					     "are answered",
 			    "use another node, or make room: this one goes on by itself");
 		p->retry_after = RETRY_LATER_S;
 		return true;

@@ -124,7 +124,8 @@ void client_act(struct sim *s, unsigned i)
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */
-	else if (err && err != ERR_BUSY && !(node->disk_full && err == ERR_CLOSED) &&
+	else if (err && err != ERR_BUSY && !node->dying &&
+		 !(node->disk_full && err == ERR_CLOSED) &&
 		 !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));

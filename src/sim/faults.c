@@ -348,6 +348,7 @@ void faults_end(struct sim *s)
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		s->node[i].crash_at_sync = false;
+		kill_disarm(s, i);
 		s->node[i].skew_ms = 0;
 		s->node[i].paused_until = 0;
 		s->node[i].sync_us = s->profile.sync_us;

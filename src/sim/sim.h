@@ -45,6 +45,7 @@ struct sim_options {
 	const struct occurrences *only_faults, *only_strikes;
 	const struct losses *losses;
 	struct sim_record *record; /* NULL, or told what took place */
+	uint32_t kill_points;	   /* so many deaths at a write or sync, besides all else */
 	uint64_t duration_us;	   /* acts at least so long, whatever has been decided */
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
 	uint64_t delay_min_us, delay_max_us, think_us;
@@ -87,6 +88,7 @@ struct sim_result {
 	uint64_t events;	    /* of the loop */
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
 	uint64_t crashes, partitions, restarts, halted;
+	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;
 	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */

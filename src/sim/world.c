@@ -179,13 +179,16 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 static void host_send(void *ctx, const struct message *m)
 {
 	struct sim_node *node = ctx;
-	sim_send(node->sim, node->index, m);
+	if (!node->dying)
+		sim_send(node->sim, node->index, m);
 }
 
 static bool host_sync(void *ctx, uint64_t seq)
 {
 	struct sim_node *node = ctx;
 	struct sim *s = node->sim;
+	if (node->dying)
+		return false;
 	if (node->crash_at_sync) { /* it dies while the disk is at work */
 		node->crash_at_sync = false;
 		sim_push(s, (struct event){.at = s->now + 1 +
@@ -206,6 +209,8 @@ static bool host_sync(void *ctx, uint64_t seq)
 static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
+	if (node->dying)
+		return;
 	node->final = b->sh.h.height - 1;
 	if (node->sim->measure && !sim_is_corrupt(node->sim, node->index))
 		measure_block(node->sim, node->index, b);
@@ -220,13 +225,14 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 static void host_rejected(void *ctx, const struct hash *id, int err)
 {
 	struct sim_node *node = ctx;
-	check_refused(node->sim, node->index, id, err);
+	if (!node->dying)
+		check_refused(node->sim, node->index, id, err);
 }
 
 static void host_halted(void *ctx, const char *why)
 {
 	struct sim_node *node = ctx;
-	if (sim_is_corrupt(node->sim, node->index))
+	if (sim_is_corrupt(node->sim, node->index) || node->dying)
 		return;
 	node->sim->result->halted++;
 	if (node->disk_full) /* it says so, and does nothing more */
@@ -245,7 +251,7 @@ static uint64_t host_wall_ms(void *ctx)
 static void after_step(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
-	if (!node->replica)
+	if (!node->replica || node->dying)
 		return;
 	if (!sim_is_corrupt(s, i)) {
 		if (!s->options.unchecked)
@@ -307,10 +313,11 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->tc_term = 0;
 	if (node->disk_full)
 		store_memory_fail_write(node->store, 1);
+	kill_at_start(s, i);
 	if (replica_open(&node->replica, &config, &m)) {
 		node->replica = NULL;
-		if (!sim_is_corrupt(s, i) &&
-		    !node->disk_full) /* a liar's disk may hold anything */
+		if (!sim_is_corrupt(s, i) && !node->disk_full &&
+		    !node->dying) /* a liar's disk may hold anything */
 			sim_violation(s, SIM_SAFETY, "replica %u does not start: %s", i,
 				      m.text);
 		return;
@@ -343,6 +350,7 @@ void sim_crash_node(struct sim *s, unsigned i)
 	replica_close(node->replica);
 	node->replica = NULL;
 	store_memory_crash(node->store, &s->random);
+	kill_disarm(s, i);
 	s->result->crashes++;
 }
 
@@ -433,8 +441,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_SYNCED:
 		if (!node->replica || e->life != node->life)
 			return;
-		store_sync(node->store);
-		replica_durable(node->replica, s->now, e->number);
+		if (store_sync(node->store) == ERR_NONE)
+			replica_durable(node->replica, s->now, e->number);
 		break;
 	case EVENT_CLIENT:
 		client_act(s, (unsigned)e->number);
@@ -453,6 +461,9 @@ static void handle(struct sim *s, struct event *e)
 		return;
 	case EVENT_SCRIPT:
 		script_event(s, e->number);
+		return;
+	case EVENT_KILL:
+		kill_next(s);
 		return;
 	}
 	after_step(s, e->node);
@@ -531,7 +542,8 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	if (!s->healed_at) {
 		bool acted = decided >= s->options.decisions + s->counted_from &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
-			     faults_have_struck(s);
+			     faults_have_struck(s) &&
+			     s->result->kills >= s->options.kill_points;
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
@@ -573,6 +585,8 @@ static void loop(struct sim *s)
 			sim_violation(s, SIM_LIVENESS, "events without end");
 		s->now = e.at;
 		handle(s, &e);
+		if (s->dying)
+			kill_reap(s);
 		script_poll(s);
 	}
 }
@@ -730,6 +744,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	else if (options->when_leading || options->when_following)
 		faults_make_way(s);
 	script_begin(s);
+	kill_begin(s);
 	s->signatures_before = sig_counts();
 	loop(s);
 	struct sig_counts after = sig_counts();

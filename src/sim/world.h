@@ -18,7 +18,8 @@ enum event_kind {
 	EVENT_RESTART,
 	EVENT_CRASH,
 	EVENT_HEAL,
-	EVENT_SCRIPT
+	EVENT_SCRIPT,
+	EVENT_KILL
 };
 struct packet {
 	uint32_t refs;
@@ -62,6 +63,7 @@ struct sim_node {
 	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync;	 /* the next sync does not end */
 	bool disk_full;		 /* no write succeeds */
+	bool dying;		 /* killed at a write, until its step is over */
 	bool wiped;		 /* had its disk replaced by an empty one */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -112,7 +114,9 @@ struct modes_seen {
 struct sim {
 	struct sim_options options;
 	struct sim_result *result;
-	struct random random;
+	struct random random, kill_random;
+	unsigned armed; /* with a kill point; n: none */
+	bool dying;	/* some node is */
 	uint64_t now, order;
 	struct event *heap;
 	size_t heap_len, heap_cap;
@@ -197,6 +201,12 @@ void faults_end(struct sim *s);
 bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
+/* kill.c */
+void kill_begin(struct sim *s);
+void kill_next(struct sim *s);
+void kill_at_start(struct sim *s, unsigned i);
+void kill_disarm(struct sim *s, unsigned i);
+void kill_reap(struct sim *s); /* after a step in which somebody was killed */
 /* clients.c */
 void clients_begin(struct sim *s);
 void clients_free(struct sim *s);

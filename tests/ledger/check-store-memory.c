@@ -162,6 +162,59 @@ static int put_number(struct store *s, int n, bool sync)
 	return err;
 }
 
+static void count_death(void *ctx)
+{
+	++*(int *)ctx;
+}
+
+/* Writes, synced or not, and syncs count; what comes after death is nowhere; the one that it
+ * died at is there or not. */
+START_TEST(killed_at)
+{
+	struct random r;
+	int appeared = 0, vanished = 0;
+
+	random_seed(&r, 10);
+	for (uint64_t nth = 1; nth <= 5; nth++) {
+		for (int run = 0; run < 200; run++) {
+			struct store *s = store_open_memory();
+			int deaths = 0;
+			uint64_t done = 0;
+
+			store_memory_kill(s, nth, count_death, &deaths);
+			for (int i = 0; i < 6; i++) { /* the third is a sync alone */
+				int err = i == 2 ? store_sync(s) : put_number(s, i, i == 3);
+				done += err == ERR_NONE;
+				ck_assert_int_eq(deaths, done < (uint64_t)i + 1);
+			}
+			ck_assert_uint_eq(done, nth - 1);
+			ck_assert_int_eq(store_failure(s), STORE_FAILS);
+			store_memory_crash(s, &r);
+			ck_assert_int_eq(store_failure(s), STORE_WORKS);
+			for (int i = 0; i < 6; i++) {
+				char key[2] = {(char)('0' + i), 0};
+				struct writer w = {0};
+				bool there =
+					store_get(s, STORE_META, text(key), &w) == ERR_NONE;
+				writer_free(&w);
+				if (i == 2 || (uint64_t)i + 1 > nth)
+					ck_assert(!there);
+				else if ((nth > 4 && i < 4) || (nth == 4 && i < 2))
+					ck_assert(there); /* synced since */
+				if ((uint64_t)i + 1 == nth && i != 2) {
+					appeared += there;
+					vanished += !there;
+				}
+			}
+			ck_assert_int_eq(put_number(s, 7, true), ERR_NONE);
+			store_close(s);
+		}
+	}
+	ck_assert_int_gt(appeared, 100);
+	ck_assert_int_gt(vanished, 100);
+}
+END_TEST
+
 /* A write that failed has no effect, until a crash: then it may turn out to have happened. */
 START_TEST(failed_write)
 {
@@ -244,6 +297,7 @@ Suite *memory_suite(void)
 	tcase_add_test(t, crash_is_uniform);
 	tcase_add_test(t, crash_is_deterministic);
 	tcase_add_test(t, failed_write);
+	tcase_add_test(t, killed_at);
 	tcase_add_test(t, fail_write_can_be_taken_back);
 	tcase_add_test(t, history_does_not_pile_up);
 	suite_add_tcase(s, t);

@@ -266,10 +266,12 @@ START_TEST(write_error_sticks)
 	ck_assert_int_eq(store_write(x.store, b, true), ERR_IO);
 	ck_assert_int_eq(store_write(x.store, b, false), ERR_IO);
 	ck_assert_int_eq(store_sync(x.store), ERR_IO);
+	ck_assert_int_eq(store_failure(x.store), STORE_FAILS);
 	expect_text(x.store, STORE_VOTES, "before", "1");
 	expect_text(x.store, STORE_VOTES, "later", NULL);
 
 	fixture_reopen(&x);
+	ck_assert_int_eq(store_failure(x.store), STORE_WORKS);
 	expect_text(x.store, STORE_VOTES, "before", "1");
 	expect_text(x.store, STORE_VOTES, "after", "2");
 	expect_text(x.store, STORE_VOTES, "later", NULL);

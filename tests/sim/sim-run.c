@@ -18,6 +18,7 @@ struct totals {
 	uint64_t counters[COUNTERS];
 	uint64_t strikes[ATTACKS];
 	uint64_t jailed, corrupt; /* validators */
+	uint64_t kills, kills_starting, acknowledged;
 };
 
 static bool stop_at_first;
@@ -35,6 +36,9 @@ static void add(struct totals *t, const struct sim_result *r)
 	t->crashes += r->crashes;
 	t->partitions += r->partitions;
 	t->restarts += r->restarts;
+	t->kills += r->kills;
+	t->kills_starting += r->kills_starting;
+	t->acknowledged += r->acknowledged;
 	t->virtual_us += r->virtual_us;
 	for (unsigned c = 0; c < COUNTERS; c++)
 		t->counters[c] += r->counters[c];
@@ -78,6 +82,10 @@ static void print_again(const struct sim_options *o)
 		printf(" --attacks %s", attacks_text);
 	if (o->gentle)
 		printf(" --gentle");
+	if (o->calm)
+		printf(" --calm");
+	if (o->kill_points)
+		printf(" --kill-points %u", o->kill_points);
 #ifdef ENABLE_MUTANTS
 	if (mutant_selected)
 		printf(" --mutant %d", mutant_selected);
@@ -116,7 +124,7 @@ static bool as_scenario(struct scenario *s, const struct sim_options *o)
 		s->expect[i].kind = kinds[i];
 		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
 	}
-	return !o->calm && o->scheme == SIG_SYMBOLIC;
+	return !o->calm && !o->kill_points && o->scheme == SIG_SYMBOLIC;
 }
 
 static void save(const struct sim_options *o, const struct sim_result *r)
@@ -128,7 +136,7 @@ static void save(const struct sim_options *o, const struct sim_result *r)
 	char path[1024];
 	so.protocol = o->protocol ? o->protocol : PROTOCOL_HYBRID;
 	if (!as_scenario(s, o)) {
-		printf("  no run file: --calm and --real have no words there\n");
+		printf("  no run file: --calm, --real and --kill-points have no words there\n");
 	} else {
 		run_file_of(f, s, &so, r);
 		if (run_file_save(f, save_dir, path, sizeof path, &m))
@@ -296,6 +304,13 @@ static void print_attacks(const struct totals *t)
 	printf("\n");
 }
 
+static void print_kills(const struct totals *t)
+{
+	printf("%llu kill points, %llu of them while starting; %llu acknowledged, %llu failures\n",
+	       (unsigned long long)t->kills, (unsigned long long)t->kills_starting,
+	       (unsigned long long)t->acknowledged, (unsigned long long)t->failures);
+}
+
 static int usage(void)
 {
 	fprintf(stderr,
@@ -305,6 +320,7 @@ static int usage(void)
 		"               [--calm] [--dead K] [--protocol hybrid|pbft|raft|multipaxos] "
 		"[--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
+		"               [--kill-points K (deaths at a write or sync)]\n"
 		"               [--stop (at the first failure)]\n"
 		"               [--save-dir DIR (failing runs, for ostrakon-lab replay) "
 		"[--save-all]]\n");
@@ -320,17 +336,29 @@ int main(int argc, char **argv)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned jobs = 1;
 	static const struct option options[] = {
-		{"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	  {"decisions", 1, 0, 'd'},
-		{"clients", 1, 0, 'l'},	  {"jobs", 1, 0, 'j'},
-		{"coverage", 1, 0, 'v'},  {"trace", 0, 0, 't'},
-		{"real", 0, 0, 'R'},	  {"calm", 0, 0, 'C'},
-		{"dead", 1, 0, 'D'},	  {"mutant", 1, 0, 'M'},
-		{"protocol", 1, 0, 'P'},  {"corrupt", 1, 0, 'c'},
-		{"attacks", 1, 0, 'a'},	  {"steady", 0, 0, 'y'},
-		{"gentle", 0, 0, 'g'},	  {"stop", 0, 0, 'S'},
-		{"probation", 1, 0, 'B'}, {"save-dir", 1, 0, 'f'},
-		{"save-all", 0, 0, 'A'},  {0, 0, 0, 0},
+		{"nodes", 1, 0, 'n'},
+		{"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},
+		{"decisions", 1, 0, 'd'},
+		{"clients", 1, 0, 'l'},
+		{"jobs", 1, 0, 'j'},
+		{"coverage", 1, 0, 'v'},
+		{"trace", 0, 0, 't'},
+		{"real", 0, 0, 'R'},
+		{"calm", 0, 0, 'C'},
+		{"dead", 1, 0, 'D'},
+		{"mutant", 1, 0, 'M'},
+		{"protocol", 1, 0, 'P'},
+		{"corrupt", 1, 0, 'c'},
+		{"attacks", 1, 0, 'a'},
+		{"steady", 0, 0, 'y'},
+		{"gentle", 0, 0, 'g'},
+		{"stop", 0, 0, 'S'},
+		{"probation", 1, 0, 'B'},
+		{"save-dir", 1, 0, 'f'},
+		{"save-all", 0, 0, 'A'},
+		{"kill-points", 1, 0, 'k'},
+		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
@@ -392,6 +420,9 @@ int main(int argc, char **argv)
 		case 'R':
 			o.scheme = SIG_ED25519;
 			break;
+		case 'k':
+			o.kill_points = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
 		case 'C':
 			o.calm = true;
 			break;
@@ -438,6 +469,8 @@ int main(int argc, char **argv)
 	}
 	if (o.corrupt)
 		print_attacks(&all);
+	if (o.kill_points)
+		print_kills(&all);
 	int missing = print_coverage(&all, coverage, o.corrupt > 0, o.protocol);
 	return all.failures || bad || missing ? 1 : 0;
 }

@@ -153,14 +153,19 @@ faulty() {
 	OSTRAKOND=$work/faulty ostrakon net up "$net" "$1" --timeout 60s >/dev/null 2>&1
 }
 
-# ---- a disk that fails each write with ENOSPC ------------------------------------------------
-network enospc
+# ---- a disk that fails each write ------------------------------------------------------------
+network failing
 faulty node4 FAULT_DISK="$work/full"
 up
 healthy
 touch "$work/full"
 ostrakon put k v --home "$net" >/dev/null 2>&1 || fail "put with one disk failing"
-expect disk_error '["node4"]' '.progress' enospc
+expect disk_full '["node4"]' '.progress' no-room
+rm "$work/full"
+healthy # by itself
+echo EIO >"$work/full"
+ostrakon put k w --home "$net" >/dev/null 2>&1 || fail "put with one disk failing"
+expect disk_error '["node4"]' '.progress' eio
 rm "$work/full"
 ostrakon net restart "$net" node4 >/dev/null || fail "restart"
 healthy

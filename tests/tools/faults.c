@@ -3,7 +3,7 @@
  *
  *	FAULT_CLOCK_MS   is added to the wall clock
  *	FAULT_DISK       path of a file; while it exists, what would be written below a
- *directory named "data" fails with ENOSPC */
+ *directory named "data" fails: with ENOSPC if it is empty, else with EIO */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -45,19 +46,21 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	return rc;
 }
 
-static bool disk_is_full(int fd)
+static bool disk_fails(int fd)
 {
 	const char *switch_file = getenv("FAULT_DISK");
 	char link[64], path[4096];
+	struct stat st;
 	ssize_t n;
 
-	if (switch_file == NULL || access(switch_file, F_OK) != 0)
+	if (switch_file == NULL || stat(switch_file, &st) != 0)
 		return false;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof path - 1);
 	if (n <= 0)
 		return false;
 	path[n] = '\0';
+	errno = st.st_size == 0 ? ENOSPC : EIO;
 	return strstr(path, "/data/") != NULL;
 }
 
@@ -67,10 +70,8 @@ ssize_t write(int fd, const void *bytes, size_t len)
 
 	if (!real)
 		real = next("write");
-	if (disk_is_full(fd)) {
-		errno = ENOSPC;
+	if (disk_fails(fd))
 		return -1;
-	}
 	return real(fd, bytes, len);
 }
 
@@ -80,10 +81,8 @@ ssize_t pwrite64(int fd, const void *bytes, size_t len, off_t at)
 
 	if (!real)
 		real = next("pwrite64");
-	if (disk_is_full(fd)) {
-		errno = ENOSPC;
+	if (disk_fails(fd))
 		return -1;
-	}
 	return real(fd, bytes, len, at);
 }
 
@@ -98,10 +97,8 @@ int fallocate(int fd, int mode, off_t at, off_t len)
 
 	if (!real)
 		real = next("fallocate");
-	if (disk_is_full(fd)) {
-		errno = ENOSPC;
+	if (disk_fails(fd))
 		return -1;
-	}
 	return real(fd, mode, at, len);
 }
 

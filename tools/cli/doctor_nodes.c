@@ -227,8 +227,8 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 static void report_disk(struct analysis *a, unsigned i, struct finding *f)
 {
 	const struct node_view *node = &a->v.node[i];
-	const char *why = node->disk_error[0]		  ? node->disk_error
-			  : node->halted[0]		  ? node->halted
+	const char *why = node->halted[0]		  ? node->halted
+			  : node->disk_error[0]		  ? node->disk_error
 			  : node->reach != REACH_ANSWERED ? node->log_error
 							  : "";
 	bool full = strcmp(f->cause, "disk_full") == 0, ended = *why != '\0';
@@ -242,7 +242,7 @@ static void report_disk(struct analysis *a, unsigned i, struct finding *f)
 	say(&f->text, " What it cannot write it must not vote for.");
 	say(&f->advice, full ? "Make room on the disk that holds its home"
 			     : "Look at that machine's disk and kernel log");
-	if (ended) {
+	if (ended && !text_contains(why, "goes on by itself")) {
 		say(&f->advice, ", then ");
 		advise_net(&f->advice, a, "restart", node->name);
 		say(&f->advice, ".");
