@@ -17,6 +17,35 @@ void sha256(struct hash *out, const void *ptr, size_t len)
 	SHA256_Final(out->b, &ctx);
 }
 
+#define BLOCK_SIZE  64
+#define LENGTH_SIZE 8
+
+/* FIPS 180-4, 5.1.1. In whole blocks the message goes to the compression function as it stands;
+ * SHA256_Final() would copy its end, and wipe that, which for short messages takes a third of
+ * the time. */
+void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
+{
+	size_t size = (len + 1 + LENGTH_SIZE + BLOCK_SIZE - 1) & ~(size_t)(BLOCK_SIZE - 1);
+	SHA256_CTX ctx;
+	memset(buf + len, 0, size - len);
+	buf[len] = 0x80;
+	store_be64(buf + size - LENGTH_SIZE, (uint64_t)len * 8);
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, buf, size);
+	for (unsigned i = 0; i < HASH_SIZE / 4; i++) {
+		uint32_t word = htobe32((uint32_t)ctx.h[i]);
+		memcpy(out->b + 4 * i, &word, 4);
+	}
+}
+
+#define SHORT_MAX 1024
+
+static void put(uint8_t *to, struct slice s)
+{
+	if (s.len)
+		memcpy(to, s.ptr, s.len);
+}
+
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 {
 	hash_tagged2(out, tag, data, slice_of(NULL, 0));
@@ -25,6 +54,14 @@ void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b)
 {
 	uint8_t first = (uint8_t)tag;
+	if (a.len < SHORT_MAX && b.len < SHORT_MAX - a.len) {
+		uint8_t buf[SHORT_MAX + HASH_ROOM];
+		buf[0] = first;
+		put(buf + 1, a);
+		put(buf + 1 + a.len, b);
+		hash_in_place(out, buf, 1 + a.len + b.len);
+		return;
+	}
 	SHA256_CTX ctx;
 	SHA256_Init(&ctx);
 	SHA256_Update(&ctx, &first, 1);

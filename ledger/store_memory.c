@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/pool.h"
 #include "ledger/store_private.h"
 
 #define TABLE_FIRST_CAP 64
+#define OPS_AHEAD	32 /* whose places in the tables are fetched at a time */
 
 struct item {
 	uint32_t refs;
@@ -41,6 +42,7 @@ struct undo {
 struct memory_store {
 	struct store base;
 	struct table tables[STORE_FAMILIES];
+	struct pool pool; /* of items */
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
 	size_t undo_len, undo_cap;
@@ -67,9 +69,9 @@ static struct memory_store *memory_of(struct store *s)
 
 /* Items */
 
-static struct item *item_new(struct slice key, struct slice value)
+static struct item *item_new(struct pool *p, struct slice key, struct slice value)
 {
-	struct item *i = mem_alloc(sizeof(*i) + key.len + value.len);
+	struct item *i = pool_alloc(p, sizeof(*i) + key.len + value.len);
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
@@ -87,10 +89,10 @@ static struct item *item_ref(struct item *i)
 	return i;
 }
 
-static void item_unref(struct item *i)
+static void item_unref(struct pool *p, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
-		mem_free(i);
+		pool_free(p, i, sizeof(*i) + i->key_len + i->value_len);
 }
 
 static struct slice item_key(const struct item *i)
@@ -158,10 +160,9 @@ static void table_grow(struct table *t)
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, struct item *item)
+static struct item *table_put(struct table *t, uint64_t hash, struct item *item)
 {
 	struct slice key = item_key(item);
-	uint64_t hash = key_hash(key);
 
 	if (t->len + 1 > t->cap / 3 * 2)
 		table_grow(t);
@@ -173,11 +174,11 @@ static struct item *table_put(struct table *t, struct item *item)
 }
 
 /* Returns the reference to the item removed, or NULL. */
-static struct item *table_remove(struct table *t, struct slice key)
+static struct item *table_remove(struct table *t, uint64_t hash, struct slice key)
 {
 	if (t->len == 0)
 		return NULL;
-	size_t mask = t->cap - 1, hole = table_find(t, key_hash(key), key);
+	size_t mask = t->cap - 1, hole = table_find(t, hash, key);
 	struct item *old = t->entries[hole].item;
 	if (old == NULL)
 		return NULL;
@@ -194,10 +195,10 @@ static struct item *table_remove(struct table *t, struct slice key)
 	return old;
 }
 
-static void table_free(struct table *t)
+static void table_free(struct table *t, struct pool *p)
 {
 	for (size_t i = 0; i < t->cap; i++)
-		item_unref(t->entries[i].item);
+		item_unref(p, t->entries[i].item);
 	mem_free(t->entries);
 }
 
@@ -250,7 +251,7 @@ static void memory_iter_free(struct store_iter *base)
 	struct memory_iter *it = (struct memory_iter *)base;
 
 	for (size_t i = 0; i < it->len; i++)
-		item_unref(it->items[i]);
+		item_unref(&memory_of(base->store)->pool, it->items[i]);
 	mem_free(it->items);
 	mem_free(it);
 }
@@ -275,31 +276,58 @@ static void batch_push(struct memory_store *m)
 	m->batches[m->batches_len++] = m->undo_len;
 }
 
+struct ahead {
+	struct store_op op;
+	uint64_t hash;
+};
+
+/* Most places are in no cache. Asked for all at once, they come in the time of a few. */
+static size_t look_ahead(const struct memory_store *m, const struct store_batch *b,
+			 size_t *offset, struct ahead ahead[OPS_AHEAD])
+{
+	size_t count = 0;
+
+	for (; count < OPS_AHEAD && store_batch_next(b, offset, &ahead[count].op); count++) {
+		const struct table *t = &m->tables[ahead[count].op.family];
+		uint64_t hash = ahead[count].hash = key_hash(ahead[count].op.key);
+		if (t->cap > 0)
+			__builtin_prefetch(&t->entries[hash & (t->cap - 1)]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct table *t = &m->tables[ahead[i].op.family];
+		if (t->cap > 0) /* prefetching NULL does nothing */
+			__builtin_prefetch(t->entries[ahead[i].hash & (t->cap - 1)].item);
+	}
+	return count;
+}
+
 static void apply(struct memory_store *m, const struct store_batch *b)
 {
-	struct store_op op;
-	size_t offset = 0;
+	struct ahead ahead[OPS_AHEAD];
+	size_t offset = 0, count;
 
-	while (store_batch_next(b, &offset, &op)) {
-		struct table *t = &m->tables[op.family];
-		struct undo u = {.family = op.family};
+	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
+		for (size_t i = 0; i < count; i++) {
+			const struct store_op *op = &ahead[i].op;
+			struct table *t = &m->tables[op->family];
+			struct undo u = {.family = op->family};
 
-		if (op.is_delete) {
-			u.replaced = table_remove(t, op.key);
-			if (u.replaced == NULL)
-				continue;
-		} else {
-			u.inserted = item_new(op.key, op.value); /* lives in the table */
-			u.replaced = table_put(t, u.inserted);
+			if (op->is_delete) {
+				u.replaced = table_remove(t, ahead[i].hash, op->key);
+				if (u.replaced == NULL)
+					continue;
+			} else { /* it lives in the table */
+				u.inserted = item_new(&m->pool, op->key, op->value);
+				u.replaced = table_put(t, ahead[i].hash, u.inserted);
+			}
+			undo_push(m, u);
 		}
-		undo_push(m, u);
-	}
 }
 
 static void forget_undo(struct memory_store *m)
 {
 	for (size_t i = 0; i < m->undo_len; i++)
-		item_unref(m->undo[i].replaced);
+		item_unref(&m->pool, m->undo[i].replaced);
 	m->undo_len = 0;
 	m->batches_len = 0;
 }
@@ -312,11 +340,12 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 		struct item *out = NULL;
 
 		if (u.replaced != NULL)
-			out = table_put(t, u.replaced);
+			out = table_put(t, key_hash(item_key(u.replaced)), u.replaced);
 		else
-			out = table_remove(t, item_key(u.inserted));
+			out = table_remove(t, key_hash(item_key(u.inserted)),
+					   item_key(u.inserted));
 		invariant(out == u.inserted);
-		item_unref(out);
+		item_unref(&m->pool, out);
 	}
 }
 
@@ -382,7 +411,8 @@ static void memory_close(struct store *s)
 
 	forget_undo(m);
 	for (int f = 0; f < STORE_FAMILIES; f++)
-		table_free(&m->tables[f]);
+		table_free(&m->tables[f], &m->pool);
+	pool_drain(&m->pool);
 	store_batch_free(m->lost);
 	mem_free(m->undo);
 	mem_free(m->batches);

@@ -7,6 +7,10 @@
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
 void slot_hold(const struct tree_slot *s, bool is_leaf);
 void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
+/* n has the slots in mask, as they are, from original. */
+void node_borrow(struct tree_node *n, struct tree_node *original, uint16_t mask);
+/* The child in n's slot i, which had not been loaded. */
+void node_set_child(struct tree_node *n, unsigned i, struct tree_node *child);
 /* The first child of a bitmap that is not empty. */
 static inline unsigned tree_lowest(unsigned bitmap)
 {

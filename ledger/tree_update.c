@@ -103,7 +103,7 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 
 /* Children of a node after an update: those touched, owned, and the old ones. */
 struct family {
-	const struct tree_node *old; /* NULL: there was no node */
+	struct tree_node *old; /* NULL: there was no node */
 	uint16_t touched, present, leaves;
 	struct child child[16]; /* where touched */
 };
@@ -139,6 +139,8 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 	struct tree_slot *s = n->slot;
 	const struct tree_slot *old = f->old ? f->old->slot : NULL;
 	unsigned were = f->old ? f->old->present : 0;
+	if (f->old)
+		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
 	for (unsigned left = were | f->touched; left; left &= left - 1) {
 		unsigned i = tree_lowest(left);
 		bool was = were >> i & 1;
@@ -146,7 +148,6 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 			if (f->child[i].kind != CHILD_NONE)
 				*s++ = f->child[i].slot;
 		} else {
-			slot_hold(old, slot_is_leaf(f->old, i));
 			*s++ = *old;
 		}
 		if (was)

@@ -8,8 +8,9 @@
 #include <stddef.h>
 
 void *mem_alloc(size_t size) __attribute__((malloc));
-void *mem_zalloc(size_t size) __attribute__((malloc));		   /* zeroed */
-void *mem_array(size_t count, size_t size) __attribute__((malloc)); /* zeroed, checked product */
+void *mem_zalloc(size_t size) __attribute__((malloc)); /* zeroed */
+void *mem_array(size_t count, size_t size)
+	__attribute__((malloc)); /* zeroed, checked product */
 void *mem_realloc(void *ptr, size_t size);
 void *mem_dup(const void *ptr, size_t size); /* NULL for size 0 */
 char *mem_strdup(const char *text);
@@ -21,6 +22,7 @@ void mem_free(void *ptr); /* NULL is fine */
 /* Stays on in release builds. Only for arguments and invariants, never for anything that a
  * peer, a client or a disk can influence. Prints expression, file and line; aborts. */
 #define invariant(expr) ((expr) ? (void)0 : invariant_failed(#expr, __FILE__, __LINE__))
-_Noreturn void invariant_failed(const char *expr, const char *file, int line);
+_Noreturn void invariant_failed(const char *expr, const char *file, int line)
+	__attribute__((cold));
 
 #endif
