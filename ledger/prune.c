@@ -61,7 +61,5 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	uint64_t keep = l->history ? l->history : 1;
 	for (unsigned i = 0; i < LISTS_PER_BLOCK && o->height - l->oldest > keep; i++)
 		carry_out_stored(l, ++l->oldest, batch);
-	mem_free(o->stale);
-	o->stale = NULL;
 	o->stale_len = 0;
 }

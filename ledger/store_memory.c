@@ -12,6 +12,7 @@
 #include "ledger/store_private.h"
 
 #define TABLE_FIRST_CAP 64
+#define CHUNK_SIZE	(64u << 10)
 #define OPS_AHEAD	32 /* whose places in the tables are fetched at a time */
 
 struct item {
@@ -42,7 +43,15 @@ struct undo {
 struct memory_store {
 	struct store base;
 	struct table tables[STORE_FAMILIES];
-	struct pool pool; /* of items */
+	/* Items are cut from chunks, and those that are free kept by size, so that they lie
+	 * close together and all go at once. Large ones stand by themselves. */
+	struct chunk {
+		struct chunk *next;
+		_Alignas(16) uint8_t bytes[CHUNK_SIZE];
+	} * chunks;
+	size_t chunk_used;
+	void *free_items[POOL_CLASSES];
+	size_t apart; /* items that are not in chunks */
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
 	size_t undo_len, undo_cap;
@@ -69,9 +78,51 @@ static struct memory_store *memory_of(struct store *s)
 
 /* Items */
 
-static struct item *item_new(struct pool *p, struct slice key, struct slice value)
+/* The address sanitizer sees every item. */
+static bool stands_apart(size_t size)
 {
-	struct item *i = pool_alloc(p, sizeof(*i) + key.len + value.len);
+	return POOL_PLAIN || pool_class(size) >= POOL_CLASSES;
+}
+
+static void *item_alloc(struct memory_store *m, size_t size)
+{
+	size_t c = pool_class(size);
+	if (stands_apart(size)) {
+		m->apart++;
+		return mem_alloc(size);
+	}
+	void *item = m->free_items[c];
+	if (item != NULL) {
+		memcpy(&m->free_items[c], item, sizeof(item));
+		return item;
+	}
+	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * POOL_STEP) {
+		struct chunk *chunk = mem_alloc(sizeof(*chunk));
+		chunk->next = m->chunks;
+		m->chunks = chunk;
+		m->chunk_used = 0;
+	}
+	item = m->chunks->bytes + m->chunk_used;
+	m->chunk_used += c * POOL_STEP;
+	return item;
+}
+
+static void item_free(struct memory_store *m, struct item *i)
+{
+	size_t size = sizeof(*i) + i->key_len + i->value_len;
+	if (stands_apart(size)) {
+		m->apart--;
+		mem_free(i);
+		return;
+	}
+	void **first = &m->free_items[pool_class(size)];
+	memcpy(i, first, sizeof(*first));
+	*first = i;
+}
+
+static struct item *item_new(struct memory_store *m, struct slice key, struct slice value)
+{
+	struct item *i = item_alloc(m, sizeof(*i) + key.len + value.len);
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
@@ -89,10 +140,10 @@ static struct item *item_ref(struct item *i)
 	return i;
 }
 
-static void item_unref(struct pool *p, struct item *i)
+static void item_unref(struct memory_store *m, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
-		pool_free(p, i, sizeof(*i) + i->key_len + i->value_len);
+		item_free(m, i);
 }
 
 static struct slice item_key(const struct item *i)
@@ -195,10 +246,10 @@ static struct item *table_remove(struct table *t, uint64_t hash, struct slice ke
 	return old;
 }
 
-static void table_free(struct table *t, struct pool *p)
+static void table_free(struct table *t, struct memory_store *m)
 {
-	for (size_t i = 0; i < t->cap; i++)
-		item_unref(p, t->entries[i].item);
+	for (size_t i = 0; m->apart > 0 && i < t->cap; i++)
+		item_unref(m, t->entries[i].item);
 	mem_free(t->entries);
 }
 
@@ -251,7 +302,7 @@ static void memory_iter_free(struct store_iter *base)
 	struct memory_iter *it = (struct memory_iter *)base;
 
 	for (size_t i = 0; i < it->len; i++)
-		item_unref(&memory_of(base->store)->pool, it->items[i]);
+		item_unref(memory_of(base->store), it->items[i]);
 	mem_free(it->items);
 	mem_free(it);
 }
@@ -317,7 +368,7 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 				if (u.replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				u.inserted = item_new(&m->pool, op->key, op->value);
+				u.inserted = item_new(m, op->key, op->value);
 				u.replaced = table_put(t, ahead[i].hash, u.inserted);
 			}
 			undo_push(m, u);
@@ -327,7 +378,7 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 static void forget_undo(struct memory_store *m)
 {
 	for (size_t i = 0; i < m->undo_len; i++)
-		item_unref(&m->pool, m->undo[i].replaced);
+		item_unref(m, m->undo[i].replaced);
 	m->undo_len = 0;
 	m->batches_len = 0;
 }
@@ -345,7 +396,7 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 			out = table_remove(t, key_hash(item_key(u.inserted)),
 					   item_key(u.inserted));
 		invariant(out == u.inserted);
-		item_unref(&m->pool, out);
+		item_unref(m, out);
 	}
 }
 
@@ -411,8 +462,11 @@ static void memory_close(struct store *s)
 
 	forget_undo(m);
 	for (int f = 0; f < STORE_FAMILIES; f++)
-		table_free(&m->tables[f], &m->pool);
-	pool_drain(&m->pool);
+		table_free(&m->tables[f], m);
+	for (struct chunk *c = m->chunks, *next; c != NULL; c = next) {
+		next = c->next;
+		mem_free(c);
+	}
 	store_batch_free(m->lost);
 	mem_free(m->undo);
 	mem_free(m->batches);

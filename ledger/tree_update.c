@@ -123,6 +123,33 @@ static void family_drop(struct tree *t, struct family *f)
 			child_drop(t, &f->child[i]);
 }
 
+static void fill(struct tree_node *n, const struct family *f)
+{
+	struct tree_slot *s = n->slot;
+	const struct tree_slot *old = f->old ? f->old->slot : NULL;
+	unsigned were = f->old ? f->old->present : 0;
+	for (unsigned left = were | f->touched; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		bool was = were >> i & 1;
+		if (!(f->touched >> i & 1))
+			*s++ = *old;
+		else if (f->child[i].kind != CHILD_NONE)
+			*s++ = f->child[i].slot;
+		if (was)
+			old++;
+	}
+}
+
+/* As most are: children in the same places as before. */
+static void fill_alike(struct tree_node *n, const struct family *f)
+{
+	memcpy(n->slot, f->old->slot, tree_bits(f->present) * sizeof(n->slot[0]));
+	for (unsigned left = f->touched & f->present; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		n->slot[tree_index(f->present, i)] = f->child[i].slot;
+	}
+}
+
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
 static struct child assemble(struct update *u, struct family *f, bool is_root)
@@ -136,23 +163,12 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 	}
 	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
 	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
-	struct tree_slot *s = n->slot;
-	const struct tree_slot *old = f->old ? f->old->slot : NULL;
-	unsigned were = f->old ? f->old->present : 0;
 	if (f->old)
 		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
-	for (unsigned left = were | f->touched; left; left &= left - 1) {
-		unsigned i = tree_lowest(left);
-		bool was = were >> i & 1;
-		if (f->touched >> i & 1) {
-			if (f->child[i].kind != CHILD_NONE)
-				*s++ = f->child[i].slot;
-		} else {
-			*s++ = *old;
-		}
-		if (was)
-			old++;
-	}
+	if (f->old && f->old->present == f->present)
+		fill_alike(n, f);
+	else
+		fill(n, f);
 	tree_hash(&out.slot.hash, n);
 	out.slot.node = n;
 	return out;

@@ -1,5 +1,12 @@
 #include "chain/block.h"
 
+#if defined(__has_include) && !defined(__SANITIZE_THREAD__)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h> /* glibc 2.32 */
+#define HAVE_SINGLE_THREADED
+#endif
+#endif
+
 #include "chain/private.h"
 #include "chain/system.h"
 
@@ -274,9 +281,13 @@ static int read_body(struct block *b, struct hash *leaves)
 	return reader_finish(&r);
 }
 
+#define FEW_TXS 16 /* whose leaves need no memory of their own */
+
 static int check_body(struct block *b)
 {
-	struct hash *leaves = b->tx_count ? mem_alloc(b->tx_count * sizeof(*leaves)) : NULL;
+	struct hash few[FEW_TXS], *leaves = few;
+	if (b->tx_count > FEW_TXS)
+		leaves = mem_alloc(b->tx_count * sizeof(*leaves));
 	int err = read_body(b, leaves);
 	if (!err) {
 		struct hash root;
@@ -284,7 +295,8 @@ static int check_body(struct block *b)
 		if (!hash_equal(&root, &b->sh.h.tx_root))
 			err = ERR_BAD_HASH;
 	}
-	mem_free(leaves);
+	if (leaves != few)
+		mem_free(leaves);
 	return err;
 }
 
@@ -301,15 +313,18 @@ int block_new(struct block **out, const struct signed_header *sh, struct slice b
 	if (sh->h.body_size != body.len || sh->h.tx_count != count)
 		return ERR_RANGE;
 
-	struct block *b = mem_alloc(sizeof(*b));
+	/* In one piece: the transactions' places behind the block, the body behind these. */
+	size_t places = count * sizeof(struct block_tx);
+	struct block *b = mem_alloc(sizeof(*b) + places + body.len);
 	*b = (struct block){
 		.sh = *sh,
 		.refs = 1,
 		.tx_count = count,
-		.body = mem_dup(body.ptr, body.len),
+		.body = (uint8_t *)(b + 1) + places,
 		.body_size = body.len,
-		.tx = count ? mem_alloc(count * sizeof(*b->tx)) : NULL,
+		.tx = (struct block_tx *)(b + 1),
 	};
+	memcpy(b->body, body.ptr, body.len);
 	int err = check_body(b);
 	if (err) {
 		block_drop(b);
@@ -320,9 +335,21 @@ int block_new(struct block **out, const struct signed_header *sh, struct slice b
 	return ERR_NONE;
 }
 
+/* A program without threads, as the simulator is, need not lock the bus for each block that it
+ * passes on. */
+static bool single_threaded(void)
+{
+#ifdef HAVE_SINGLE_THREADED
+	return __libc_single_threaded;
+#else
+	return false;
+#endif
+}
+
 struct block *block_hold(struct block *b)
 {
-	uint32_t before = __atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	uint32_t before = single_threaded() ? b->refs++
+					    : __atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
 	invariant(before > 0 && before < UINT32_MAX);
 	return b;
 }
@@ -332,12 +359,11 @@ void block_drop(struct block *b)
 	if (!b)
 		return;
 	/* Release what this thread wrote, acquire what the others wrote, before freeing. */
-	uint32_t before = __atomic_fetch_sub(&b->refs, 1, __ATOMIC_ACQ_REL);
+	uint32_t before = single_threaded() ? b->refs--
+					    : __atomic_fetch_sub(&b->refs, 1, __ATOMIC_ACQ_REL);
 	invariant(before > 0);
 	if (before > 1)
 		return;
-	mem_free(b->tx);
-	mem_free(b->body);
 	mem_free(b);
 }
 
