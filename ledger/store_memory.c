@@ -50,7 +50,10 @@ struct memory_store {
 		_Alignas(16) uint8_t bytes[CHUNK_SIZE];
 	} * chunks;
 	size_t chunk_used;
-	void *free_items[POOL_CLASSES];
+	struct free_items {
+		void **items;
+		size_t len, cap;
+	} free_items[POOL_CLASSES];
 	size_t apart; /* items that are not in chunks */
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
@@ -78,6 +81,21 @@ static struct memory_store *memory_of(struct store *s)
 
 /* Items */
 
+static struct slice item_key(const struct item *i)
+{
+	return slice_of(i->bytes, i->key_len);
+}
+
+static struct slice item_value(const struct item *i)
+{
+	return slice_of(i->bytes + i->key_len, i->value_len);
+}
+
+static size_t item_size(struct slice key, struct slice value)
+{
+	return sizeof(struct item) + key.len + value.len;
+}
+
 /* The address sanitizer sees every item. */
 static bool stands_apart(size_t size)
 {
@@ -91,38 +109,39 @@ static void *item_alloc(struct memory_store *m, size_t size)
 		m->apart++;
 		return mem_alloc(size);
 	}
-	void *item = m->free_items[c];
-	if (item != NULL) {
-		memcpy(&m->free_items[c], item, sizeof(item));
-		return item;
-	}
+	struct free_items *list = &m->free_items[c];
+	if (list->len > 0)
+		return list->items[--list->len];
 	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * POOL_STEP) {
 		struct chunk *chunk = mem_alloc(sizeof(*chunk));
 		chunk->next = m->chunks;
 		m->chunks = chunk;
 		m->chunk_used = 0;
 	}
-	item = m->chunks->bytes + m->chunk_used;
+	uint8_t *item = m->chunks->bytes + m->chunk_used;
 	m->chunk_used += c * POOL_STEP;
 	return item;
 }
 
 static void item_free(struct memory_store *m, struct item *i)
 {
-	size_t size = sizeof(*i) + i->key_len + i->value_len;
+	size_t size = item_size(item_key(i), item_value(i));
 	if (stands_apart(size)) {
 		m->apart--;
 		mem_free(i);
 		return;
 	}
-	void **first = &m->free_items[pool_class(size)];
-	memcpy(i, first, sizeof(*first));
-	*first = i;
+	struct free_items *list = &m->free_items[pool_class(size)];
+	if (list->len == list->cap) {
+		list->cap = list->cap > 0 ? 2 * list->cap : 16;
+		list->items = mem_realloc(list->items, list->cap * sizeof(list->items[0]));
+	}
+	list->items[list->len++] = i;
 }
 
 static struct item *item_new(struct memory_store *m, struct slice key, struct slice value)
 {
-	struct item *i = item_alloc(m, sizeof(*i) + key.len + value.len);
+	struct item *i = item_alloc(m, item_size(key, value));
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
@@ -144,16 +163,6 @@ static void item_unref(struct memory_store *m, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
 		item_free(m, i);
-}
-
-static struct slice item_key(const struct item *i)
-{
-	return slice_of(i->bytes, i->key_len);
-}
-
-static struct slice item_value(const struct item *i)
-{
-	return slice_of(i->bytes + i->key_len, i->value_len);
 }
 
 /* Tables */
@@ -330,19 +339,25 @@ static void batch_push(struct memory_store *m)
 struct ahead {
 	struct store_op op;
 	uint64_t hash;
+	struct item *inserted; /* NULL: it is a delete */
 };
 
-/* Most places are in no cache. Asked for all at once, they come in the time of a few. */
-static size_t look_ahead(const struct memory_store *m, const struct store_batch *b,
-			 size_t *offset, struct ahead ahead[OPS_AHEAD])
+/* Most places in the tables are in no cache. They are asked for together, and come while the
+ * items are made; then what the places hold is asked for. */
+static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
+			 struct ahead ahead[OPS_AHEAD])
 {
 	size_t count = 0;
 
 	for (; count < OPS_AHEAD && store_batch_next(b, offset, &ahead[count].op); count++) {
 		const struct table *t = &m->tables[ahead[count].op.family];
-		uint64_t hash = ahead[count].hash = key_hash(ahead[count].op.key);
+		ahead[count].hash = key_hash(ahead[count].op.key);
 		if (t->cap > 0)
-			__builtin_prefetch(&t->entries[hash & (t->cap - 1)]);
+			__builtin_prefetch(&t->entries[ahead[count].hash & (t->cap - 1)]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct store_op *op = &ahead[i].op;
+		ahead[i].inserted = op->is_delete ? NULL : item_new(m, op->key, op->value);
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct table *t = &m->tables[ahead[i].op.family];
@@ -361,14 +376,13 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 		for (size_t i = 0; i < count; i++) {
 			const struct store_op *op = &ahead[i].op;
 			struct table *t = &m->tables[op->family];
-			struct undo u = {.family = op->family};
+			struct undo u = {.family = op->family, .inserted = ahead[i].inserted};
 
 			if (op->is_delete) {
 				u.replaced = table_remove(t, ahead[i].hash, op->key);
 				if (u.replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				u.inserted = item_new(m, op->key, op->value);
 				u.replaced = table_put(t, ahead[i].hash, u.inserted);
 			}
 			undo_push(m, u);
@@ -467,6 +481,8 @@ static void memory_close(struct store *s)
 		next = c->next;
 		mem_free(c);
 	}
+	for (size_t i = 0; i < POOL_CLASSES; i++)
+		mem_free(m->free_items[i].items);
 	store_batch_free(m->lost);
 	mem_free(m->undo);
 	mem_free(m->batches);

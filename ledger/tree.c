@@ -69,11 +69,6 @@ void tree_hash(struct hash *out, const struct tree_node *n)
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
 
-static size_t node_size(uint16_t present)
-{
-	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
-}
-
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 {
 	size_t size = node_size(present);

@@ -3,6 +3,16 @@
 
 #include "ledger/tree.h"
 
+static inline size_t node_size(uint16_t present)
+{
+	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
+}
+/* What is known of a node that is here is only where it is: as many lines as most have. */
+static inline void node_prefetch(const struct tree_node *n)
+{
+	if (n)
+		mem_prefetch(n, sizeof(*n) + 4 * sizeof(n->slot[0]));
+}
 /* One reference; the slots are the caller's to fill. */
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
 void slot_hold(const struct tree_slot *s, bool is_leaf);

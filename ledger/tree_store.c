@@ -145,11 +145,23 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 	return err;
 }
 
+/* What the records of n and of the nodes below it are made of. */
+static void prefetch_children(const struct tree_node *n, uint64_t version)
+{
+	const struct tree_slot *s = n->slot;
+	for (unsigned left = n->present; left; left &= left - 1, s++)
+		if (slot_is_leaf(n, tree_lowest(left)))
+			mem_prefetch(&s->leaf->key, 2 * HASH_SIZE);
+		else if (s->version == version)
+			node_prefetch(s->node);
+}
+
 static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
 	uint8_t buf[NODE_KEY_MAX];
 	const struct tree_slot *s = n->slot;
+	prefetch_children(n, version);
 	node_encode(store_batch_put_room(batch, STORE_TREE, node_key(buf, version, path, depth),
 					 node_record_size(n)),
 		    n);

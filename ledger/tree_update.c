@@ -188,6 +188,21 @@ static int place_below(struct update *u, struct tree_node *n, unsigned nibble, u
 	return err;
 }
 
+#define FEW_CHANGES 16
+
+/* The children that change, and room for what this node becomes: while one child is being made
+ * anew, the others come into the caches. */
+static void prefetch_below(struct update *u, const struct tree_node *n, unsigned depth,
+			   const struct tree_change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		unsigned nibble = tree_nibble(&changes[i].key, depth);
+		if (slot_present(n, nibble) && !slot_is_leaf(n, nibble))
+			node_prefetch(n->slot[tree_index(n->present, nibble)].node);
+	}
+	pool_prefetch(&u->tree->pool, node_size(n->present));
+}
+
 /* Makes the changes below a place that is a node or becomes one. */
 static int update_family(struct update *u, const struct child *in, unsigned depth,
 			 struct tree_change *changes, size_t count, struct family *f,
@@ -197,6 +212,8 @@ static int update_family(struct update *u, const struct child *in, unsigned dept
 	unsigned leaf_at =
 		in->kind == CHILD_LEAF ? tree_nibble(&in->slot.leaf->key, depth) : 16;
 	*changed = false;
+	if (n && count <= FEW_CHANGES)
+		prefetch_below(u, n, depth, changes, count);
 	for (size_t from = 0, to; from < count; from = to) {
 		unsigned nibble = tree_nibble(&changes[from].key, depth);
 		struct child below = {.kind = CHILD_NONE};

@@ -17,6 +17,15 @@ char *mem_strdup(const char *text);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *ptr); /* NULL is fine */
 
+#define MEM_LINE 64 /* bytes of a cache line, nearly everywhere */
+
+/* size bytes at p will be used soon: all of them are asked for at once. */
+static inline void mem_prefetch(const void *p, size_t size)
+{
+	for (size_t i = 0; i < size; i += MEM_LINE)
+		__builtin_prefetch((const char *)p + i);
+}
+
 #define MEM_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Stays on in release builds. Only for arguments and invariants, never for anything that a

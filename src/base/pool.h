@@ -26,14 +26,24 @@
 #define POOL_PLAIN 0
 #endif
 
+/* Lists are arrays: to follow pointers through free pieces would wait for each of them. */
 struct pool {
-	void *first[POOL_CLASSES];
+	void **free[POOL_CLASSES]; /* NULL: none was ever kept */
 	uint16_t kept[POOL_CLASSES];
 };
+void pool_keep(struct pool *p, void *piece, size_t c); /* its slow path */
 
 static inline size_t pool_class(size_t size)
 {
 	return (size + POOL_STEP - 1) / POOL_STEP;
+}
+
+/* A piece of this size will be wanted soon. */
+static inline void pool_prefetch(const struct pool *p, size_t size)
+{
+	size_t c = pool_class(size);
+	if (!POOL_PLAIN && c < POOL_CLASSES && p->kept[c] > 0)
+		mem_prefetch(p->free[c][p->kept[c] - 1], size);
 }
 
 static inline void *pool_alloc(struct pool *p, size_t size)
@@ -41,25 +51,19 @@ static inline void *pool_alloc(struct pool *p, size_t size)
 	size_t c = pool_class(size);
 	if (POOL_PLAIN || c >= POOL_CLASSES)
 		return mem_alloc(size);
-	void *piece = p->first[c];
-	if (!piece)
-		return mem_alloc(c * POOL_STEP);
-	memcpy(&p->first[c], piece, sizeof(piece));
-	p->kept[c]--;
-	return piece;
+	return p->kept[c] > 0 ? p->free[c][--p->kept[c]] : mem_alloc(c * POOL_STEP);
 }
 
 /* size is what it was allocated with. */
 static inline void pool_free(struct pool *p, void *piece, size_t size)
 {
 	size_t c = pool_class(size);
-	if (POOL_PLAIN || c >= POOL_CLASSES || c == 0 || p->kept[c] == POOL_KEPT) {
+	if (POOL_PLAIN || c >= POOL_CLASSES || c == 0 || p->kept[c] == POOL_KEPT)
 		mem_free(piece);
-		return;
-	}
-	memcpy(piece, &p->first[c], sizeof(piece));
-	p->first[c] = piece;
-	p->kept[c]++;
+	else if (p->free[c])
+		p->free[c][p->kept[c]++] = piece;
+	else
+		pool_keep(p, piece, c);
 }
 
 /* Gives back what is kept. */
