@@ -557,15 +557,11 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 #define EVENTS_MAX	    10000000
 #define EVENTS_PER_DECISION 20000
 
-#define PACKET_AHEAD 512 /* bytes */
-
 static void loop(struct sim *s)
 {
 	uint64_t goal = 0, deadline = 0;
 	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
 		struct event e = sim_pop(s);
-		if (s->heap_len) /* the next one, most likely */
-			mem_prefetch(s->heap[0].packet, PACKET_AHEAD);
 		if (s->options.bare)
 			bare_pop(s->options.bare);
 		if (++s->result->events >
