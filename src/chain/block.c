@@ -62,11 +62,35 @@ bool block_ref_equal(const struct block_ref *a, const struct block_ref *b)
 	return a->term == b->term && a->height == b->height && hash_equal(&a->hash, &b->hash);
 }
 
+/* The hottest encodings take their room at once: `put` writes and returns what is behind. */
+static uint8_t *put_u16(uint8_t *p, uint16_t v)
+{
+	v = htobe16(v);
+	return (uint8_t *)memcpy(p, &v, sizeof(v)) + sizeof(v);
+}
+
+static uint8_t *put_u32(uint8_t *p, uint32_t v)
+{
+	v = htobe32(v);
+	return (uint8_t *)memcpy(p, &v, sizeof(v)) + sizeof(v);
+}
+
+static uint8_t *put_u64(uint8_t *p, uint64_t v)
+{
+	store_be64(p, v);
+	return p + sizeof(v);
+}
+
+static uint8_t *put_hash(uint8_t *p, const struct hash *h)
+{
+	return (uint8_t *)memcpy(p, h->b, HASH_SIZE) + HASH_SIZE;
+}
+
 void block_ref_encode(struct writer *w, const struct block_ref *r)
 {
-	writer_u64(w, r->term);
-	writer_u64(w, r->height);
-	writer_hash(w, &r->hash);
+	uint8_t *p = writer_extend(w, BLOCK_REF_SIZE);
+	if (p)
+		put_hash(put_u64(put_u64(p, r->term), r->height), &r->hash);
 }
 
 void block_ref_decode(struct reader *r, struct block_ref *out)
@@ -86,22 +110,26 @@ unsigned primary_of(uint64_t term, unsigned n)
 
 void header_encode(struct writer *w, const struct header *h)
 {
-	writer_u16(w, HEADER_VERSION);
-	writer_hash(w, &h->chain);
-	writer_u64(w, h->term);
-	writer_u8(w, (uint8_t)h->mode);
-	writer_u64(w, h->height);
-	writer_hash(w, &h->prev);
-	writer_u64(w, h->base_height);
-	writer_hash(w, &h->base);
-	writer_hash(w, &h->tx_root);
-	writer_hash(w, &h->state_root);
-	writer_u64(w, h->time_ms);
-	writer_u16(w, h->leader);
-	writer_hash(w, &h->valset);
-	writer_hash(w, &h->new_view);
-	writer_u32(w, h->tx_count);
-	writer_u32(w, h->body_size);
+	uint8_t *begin = writer_extend(w, HEADER_SIZE), *p = begin;
+	if (!p)
+		return;
+	p = put_u16(p, HEADER_VERSION);
+	p = put_hash(p, &h->chain);
+	p = put_u64(p, h->term);
+	*p++ = (uint8_t)h->mode;
+	p = put_u64(p, h->height);
+	p = put_hash(p, &h->prev);
+	p = put_u64(p, h->base_height);
+	p = put_hash(p, &h->base);
+	p = put_hash(p, &h->tx_root);
+	p = put_hash(p, &h->state_root);
+	p = put_u64(p, h->time_ms);
+	p = put_u16(p, h->leader);
+	p = put_hash(p, &h->valset);
+	p = put_hash(p, &h->new_view);
+	p = put_u32(p, h->tx_count);
+	p = put_u32(p, h->body_size);
+	invariant(p == begin + HEADER_SIZE);
 }
 
 void header_decode(struct reader *r, struct header *out)
