@@ -11,7 +11,8 @@ static _Noreturn __attribute__((cold)) void out_of_memory(size_t size)
 	abort();
 }
 
-void *mem_alloc(size_t size)
+/* Not in line, or the compiler makes a calloc() of it where memory is cleared next. */
+__attribute__((noinline)) void *mem_alloc(size_t size)
 {
 	void *p = malloc(size ? size : 1);
 	if (!p)
