@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/pool.h"
+#include "base/freelist.h"
 #include "ledger/store_private.h"
 
 #define TABLE_FIRST_CAP 64
@@ -53,7 +53,7 @@ struct memory_store {
 	struct free_items {
 		void **items;
 		size_t len, cap;
-	} free_items[POOL_CLASSES];
+	} free_items[FREELIST_CLASSES];
 	size_t apart; /* items that are not in chunks */
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
@@ -99,12 +99,12 @@ static size_t item_size(struct slice key, struct slice value)
 /* The address sanitizer sees every item. */
 static bool stands_apart(size_t size)
 {
-	return POOL_PLAIN || pool_class(size) >= POOL_CLASSES;
+	return FREELIST_PLAIN || freelist_class(size) >= FREELIST_CLASSES;
 }
 
 static void *item_alloc(struct memory_store *m, size_t size)
 {
-	size_t c = pool_class(size);
+	size_t c = freelist_class(size);
 	if (stands_apart(size)) {
 		m->apart++;
 		return mem_alloc(size);
@@ -112,14 +112,14 @@ static void *item_alloc(struct memory_store *m, size_t size)
 	struct free_items *list = &m->free_items[c];
 	if (list->len > 0)
 		return list->items[--list->len];
-	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * POOL_STEP) {
+	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * FREELIST_STEP) {
 		struct chunk *chunk = mem_alloc(sizeof(*chunk));
 		chunk->next = m->chunks;
 		m->chunks = chunk;
 		m->chunk_used = 0;
 	}
 	uint8_t *item = m->chunks->bytes + m->chunk_used;
-	m->chunk_used += c * POOL_STEP;
+	m->chunk_used += c * FREELIST_STEP;
 	return item;
 }
 
@@ -131,7 +131,7 @@ static void item_free(struct memory_store *m, struct item *i)
 		mem_free(i);
 		return;
 	}
-	struct free_items *list = &m->free_items[pool_class(size)];
+	struct free_items *list = &m->free_items[freelist_class(size)];
 	if (list->len == list->cap) {
 		list->cap = list->cap > 0 ? 2 * list->cap : 16;
 		list->items = mem_realloc(list->items, list->cap * sizeof(list->items[0]));
@@ -481,7 +481,7 @@ static void memory_close(struct store *s)
 		next = c->next;
 		mem_free(c);
 	}
-	for (size_t i = 0; i < POOL_CLASSES; i++)
+	for (size_t i = 0; i < FREELIST_CLASSES; i++)
 		mem_free(m->free_items[i].items);
 	store_batch_free(m->lost);
 	mem_free(m->undo);

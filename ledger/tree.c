@@ -17,7 +17,7 @@ void tree_init(struct tree *t, struct store *s, size_t limit)
 void tree_close(struct tree *t)
 {
 	invariant(t->bytes == 0);
-	pool_drain(&t->pool);
+	freelist_drain(&t->free);
 	writer_free(&t->scratch);
 }
 
@@ -72,7 +72,7 @@ void tree_hash(struct hash *out, const struct tree_node *n)
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 {
 	size_t size = node_size(present);
-	struct tree_node *n = pool_alloc(&t->pool, size);
+	struct tree_node *n = freelist_alloc(&t->free, size);
 	t->bytes += size;
 	n->refs = 1;
 	n->present = present;
@@ -195,13 +195,13 @@ void tree_drop(struct tree *t, struct tree_node *n)
 	}
 	size_t size = node_size(n->present);
 	t->bytes -= size;
-	pool_free(&t->pool, n, size);
+	freelist_free(&t->free, n, size);
 }
 
 static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
-	struct tree_leaf *l = pool_alloc(&t->pool, sizeof(*l) + inline_len);
+	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
 	*l = (struct tree_leaf){
 		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
 	t->bytes += sizeof(*l) + inline_len;
@@ -258,7 +258,7 @@ void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
 	leaf_unload(t, l);
 	size_t size = sizeof(*l) + l->inline_len;
 	t->bytes -= size;
-	pool_free(&t->pool, l, size);
+	freelist_free(&t->free, l, size);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

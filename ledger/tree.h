@@ -15,7 +15,7 @@
 #ifndef LEDGER_TREE_H
 #define LEDGER_TREE_H
 
-#include "base/pool.h"
+#include "base/freelist.h"
 #include "crypto/hash.h"
 #include "ledger/store.h"
 
@@ -60,7 +60,7 @@ struct tree {
 	size_t bytes, limit; /* memory held by nodes, leaves and values */
 	unsigned cursor;     /* where trimming goes on */
 	uint64_t reads, writes;
-	struct pool pool; /* of nodes and leaves */
+	struct freelist free; /* of nodes and leaves */
 	struct writer scratch;
 };
 

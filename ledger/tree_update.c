@@ -200,7 +200,7 @@ static void prefetch_below(struct update *u, const struct tree_node *n, unsigned
 		if (slot_present(n, nibble) && !slot_is_leaf(n, nibble))
 			node_prefetch(n->slot[tree_index(n->present, nibble)].node);
 	}
-	pool_prefetch(&u->tree->pool, node_size(n->present));
+	freelist_prefetch(&u->tree->free, node_size(n->present));
 }
 
 /* Makes the changes below a place that is a node or becomes one. */

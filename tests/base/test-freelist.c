@@ -1,19 +1,19 @@
-#include "base/pool.h"
+#include "base/freelist.h"
 #include "base/random.h"
 #include "suites.h"
 
 START_TEST(same_piece_again)
 {
-	struct pool p = {0};
-	void *a = pool_alloc(&p, 100), *b = pool_alloc(&p, 100);
+	struct freelist l = {0};
+	void *a = freelist_alloc(&l, 100), *b = freelist_alloc(&l, 100);
 	ck_assert_ptr_ne(a, b);
-	pool_free(&p, a, 100);
-	void *c = pool_alloc(&p, 97); /* of the same size in steps */
-	if (!POOL_PLAIN)
+	freelist_free(&l, a, 100);
+	void *c = freelist_alloc(&l, 97); /* of the same size in steps */
+	if (!FREELIST_PLAIN)
 		ck_assert_ptr_eq(c, a);
-	pool_free(&p, b, 100);
-	pool_free(&p, c, 97);
-	pool_drain(&p);
+	freelist_free(&l, b, 100);
+	freelist_free(&l, c, 97);
+	freelist_drain(&l);
 }
 END_TEST
 
@@ -24,7 +24,7 @@ START_TEST(pieces_do_not_overlap)
 		uint8_t *bytes;
 		size_t size;
 	} pieces[200] = {{0}};
-	struct pool p = {0};
+	struct freelist l = {0};
 	struct random r;
 	random_seed(&r, 5);
 	for (unsigned round = 0; round < 20000; round++) {
@@ -33,43 +33,43 @@ START_TEST(pieces_do_not_overlap)
 		for (size_t j = 0; x->bytes && j < x->size; j++)
 			expect(x->bytes[j] == i);
 		if (x->bytes)
-			pool_free(&p, x->bytes, x->size);
+			freelist_free(&l, x->bytes, x->size);
 		x->bytes = NULL;
 		if (random_below(&r, 4) == 0)
 			continue;
 		x->size = (size_t)random_below(&r, 1100);
-		x->bytes = pool_alloc(&p, x->size);
+		x->bytes = freelist_alloc(&l, x->size);
 		memset(x->bytes, (int)i, x->size);
 	}
 	for (size_t i = 0; i < MEM_COUNT(pieces); i++)
 		if (pieces[i].bytes)
-			pool_free(&p, pieces[i].bytes, pieces[i].size);
-	pool_drain(&p);
+			freelist_free(&l, pieces[i].bytes, pieces[i].size);
+	freelist_drain(&l);
 }
 END_TEST
 
 START_TEST(keeps_no_more_than_it_says)
 {
-	enum { MANY = 3 * POOL_KEPT };
-	struct pool p = {0};
+	enum { MANY = 3 * FREELIST_KEPT };
+	struct freelist l = {0};
 	void *pieces[MANY];
 	for (size_t i = 0; i < MANY; i++)
-		pieces[i] = pool_alloc(&p, 64);
+		pieces[i] = freelist_alloc(&l, 64);
 	for (size_t i = 0; i < MANY; i++)
-		pool_free(&p, pieces[i], 64);
-	ck_assert_uint_eq(p.kept[pool_class(64)], POOL_PLAIN ? 0 : POOL_KEPT);
+		freelist_free(&l, pieces[i], 64);
+	ck_assert_uint_eq(l.kept[freelist_class(64)], FREELIST_PLAIN ? 0 : FREELIST_KEPT);
 	size_t kept = 0;
-	for (size_t c = 0; c < POOL_CLASSES; c++)
-		kept += p.kept[c];
-	ck_assert_uint_eq(kept, p.kept[pool_class(64)]);
-	pool_drain(&p);
-	ck_assert_uint_eq(p.kept[pool_class(64)], 0);
+	for (size_t c = 0; c < FREELIST_CLASSES; c++)
+		kept += l.kept[c];
+	ck_assert_uint_eq(kept, l.kept[freelist_class(64)]);
+	freelist_drain(&l);
+	ck_assert_uint_eq(l.kept[freelist_class(64)], 0);
 }
 END_TEST
 
-TCase *pool_case(void)
+TCase *freelist_case(void)
 {
-	TCase *t = tcase_create("pool");
+	TCase *t = tcase_create("freelist");
 	tcase_add_test(t, same_piece_again);
 	tcase_add_test(t, pieces_do_not_overlap);
 	tcase_add_test(t, keeps_no_more_than_it_says);
