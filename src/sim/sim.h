@@ -65,8 +65,8 @@ struct sim_options {
 	uint32_t block_txs; /* in a block, at most; 0: default */
 	bool to_leader;	    /* calm: clients ask the leader, who stays */
 	bool no_healing;    /* calm: it is over with the last decision */
-	bool unchecked;	    /* messages and certificates are not looked into; equal blocks and
-			     * state roots are still wanted of all */
+	bool unchecked;	    /* messages, certificates and transactions are not looked into;
+			     * equal blocks and state roots are still wanted of all */
 	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
 	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not

@@ -14,6 +14,7 @@ TCase *err_case(void); /* and mem */
 TCase *json_case(void);
 TCase *log_case(void);
 TCase *map_case(void);
+TCase *freelist_case(void);
 TCase *random_case(void);
 
 #endif
