@@ -322,7 +322,7 @@ static int unknown_verb(struct cli *c)
 		 group ? c->opt.arg[1] : "");
 	for (size_t i = 0; i < verb_count; i++)
 		words[i] = verbs[i].name;
-	near = nearest_word(text, words, verb_count);
+	near = meant_word(text, words, verb_count);
 	if (near != NULL)
 		return cli_usage(c, "unknown verb \"%s\"; did you mean \"%s\"?", text, near);
 	return cli_usage(c, "unknown verb \"%s\"", text);
