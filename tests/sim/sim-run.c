@@ -449,7 +449,8 @@ int main(int argc, char **argv)
 	crypto_init();
 	struct totals all = {0};
 	int bad = 0;
-	o.await_one_term = true;
+	/* A view of its own that one replica asks for stays so in PBFT, until others follow. */
+	o.await_one_term = !o.protocol || o.protocol == PROTOCOL_HYBRID;
 	for (const char *at = nodes; *at;) {
 		char *end;
 		o.nodes = (unsigned)strtoul(at, &end, 10);
