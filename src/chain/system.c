@@ -3,8 +3,6 @@
 
 #include "chain/private.h"
 
-#define SYSTEM_HEAD_SIZE (2 + 1 + HASH_SIZE + 8)
-
 bool system_tx_is(struct slice bytes)
 {
 	return bytes.len >= 2 && bytes.ptr[0] == 0xff && bytes.ptr[1] == 0xff;
