@@ -124,8 +124,6 @@ void adversary_bogus_cert(struct adversary *a, const struct block_ref *ref, enum
 			  struct cert *out);
 
 /* forge.c */
-uint64_t adversary_everybody(const struct adversary *a);
-const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash);
 /* The other side's version of a block of ours; NULL: the other side has no such parent. */
 struct block *adversary_second_version(struct adversary *a, const struct block *b);
 void adversary_alter(struct adversary *a, const struct message *m);

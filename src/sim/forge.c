@@ -1,7 +1,7 @@
 /* The lies: what malicious replicas do to each kind of message, and what they make up. */
 #include "sim/adversary_private.h"
 
-uint64_t adversary_everybody(const struct adversary *a)
+static uint64_t everybody(const struct adversary *a)
 {
 	unsigned n = adversary_ctx(a)->vals.n;
 	return n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
@@ -18,7 +18,7 @@ static struct block *resigned(const struct adversary *a, const struct block *b,
 	return block_new(&out, &sh, slice_of(b->body, b->body_size)) ? NULL : out;
 }
 
-const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash)
+static const struct twin *twin_of(const struct adversary *a, const struct hash *hash)
 {
 	for (unsigned i = 0; i < TWINS_MAX; i++)
 		if (hash_equal(&a->twins[i].ref.hash, hash))
@@ -30,8 +30,8 @@ const struct twin *adversary_twin(const struct adversary *a, const struct hash *
 struct block *adversary_second_version(struct adversary *a, const struct block *b)
 {
 	struct header h = b->sh.h;
-	const struct twin *parent = adversary_twin(a, &h.prev);
-	bool known = adversary_twin(a, &b->hash) != NULL;
+	const struct twin *parent = twin_of(a, &h.prev);
+	bool known = twin_of(a, &b->hash) != NULL;
 	if (parent)
 		h.prev = parent->other.hash;
 	else if (a->diverged && a->diverged_term == h.term && !known)
@@ -112,7 +112,7 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	struct msg_append lie = *m;
 	lie.has_final = lie.has_qc = false;
 	/* what the other side needs to believe in its chain, if it can be had */
-	const struct twin *parent = adversary_twin(a, &m->blocks[0]->sh.h.prev);
+	const struct twin *parent = twin_of(a, &m->blocks[0]->sh.h.prev);
 	if (parent && m->blocks[0]->sh.h.mode == MODE_FAST) {
 		lie.has_final = adversary_gather(a, CERT_ONE_ROUND, &parent->other, &lie.final);
 		lie.has_qc = !lie.has_final &&
@@ -126,7 +126,7 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 /* All of it must get the first of its blocks: one that misses it has no use for the rest. */
 static bool to_the_other_side(const struct adversary *a, const struct message *orig)
 {
-	uint64_t side = a->targets & adversary_everybody(a) & ~(UINT64_C(1) << a->self);
+	uint64_t side = a->targets & everybody(a) & ~(UINT64_C(1) << a->self);
 	return side && (orig->to & side) == side;
 }
 
@@ -359,7 +359,7 @@ static bool rewrite(struct adversary *a, const struct message *m)
 /* The first of the targets that is honest, or of all. */
 static uint64_t victim_of(const struct adversary *a)
 {
-	uint64_t honest = adversary_everybody(a) & ~a->team->config.members;
+	uint64_t honest = everybody(a) & ~a->team->config.members;
 	uint64_t among = honest & a->targets ? honest & a->targets : honest;
 	return among & -among;
 }
@@ -420,8 +420,7 @@ static void shout(struct adversary *a)
 					(enum escalation_reason)random_below(&a->random, 3),
 			      .signer = (uint16_t)a->self};
 	suspicion_sign(&x, adversary_ctx(a), adversary_key(a));
-	msg_suspicion_encode(
-		adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
+	msg_suspicion_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
 	adversary_struck(a, ATTACK_SHOUT);
 }
 
@@ -429,9 +428,8 @@ static void false_evidence(struct adversary *a)
 {
 	struct team *t = a->team;
 	if (t->evidence.len && random_chance(&a->random, 1, 2)) {
-		msg_evidence_encode(
-			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-			writer_slice(&t->evidence));
+		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+				    writer_slice(&t->evidence));
 		adversary_struck(a, ATTACK_EVIDENCE);
 		return;
 	}
@@ -445,9 +443,8 @@ static void false_evidence(struct adversary *a)
 	struct evidence ev;
 	if (evidence_of_votes(&ev, &bytes, x, &y)) {
 		evidence_encode(&encoded, &ev);
-		msg_evidence_encode(
-			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-			writer_slice(&encoded));
+		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+				    writer_slice(&encoded));
 		adversary_struck(a, ATTACK_EVIDENCE);
 	}
 	writer_free(&bytes);
@@ -458,7 +455,7 @@ static void garbage(struct adversary *a)
 {
 	size_t len = random_chance(&a->random, 1, 8) ? 60000 : random_below(&a->random, 400);
 	uint8_t type = (uint8_t)random_below(&a->random, MESSAGE_TYPES + 2);
-	struct writer *w = adversary_emit(a, adversary_everybody(a), CLASS_CONSENSUS, type);
+	struct writer *w = adversary_emit(a, everybody(a), CLASS_CONSENSUS, type);
 	writer_u8(w, type);
 	for (size_t i = 0; i < len; i++)
 		writer_u8(w, (uint8_t)random_u64(&a->random));
@@ -470,7 +467,7 @@ static void replay(struct adversary *a)
 	const struct held *h = &a->old[random_below(&a->random, OLD_MAX)];
 	if (!h->due)
 		return;
-	struct writer *w = adversary_emit(a, adversary_everybody(a), h->class, h->type);
+	struct writer *w = adversary_emit(a, everybody(a), h->class, h->type);
 	writer_raw(w, h->bytes.buf, h->bytes.len);
 	adversary_struck(a, ATTACK_REPLAY);
 }

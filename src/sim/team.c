@@ -41,11 +41,6 @@ const uint64_t *team_strikes(const struct team *t)
 	return t->strikes;
 }
 
-void team_set_active(struct team *t, bool active)
-{
-	t->active = active;
-}
-
 void team_set_attacks(struct team *t, uint64_t attacks)
 {
 	t->config.attacks = attacks;

@@ -6,12 +6,10 @@
  * Prints JSON: samples of {s, rss_kib: [a node each], transactions}; the slope of the second
  *half of them in KiB a minute and in percent of the mean over ten minutes; disk and memory for
  *a million new keys. By hand, from the top of the build tree. */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 #define BATCH	    500
 #define SAMPLE_S    5.0
@@ -81,32 +80,20 @@ static void die(const char *what)
 
 static void start(unsigned i)
 {
-	char home[80];
+	char home[80], log[96];
 	snprintf(home, sizeof home, "%s/node%u", dir, i + 1);
-	node[i] = fork();
-	if (node[i] == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		char log[96];
-		snprintf(log, sizeof log, "%s/log", home);
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-		dup2(fd, 2);
-		execl("src/node/ostrakond", "ostrakond", "run", "--home", home, NULL);
-		_exit(127);
-	}
+	snprintf(log, sizeof log, "%s/log", home);
+	node[i] = node_start(home, log);
 }
 
 static void wait_ready(unsigned i)
 {
-	char path[96], url[320];
-	snprintf(path, sizeof path, "%s/node%u/api", dir, i + 1);
+	char home[80];
+	snprintf(home, sizeof home, "%s/node%u", dir, i + 1);
 	for (int status = 0; status != 200;) {
-		FILE *f = fopen(path, "r");
-		bool ok = f && fgets(url, sizeof url, f) &&
-			  sscanf(url, "http://127.0.0.1:%u", &port[i]) == 1;
-		if (f)
-			fclose(f);
+		port[i] = node_port(home);
 		struct answer a = {0};
-		if (ok)
+		if (port[i])
 			get(port[i], "/readyz", &a);
 		status = a.status;
 		answer_free(&a);

@@ -3,36 +3,19 @@
 # and after. Nothing here depends on how long anything takes: each case waits for the verdict.
 set -uo pipefail
 
-top=$PWD # of the build
+test=doctor
+. "${srcdir:-..}/tests/live-net.sh"
 tools=$top/tests/tools
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-doctor.XXXXXX")
-relay_pid=
 record=${DOCTOR_RECORD:-} # a directory: keep the answers there
 
-cleanup() {
-	[ -z "$relay_pid" ] || kill "$relay_pid" 2>/dev/null
-	for dir in "$work"/*/; do
-		ostrakon net resume "$dir" >/dev/null 2>&1
-		ostrakon net down "$dir" >/dev/null 2>&1
-	done
-	[ -n "${KEEP:-}" ] || rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
 fail() {
 	echo "FAILED: $*" >&2
 	ostrakon doctor --home "$net" >&2
 	exit 1
 }
-# network NAME: made and started
-network() {
+network() { # NAME
 	net=$work/$1
-	ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
-}
-up() {
-	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+	net_init
 }
 healthy() {
 	for _ in $(seq 600); do
@@ -75,7 +58,7 @@ leader() {
 
 # ---- two of four nodes dead ------------------------------------------------------------------
 network dead
-up
+net_up
 healthy
 [ -z "$record" ] || ostrakon doctor --home "$net" -o json --save "$record/healthy.json" >/dev/null
 ostrakon net kill "$net" node3 >/dev/null
@@ -85,7 +68,7 @@ ostrakon put k v --home "$net" --timeout 1s >/dev/null 2>&1
 expect quorum_lost '["node3","node4"]' \
 	'.progress == false and ([.findings[].cause] | index("node_down") != null)
 		and ([.waiting[].who] | flatten | any(. == "node3" or . == "node4"))' two-dead
-up
+net_up
 healthy
 
 # ---- a stopped leader ------------------------------------------------------------------------
@@ -101,12 +84,12 @@ network genesis
 ostrakon net init "$work/other" >/dev/null 2>&1
 jq --slurpfile own "$net/genesis.json" '$own[0] + {time_ms: .time_ms, name: "another"}' \
 	"$work/other/genesis.json" >"$net/node2/genesis.json"
-up
+net_up
 expect wrong_genesis '["node2"]' '.progress' wrong-genesis
 cp "$net/genesis.json" "$net/node2/genesis.json"
 ostrakon net down "$net" node2 >/dev/null
 rm -rf "$net/node2/data"
-up
+net_up
 healthy
 ostrakon net down "$net" >/dev/null || fail "net down"
 
@@ -116,9 +99,9 @@ conf=$net/node1/ostrakond.conf
 target=$(sed -n 's/^node3 = 127.0.0.1:\([0-9]*\)$/\1/p' "$conf")
 relay_port=$((target + 40))
 "$tools/one-way" "$relay_port" "$target" "$work/cut" &
-relay_pid=$!
+helper_pid=$!
 sed -i "s/^node3 = .*/node3 = 127.0.0.1:$relay_port/" "$conf"
-up
+net_up
 healthy
 touch "$work/cut"
 expect one_way_partition '["node1","node3"]' '.progress' one-way
@@ -130,7 +113,7 @@ ostrakon net down "$net" >/dev/null || fail "net down"
 network disk
 printf '\n[debug]\ndisk_free_file = %s\n' "$work/free" >>"$net/node4/ostrakond.conf"
 echo $((1 << 40)) >"$work/free"
-up
+net_up
 healthy
 echo 4096 >"$work/free"
 expect disk_full '["node4"]' '.progress' full-disk
@@ -156,7 +139,7 @@ faulty() {
 # ---- a disk that fails each write ------------------------------------------------------------
 network failing
 faulty node4 FAULT_DISK="$work/full"
-up
+net_up
 healthy
 touch "$work/full"
 ostrakon put k v --home "$net" >/dev/null 2>&1 || fail "put with one disk failing"
@@ -174,7 +157,7 @@ ostrakon net down "$net" >/dev/null || fail "net down"
 # ---- a clock an hour off ---------------------------------------------------------------------
 network clock
 faulty node1 FAULT_CLOCK_MS=3600000
-up
+net_up
 expect clock_off '["node1"]' 'true' clock-off
 ostrakon net restart "$net" node1 >/dev/null || fail "restart"
 healthy

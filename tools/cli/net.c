@@ -376,7 +376,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	return o;
 }
 
-struct json *net_describe(struct net *net)
+/* {dir, chain_id, leader, nodes: [...]} */
+static struct json *net_describe(struct net *net)
 {
 	struct http *http = http_new();
 	struct json *o = json_object(), *nodes = json_array();

@@ -8,7 +8,7 @@
 #define COLUMNS_MAX 16
 #define CELL_MAX    96 /* characters of a cell before it is cut in a table */
 
-bool text_is_utf8(struct slice s)
+static bool text_is_utf8(struct slice s)
 {
 	size_t i = 0;
 

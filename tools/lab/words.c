@@ -46,8 +46,9 @@ int words_fail(struct words *w, const char *fmt, ...)
 	return err_set(w->m, ERR_SYNTAX, "%s:%u: %s", w->file, w->line, text);
 }
 
-int words_unknown(struct words *w, const char *what, const char *word, const char *const *known,
-		  size_t count)
+/* `word` is none of the known ones: an error with the nearest of them. */
+static int unknown(struct words *w, const char *what, const char *word,
+		   const char *const *known, size_t count)
 {
 	const char *near = nearest_word(word, known, count, strlen(word) < 5 ? 3 : 4);
 	if (near)
@@ -70,7 +71,7 @@ int words_choose(struct words *w, const char *what, const char *word, const char
 			*out = (int)i;
 			return ERR_NONE;
 		}
-	return words_unknown(w, what, word, known, count);
+	return unknown(w, what, word, known, count);
 }
 
 int words_number(struct words *w, const char *word, uint64_t lo, uint64_t hi, uint64_t *out)
