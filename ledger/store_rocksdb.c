@@ -103,15 +103,18 @@ static enum store_failure failure_of(const char *text)
 	return strstr(text, strerror(EROFS)) != NULL ? STORE_PROTECTED : STORE_FAILS;
 }
 
-/* Takes the text over. A failed sync is what counts, whatever else has failed. */
+/* Takes the text over. A failed sync is what counts, whatever else has failed. First of all
+ * nobody may sync or write any more: Debian's RocksDB aborts if its log is synced after a
+ * failed write. */
 static int fail(struct rocksdb_store *r, char *text, enum store_failure why)
 {
 	enum store_failure was = STORE_WORKS;
+	bool first = !atomic_exchange(&r->base.failed, true);
 
 	if (!atomic_compare_exchange_strong(&r->base.failure, &was, why) &&
 	    why == STORE_SYNC_FAILED)
 		atomic_store(&r->base.failure, why);
-	if (was == STORE_WORKS) {
+	if (first) {
 		log_write(LOG_LEDGER, LOG_ERROR, "store: %s", text);
 		/* It would try to mend itself when there is room again, with files of whose
 		 * state it is not sure; a store that has failed is opened anew. Reads go on. */
@@ -122,7 +125,7 @@ static int fail(struct rocksdb_store *r, char *text, enum store_failure why)
 }
 
 /* Says in the log that all up to this sequence number is on the disk. Not synced itself: it is
- * so with the next one. If it cannot be written, no later write can. */
+ * so with the next one. If it cannot be written, that was the last sync, and a good one. */
 static void write_mark(struct rocksdb_store *r, uint64_t synced)
 {
 	char mark[IDENTITY_MAX + sizeof(synced)];
@@ -140,7 +143,7 @@ static void write_mark(struct rocksdb_store *r, uint64_t synced)
 	rocksdb_write(r->db, r->write_unsynced, wb, &error);
 	rocksdb_writebatch_destroy(wb);
 	if (error != NULL)
-		take_error(error, "mark");
+		fail(r, error, failure_of(error));
 }
 
 /* A synced write holds RocksDB's writer queue while the disk works, so that a sync on another
@@ -151,8 +154,10 @@ static int sync_log(struct rocksdb_store *r)
 	char *error = NULL;
 
 	rocksdb_flush_wal(r->db, 1, &error);
-	if (error != NULL)
-		return fail(r, error, STORE_SYNC_FAILED);
+	if (error != NULL) /* of a write before it: not of the sync */
+		return fail(r, error,
+			    strstr(error, "previous error") != NULL ? STORE_FAILS
+								    : STORE_SYNC_FAILED);
 	write_mark(r, written);
 	return ERR_NONE;
 }

@@ -43,16 +43,18 @@ for kind in $(printf 'full %.0s' $(seq "$rounds")) readonly; do
 done
 
 # ---- a write that fails for another reason: reads only ------------------------------------------
-victim=$(victim_of leader)
-arm "$victim" write 3
-await "$victim" '.disk.error != null and .halted != null'
-reads_only "$victim" halted
-progress 50 "a failed write, $victim"
-disarm "$victim"
-ostrakon net restart "$net" "$victim" --timeout 120s >/dev/null || fail "net restart $victim"
-level "$victim"
-cases=$((cases + 1))
-say "write: $victim answered reads until it was started anew; $(acked) acknowledged"
+for _ in $(seq "$rounds"); do
+	victim=$(victim_of leader)
+	arm "$victim" write 3
+	await "$victim" '.disk.error != null and .halted != null'
+	reads_only "$victim" halted
+	progress 50 "a failed write, $victim"
+	disarm "$victim"
+	ostrakon net restart "$net" "$victim" --timeout 120s >/dev/null || fail "net restart $victim"
+	level "$victim"
+	cases=$((cases + 1))
+	say "write: $victim answered reads until it was started anew; $(acked) acknowledged"
+done
 
 # ---- a sync that fails: the process ends --------------------------------------------------------
 for try in 1 2 3; do
