@@ -76,6 +76,8 @@ static void print_again(const struct sim_options *o)
 		printf(" --corrupt %u%s", o->corrupt, o->steady ? " --steady" : "");
 	if (o->attacks)
 		printf(" --attacks %s", attacks_text);
+	if (o->wiped)
+		printf(" --wiped %u", o->wiped);
 	if (o->gentle)
 		printf(" --gentle");
 #ifdef ENABLE_MUTANTS
@@ -116,7 +118,7 @@ static bool as_scenario(struct scenario *s, const struct sim_options *o)
 		s->expect[i].kind = kinds[i];
 		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
 	}
-	return !o->calm && o->scheme == SIG_SYMBOLIC;
+	return !o->calm && !o->wiped && o->scheme == SIG_SYMBOLIC;
 }
 
 static void save(const struct sim_options *o, const struct sim_result *r)
@@ -320,17 +322,29 @@ int main(int argc, char **argv)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned jobs = 1;
 	static const struct option options[] = {
-		{"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	  {"decisions", 1, 0, 'd'},
-		{"clients", 1, 0, 'l'},	  {"jobs", 1, 0, 'j'},
-		{"coverage", 1, 0, 'v'},  {"trace", 0, 0, 't'},
-		{"real", 0, 0, 'R'},	  {"calm", 0, 0, 'C'},
-		{"dead", 1, 0, 'D'},	  {"mutant", 1, 0, 'M'},
-		{"protocol", 1, 0, 'P'},  {"corrupt", 1, 0, 'c'},
-		{"attacks", 1, 0, 'a'},	  {"steady", 0, 0, 'y'},
-		{"gentle", 0, 0, 'g'},	  {"stop", 0, 0, 'S'},
-		{"probation", 1, 0, 'B'}, {"save-dir", 1, 0, 'f'},
-		{"save-all", 0, 0, 'A'},  {0, 0, 0, 0},
+		{"nodes", 1, 0, 'n'},
+		{"seed", 1, 0, 's'},
+		{"runs", 1, 0, 'r'},
+		{"decisions", 1, 0, 'd'},
+		{"clients", 1, 0, 'l'},
+		{"jobs", 1, 0, 'j'},
+		{"coverage", 1, 0, 'v'},
+		{"trace", 0, 0, 't'},
+		{"real", 0, 0, 'R'},
+		{"calm", 0, 0, 'C'},
+		{"dead", 1, 0, 'D'},
+		{"mutant", 1, 0, 'M'},
+		{"protocol", 1, 0, 'P'},
+		{"corrupt", 1, 0, 'c'},
+		{"attacks", 1, 0, 'a'},
+		{"steady", 0, 0, 'y'},
+		{"gentle", 0, 0, 'g'},
+		{"stop", 0, 0, 'S'},
+		{"probation", 1, 0, 'B'},
+		{"save-dir", 1, 0, 'f'},
+		{"save-all", 0, 0, 'A'},
+		{"wiped", 1, 0, 'W'},
+		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
@@ -394,6 +408,9 @@ int main(int argc, char **argv)
 			break;
 		case 'C':
 			o.calm = true;
+			break;
+		case 'W':
+			o.wiped = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'D':
 			o.dead = (unsigned)strtoul(optarg, NULL, 10);
