@@ -104,7 +104,7 @@ static int check_restored(const char *home, struct errmsg *m)
 		return ERR_NONE;
 	return err_set(m, ERR_CONFIG,
 		       "%s was restored from a backup and has no validator.key. With a key it "
-		       "answers reads as of the backup and never votes, whatever the key: "
+		       "follows the chain, answers reads and never votes, whatever the key: "
 		       "%s says why. Without one, `ostrakon db inspect` shows what it has",
 		       home, restored);
 }
