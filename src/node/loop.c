@@ -269,7 +269,8 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 
 void node_take_snapshot(struct node *n, uint64_t now)
 {
-	struct snapshot next = {.now = now, .halted = n->halted};
+	struct snapshot next = {
+		.now = now, .halted = n->halted, .observes = replica_observes(n->replica)};
 	replica_status(n->replica, &next.status);
 	if (next.status.pool_count == 0)
 		n->final_since = now;
@@ -328,7 +329,7 @@ static void tell_manager(struct node *n, uint64_t now)
 		return;
 	n->notify_due = now + (every && every < STATUS_LINE_US ? every : STATUS_LINE_US);
 	const struct engine_status *s = &n->snapshot.status;
-	const char *why = n->snapshot.not_ready, *observes = replica_observes(n->replica);
+	const char *why = n->snapshot.not_ready, *observes = n->snapshot.observes;
 	notify_send("%sSTATUS=%s of term %llu, leader %s, final height %llu%s%s%s%s\n",
 		    every ? "WATCHDOG=1\n" : "", engine_status_role(s),
 		    (unsigned long long)s->term, node_validator_name(n, s->leader),

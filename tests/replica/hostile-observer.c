@@ -55,6 +55,7 @@ static struct block *follow_first(struct term_cert *tc)
 START_TEST(it_follows_and_signs_nothing)
 {
 	struct term_cert tc;
+	ck_assert_ptr_nonnull(replica_observes(replica));
 	ck_assert_ptr_nonnull(strstr(replica_observes(replica), "missing"));
 	ck_assert(status_of_victim().observer);
 	struct block *b = follow_first(&tc);

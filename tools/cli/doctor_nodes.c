@@ -222,8 +222,9 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 	    "The others refuse its links, and it theirs.",
 	    node->name, other, a->v.chain);
 	say(&f->advice,
-	    "Stop %s, give it the network's genesis.json, and remove its data directory if it "
-	    "was made for the other chain.",
+	    "Stop %s and give it the network's genesis.json. If its data directory was made for "
+	    "the other chain, and its key has never voted on this one, make its home anew with "
+	    "`ostrakond init`; where the data is only removed it comes up as an observer.",
 	    node->name);
 }
 
