@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mutant.h"
+#include "replica/files.h"
 
 #define MARK_VERSION 1
 
@@ -27,6 +28,13 @@ static int has_mark(struct store *s, const char *key, bool *there)
 	writer_free(&w);
 	*there = err == ERR_NONE;
 	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+bool observer_is_marked(struct store *s)
+{
+	bool restored = false, observer = false;
+	return (has_mark(s, RESTORED_KEY, &restored) == ERR_NONE && restored) ||
+	       (has_mark(s, OBSERVER_KEY, &observer) == ERR_NONE && observer);
 }
 
 static int has_votes(struct store *s, bool *there)
@@ -59,6 +67,12 @@ int replica_first_data(const char *path, struct errmsg *m)
 		return err;
 	err = replica_first_votes(s);
 	store_close(s);
+	char *home = mem_printf("%s", path), *slash = strrchr(home, '/');
+	if (slash && slash != home)
+		*slash = 0;
+	if (!err)
+		err = files_sync_dir(slash && slash != home ? home : slash ? "/" : ".", NULL);
+	mem_free(home);
 	return err ? err_set(m, err, "writing the first vote state into %s: %s", path,
 			     err_text(err))
 		   : ERR_NONE;

@@ -77,6 +77,7 @@ int retention_open(struct replica *r); /* what was given up before */
 
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
+bool observer_is_marked(struct store *s);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
