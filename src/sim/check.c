@@ -301,7 +301,8 @@ static void check_remembers_vote(struct sim *s, unsigned node)
 	const struct block_ref *vote = &s->node[node].vote;
 	struct engine_status status;
 	replica_status(s->node[node].replica, &status);
-	if (!sim_is_corrupt(s, node) && position_compare(vote, &status.tip) > 0)
+	if (!sim_is_corrupt(s, node) && !s->node[node].wiped &&
+	    position_compare(vote, &status.tip) > 0)
 		sim_violation(
 			s, SIM_SAFETY,
 			"[I1] replica %u restarts with its tip at term %llu, height %llu, but "
@@ -566,9 +567,43 @@ static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
 	unpaid(s, before);
 }
 
+static bool observes(const struct sim *s, unsigned node)
+{
+	return s->node[node].wiped && !sim_is_corrupt(s, node);
+}
+
+uint64_t check_signed(const struct sim *s)
+{
+	return sig_counts().made - s->unpaid.made;
+}
+
+void check_silence(struct sim *s, unsigned node, uint64_t before)
+{
+	uint64_t made = check_signed(s) - before;
+	if (observes(s, node) && made)
+		sim_violation(s, SIM_SAFETY,
+			      "[I15] replica %u has lost its vote state, and signs %llu times",
+			      node, (unsigned long long)made);
+}
+
+/* Messages that have nothing in them which their sender signs. */
+static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
+{
+	const uint64_t kinds = UINT64_C(1) << MSG_FETCH | UINT64_C(1) << MSG_BLOCKS |
+			       UINT64_C(1) << MSG_FORWARD | UINT64_C(1) << MSG_RELAY |
+			       UINT64_C(1) << MSG_EVIDENCE | UINT64_C(1) << MSG_FETCH_VIEW |
+			       UINT64_C(1) << MSG_NEW_VIEW;
+	if (!(kinds >> type & 1))
+		sim_violation(s, SIM_SAFETY,
+			      "[I15] replica %u has lost its vote state, and sends %s", from,
+			      engine_message_name(type));
+}
+
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
+	if (observes(s, from))
+		check_unsigned(s, from, m->type);
 	if (!protocol_is_byzantine(s->genesis.protocol)) {
 		check_sent_crash(s, from, m);
 		return;

@@ -24,6 +24,7 @@ struct sim_options {
 	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
+	unsigned wiped;		/* so many correct ones may lose their disks when they crash */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
 	uint32_t checkpoint;	/* interval; 0: 32 if calm, else 8 */

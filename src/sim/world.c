@@ -325,7 +325,9 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->final = ledger_height(replica_ledger(node->replica));
 	if (!sim_is_corrupt(s, i))
 		check_recovered(s, i);
+	uint64_t signatures = check_signed(s);
 	replica_tick(node->replica, s->now);
+	check_silence(s, i, signatures);
 	after_step(s, i);
 }
 
@@ -378,6 +380,10 @@ void sim_wipe_disk(struct sim *s, unsigned i)
 		sim_crash_node(s, i);
 	store_close(node->store);
 	node->store = store_open_memory();
+	/* A liar begins anew as if it had never signed; who means well comes up as an observer.
+	 */
+	if (sim_is_corrupt(s, i))
+		replica_first_votes(node->store);
 	node->wiped = true;
 }
 
@@ -407,6 +413,7 @@ static void trace(struct sim *s, const struct event *e)
 static void handle(struct sim *s, struct event *e)
 {
 	struct sim_node *node = &s->node[e->node];
+	uint64_t signatures = check_signed(s);
 	if (node->replica && s->now < node->paused_until &&
 	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED)) {
 		e->at = node->paused_until; /* the process stands still, the world does not */
@@ -466,6 +473,7 @@ static void handle(struct sim *s, struct event *e)
 		kill_next(s);
 		return;
 	}
+	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
 }
 
@@ -705,6 +713,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 		s->node[i].sim = s;
 		s->node[i].index = i;
 		s->node[i].store = store_open_memory();
+		replica_first_votes(s->node[i].store);
 		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
 	}

@@ -74,6 +74,7 @@ static void open_world(void)
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
+	ck_assert_int_eq(replica_first_votes(store), ERR_NONE);
 	halted = NULL;
 	now = 1000000;
 	sent_count = 0;

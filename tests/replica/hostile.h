@@ -86,6 +86,7 @@ void hostile_views(Suite *s);
 void hostile_fetch(Suite *s);
 void hostile_room(Suite *s);
 void hostile_suspicion(Suite *s);
+void hostile_observer(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 

@@ -5,6 +5,7 @@
 #	scenarios   the library of scenarios, 20 seeds each, at n = 4 and 7
 #	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
 #	faults      crashes, partitions, loss alone
+#	wiped       the same, and a replica loses its disk
 #	equivocate, votes, views: malicious replicas that do little else, all the time
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]], or one mutant by
 # the suites alone: mutants.sh --suites ID
@@ -101,6 +102,7 @@ if [ "$1" = --one ]; then
 	try random --corrupt f ||
 		scenarios || suites ||
 		try faults ||
+		try wiped --wiped 1 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
 		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
 		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate ||

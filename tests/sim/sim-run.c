@@ -80,6 +80,8 @@ static void print_again(const struct sim_options *o)
 		printf(" --corrupt %u%s", o->corrupt, o->steady ? " --steady" : "");
 	if (o->attacks)
 		printf(" --attacks %s", attacks_text);
+	if (o->wiped)
+		printf(" --wiped %u", o->wiped);
 	if (o->gentle)
 		printf(" --gentle");
 	if (o->calm)
@@ -124,7 +126,7 @@ static bool as_scenario(struct scenario *s, const struct sim_options *o)
 		s->expect[i].kind = kinds[i];
 		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
 	}
-	return !o->calm && !o->kill_points && o->scheme == SIG_SYMBOLIC;
+	return !o->calm && !o->kill_points && !o->wiped && o->scheme == SIG_SYMBOLIC;
 }
 
 static void save(const struct sim_options *o, const struct sim_result *r)
@@ -358,6 +360,7 @@ int main(int argc, char **argv)
 		{"save-dir", 1, 0, 'f'},
 		{"save-all", 0, 0, 'A'},
 		{"kill-points", 1, 0, 'k'},
+		{"wiped", 1, 0, 'W'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -425,6 +428,9 @@ int main(int argc, char **argv)
 			break;
 		case 'C':
 			o.calm = true;
+			break;
+		case 'W':
+			o.wiped = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'D':
 			o.dead = (unsigned)strtoul(optarg, NULL, 10);

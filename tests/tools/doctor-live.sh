@@ -84,11 +84,17 @@ network genesis
 ostrakon net init "$work/other" >/dev/null 2>&1
 jq --slurpfile own "$net/genesis.json" '$own[0] + {time_ms: .time_ms, name: "another"}' \
 	"$work/other/genesis.json" >"$net/node2/genesis.json"
+cp -r "$net/node2/data" "$work/data" # its first vote state, of no chain yet
 net_up
 expect wrong_genesis '["node2"]' '.progress' wrong-genesis
 cp "$net/genesis.json" "$net/node2/genesis.json"
 ostrakon net down "$net" node2 >/dev/null
 rm -rf "$net/node2/data"
+net_up
+expect node_observer '["node2"]' '.progress' observer
+ostrakon net down "$net" node2 >/dev/null
+rm -rf "$net/node2/data"
+mv "$work/data" "$net/node2/data"
 net_up
 healthy
 ostrakon net down "$net" >/dev/null || fail "net down"

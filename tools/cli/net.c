@@ -358,6 +358,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	}
 	if (doc != NULL && json_is_string(json_get(doc, "halted")))
 		state = "halted";
+	else if (doc != NULL && json_is_string(json_get(doc, "observer")))
+		state = "observer";
 	node_api_url(&net->n.node[i], url);
 	json_set(o, "name", json_string(net->n.node[i].name));
 	json_set(o, "pid", p->pid > 0 ? json_int(p->pid) : json_null());

@@ -156,7 +156,8 @@ static size_t shown_width(const char *text)
 static const char *word_color(const char *text)
 {
 	static const char *const good[] = {"leader", "running", "ok", "committed", "fast"};
-	static const char *const bad[] = {"down", "failed", "halted", "refused", "pbft"};
+	static const char *const bad[] = {"down",     "failed",	 "halted",
+					  "observer", "refused", "pbft"};
 	static const char *const odd[] = {"paused", "candidate", "starting", "pending"};
 
 	for (size_t i = 0; i < MEM_COUNT(good); i++)

@@ -228,6 +228,8 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 void campaign(struct hybrid *h)
 {
 	struct entitlement why;
+	if (h->observer)
+		return;
 	own_entitlement(h, &why);
 	start_pre_vote(h, h->term + 1, &why, NULL);
 	entitlement_free(&why);
@@ -369,6 +371,8 @@ static int rule_admits(const struct hybrid *h, const struct position *c)
 
 void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 {
+	if (h->observer)
+		return;
 	if (h->refused_at[to] && h->now < h->refused_at[to] + h->timing.heartbeat / 2)
 		return;
 	h->refused_at[to] = h->now;
@@ -507,6 +511,13 @@ static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_requ
 
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre)
 {
+	if (h->observer) { /* no vote; but what it shows to be final is news */
+		if (m->has_final && m->final.ref.height > h->log.final->sh.h.height) {
+			take_cert(h, &m->final);
+			fetch_from(h, from);
+		}
+		return;
+	}
 	if (m->term == 0 || !may_consider(h, from, m, pre))
 		return;
 	bool leaps =
@@ -604,6 +615,8 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 			learn_tc(h, from, &why->tc);
 		return;
 	}
+	if (h->observer)
+		return; /* terms are entered with their certificates only */
 	/* A stray may have entered its term by grants older than the newest certificate, which
 	 * it had not seen: its leader must be able to rescue it all the same. */
 	bool leads = h->role == ROLE_LEADER && quorum_heard(h);

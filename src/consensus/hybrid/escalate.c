@@ -4,7 +4,7 @@
 
 void escalate(struct hybrid *h, enum escalation_reason reason, uint64_t term)
 {
-	if (h->quorum.f == 0 || in_pbft_mode(h))
+	if (h->quorum.f == 0 || in_pbft_mode(h) || h->observer)
 		return;
 	h->escalated = true;
 	h->reason = reason;
@@ -165,7 +165,7 @@ static void judge_suspicions(struct hybrid *h)
 
 void suspect(struct hybrid *h, enum escalation_reason reason)
 {
-	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self)
+	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self || h->observer)
 		return;
 	if (h->suspected[h->self].term == h->term &&
 	    h->now < h->suspicion_sent_at + h->timing.timeout_min)

@@ -137,6 +137,7 @@ struct hybrid {
 	struct quorum quorum;
 	unsigned self, n;
 	struct keypair key;
+	bool observer; /* [I15] signs nothing */
 	struct engine_timing timing;
 	uint32_t pipeline, window, checkpoint_interval;
 	uint32_t checkpoint_spacing; /* a multiple of it, CHECKPOINT_SPACING_MIN or more */
@@ -270,8 +271,8 @@ struct hybrid {
 	uint64_t tc_accepted_at;
 	uint32_t counted_timeouts; /* E3 */
 	uint64_t counted_at;
-	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
-	uint64_t fair_since;	 /* last look at the leader */
+	uint64_t final_at;   /* newest final block, or newest term's acceptance */
+	uint64_t fair_since; /* last look at the leader */
 	uint64_t fair_banked;
 	struct hash passed_over; /* the transaction it leaves out; how long */
 	uint64_t passed_over_for;
@@ -490,7 +491,7 @@ void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing 
 void pbft_resume_leading(struct hybrid *h);
 void note_prepare(struct hybrid *h, const struct vote *v);
 void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b);
-	/* takes the proof */ /* checked, of another replica */
+/* takes the proof */ /* checked, of another replica */
 
 /* view.c */
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);

@@ -100,7 +100,8 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 	if (tc->mode == MODE_PBFT) {
 		h->counters[COUNT_NEW_VIEW_ACCEPTED]++;
 		timer_restart(h);
-		if (tc->leader == h->self)
+		if (tc->leader == h->self &&
+		    !h->observer) /* else made before votes were lost */
 			lead_begin(h);
 	}
 	return true;
