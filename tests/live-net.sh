@@ -29,6 +29,6 @@ fail() {
 net_init() { # ARGUMENT...
 	ostrakon net init "$net" "$@" >/dev/null 2>&1 || fail "net init"
 }
-net_up() {
+up() {
 	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
 }

@@ -23,7 +23,7 @@ export OSTRAKON_HOME=$net
 sed -i 's/^\[node\]$/[node]\nlog_format = json/' "$net"/node[123]/ostrakond.conf
 sed -i '/^log = /d; s/^\[node\]$/[node]\nlog = error,consensus=debug\nlog_format = logfmt/' "$net/node4/ostrakond.conf"
 grep -q '^log_format = json$' "$net/node1/ostrakond.conf" || fail "no [node] to add to"
-net_up
+up
 ostrakon put k v --timeout 60s >/dev/null 2>&1 || fail "put"
 
 # Two followers stand still. The leader waits for their votes; the follower that is left knows only

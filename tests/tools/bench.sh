@@ -31,7 +31,7 @@ same() {
 }
 
 net_init --nodes 4
-net_up
+up
 
 bench "closed" 0 --clients 8 --count 200
 same "closed" committed 200

@@ -58,7 +58,7 @@ leader() {
 
 # ---- two of four nodes dead ------------------------------------------------------------------
 network dead
-net_up
+up
 healthy
 [ -z "$record" ] || ostrakon doctor --home "$net" -o json --save "$record/healthy.json" >/dev/null
 ostrakon net kill "$net" node3 >/dev/null
@@ -68,7 +68,7 @@ ostrakon put k v --home "$net" --timeout 1s >/dev/null 2>&1
 expect quorum_lost '["node3","node4"]' \
 	'.progress == false and ([.findings[].cause] | index("node_down") != null)
 		and ([.waiting[].who] | flatten | any(. == "node3" or . == "node4"))' two-dead
-net_up
+up
 healthy
 
 # ---- a stopped leader ------------------------------------------------------------------------
@@ -85,17 +85,17 @@ ostrakon net init "$work/other" >/dev/null 2>&1
 jq --slurpfile own "$net/genesis.json" '$own[0] + {time_ms: .time_ms, name: "another"}' \
 	"$work/other/genesis.json" >"$net/node2/genesis.json"
 cp -r "$net/node2/data" "$work/data" # its first vote state, of no chain yet
-net_up
+up
 expect wrong_genesis '["node2"]' '.progress' wrong-genesis
 cp "$net/genesis.json" "$net/node2/genesis.json"
 ostrakon net down "$net" node2 >/dev/null
 rm -rf "$net/node2/data"
-net_up
+up
 expect node_observer '["node2"]' '.progress' observer
 ostrakon net down "$net" node2 >/dev/null
 rm -rf "$net/node2/data"
 mv "$work/data" "$net/node2/data"
-net_up
+up
 healthy
 ostrakon net down "$net" >/dev/null || fail "net down"
 
@@ -107,7 +107,7 @@ relay_port=$((target + 40))
 "$tools/one-way" "$relay_port" "$target" "$work/cut" &
 helper_pid=$!
 sed -i "s/^node3 = .*/node3 = 127.0.0.1:$relay_port/" "$conf"
-net_up
+up
 healthy
 touch "$work/cut"
 expect one_way_partition '["node1","node3"]' '.progress' one-way
@@ -119,7 +119,7 @@ ostrakon net down "$net" >/dev/null || fail "net down"
 network disk
 printf '\n[debug]\ndisk_free_file = %s\n' "$work/free" >>"$net/node4/ostrakond.conf"
 echo $((1 << 40)) >"$work/free"
-net_up
+up
 healthy
 echo 4096 >"$work/free"
 expect disk_full '["node4"]' '.progress' full-disk
@@ -145,7 +145,7 @@ faulty() {
 # ---- a disk that fails each write ------------------------------------------------------------
 network failing
 faulty node4 FAULT_DISK="$work/full"
-net_up
+up
 healthy
 touch "$work/full"
 ostrakon put k v --home "$net" >/dev/null 2>&1 || fail "put with one disk failing"
@@ -163,7 +163,7 @@ ostrakon net down "$net" >/dev/null || fail "net down"
 # ---- a clock an hour off ---------------------------------------------------------------------
 network clock
 faulty node1 FAULT_CLOCK_MS=3600000
-net_up
+up
 expect clock_off '["node1"]' 'true' clock-off
 ostrakon net restart "$net" node1 >/dev/null || fail "restart"
 healthy

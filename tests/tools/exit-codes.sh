@@ -63,7 +63,7 @@ net_init
 export OSTRAKON_HOME=$net
 error 3 unreachable get k
 error 3 unreachable monitor --once
-net_up
+up
 done_ok put k v --timeout 60s
 done_ok get k
 [ "$(cat "$work/out")" = v ] || fail "another value"
@@ -149,7 +149,7 @@ code=$?
 [ $code -eq 130 ] || fail "exit code $code after SIGINT"
 tx_named
 ostrakon net resume "$net" >/dev/null || fail "net resume"
-net_up
+up
 done_ok tx wait "$(jq -rs '.[-1].tx' "$work/out")" --timeout 60s # it was sent, and takes effect
 
 # ---- a node that says anything: an exit code of the table, never a signal ------------------------------

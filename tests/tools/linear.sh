@@ -12,7 +12,7 @@ read_of() { # NODE: what that node alone says
 
 net_init
 export OSTRAKON_HOME=$net
-net_up
+up
 ostrakon put k old --timeout 60s >/dev/null 2>&1 || fail "put"
 for _ in $(seq 1000); do
 	[ "$(read_of node1)" = old ] && break

@@ -13,7 +13,7 @@ expect_code() {
 }
 
 net_init
-net_up
+up
 count=400
 : >"$work/seen.jsonl"
 seq -f 'key/%g' $count | awk '{print $1 "\tvalue-" NR}' >"$work/lines.tsv"
