@@ -75,6 +75,25 @@ static enum what what;
 static enum how how;
 static uint64_t countdown, operations;
 
+static _Thread_local sigset_t before;
+
+/* A signal's handler may write, too, and must not meet its own thread in here. */
+static void enter(void)
+{
+	sigset_t all, was;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	pthread_mutex_lock(&lock);
+	before = was;
+}
+
+static void leave(void)
+{
+	sigset_t was = before;
+	pthread_mutex_unlock(&lock);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+}
+
 static uint64_t next_random(void)
 {
 	/* splitmix64 */
@@ -388,7 +407,7 @@ static bool refused(void)
 static int open_at(int dir, const char *name, int flags, mode_t mode)
 {
 	char path[512];
-	pthread_mutex_lock(&lock);
+	enter();
 	bool ours = path_at(dir, name, path), made = false;
 	int fd = -1;
 	if (ours && (flags & (O_CREAT | O_WRONLY | O_RDWR))) {
@@ -415,7 +434,7 @@ static int open_at(int dir, const char *name, int flags, mode_t mode)
 			f->synced = 0;
 	}
 	int saved = errno;
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return fd;
 }
@@ -455,7 +474,7 @@ EXPORT int openat64(int dir, const char *path, int flags, ...)
 
 EXPORT int close(int fd)
 {
-	pthread_mutex_lock(&lock);
+	enter();
 	if (fd >= 0 && fd < FDS_MAX) {
 		struct file *f = of_fd[fd] > 0 ? &files[of_fd[fd] - 1] : NULL;
 		of_fd[fd] = 0;
@@ -464,7 +483,7 @@ EXPORT int close(int fd)
 	}
 	int r = (int)syscall(SYS_close, fd);
 	int saved = errno;
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -472,7 +491,7 @@ EXPORT int close(int fd)
 EXPORT int rename(const char *from, const char *to)
 {
 	char path[512], old[512];
-	pthread_mutex_lock(&lock);
+	enter();
 	bool ours = path_at(AT_FDCWD, to, path) && path_at(AT_FDCWD, from, old);
 	bool now = ours && strikes();
 	if (now && below(2))
@@ -484,7 +503,7 @@ EXPORT int rename(const char *from, const char *to)
 		changed(RENAMED, path, old, kept);
 	if (now)
 		die("rename", strrchr(path, '/') + 1, "after");
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -493,7 +512,7 @@ EXPORT int unlink(const char *name)
 {
 	char path[512];
 	struct stat st;
-	pthread_mutex_lock(&lock);
+	enter();
 	bool ours = path_at(AT_FDCWD, name, path), now = ours && strikes();
 	if (now && below(2))
 		die("unlink", strrchr(path, '/') + 1, "before");
@@ -508,7 +527,7 @@ EXPORT int unlink(const char *name)
 	}
 	if (now)
 		die("unlink", strrchr(path, '/') + 1, "after");
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -541,10 +560,10 @@ static int64_t room_for(size_t len)
 
 static ssize_t write_at(int fd, const void *buf, size_t len, off_t at, bool has_place)
 {
-	pthread_mutex_lock(&lock);
+	enter();
 	struct file *f = file_of(fd);
 	if (!f) { /* sockets, pipes: they may take their time */
-		pthread_mutex_unlock(&lock);
+		leave();
 		return has_place ? syscall(SYS_pwrite64, fd, buf, len, at)
 				 : syscall(SYS_write, fd, buf, len);
 	}
@@ -571,7 +590,7 @@ static ssize_t write_at(int fd, const void *buf, size_t len, off_t at, bool has_
 	if (now)
 		die("write", f->name, moment);
 	int saved = errno;
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -593,7 +612,7 @@ EXPORT ssize_t pwrite64(int fd, const void *buf, size_t len, off_t at)
 
 static int truncate_to(int fd, off_t size)
 {
-	pthread_mutex_lock(&lock);
+	enter();
 	struct file *f = file_of(fd);
 	bool now = f && strikes();
 	if (now && below(2))
@@ -604,7 +623,7 @@ static int truncate_to(int fd, off_t size)
 	if (now)
 		die("truncate", f->name, "after");
 	int saved = errno;
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -621,13 +640,13 @@ EXPORT int ftruncate64(int fd, off_t size)
 
 static int allocate(int fd, int mode, off_t at, off_t len)
 {
-	pthread_mutex_lock(&lock);
+	enter();
 	bool none = file_of(fd) && (refused() || (what == WHAT_FULL && countdown == 0));
 	if (none && what == WHAT_FULL)
 		errno = ENOSPC;
 	int r = none ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, len);
 	int saved = errno;
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
@@ -645,7 +664,7 @@ EXPORT int fallocate64(int fd, int mode, off_t at, off_t len)
 /* What is in the file when it begins is on the disk when it ends; others write meanwhile. */
 static int sync_file(int fd, long call)
 {
-	pthread_mutex_lock(&lock);
+	enter();
 	struct file *f = file_of(fd);
 	bool directory = !f && is_data_directory(fd);
 	bool now = (f || directory) && strikes();
@@ -660,27 +679,27 @@ static int sync_file(int fd, long call)
 		/* as Linux does: what was to be written is forgotten, and called clean */
 		if (f)
 			syscall(SYS_ftruncate, f->fd, f->synced);
-		pthread_mutex_unlock(&lock);
+		leave();
 		errno = EIO;
 		return -1;
 	}
 	if ((f || directory) && refused()) {
-		pthread_mutex_unlock(&lock);
+		leave();
 		return -1;
 	}
-	pthread_mutex_unlock(&lock);
+	leave();
 	if (f && sync_us)
 		usleep((useconds_t)sync_us);
 	int r = (int)syscall(call, fd);
 	int saved = errno;
-	pthread_mutex_lock(&lock);
+	enter();
 	if (f && r == 0 && f->fd >= 0 && f->ino == ino && size > f->synced)
 		f->synced = size;
 	if (directory && r == 0)
 		directory_synced(count);
 	if (now)
 		die("sync", name, "after");
-	pthread_mutex_unlock(&lock);
+	leave();
 	errno = saved;
 	return r;
 }
