@@ -4,6 +4,7 @@
 #	random      f malicious replicas of random behaviour, under faults
 #	scenarios   the library of scenarios, 20 seeds each, at n = 4 and 7
 #	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
+#	wiped       a correct replica loses its disk, under faults
 #	faults      crashes, partitions, loss alone
 #	wiped       the same, and a replica loses its disk
 #	equivocate, votes, views: malicious replicas that do little else, all the time
@@ -101,6 +102,7 @@ if [ "$1" = --one ]; then
 	id=$3
 	try random --corrupt f ||
 		scenarios || suites ||
+		try wiped --wiped 1 ||
 		try faults ||
 		try wiped --wiped 1 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
