@@ -33,7 +33,13 @@ enum hash_tag {
 	HASH_BACKUP = 0x40, /* docs/formats/backup.md */
 };
 
+/* Any bytes, secret ones too: leaves no copy of them. Those below are for what is public. */
 void sha256(struct hash *out, const void *ptr, size_t len);
+/* Of the len bytes at buf, which has HASH_ROOM bytes more; these are written to. */
+#define HASH_ROOM 72
+void hash_in_place(struct hash *out, uint8_t *buf, size_t len);
+/* The same for messages of which many begin alike: remembers what the first 64 bytes come to. */
+void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data);
 /* Hash of tag, then a, then b. */
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b);

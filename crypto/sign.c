@@ -14,8 +14,9 @@ _Static_assert(SIGNATURE_SIZE == 2 * HASH_SIZE, "a symbolic signature is one has
 
 static const char domain[8] = "ostrakon"; /* without the terminating zero */
 
-#define DOMAIN_OFFSET PUBKEY_SIZE
-#define PREFIX_SIZE   (PUBKEY_SIZE + sizeof(domain) + 1 + HASH_SIZE)
+#define KEY_OFFSET    1
+#define DOMAIN_OFFSET (KEY_OFFSET + PUBKEY_SIZE)
+#define PREFIX_SIZE   (DOMAIN_OFFSET + sizeof(domain) + 1 + HASH_SIZE)
 #define STACK_SIZE    1024
 
 static _Thread_local struct sig_counts counts;
@@ -53,8 +54,9 @@ bool pubkey_equal(const struct pubkey *a, const struct pubkey *b)
 	return memcmp(a->b, b->b, PUBKEY_SIZE) == 0;
 }
 
-/* What is signed: domain, tag, chain, msg. Before it in the same buffer stands the public
- * key, which only a symbolic signature covers (Ed25519 binds the key by itself). */
+/* What is signed: domain, tag, chain, msg. Before it in the same buffer stand a hash's tag and
+ * the public key, which only a symbolic signature covers (Ed25519 binds the key by itself), and
+ * after it is room for that hash. */
 struct message {
 	uint8_t *buf;
 	size_t len;
@@ -65,8 +67,9 @@ static void message_init(struct message *m, const struct pubkey *key, enum sig_t
 			 const struct hash *chain, struct slice msg)
 {
 	m->len = PREFIX_SIZE + msg.len;
-	m->buf = m->len <= STACK_SIZE ? m->stack : mem_alloc(m->len);
+	m->buf = m->len + HASH_ROOM <= STACK_SIZE ? m->stack : mem_alloc(m->len + HASH_ROOM);
 	uint8_t *p = m->buf;
+	*p++ = HASH_SYMBOLIC_SIG;
 	memcpy(p, key->b, PUBKEY_SIZE);
 	p += PUBKEY_SIZE;
 	memcpy(p, domain, sizeof(domain));
@@ -84,10 +87,10 @@ static void message_free(struct message *m)
 		mem_free(m->buf);
 }
 
-static void symbolic(struct signature *out, const struct message *m)
+static void symbolic(struct signature *out, struct message *m)
 {
 	struct hash h;
-	hash_tagged(&h, HASH_SYMBOLIC_SIG, slice_of(m->buf, m->len));
+	hash_in_place_alike(&h, m->buf, m->len); /* by one key, in one chain, for one use */
 	memcpy(out->b, h.b, HASH_SIZE);
 	memcpy(out->b + HASH_SIZE, h.b, HASH_SIZE);
 }

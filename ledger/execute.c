@@ -59,15 +59,24 @@ static struct slice arena_copy(struct arena *a, struct slice s)
 	return slice_of(p, s.len);
 }
 
+struct overlay *overlay_new(struct tree *t, uint32_t changes, size_t key_bytes, size_t stale)
+{
+	struct overlay *o;
+	size_t size = sizeof(*o) + changes * sizeof(*o->changes) + key_bytes + stale;
+	o = freelist_alloc(&t->free, size);
+	*o = (struct overlay){.size = size, .changes = (struct change *)(o + 1)};
+	o->key_bytes = (uint8_t *)(o->changes + changes);
+	o->stale = o->key_bytes + key_bytes;
+	o->stale_len = stale;
+	return o;
+}
+
 void overlay_free(struct tree *t, struct overlay *o)
 {
 	for (uint32_t i = 0; i < o->change_count; i++)
 		tree_leaf_drop(t, o->changes[i].leaf);
-	mem_free(o->changes);
-	mem_free(o->key_bytes);
-	mem_free(o->stale);
 	tree_drop(t, o->root);
-	mem_free(o);
+	freelist_free(&t->free, o, o->size);
 }
 
 void execution_init(struct execution *x, struct tree *t, const struct genesis *g)
@@ -455,37 +464,41 @@ static size_t collect(struct execution *x, struct tree_change *changes)
 }
 
 /* Values that the block replaces or deletes. */
-static void keep_stale(struct execution *x, struct overlay *o,
-		       const struct tree_change *changes, size_t count)
+static void list_stale_values(struct execution *x, const struct tree_change *changes,
+			      size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = changes[i].tag;
 		if (changes[i].effective && changes[i].replaces)
 			tree_stale_value(&x->stale, e->state_key, changes[i].old_version);
 	}
-	o->stale = mem_dup(x->stale.buf, x->stale.len);
-	o->stale_len = x->stale.len;
 }
 
-/* Keeps what finalising writes: leaves and state keys of the values that changed. */
-static void keep_changes(struct overlay *o, const struct tree_change *changes, size_t count)
+static bool is_kept(const struct tree_change *c)
 {
-	size_t bytes = 0, kept = 0;
+	return c->effective && c->leaf;
+}
+
+/* With what finalising writes: leaves and state keys of the values that changed. */
+static struct overlay *make_overlay(struct execution *x, const struct tree_change *changes,
+				    size_t count)
+{
+	size_t bytes = 0;
+	uint32_t kept = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = changes[i].tag;
-		if (!changes[i].effective || !changes[i].leaf)
+		if (!is_kept(&changes[i]))
 			continue;
 		bytes += e->state_key.len;
 		kept++;
 	}
-	if (kept == 0)
-		return;
-	o->changes = mem_alloc(kept * sizeof(*o->changes));
-	o->key_bytes = mem_alloc(bytes);
+	struct overlay *o = overlay_new(x->tree, kept, bytes, x->stale.len);
+	if (x->stale.len)
+		memcpy(o->stale, x->stale.buf, x->stale.len);
 	bytes = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = changes[i].tag;
-		if (!changes[i].effective || !changes[i].leaf)
+		if (!is_kept(&changes[i]))
 			continue;
 		memcpy(o->key_bytes + bytes, e->state_key.ptr, e->state_key.len);
 		o->changes[o->change_count++] = (struct change){
@@ -496,41 +509,41 @@ static void keep_changes(struct overlay *o, const struct tree_change *changes, s
 		changes[i].leaf->refs++;
 		bytes += e->state_key.len;
 	}
+	return o;
 }
 
 int execution_end(struct execution *x, struct overlay **out)
 {
 	const struct overlay *parent = x->parent;
 	struct tree_change few[FEW_CHANGES], *changes = few;
-	struct overlay *o = mem_zalloc(sizeof(*o));
+	struct tree_node *root;
+	struct hash root_hash = parent->root_hash;
 	int64_t added = 0;
 
+	*out = NULL;
 	if (x->entry_count > MEM_COUNT(few))
 		changes = mem_array(x->entry_count, sizeof(*changes));
 	size_t count = collect(x, changes);
-	o->height = x->height;
-	o->senders = x->senders;
-	o->modes = x->modes;
-	o->root_hash = parent->root_hash;
 	writer_reset(&x->stale);
-	int err = tree_update(x->tree, parent->root, x->height, changes, count, &o->root,
-			      &o->root_hash, &added, x->prune ? &x->stale : NULL);
+	int err = tree_update(x->tree, parent->root, x->height, changes, count, &root,
+			      &root_hash, &added, x->prune ? &x->stale : NULL);
 	if (!err) {
-		o->keys = parent->keys + (uint64_t)added;
-		keep_changes(o, changes, count);
 		if (x->prune)
-			keep_stale(x, o, changes, count);
+			list_stale_values(x, changes, count);
+		struct overlay *o = make_overlay(x, changes, count);
+		o->height = x->height;
+		o->root = root;
+		o->root_hash = root_hash;
+		o->keys = parent->keys + (uint64_t)added;
+		o->senders = x->senders;
+		o->modes = x->modes;
+		*out = o;
 	}
 	for (size_t i = 0; i < count; i++)
 		if (changes[i].leaf)
 			tree_leaf_drop(x->tree, changes[i].leaf);
 	if (changes != few)
 		mem_free(changes);
-	if (err) {
-		mem_free(o);
-		o = NULL;
-	}
-	*out = o;
 	return err;
 }
 

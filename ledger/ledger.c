@@ -68,10 +68,6 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 				 batch);
 		tree_leaf_drop(&l->tree, c->leaf);
 	}
-	mem_free(o->changes);
-	mem_free(o->key_bytes);
-	o->changes = NULL;
-	o->key_bytes = NULL;
 	o->change_count = 0;
 	tree_write(&l->tree, o->root, o->height, batch);
 	meta_put(&l->scratch, batch, l->ctx, &meta);
@@ -129,7 +125,7 @@ static int read_final(struct ledger *l, struct slice state_key, struct slice *ou
 
 static int open_existing(struct ledger *l, const struct ledger_meta *meta, struct errmsg *m)
 {
-	struct overlay *o = mem_zalloc(sizeof(*o));
+	struct overlay *o = overlay_new(&l->tree, 0, 0, 0);
 	struct slice senders, modes;
 
 	o->height = meta->height;
@@ -138,7 +134,7 @@ static int open_existing(struct ledger *l, const struct ledger_meta *meta, struc
 	l->oldest = meta->oldest;
 	int err = tree_load_root(&l->tree, meta->height, &o->root, &o->root_hash);
 	if (err) {
-		mem_free(o);
+		freelist_free(&l->tree.free, o, o->size);
 		return err_set(m, err == ERR_NOT_FOUND ? ERR_CORRUPT : err,
 			       "cannot read the state tree at height %llu: %s",
 			       (unsigned long long)meta->height, err_text(err));

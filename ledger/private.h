@@ -27,7 +27,9 @@ struct overlay {
 	uint8_t *key_bytes;
 	uint8_t *stale; /* list of the records that the state after this block has no use for */
 	size_t stale_len;
+	size_t size; /* of the overlay with the three arrays behind it */
 };
+struct overlay *overlay_new(struct tree *t, uint32_t changes, size_t key_bytes, size_t stale);
 void overlay_free(struct tree *t, struct overlay *o);
 
 /* Short-lived memory of one block's execution; pointers into it stay put. */
@@ -71,7 +73,7 @@ struct execution {
 	uint64_t ops;	  /* of transactions included so far */
 	uint64_t senders; /* that have a nonce window */
 	struct mode_state modes;
-	bool prune;	  /* keep lists of stale records */
+	bool prune; /* keep lists of stale records */
 	struct writer stale;
 	struct entry **buckets; /* by tree key; a power of two */
 	size_t bucket_count;
@@ -116,7 +118,8 @@ struct slice state_key_senders(void);
 /* system.c */
 struct slice state_key_modes(void);
 int modes_decode(struct slice value, struct mode_state *out); /* empty: as at genesis */
-/* The SYSTEM transactions of b lead it, and are right by b's bytes alone; how many there are. */
+/* The SYSTEM transactions of b lead it, and are right by b's bytes alone; how many there are.
+ */
 int system_decode(struct ledger *l, const struct block *b, uint32_t *count);
 size_t system_bytes(const struct block *b, uint32_t count); /* of b's body */
 

@@ -48,12 +48,14 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	if (l->history == LEDGER_HISTORY_ALL)
 		return;
 	writer_reset(&l->scratch);
-	writer_raw(&l->scratch, o->stale, o->stale_len);
-	tree_stale_root(&l->scratch, before->height);
 	if (l->history == 0 && l->oldest == before->height) {
+		tree_stale_root(&l->scratch, before->height);
+		carry_out(slice_of(o->stale, o->stale_len), batch);
 		carry_out(writer_slice(&l->scratch), batch);
 		l->oldest = o->height;
 	} else {
+		writer_raw(&l->scratch, o->stale, o->stale_len);
+		tree_stale_root(&l->scratch, before->height);
 		store_batch_put(batch, STORE_TREE, list_key(buf, o->height),
 				writer_slice(&l->scratch));
 	}
@@ -61,7 +63,5 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	uint64_t keep = l->history ? l->history : 1;
 	for (unsigned i = 0; i < LISTS_PER_BLOCK && o->height - l->oldest > keep; i++)
 		carry_out_stored(l, ++l->oldest, batch);
-	mem_free(o->stale);
-	o->stale = NULL;
 	o->stale_len = 0;
 }

@@ -37,37 +37,45 @@ void store_batch_clear(struct store_batch *b)
 	b->count = 0;
 }
 
-static void batch_append(struct store_batch *b, enum store_family f, bool is_delete,
-			 struct slice key, struct slice value)
+/* Returns where the value goes. */
+static uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is_delete,
+			     struct slice key, size_t value_len)
 {
 	invariant((unsigned)f < STORE_FAMILIES);
-	invariant(key.len <= UINT32_MAX && value.len <= UINT32_MAX);
+	invariant(key.len <= UINT32_MAX && value_len <= UINT32_MAX);
 	const struct op_head head = {
 		.family = (uint8_t)f,
 		.is_delete = is_delete,
 		.key_len = (uint32_t)key.len,
-		.value_len = (uint32_t)value.len,
+		.value_len = (uint32_t)value_len,
 	};
-	uint8_t *at = writer_extend(&b->ops, sizeof(head) + key.len + value.len);
+	uint8_t *at = writer_extend(&b->ops, sizeof(head) + key.len + value_len);
 
 	invariant(at != NULL);
 	memcpy(at, &head, sizeof(head));
 	if (key.len > 0)
 		memcpy(at + sizeof(head), key.ptr, key.len);
-	if (value.len > 0)
-		memcpy(at + sizeof(head) + key.len, value.ptr, value.len);
 	b->count++;
+	return at + sizeof(head) + key.len;
 }
 
 void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
 		     struct slice value)
 {
-	batch_append(b, f, false, key, value);
+	uint8_t *at = batch_append(b, f, false, key, value.len);
+	if (value.len > 0)
+		memcpy(at, value.ptr, value.len);
+}
+
+uint8_t *store_batch_put_room(struct store_batch *b, enum store_family f, struct slice key,
+			      size_t value_len)
+{
+	return batch_append(b, f, false, key, value_len);
 }
 
 void store_batch_delete(struct store_batch *b, enum store_family f, struct slice key)
 {
-	batch_append(b, f, true, key, slice_of(NULL, 0));
+	batch_append(b, f, true, key, 0);
 }
 
 size_t store_batch_count(const struct store_batch *b)
@@ -104,6 +112,13 @@ void store_close(struct store *s)
 	s->ops->close(s);
 }
 
+/* There is one writer: others only read. */
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
 static int write_through(struct store *s, const struct store_batch *b, bool sync)
 {
 	int err;
@@ -116,7 +131,7 @@ static int write_through(struct store *s, const struct store_batch *b, bool sync
 		return err;
 	}
 	if (sync)
-		s->syncs++;
+		count(&s->syncs, 1);
 	return ERR_NONE;
 }
 
@@ -126,9 +141,9 @@ int store_write(struct store *s, struct store_batch *b, bool sync)
 
 	if (err != ERR_NONE)
 		return err;
-	s->writes++;
-	s->keys_written += b->count;
-	s->bytes_written += b->ops.len;
+	count(&s->writes, 1);
+	count(&s->keys_written, b->count);
+	count(&s->bytes_written, b->ops.len);
 	return ERR_NONE;
 }
 

@@ -52,6 +52,9 @@ void store_batch_free(struct store_batch *b);
 void store_batch_clear(struct store_batch *b);
 void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
 		     struct slice value);
+/* The value is value_len bytes that the caller fills in now. */
+uint8_t *store_batch_put_room(struct store_batch *b, enum store_family f, struct slice key,
+			      size_t value_len);
 void store_batch_delete(struct store_batch *b, enum store_family f, struct slice key);
 size_t store_batch_count(const struct store_batch *b);
 size_t store_batch_bytes(const struct store_batch *b);

@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/freelist.h"
 #include "ledger/store_private.h"
 
 #define TABLE_FIRST_CAP 64
+#define CHUNK_SIZE	(64u << 10)
+#define OPS_AHEAD	32 /* whose places in the tables are fetched at a time */
 
 struct item {
 	uint32_t refs;
@@ -41,6 +43,18 @@ struct undo {
 struct memory_store {
 	struct store base;
 	struct table tables[STORE_FAMILIES];
+	/* Items are cut from chunks, and those that are free kept by size, so that they lie
+	 * close together and all go at once. Large ones stand by themselves. */
+	struct chunk {
+		struct chunk *next;
+		_Alignas(16) uint8_t bytes[CHUNK_SIZE];
+	} * chunks;
+	size_t chunk_used;
+	struct free_items {
+		void **items;
+		size_t len, cap;
+	} free_items[FREELIST_CLASSES];
+	size_t apart; /* items that are not in chunks */
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
 	size_t undo_len, undo_cap;
@@ -70,9 +84,67 @@ static struct memory_store *memory_of(struct store *s)
 
 /* Items */
 
-static struct item *item_new(struct slice key, struct slice value)
+static struct slice item_key(const struct item *i)
 {
-	struct item *i = mem_alloc(sizeof(*i) + key.len + value.len);
+	return slice_of(i->bytes, i->key_len);
+}
+
+static struct slice item_value(const struct item *i)
+{
+	return slice_of(i->bytes + i->key_len, i->value_len);
+}
+
+static size_t item_size(struct slice key, struct slice value)
+{
+	return sizeof(struct item) + key.len + value.len;
+}
+
+/* The address sanitizer sees every item. */
+static bool stands_apart(size_t size)
+{
+	return FREELIST_PLAIN || freelist_class(size) >= FREELIST_CLASSES;
+}
+
+static void *item_alloc(struct memory_store *m, size_t size)
+{
+	size_t c = freelist_class(size);
+	if (stands_apart(size)) {
+		m->apart++;
+		return mem_alloc(size);
+	}
+	struct free_items *list = &m->free_items[c];
+	if (list->len > 0)
+		return list->items[--list->len];
+	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * FREELIST_STEP) {
+		struct chunk *chunk = mem_alloc(sizeof(*chunk));
+		chunk->next = m->chunks;
+		m->chunks = chunk;
+		m->chunk_used = 0;
+	}
+	uint8_t *item = m->chunks->bytes + m->chunk_used;
+	m->chunk_used += c * FREELIST_STEP;
+	return item;
+}
+
+static void item_free(struct memory_store *m, struct item *i)
+{
+	size_t size = item_size(item_key(i), item_value(i));
+	if (stands_apart(size)) {
+		m->apart--;
+		mem_free(i);
+		return;
+	}
+	struct free_items *list = &m->free_items[freelist_class(size)];
+	if (list->len == list->cap) {
+		list->cap = list->cap > 0 ? 2 * list->cap : 16;
+		list->items = mem_realloc(list->items, list->cap * sizeof(list->items[0]));
+	}
+	list->items[list->len++] = i;
+}
+
+static struct item *item_new(struct memory_store *m, struct slice key, struct slice value)
+{
+	struct item *i = item_alloc(m, item_size(key, value));
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
@@ -90,20 +162,10 @@ static struct item *item_ref(struct item *i)
 	return i;
 }
 
-static void item_unref(struct item *i)
+static void item_unref(struct memory_store *m, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
-		mem_free(i);
-}
-
-static struct slice item_key(const struct item *i)
-{
-	return slice_of(i->bytes, i->key_len);
-}
-
-static struct slice item_value(const struct item *i)
-{
-	return slice_of(i->bytes + i->key_len, i->value_len);
+		item_free(m, i);
 }
 
 /* Tables */
@@ -161,10 +223,9 @@ static void table_grow(struct table *t)
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, struct item *item)
+static struct item *table_put(struct table *t, uint64_t hash, struct item *item)
 {
 	struct slice key = item_key(item);
-	uint64_t hash = key_hash(key);
 
 	if (t->len + 1 > t->cap / 3 * 2)
 		table_grow(t);
@@ -176,11 +237,11 @@ static struct item *table_put(struct table *t, struct item *item)
 }
 
 /* Returns the reference to the item removed, or NULL. */
-static struct item *table_remove(struct table *t, struct slice key)
+static struct item *table_remove(struct table *t, uint64_t hash, struct slice key)
 {
 	if (t->len == 0)
 		return NULL;
-	size_t mask = t->cap - 1, hole = table_find(t, key_hash(key), key);
+	size_t mask = t->cap - 1, hole = table_find(t, hash, key);
 	struct item *old = t->entries[hole].item;
 	if (old == NULL)
 		return NULL;
@@ -197,10 +258,10 @@ static struct item *table_remove(struct table *t, struct slice key)
 	return old;
 }
 
-static void table_free(struct table *t)
+static void table_free(struct table *t, struct memory_store *m)
 {
-	for (size_t i = 0; i < t->cap; i++)
-		item_unref(t->entries[i].item);
+	for (size_t i = 0; m->apart > 0 && i < t->cap; i++)
+		item_unref(m, t->entries[i].item);
 	mem_free(t->entries);
 }
 
@@ -253,7 +314,7 @@ static void memory_iter_free(struct store_iter *base)
 	struct memory_iter *it = (struct memory_iter *)base;
 
 	for (size_t i = 0; i < it->len; i++)
-		item_unref(it->items[i]);
+		item_unref(memory_of(base->store), it->items[i]);
 	mem_free(it->items);
 	mem_free(it);
 }
@@ -278,31 +339,63 @@ static void batch_push(struct memory_store *m)
 	m->batches[m->batches_len++] = m->undo_len;
 }
 
+struct ahead {
+	struct store_op op;
+	uint64_t hash;
+	struct item *inserted; /* NULL: it is a delete */
+};
+
+/* Most places in the tables are in no cache. They are asked for together, and come while the
+ * items are made; then what the places hold is asked for. */
+static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
+			 struct ahead ahead[OPS_AHEAD])
+{
+	size_t count = 0;
+
+	for (; count < OPS_AHEAD && store_batch_next(b, offset, &ahead[count].op); count++) {
+		const struct table *t = &m->tables[ahead[count].op.family];
+		ahead[count].hash = key_hash(ahead[count].op.key);
+		if (t->cap > 0)
+			__builtin_prefetch(&t->entries[ahead[count].hash & (t->cap - 1)]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct store_op *op = &ahead[i].op;
+		ahead[i].inserted = op->is_delete ? NULL : item_new(m, op->key, op->value);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct table *t = &m->tables[ahead[i].op.family];
+		if (t->cap > 0) /* prefetching NULL does nothing */
+			__builtin_prefetch(t->entries[ahead[i].hash & (t->cap - 1)].item);
+	}
+	return count;
+}
+
 static void apply(struct memory_store *m, const struct store_batch *b)
 {
-	struct store_op op;
-	size_t offset = 0;
+	struct ahead ahead[OPS_AHEAD];
+	size_t offset = 0, count;
 
-	while (store_batch_next(b, &offset, &op)) {
-		struct table *t = &m->tables[op.family];
-		struct undo u = {.family = op.family};
+	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
+		for (size_t i = 0; i < count; i++) {
+			const struct store_op *op = &ahead[i].op;
+			struct table *t = &m->tables[op->family];
+			struct undo u = {.family = op->family, .inserted = ahead[i].inserted};
 
-		if (op.is_delete) {
-			u.replaced = table_remove(t, op.key);
-			if (u.replaced == NULL)
-				continue;
-		} else {
-			u.inserted = item_new(op.key, op.value); /* lives in the table */
-			u.replaced = table_put(t, u.inserted);
+			if (op->is_delete) {
+				u.replaced = table_remove(t, ahead[i].hash, op->key);
+				if (u.replaced == NULL)
+					continue;
+			} else { /* it lives in the table */
+				u.replaced = table_put(t, ahead[i].hash, u.inserted);
+			}
+			undo_push(m, u);
 		}
-		undo_push(m, u);
-	}
 }
 
 static void forget_undo(struct memory_store *m)
 {
 	for (size_t i = 0; i < m->undo_len; i++)
-		item_unref(m->undo[i].replaced);
+		item_unref(m, m->undo[i].replaced);
 	m->undo_len = 0;
 	m->batches_len = 0;
 }
@@ -315,11 +408,12 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 		struct item *out = NULL;
 
 		if (u.replaced != NULL)
-			out = table_put(t, u.replaced);
+			out = table_put(t, key_hash(item_key(u.replaced)), u.replaced);
 		else
-			out = table_remove(t, item_key(u.inserted));
+			out = table_remove(t, key_hash(item_key(u.inserted)),
+					   item_key(u.inserted));
 		invariant(out == u.inserted);
-		item_unref(out);
+		item_unref(m, out);
 	}
 }
 
@@ -403,7 +497,13 @@ static void memory_close(struct store *s)
 
 	forget_undo(m);
 	for (int f = 0; f < STORE_FAMILIES; f++)
-		table_free(&m->tables[f]);
+		table_free(&m->tables[f], m);
+	for (struct chunk *c = m->chunks, *next; c != NULL; c = next) {
+		next = c->next;
+		mem_free(c);
+	}
+	for (size_t i = 0; i < FREELIST_CLASSES; i++)
+		mem_free(m->free_items[i].items);
 	store_batch_free(m->lost);
 	mem_free(m->undo);
 	mem_free(m->batches);

@@ -17,6 +17,7 @@ void tree_init(struct tree *t, struct store *s, size_t limit)
 void tree_close(struct tree *t)
 {
 	invariant(t->bytes == 0);
+	freelist_drain(&t->free);
 	writer_free(&t->scratch);
 }
 
@@ -39,7 +40,7 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 
 #define NODE_PREIMAGE_HEAD 3
 
-/* In one piece: every call into libcrypto costs as much as hashing 64 bytes. */
+/* In one piece, which libcrypto hashes where it stands. */
 static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 {
 	buf[0] = HASH_TREE_NODE;
@@ -50,36 +51,34 @@ static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE];
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	size_t size = tree_bits(bitmap) * sizeof(*children);
 	memcpy(preimage_head(buf, bitmap), children, size);
-	sha256(out, buf, NODE_PREIMAGE_HEAD + size);
+	hash_in_place(out, buf, NODE_PREIMAGE_HEAD + size);
 }
 
 void tree_hash(struct hash *out, const struct tree_node *n)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE];
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	uint8_t *p = preimage_head(buf, n->present);
 	const struct tree_slot *s = n->slot, *end = s + tree_bits(n->present);
 	for (; s < end; s++, p += HASH_SIZE)
 		memcpy(p, s->hash.b, HASH_SIZE);
-	sha256(out, buf, (size_t)(p - buf));
+	hash_in_place(out, buf, (size_t)(p - buf));
 }
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
 
-static size_t node_size(uint16_t present)
-{
-	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
-}
-
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 {
-	struct tree_node *n = mem_alloc(node_size(present));
-	t->bytes += node_size(present);
+	size_t size = node_size(present);
+	struct tree_node *n = freelist_alloc(&t->free, size);
+	t->bytes += size;
 	n->refs = 1;
 	n->present = present;
 	n->leaves = leaves;
+	n->borrowed = 0;
+	n->original = n->copies = n->sibling = NULL;
 	return n;
 }
 
@@ -110,23 +109,99 @@ void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf)
 		tree_drop(t, s->node);
 }
 
+static struct tree_slot *slot_at(struct tree_node *n, unsigned nibble)
+{
+	return &n->slot[tree_index(n->present, nibble)];
+}
+
+void node_borrow(struct tree_node *n, struct tree_node *original, uint16_t mask)
+{
+	if (!mask)
+		return;
+	n->borrowed = mask;
+	n->original = original;
+	n->sibling = original->copies;
+	original->copies = n;
+}
+
+/* The next copy of n is no copy any more. */
+static struct tree_node *release_copy(struct tree_node *n)
+{
+	struct tree_node *copy = n->copies;
+	n->copies = copy->sibling;
+	copy->original = copy->sibling = NULL;
+	copy->borrowed = 0;
+	return copy;
+}
+
+/* Copies of n count what they have borrowed. */
+static void settle_copies(struct tree_node *n)
+{
+	while (n->copies) {
+		unsigned left = n->copies->borrowed;
+		struct tree_node *copy = release_copy(n);
+		for (; left; left &= left - 1) {
+			unsigned i = tree_lowest(left);
+			slot_hold(slot_at(copy, i), slot_is_leaf(copy, i));
+		}
+	}
+}
+
+/* n, which goes, leaves to one of its copies what that has borrowed. */
+static uint16_t bequeath(struct tree_node *n)
+{
+	struct tree_node *heir = n->copies;
+	uint16_t mask = heir->borrowed;
+	release_copy(n);
+	settle_copies(n);
+	return mask;
+}
+
+static void leave_original(struct tree_node *n)
+{
+	struct tree_node **link = &n->original->copies;
+	while (*link != n)
+		link = &(*link)->sibling;
+	*link = n->sibling;
+}
+
+void node_set_child(struct tree_node *n, unsigned i, struct tree_node *child)
+{
+	unsigned left = n->present;
+	for (unsigned skip = i; skip > 0; skip--)
+		left &= left - 1;
+	unsigned nibble = tree_lowest(left);
+	settle_copies(n); /* none of them has the child */
+	n->borrowed &= (uint16_t) ~(1u << nibble);
+	n->slot[i].node = child;
+}
+
 /* Recursion is at most TREE_DEPTH_MAX deep. */
 void tree_drop(struct tree *t, struct tree_node *n)
 {
 	invariant(n->refs > 0);
 	if (--n->refs)
 		return;
-	struct tree_slot *s = n->slot;
-	for (unsigned left = n->present; left; left &= left - 1)
-		slot_drop(t, s++, slot_is_leaf(n, tree_lowest(left)));
-	t->bytes -= node_size(n->present);
-	mem_free(n);
+	unsigned left = n->present & (uint16_t)~n->borrowed;
+	if (n->original) {
+		settle_copies(n);
+		leave_original(n);
+	} else if (n->copies) {
+		left &= (uint16_t)~bequeath(n);
+	}
+	for (; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		slot_drop(t, slot_at(n, i), slot_is_leaf(n, i));
+	}
+	size_t size = node_size(n->present);
+	t->bytes -= size;
+	freelist_free(&t->free, n, size);
 }
 
 static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
-	struct tree_leaf *l = mem_alloc(sizeof(*l) + inline_len);
+	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
 	*l = (struct tree_leaf){
 		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
 	t->bytes += sizeof(*l) + inline_len;
@@ -181,8 +256,9 @@ void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
 	if (--l->refs)
 		return;
 	leaf_unload(t, l);
-	t->bytes -= sizeof(*l) + l->inline_len;
-	mem_free(l);
+	size_t size = sizeof(*l) + l->inline_len;
+	t->bytes -= size;
+	freelist_free(&t->free, l, size);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -261,6 +337,8 @@ static void forget_children(struct tree *t, struct tree_node *n, uint64_t writte
 			    bool values_only)
 {
 	struct tree_slot *s = n->slot;
+	if (!values_only)
+		settle_copies(n);
 	for (unsigned i = 0; i < 16; i++) {
 		if (!slot_present(n, i))
 			continue;
@@ -268,7 +346,9 @@ static void forget_children(struct tree *t, struct tree_node *n, uint64_t writte
 			if (slot_is_leaf(n, i)) {
 				leaf_unload(t, s->leaf);
 			} else if (!values_only && s->node) {
-				tree_drop(t, s->node);
+				if (!(n->borrowed >> i & 1))
+					tree_drop(t, s->node);
+				n->borrowed &= (uint16_t) ~(1u << i);
 				s->node = NULL;
 			}
 		}

@@ -15,6 +15,7 @@
 #ifndef LEDGER_TREE_H
 #define LEDGER_TREE_H
 
+#include "base/freelist.h"
 #include "crypto/hash.h"
 #include "ledger/store.h"
 
@@ -40,10 +41,18 @@ struct tree_slot {
 	};
 };
 
+/* A copy does not count the references of the children that it has from its original, which
+ * are many and in no cache: it borrows them. When the original goes, as it does when its
+ * version does, the copy inherits them; if anything else happens, the copy counts them after
+ * all. A slot that is borrowed points where the original's does. */
 struct tree_node {
 	uint32_t refs;
-	uint16_t present, leaves; /* bit i: child i; leaves is part of present */
-	struct tree_slot slot[];  /* the present ones, ascending */
+	uint16_t present, leaves;   /* bit i: child i; leaves is part of present */
+	uint16_t borrowed;	    /* part of present */
+	struct tree_node *original; /* NULL: borrows nothing */
+	struct tree_node *copies,
+		*sibling;	 /* that borrow from this one; and the next of them */
+	struct tree_slot slot[]; /* the present ones, ascending */
 };
 
 struct tree {
@@ -51,6 +60,7 @@ struct tree {
 	size_t bytes, limit; /* memory held by nodes, leaves and values */
 	unsigned cursor;     /* where trimming goes on */
 	uint64_t reads, writes;
+	struct freelist free; /* of nodes and leaves */
 	struct writer scratch;
 };
 

@@ -3,10 +3,24 @@
 
 #include "ledger/tree.h"
 
+static inline size_t node_size(uint16_t present)
+{
+	return sizeof(struct tree_node) + tree_bits(present) * sizeof(struct tree_slot);
+}
+/* What is known of a node that is here is only where it is: as many lines as most have. */
+static inline void node_prefetch(const struct tree_node *n)
+{
+	if (n)
+		mem_prefetch(n, sizeof(*n) + 4 * sizeof(n->slot[0]));
+}
 /* One reference; the slots are the caller's to fill. */
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
 void slot_hold(const struct tree_slot *s, bool is_leaf);
 void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
+/* n has the slots in mask, as they are, from original. */
+void node_borrow(struct tree_node *n, struct tree_node *original, uint16_t mask);
+/* The child in n's slot i, which had not been loaded. */
+void node_set_child(struct tree_node *n, unsigned i, struct tree_node *child);
 /* The first child of a bitmap that is not empty. */
 static inline unsigned tree_lowest(unsigned bitmap)
 {

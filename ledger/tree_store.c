@@ -1,13 +1,10 @@
 /* Node records: what of the tree is on disk. */
-#include <endian.h>
-
 #include "base/mem.h"
 #include "ledger/tree_private.h"
 
-#define LEAF_SLOT_SIZE	(2 * HASH_SIZE + 8)
-#define NODE_SLOT_SIZE	(HASH_SIZE + 8)
-#define NODE_HEAD_SIZE	4
-#define NODE_RECORD_MAX (NODE_HEAD_SIZE + 16 * LEAF_SLOT_SIZE)
+#define LEAF_SLOT_SIZE (2 * HASH_SIZE + 8)
+#define NODE_SLOT_SIZE (HASH_SIZE + 8)
+#define NODE_HEAD_SIZE 4
 
 struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
 		      unsigned depth)
@@ -37,17 +34,23 @@ void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t ver
 	writer_u64(stale, version);
 }
 
+static size_t node_record_size(const struct tree_node *n)
+{
+	size_t all = tree_bits(n->present), leaves = tree_bits(n->leaves);
+	return NODE_HEAD_SIZE + leaves * LEAF_SLOT_SIZE + (all - leaves) * NODE_SLOT_SIZE;
+}
+
 /* The hottest encoding of all: filled in by hand. */
-static struct slice node_encode(uint8_t buf[NODE_RECORD_MAX], const struct tree_node *n)
+static void node_encode(uint8_t *p, const struct tree_node *n)
 {
 	const struct tree_slot *s = n->slot;
-	uint8_t *p = buf + NODE_HEAD_SIZE;
 
-	buf[0] = (uint8_t)(n->present >> 8);
-	buf[1] = (uint8_t)n->present;
-	buf[2] = (uint8_t)(n->leaves >> 8);
-	buf[3] = (uint8_t)n->leaves;
-	for (unsigned left = n->present; left; left &= left - 1) {
+	p[0] = (uint8_t)(n->present >> 8);
+	p[1] = (uint8_t)n->present;
+	p[2] = (uint8_t)(n->leaves >> 8);
+	p[3] = (uint8_t)n->leaves;
+	p += NODE_HEAD_SIZE;
+	for (unsigned left = n->present; left; left &= left - 1, s++) {
 		if (slot_is_leaf(n, tree_lowest(left))) {
 			memcpy(p, s->leaf->key.b, HASH_SIZE);
 			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
@@ -56,11 +59,8 @@ static struct slice node_encode(uint8_t buf[NODE_RECORD_MAX], const struct tree_
 			memcpy(p, s->hash.b, HASH_SIZE);
 			p += NODE_SLOT_SIZE;
 		}
-		uint64_t version = htobe64(s->version);
-		memcpy(p - sizeof(version), &version, sizeof(version));
-		s++;
+		store_be64(p - sizeof(s->version), s->version);
 	}
-	return slice_of(buf, (size_t)(p - buf));
 }
 
 static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
@@ -131,7 +131,7 @@ int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct has
 		tree_drop(t, child);
 		return ERR_CORRUPT;
 	}
-	s->node = child;
+	node_set_child(n, i, child);
 	*out = child;
 	return ERR_NONE;
 }
@@ -145,13 +145,26 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 	return err;
 }
 
+/* What the records of n and of the nodes below it are made of. */
+static void prefetch_children(const struct tree_node *n, uint64_t version)
+{
+	const struct tree_slot *s = n->slot;
+	for (unsigned left = n->present; left; left &= left - 1, s++)
+		if (slot_is_leaf(n, tree_lowest(left)))
+			mem_prefetch(&s->leaf->key, 2 * HASH_SIZE);
+		else if (s->version == version)
+			node_prefetch(s->node);
+}
+
 static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
-	uint8_t buf[NODE_KEY_MAX], record[NODE_RECORD_MAX];
+	uint8_t buf[NODE_KEY_MAX];
 	const struct tree_slot *s = n->slot;
-	store_batch_put(batch, STORE_TREE, node_key(buf, version, path, depth),
-			node_encode(record, n));
+	prefetch_children(n, version);
+	node_encode(store_batch_put_room(batch, STORE_TREE, node_key(buf, version, path, depth),
+					 node_record_size(n)),
+		    n);
 	t->writes++;
 	for (unsigned left = n->present; left; left &= left - 1, s++) {
 		unsigned i = tree_lowest(left);

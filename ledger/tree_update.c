@@ -103,7 +103,7 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 
 /* Children of a node after an update: those touched, owned, and the old ones. */
 struct family {
-	const struct tree_node *old; /* NULL: there was no node */
+	struct tree_node *old; /* NULL: there was no node */
 	uint16_t touched, present, leaves;
 	struct child child[16]; /* where touched */
 };
@@ -123,6 +123,33 @@ static void family_drop(struct tree *t, struct family *f)
 			child_drop(t, &f->child[i]);
 }
 
+static void fill(struct tree_node *n, const struct family *f)
+{
+	struct tree_slot *s = n->slot;
+	const struct tree_slot *old = f->old ? f->old->slot : NULL;
+	unsigned were = f->old ? f->old->present : 0;
+	for (unsigned left = were | f->touched; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		bool was = were >> i & 1;
+		if (!(f->touched >> i & 1))
+			*s++ = *old;
+		else if (f->child[i].kind != CHILD_NONE)
+			*s++ = f->child[i].slot;
+		if (was)
+			old++;
+	}
+}
+
+/* As most are: children in the same places as before. */
+static void fill_alike(struct tree_node *n, const struct family *f)
+{
+	memcpy(n->slot, f->old->slot, tree_bits(f->present) * sizeof(n->slot[0]));
+	for (unsigned left = f->touched & f->present; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		n->slot[tree_index(f->present, i)] = f->child[i].slot;
+	}
+}
+
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
 static struct child assemble(struct update *u, struct family *f, bool is_root)
@@ -136,22 +163,12 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 	}
 	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
 	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
-	struct tree_slot *s = n->slot;
-	const struct tree_slot *old = f->old ? f->old->slot : NULL;
-	unsigned were = f->old ? f->old->present : 0;
-	for (unsigned left = were | f->touched; left; left &= left - 1) {
-		unsigned i = tree_lowest(left);
-		bool was = were >> i & 1;
-		if (f->touched >> i & 1) {
-			if (f->child[i].kind != CHILD_NONE)
-				*s++ = f->child[i].slot;
-		} else {
-			slot_hold(old, slot_is_leaf(f->old, i));
-			*s++ = *old;
-		}
-		if (was)
-			old++;
-	}
+	if (f->old)
+		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
+	if (f->old && f->old->present == f->present)
+		fill_alike(n, f);
+	else
+		fill(n, f);
 	tree_hash(&out.slot.hash, n);
 	out.slot.node = n;
 	return out;
@@ -171,6 +188,21 @@ static int place_below(struct update *u, struct tree_node *n, unsigned nibble, u
 	return err;
 }
 
+#define FEW_CHANGES 16
+
+/* The children that change, and room for what this node becomes: while one child is being made
+ * anew, the others come into the caches. */
+static void prefetch_below(struct update *u, const struct tree_node *n, unsigned depth,
+			   const struct tree_change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		unsigned nibble = tree_nibble(&changes[i].key, depth);
+		if (slot_present(n, nibble) && !slot_is_leaf(n, nibble))
+			node_prefetch(n->slot[tree_index(n->present, nibble)].node);
+	}
+	freelist_prefetch(&u->tree->free, node_size(n->present));
+}
+
 /* Makes the changes below a place that is a node or becomes one. */
 static int update_family(struct update *u, const struct child *in, unsigned depth,
 			 struct tree_change *changes, size_t count, struct family *f,
@@ -180,6 +212,8 @@ static int update_family(struct update *u, const struct child *in, unsigned dept
 	unsigned leaf_at =
 		in->kind == CHILD_LEAF ? tree_nibble(&in->slot.leaf->key, depth) : 16;
 	*changed = false;
+	if (n && count <= FEW_CHANGES)
+		prefetch_below(u, n, depth, changes, count);
 	for (size_t from = 0, to; from < count; from = to) {
 		unsigned nibble = tree_nibble(&changes[from].key, depth);
 		struct child below = {.kind = CHILD_NONE};

@@ -191,7 +191,6 @@ int peer_adopt(struct peer *p, struct link *l); /* the newest proved link counts
 void peer_detach(struct peer *p, struct link *l);
 /* Applies l's decrypted frames: 1 done, 0 stalled, an error: the link is to be killed. */
 int peer_apply(struct peer *p, struct link *l);
-void peer_ready(struct peer *p); /* wakes the caller's thread */
 /* Remembers why; p->lock is held. */
 void peer_failed(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

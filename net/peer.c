@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "net/internal.h"
 
-void peer_ready(struct peer *p)
+/* Wakes the caller's thread. */
+static void peer_ready(struct peer *p)
 {
 	struct net *net = p->net;
 	unsigned long long bit = 1ull << p->index;

@@ -23,11 +23,6 @@ struct message *message_new(struct slice msg)
 	return m;
 }
 
-void queued_message_free(struct message *m)
-{
-	mem_free(m);
-}
-
 void session_init(struct session *s, uint64_t instance)
 {
 	invariant(instance != 0);

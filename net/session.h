@@ -45,7 +45,6 @@ void session_free(struct session *s);
 
 /* Makes the copy that session_queue() takes: outside of the caller's lock. */
 struct message *message_new(struct slice msg);
-void queued_message_free(struct message *m);
 /* Takes m in any case. ERR_BUSY: the queue is full, m is freed and counted. */
 int session_queue(struct session *s, enum net_class class, struct message *m);
 

@@ -45,7 +45,7 @@ void writer_u64(struct writer *w, uint64_t v);
 void writer_raw(struct writer *w, const void *ptr, size_t len);
 void writer_var(struct writer *w, struct slice s); /* u32 length, then the bytes */
 /* Room for len more bytes to fill in now, or NULL with the error set. */
-bool writer_grow(struct writer *w, size_t len); /* its slow path */
+bool writer_grow(struct writer *w, size_t len) __attribute__((cold)); /* its slow path */
 static inline uint8_t *writer_extend(struct writer *w, size_t len)
 {
 	if (w->err)
@@ -102,7 +102,7 @@ struct slice reader_var(struct reader *r, size_t max);
 /* A u32 count of items of at least item_min (>= 1) bytes each: ERR_LIMIT above max,
  * ERR_TRUNCATED if so many cannot follow. Safe to allocate by. */
 uint32_t reader_count(struct reader *r, uint32_t max, size_t item_min);
-void reader_fail(struct reader *r, int err); /* keeps an earlier error */
+void reader_fail(struct reader *r, int err) __attribute__((cold)); /* keeps an earlier error */
 /* The sticky error, or ERR_TRAILING if bytes are left, or ERR_NONE. */
 int reader_finish(struct reader *r);
 

@@ -5,19 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Noreturn void out_of_memory(size_t size)
+static _Noreturn __attribute__((cold)) void out_of_memory(size_t size)
 {
 	fprintf(stderr, "out of memory: cannot allocate %zu bytes\n", size);
 	abort();
 }
 
-void *mem_alloc(size_t size)
+/* Not in line, or the compiler makes a calloc() of it where memory is cleared next. */
+__attribute__((noinline)) void *mem_alloc(size_t size)
 {
 	void *p = malloc(size ? size : 1);
 	if (!p)
 		out_of_memory(size);
 	return p;
 }
+
+/* glibc's calloc() passes by the free lists that its malloc() has for small pieces, and clears
+ * no faster. */
+#define SMALL 1024
 
 void *mem_zalloc(size_t size)
 {
@@ -28,6 +33,8 @@ void *mem_array(size_t count, size_t size)
 {
 	if (count == 0 || size == 0)
 		count = size = 1;
+	if (count <= SMALL && size <= SMALL && count * size <= SMALL)
+		return memset(mem_alloc(count * size), 0, count * size);
 	void *p = calloc(count, size); /* checks the product */
 	if (!p)
 		out_of_memory(count > (size_t)-1 / size ? (size_t)-1 : count * size);

@@ -55,6 +55,16 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_DROP_ACKED = 39,		  /* what is only in the pool is acknowledged */
 	MUTANT_BLAME_FOR_QUORUM = 40,	  /* suspected for what a missing quorum does */
 	MUTANT_FINAL_WITHOUT_TIP = 41,	  /* finality is written, the tip that it moved is not */
+	MUTANT_RESCUE_ONCE = 42,	  /* no rescue after one whose pre-votes did not come */
+	MUTANT_VOID_WAITS = 43,		  /* slow: void transactions count as waiting */
+	MUTANT_PACE_ERODES = 44,	  /* slow: held against the last window, whatever waits */
+	MUTANT_RECHECK_FEW = 45,	  /* one recheck of the oldest speaks for all that wait */
+	MUTANT_OLD_SUSPICIONS = 46,	  /* a suspicion of long ago counts as one of today */
+	MUTANT_BLAME_FOR_PAUSE = 47,	  /* suspected for the time in which we stood still ourselves */
+	MUTANT_RESCUE_ONESELF = 48,	  /* a leader's own refusal is as good as a stray's */
+	MUTANT_TERM_PARDONS = 49,	  /* the watch on a leader begins anew with each term of its own */
+	MUTANT_LOST_BEYOND_JAIL = 50,	  /* no rescue of a stray that left out jailed primaries' terms */
+	MUTANT_AMNESIA = 51,		  /* votes although its vote state is missing (trap 13) */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

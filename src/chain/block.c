@@ -1,5 +1,12 @@
 #include "chain/block.h"
 
+#if defined(__has_include) && !defined(__SANITIZE_THREAD__)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h> /* glibc 2.32 */
+#define HAVE_SINGLE_THREADED
+#endif
+#endif
+
 #include "chain/private.h"
 #include "chain/system.h"
 
@@ -55,11 +62,35 @@ bool block_ref_equal(const struct block_ref *a, const struct block_ref *b)
 	return a->term == b->term && a->height == b->height && hash_equal(&a->hash, &b->hash);
 }
 
+/* The hottest encodings take their room at once: `put` writes and returns what is behind. */
+static uint8_t *put_u16(uint8_t *p, uint16_t v)
+{
+	v = htobe16(v);
+	return (uint8_t *)memcpy(p, &v, sizeof(v)) + sizeof(v);
+}
+
+static uint8_t *put_u32(uint8_t *p, uint32_t v)
+{
+	v = htobe32(v);
+	return (uint8_t *)memcpy(p, &v, sizeof(v)) + sizeof(v);
+}
+
+static uint8_t *put_u64(uint8_t *p, uint64_t v)
+{
+	store_be64(p, v);
+	return p + sizeof(v);
+}
+
+static uint8_t *put_hash(uint8_t *p, const struct hash *h)
+{
+	return (uint8_t *)memcpy(p, h->b, HASH_SIZE) + HASH_SIZE;
+}
+
 void block_ref_encode(struct writer *w, const struct block_ref *r)
 {
-	writer_u64(w, r->term);
-	writer_u64(w, r->height);
-	writer_hash(w, &r->hash);
+	uint8_t *p = writer_extend(w, BLOCK_REF_SIZE);
+	if (p)
+		put_hash(put_u64(put_u64(p, r->term), r->height), &r->hash);
 }
 
 void block_ref_decode(struct reader *r, struct block_ref *out)
@@ -79,22 +110,26 @@ unsigned primary_of(uint64_t term, unsigned n)
 
 void header_encode(struct writer *w, const struct header *h)
 {
-	writer_u16(w, HEADER_VERSION);
-	writer_hash(w, &h->chain);
-	writer_u64(w, h->term);
-	writer_u8(w, (uint8_t)h->mode);
-	writer_u64(w, h->height);
-	writer_hash(w, &h->prev);
-	writer_u64(w, h->base_height);
-	writer_hash(w, &h->base);
-	writer_hash(w, &h->tx_root);
-	writer_hash(w, &h->state_root);
-	writer_u64(w, h->time_ms);
-	writer_u16(w, h->leader);
-	writer_hash(w, &h->valset);
-	writer_hash(w, &h->new_view);
-	writer_u32(w, h->tx_count);
-	writer_u32(w, h->body_size);
+	uint8_t *begin = writer_extend(w, HEADER_SIZE), *p = begin;
+	if (!p)
+		return;
+	p = put_u16(p, HEADER_VERSION);
+	p = put_hash(p, &h->chain);
+	p = put_u64(p, h->term);
+	*p++ = (uint8_t)h->mode;
+	p = put_u64(p, h->height);
+	p = put_hash(p, &h->prev);
+	p = put_u64(p, h->base_height);
+	p = put_hash(p, &h->base);
+	p = put_hash(p, &h->tx_root);
+	p = put_hash(p, &h->state_root);
+	p = put_u64(p, h->time_ms);
+	p = put_u16(p, h->leader);
+	p = put_hash(p, &h->valset);
+	p = put_hash(p, &h->new_view);
+	p = put_u32(p, h->tx_count);
+	p = put_u32(p, h->body_size);
+	invariant(p == begin + HEADER_SIZE);
 }
 
 void header_decode(struct reader *r, struct header *out)
@@ -274,9 +309,13 @@ static int read_body(struct block *b, struct hash *leaves)
 	return reader_finish(&r);
 }
 
+#define FEW_TXS 16 /* whose leaves need no memory of their own */
+
 static int check_body(struct block *b)
 {
-	struct hash *leaves = b->tx_count ? mem_alloc(b->tx_count * sizeof(*leaves)) : NULL;
+	struct hash few[FEW_TXS], *leaves = few;
+	if (b->tx_count > FEW_TXS)
+		leaves = mem_alloc(b->tx_count * sizeof(*leaves));
 	int err = read_body(b, leaves);
 	if (!err) {
 		struct hash root;
@@ -284,7 +323,8 @@ static int check_body(struct block *b)
 		if (!hash_equal(&root, &b->sh.h.tx_root))
 			err = ERR_BAD_HASH;
 	}
-	mem_free(leaves);
+	if (leaves != few)
+		mem_free(leaves);
 	return err;
 }
 
@@ -301,15 +341,18 @@ int block_new(struct block **out, const struct signed_header *sh, struct slice b
 	if (sh->h.body_size != body.len || sh->h.tx_count != count)
 		return ERR_RANGE;
 
-	struct block *b = mem_alloc(sizeof(*b));
+	/* In one piece: the transactions' places behind the block, the body behind these. */
+	size_t places = count * sizeof(struct block_tx);
+	struct block *b = mem_alloc(sizeof(*b) + places + body.len);
 	*b = (struct block){
 		.sh = *sh,
 		.refs = 1,
 		.tx_count = count,
-		.body = mem_dup(body.ptr, body.len),
+		.body = (uint8_t *)(b + 1) + places,
 		.body_size = body.len,
-		.tx = count ? mem_alloc(count * sizeof(*b->tx)) : NULL,
+		.tx = (struct block_tx *)(b + 1),
 	};
+	memcpy(b->body, body.ptr, body.len);
 	int err = check_body(b);
 	if (err) {
 		block_drop(b);
@@ -320,9 +363,21 @@ int block_new(struct block **out, const struct signed_header *sh, struct slice b
 	return ERR_NONE;
 }
 
+/* A program without threads, as the simulator is, need not lock the bus for each block that it
+ * passes on. */
+static bool single_threaded(void)
+{
+#ifdef HAVE_SINGLE_THREADED
+	return __libc_single_threaded;
+#else
+	return false;
+#endif
+}
+
 struct block *block_hold(struct block *b)
 {
-	uint32_t before = __atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	uint32_t before = single_threaded() ? b->refs++
+					    : __atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
 	invariant(before > 0 && before < UINT32_MAX);
 	return b;
 }
@@ -332,12 +387,11 @@ void block_drop(struct block *b)
 	if (!b)
 		return;
 	/* Release what this thread wrote, acquire what the others wrote, before freeing. */
-	uint32_t before = __atomic_fetch_sub(&b->refs, 1, __ATOMIC_ACQ_REL);
+	uint32_t before = single_threaded() ? b->refs--
+					    : __atomic_fetch_sub(&b->refs, 1, __ATOMIC_ACQ_REL);
 	invariant(before > 0);
 	if (before > 1)
 		return;
-	mem_free(b->tx);
-	mem_free(b->body);
 	mem_free(b);
 }
 

@@ -91,13 +91,13 @@ struct block {
 	struct hash hash;
 	uint32_t refs;	    /* private */
 	uint32_t tx_count;
-	uint8_t *body;	    /* owned; body_size bytes */
+	uint8_t *body;	    /* body_size bytes, of the block's memory */
 	size_t body_size;
 	struct block_tx {
 		enum tx_result result;
 		uint32_t offset, size; /* of the transaction's bytes inside body */
 		struct hash id;	       /* tx_id() of them */
-	} *tx;		    /* owned; tx_count entries */
+	} *tx;		    /* tx_count entries, likewise */
 };
 
 /* The transaction id: HASH_TX over all its bytes. */

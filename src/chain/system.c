@@ -3,21 +3,6 @@
 
 #include "chain/private.h"
 
-#define SYSTEM_HEAD_SIZE (2 + 1 + HASH_SIZE + 8)
-
-const char *system_kind_name(enum system_kind kind)
-{
-	switch (kind) {
-	case SYSTEM_ESCALATED:
-		return "escalated";
-	case SYSTEM_MODE_FAST:
-		return "mode_fast";
-	case SYSTEM_CONVICTION:
-		return "conviction";
-	}
-	return "unknown";
-}
-
 bool system_tx_is(struct slice bytes)
 {
 	return bytes.len >= 2 && bytes.ptr[0] == 0xff && bytes.ptr[1] == 0xff;

@@ -33,8 +33,6 @@ struct system_tx {
 	enum escalation_reason reason; /* ESCALATED */
 	struct slice evidence;	       /* CONVICTION; lent */
 };
-const char *
-system_kind_name(enum system_kind kind); /* "escalated", "mode_fast", "conviction" */
 /* Cheap: the mark only. */
 bool system_tx_is(struct slice bytes);
 void system_tx_encode(struct writer *w, const struct system_tx *tx,

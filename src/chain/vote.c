@@ -146,8 +146,8 @@ void cert_encode(struct writer *w, const struct cert *c)
 	if (c->kind == CERT_CHECKPOINT)
 		writer_hash(w, &c->state_root);
 	writer_u64(w, c->signers);
-	for (unsigned i = 0; i < c->count; i++)
-		writer_signature(w, &c->sig[i]);
+	/* one behind the other, as they are in memory */
+	writer_raw(w, c->sig, c->count * sizeof(c->sig[0]));
 }
 
 void cert_decode(struct reader *r, struct cert *out)

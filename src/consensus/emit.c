@@ -110,6 +110,8 @@ struct writer *emit_message(struct emit *o, uint64_t mask, enum message_class cl
 	o->bodies = grow(o->bodies, o->message_count, &o->body_cap, sizeof *o->bodies);
 	struct writer *w = &o->bodies[o->message_count];
 	writer_reset(w);
+	if (o->withheld >> type & 1)
+		mask = 0;
 	o->messages[o->message_count++] =
 		(struct message){.to = mask & emit_to_all(o), .class = class, .type = type};
 	return w;

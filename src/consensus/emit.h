@@ -6,6 +6,7 @@
 
 struct emit {
 	unsigned self, n;
+	uint64_t withheld;  /* bit i: messages of type i go to nobody */
 	uint64_t write_seq; /* of the newest output with writes */
 	struct write *writes;
 	uint32_t write_count, write_cap;

@@ -7,6 +7,9 @@
 int engine_new(struct engine **out, const struct engine_config *config,
 	       const struct engine_recovery *recovery, struct errmsg *m)
 {
+	if (config->observer && !protocol_is_byzantine(config->genesis->protocol))
+		return err_set(m, ERR_UNSUPPORTED, "%s has no observers",
+			       protocol_name(config->genesis->protocol));
 	switch (config->genesis->protocol) {
 	case PROTOCOL_HYBRID:
 	case PROTOCOL_PBFT:
@@ -59,6 +62,11 @@ const char *engine_role_name(enum engine_role r)
 		return "leader";
 	}
 	return "unknown";
+}
+
+const char *engine_status_role(const struct engine_status *s)
+{
+	return s->observer ? "observer" : engine_role_name(s->role);
 }
 
 const char *engine_counter_name(enum engine_counter c)

@@ -40,6 +40,9 @@ struct engine_config {
 	uint64_t seed;	   /* of its randomised timers */
 	uint64_t now;
 	evidence_tx_invalid tx_invalid; /* the ledger's tx_never_valid */
+	/* [I15] Its vote state is lost: it follows, serves and forwards, and signs nothing. The
+	 * key is not needed. The baselines have no observers: ERR_UNSUPPORTED. */
+	bool observer;
 };
 
 /* What was on disk. All empty at the first start. */
@@ -317,6 +320,7 @@ struct engine_status {
 	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with
 	 * a transaction may be its own fault. */
 	bool catching_up;
+	bool observer; /* as configured */
 	bool escalated;
 	enum escalation_reason reason; /* of the newest escalation of this replica */
 	struct mode_state modes;       /* after the final block */
@@ -325,6 +329,8 @@ struct engine_status {
 	uint64_t counters[COUNTERS];
 };
 void engine_status(const struct engine *e, struct engine_status *out);
+/* "observer", or the name of its role. */
+const char *engine_status_role(const struct engine_status *s);
 
 /* Observed by the simulator's checkers: the accepted term certificate (lent). */
 const struct term_cert *engine_term_cert(const struct engine *e);

@@ -203,6 +203,8 @@ uint32_t log_depth(const struct log_entry *e)
 	return depth;
 }
 
+#define FEW_ENTRIES 64 /* in the log, as there are but after long halts */
+
 void log_finalize(struct block_log *l, struct log_entry *e, struct block **out)
 {
 	uint32_t depth = log_depth(e);
@@ -212,7 +214,9 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out)
 
 	/* Keep what descends from e: each entry's chain either passes e or it goes. */
 	size_t count = map_len(&l->by_hash), doomed_count = 0;
-	struct log_entry **doomed = mem_array(count, sizeof *doomed);
+	struct log_entry *few[FEW_ENTRIES], **doomed = few;
+	if (count > FEW_ENTRIES)
+		doomed = mem_array(count, sizeof *doomed);
 	struct log_entry *x;
 	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
 		if (x == e || log_ancestor(x, e->block->sh.h.height) != e)
@@ -221,7 +225,8 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out)
 		x->parent = NULL;
 	for (size_t i = 0; i < doomed_count; i++)
 		free_entry(l, doomed[i]);
-	mem_free(doomed);
+	if (doomed != few)
+		mem_free(doomed);
 
 	for (uint32_t i = 0; i < depth; i++)
 		push_header(l, &out[i]->sh, &out[i]->hash);

@@ -12,6 +12,7 @@ struct pool_entry {
 	size_t size;
 	uint64_t arrived;
 	uint64_t forwarded; /* when last sent to a leader; 0: never */
+	uint64_t rechecked; /* when last found valid while it waited; 0: never */
 	bool proposed;
 	bool relayed; /* sent to all, or seen relayed: counts for everybody's timers */
 	struct pool_entry *prev, *next;

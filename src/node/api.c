@@ -117,7 +117,10 @@ static enum MHD_Result respond_from_snapshot(struct exchange *x)
 			    s->not_ready, "use another node, or wait");
 		result = respond_problem(x);
 	} else if (x->route->kind == ROUTE_READY) {
-		result = respond_json(x, flag_object("ready"));
+		struct json *o = flag_object("ready");
+		if (s->observes)
+			json_set(o, "observer", json_string(s->observes));
+		result = respond_json(x, o);
 	} else if (x->route->kind == ROUTE_METRICS) {
 		result = respond_metrics(x, s);
 	} else {

@@ -2,13 +2,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/edit_distance.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/config.h"
@@ -87,31 +87,6 @@ __attribute__((format(printf, 2, 3))) static int fail(struct parse *p, const cha
 	else
 		p->err = err_set(p->m, ERR_CONFIG, "%s: %s", p->path, text);
 	return 0;
-}
-
-/* Levenshtein distance, for words of at most CONFIG_LINE_MAX letters. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-	unsigned row[CONFIG_LINE_MAX + 2];
-	size_t n = strlen(b);
-	if (n > CONFIG_LINE_MAX)
-		return UINT_MAX;
-	for (size_t j = 0; j <= n; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; a[i - 1]; i++) {
-		unsigned diagonal = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= n; j++) {
-			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			diagonal = row[j];
-			row[j] = best;
-		}
-	}
-	return row[n];
 }
 
 struct suggestion {

@@ -281,11 +281,6 @@ void connection_progress(struct connection *x)
 	pthread_mutex_unlock(&x->owner->lock);
 }
 
-bool connection_is_local(const struct connection *x)
-{
-	return x->from->local;
-}
-
 void connections_stats(struct connections *c, struct connections_stats *out)
 {
 	pthread_mutex_lock(&c->lock);

@@ -41,7 +41,6 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 void connections_remove(struct connection *x);
 void connection_enter(struct connection *x, enum connection_phase p);
 void connection_progress(struct connection *x); /* of a stream */
-bool connection_is_local(const struct connection *x);
 
 struct connections_stats {
 	unsigned open, phase[CONNECTION_PHASES];

@@ -196,7 +196,7 @@ void health_stall(const struct node *n, const struct engine_status *s, uint64_t 
 	} else if (s->leader == NO_VALIDATOR) {
 		at = add(out, size, at,
 			 "no leader in term %llu, %s; silent: ", (unsigned long long)s->term,
-			 engine_role_name(s->role));
+			 engine_status_role(s));
 		add_names(out, size, at, n, s, now, true, false);
 	} else if (s->leader == n->self) {
 		at = add(out, size, at,

@@ -104,7 +104,7 @@ static int check_restored(const char *home, struct errmsg *m)
 		return ERR_NONE;
 	return err_set(m, ERR_CONFIG,
 		       "%s was restored from a backup and has no validator.key. With a key it "
-		       "answers reads as of the backup and never votes, whatever the key: "
+		       "follows the chain, answers reads and never votes, whatever the key: "
 		       "%s says why. Without one, `ostrakon db inspect` shows what it has",
 		       home, restored);
 }
@@ -173,9 +173,16 @@ static int write_config(const struct home_init *init, const char *path, const ch
 static int init_files(const struct home_init *init, const struct genesis *g, const char *name,
 		      struct errmsg *m)
 {
-	char path[CONFIG_PATH_MAX + 32];
+	char path[CONFIG_PATH_MAX + 32], data[CONFIG_PATH_MAX + 32];
 	if (mkdir(init->home, 0700) != 0 && errno != EEXIST)
 		return err_set(m, ERR_IO, "%s: %s", init->home, strerror(errno));
+	snprintf(data, sizeof data, "%s/data", init->home);
+	if (access(data, F_OK) == 0)
+		return err_set(
+			m, ERR_EXISTS,
+			"%s is there already: this home has been used, and its validator "
+			"may have signed what a new vote state would not know of",
+			data);
 	snprintf(path, sizeof path, "%s/ostrakond.conf", init->home);
 	int err = write_config(init, path, name, m);
 	if (err != ERR_NONE)
@@ -188,6 +195,10 @@ static int init_files(const struct home_init *init, const struct genesis *g, con
 	}
 	snprintf(path, sizeof path, "%s/genesis.json", init->home);
 	err = copy_file(init->genesis, path, 0644, m);
+	if (err != ERR_NONE)
+		return err;
+	/* [I15] The first vote state comes with the key, and only then. */
+	err = replica_first_data(data, m);
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", init->home);

@@ -253,7 +253,7 @@ static void log_changes(struct node *n, const struct engine_status *s)
 	const struct log_field fields[] = {{"term", term, true},
 					   {"mode", mode_name(s->mode), false},
 					   {"leader", node_validator_name(n, s->leader), false},
-					   {"role", engine_role_name(s->role), false},
+					   {"role", engine_status_role(s), false},
 					   {"final_height", final, true}};
 	log_fields(LOG_CONSENSUS, LOG_INFO, "term, mode or leader changed", fields,
 		   MEM_COUNT(fields));
@@ -288,7 +288,8 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 
 void node_take_snapshot(struct node *n, uint64_t now)
 {
-	struct snapshot next = {.now = now, .halted = n->halted};
+	struct snapshot next = {
+		.now = now, .halted = n->halted, .observes = replica_observes(n->replica)};
 	replica_status(n->replica, &next.status);
 	if (next.status.pool_count == 0)
 		n->final_since = now;
@@ -347,11 +348,12 @@ static void tell_manager(struct node *n, uint64_t now)
 		return;
 	n->notify_due = now + (every && every < STATUS_LINE_US ? every : STATUS_LINE_US);
 	const struct engine_status *s = &n->snapshot.status;
-	const char *why = n->snapshot.not_ready;
-	notify_send("%sSTATUS=%s of term %llu, leader %s, final height %llu%s%s\n",
-		    every ? "WATCHDOG=1\n" : "", engine_role_name(s->role),
+	const char *why = n->snapshot.not_ready, *observes = n->snapshot.observes;
+	notify_send("%sSTATUS=%s of term %llu, leader %s, final height %llu%s%s%s%s\n",
+		    every ? "WATCHDOG=1\n" : "", engine_status_role(s),
 		    (unsigned long long)s->term, node_validator_name(n, s->leader),
-		    (unsigned long long)n->final_height, why[0] ? "; not ready: " : "", why);
+		    (unsigned long long)n->final_height, why[0] ? "; not ready: " : "", why,
+		    observes ? "; votes no more: " : "", observes ? observes : "");
 }
 
 /* True: stop was asked for. */

@@ -78,7 +78,8 @@ static void render_consensus(struct writer *w, const struct snapshot *s)
 	head(w, "role", "gauge", "1 for the role that the replica has");
 	for (int r = ROLE_FOLLOWER; r <= ROLE_LEADER; r++)
 		print(w, "ostrakon_role{role=\"%s\"} %d\n",
-		      engine_role_name((enum engine_role)r), (int)e->role == r);
+		      engine_role_name((enum engine_role)r), !e->observer && (int)e->role == r);
+	print(w, "ostrakon_role{role=\"observer\"} %d\n", e->observer);
 	gauge(w, "height", "height of the newest block voted or adopted", e->tip.height);
 	gauge(w, "final_height", "height of the newest final block", e->final.height);
 	gauge(w, "final_time_ms", "time of the newest final block, Unix milliseconds",

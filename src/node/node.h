@@ -44,8 +44,9 @@ struct snapshot {
 	struct engine_status status;
 	bool halted;
 	char halted_why[256];
-	char not_ready[256]; /* empty: ready */
-	char stall[256];     /* empty: nothing waits in vain */
+	char not_ready[256];  /* empty: ready */
+	const char *observes; /* replica_observes() */
+	char stall[256];      /* empty: nothing waits in vain */
 	struct disk disk;
 	struct scrub_stats scrub;
 	uint64_t final_time_ms;

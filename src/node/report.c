@@ -53,6 +53,12 @@ static struct json *peers_json(struct node *n, const struct engine_status *s, ui
 	return a;
 }
 
+static const char *observes(const struct node *n)
+{
+	const char *why = replica_observes(n->replica);
+	return why ? why : "";
+}
+
 void report_status(struct node *n, struct request *r, uint64_t now)
 {
 	struct engine_status s;
@@ -66,7 +72,7 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "chain", json_string(n->genesis.name));
 	json_set(o, "chain_id", json_hex(replica_ctx(n->replica)->id.b, HASH_SIZE));
 	json_set(o, "protocol", json_string(protocol_name(n->genesis.protocol)));
-	json_set(o, "role", json_string(engine_role_name(s.role)));
+	json_set(o, "role", json_string(engine_status_role(&s)));
 	json_set(o, "mode", json_string(mode_name(s.mode)));
 	json_set(o, "term", json_u64_string(s.term));
 	json_set(o, "leader", name_json(n, s.leader));
@@ -88,6 +94,7 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	health_read_only(n, now, read_only, sizeof read_only);
 	json_set(o, "read_only", text_or_null(read_only));
 	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
+	json_set(o, "observer", text_or_null(observes(n)));
 	json_set(o, "uptime_ms", json_u64_string((now - n->started) / 1000));
 	json_set(o, "time_ms", json_u64_string(node_wall_ms()));
 	r->json = o;
@@ -215,7 +222,7 @@ void report_consensus(struct node *n, struct request *r, uint64_t now)
 	health_read_only(n, now, read_only, sizeof read_only);
 	struct json *o = json_object();
 	json_set(o, "node", name_json(n, n->self));
-	json_set(o, "role", json_string(engine_role_name(s.role)));
+	json_set(o, "role", json_string(engine_status_role(&s)));
 	json_set(o, "mode", json_string(mode_name(s.mode)));
 	json_set(o, "term", json_u64_string(s.term));
 	json_set(o, "leader", name_json(n, s.leader));
@@ -244,6 +251,7 @@ void report_consensus(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "clocks_away", names_json(n, health_clocks(n)));
 	json_set(o, "disk", disk_json(n, now));
 	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
+	json_set(o, "observer", text_or_null(observes(n)));
 	json_set(o, "read_only", text_or_null(read_only));
 	json_set(o, "not_ready", text_or_null(not_ready));
 	json_set(o, "catching_up", json_bool(s.catching_up));
@@ -324,7 +332,7 @@ struct json *report_change(const struct node *n, const char *change,
 	struct json *o = json_object();
 	json_set(o, "change", json_string(change));
 	json_set(o, "node", name_json(n, n->self));
-	json_set(o, "role", json_string(engine_role_name(s->role)));
+	json_set(o, "role", json_string(engine_status_role(s)));
 	json_set(o, "mode", json_string(mode_name(s->mode)));
 	json_set(o, "term", json_u64_string(s->term));
 	json_set(o, "leader", name_json(n, s->leader));

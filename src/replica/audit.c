@@ -353,6 +353,7 @@ int replica_audit_head(struct store *s, const struct genesis *g, struct audit_re
 	if (!err)
 		out->restored =
 			store_get(s, STORE_META, slice_str(RESTORED_KEY), &w) == ERR_NONE;
+	out->observer = !err && observer_is_marked(s);
 	for (uint8_t slot = 0; slot < VOTE_SLOTS && !err; slot++)
 		out->vote_slots +=
 			store_get(s, STORE_VOTES, slice_of(&slot, 1), &w) == ERR_NONE;

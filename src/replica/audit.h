@@ -28,6 +28,7 @@ struct audit_options {
 struct audit_result {
 	struct ledger_audit ledger;
 	bool restored; /* from a backup: never votes */
+	bool observer; /* never votes, for that or another reason: replica_observes() */
 	unsigned vote_slots;
 	uint64_t first_block; /* lowest final block that is kept */
 	uint64_t blocks, transactions, certificates, terms, evidence, unfinal;

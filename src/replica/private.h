@@ -8,6 +8,12 @@
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
+/* In STORE_META, each {u16 version}. A new validator has the first one from the moment at which
+ * its home is made, until it has voted it is all the vote state that there is. Who comes up
+ * without any writes the second one, and never votes. */
+#define FIRST_VOTES_KEY "first_votes"
+#define OBSERVER_KEY	"observer"
+
 /* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
  * time of the backup}. Whoever has it never votes. */
 #define RESTORED_KEY	 "restored"
@@ -24,7 +30,8 @@ struct replica {
 	struct writer scratch;
 	uint64_t now;
 	bool halted;
-	bool gathering; /* replica_gather() */
+	const char *observes; /* why it signs nothing; NULL: it votes */
+	bool gathering;	      /* replica_gather() */
 	uint64_t
 		held_build; /* id of the WORK_BUILD that waits for replica_propose(); 0: none */
 	struct map pending; /* ids of transactions that wait here; value: itself */
@@ -67,6 +74,10 @@ void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
  * the batch. */
 void retention_prune(struct replica *r, uint64_t final);
 int retention_open(struct replica *r); /* what was given up before */
+
+/* observer.c: before replica_recover() */
+int observer_open(struct replica *r, struct errmsg *m);
+bool observer_is_marked(struct store *s);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -232,16 +232,19 @@ int replica_recover(struct replica *r, struct errmsg *m)
 	if (!err)
 		err = load_evidence(r, rec);
 	if (!err) {
+		bool byzantine = protocol_is_byzantine(r->config.genesis->protocol);
 		struct engine_config config = {.ctx = &r->ctx,
 					       .genesis = r->config.genesis,
 					       .genesis_block = r->genesis_block,
 					       .self = r->config.self,
-					       .key = r->config.key,
+					       .observer = r->observes && byzantine,
 					       .timing = r->config.timing,
 					       .pipeline = r->config.pipeline,
 					       .seed = r->config.seed,
 					       .now = r->config.now,
 					       .tx_invalid = tx_never_valid};
+		if (!config.observer)
+			config.key = r->config.key;
 		err = engine_new(&engine, &config, &rec->engine, m);
 	}
 	if (!err && r->config.wrap)

@@ -95,16 +95,24 @@ static int copy_votes(struct repair *p)
 	struct slice key, value;
 	if (copy_family(p, STORE_VOTES, none, none, &slots))
 		return lost(p, "the vote state cannot be read");
-	struct slice mark = slice_str(RESTORED_KEY);
-	int err = store_get(p->old.store, STORE_META, mark, &p->scratch);
-	if (err && err != ERR_NOT_FOUND)
-		return lost(p, "whether this home was restored cannot be read");
-	if (!err) {
+	static const char *const marks[] = {RESTORED_KEY, OBSERVER_KEY, FIRST_VOTES_KEY};
+	bool votes_nothing = false;
+	for (size_t i = 0; i < MEM_COUNT(marks); i++) {
+		struct slice mark = slice_str(marks[i]);
+		int err = store_get(p->old.store, STORE_META, mark, &p->scratch);
+		if (err == ERR_NOT_FOUND)
+			continue;
+		if (err)
+			return lost(p, "whether this home may vote cannot be read");
+		votes_nothing |= i < 2;
 		store_batch_clear(p->old.batch);
 		store_batch_put(p->old.batch, STORE_META, mark, writer_slice(&p->scratch));
 		err = store_write(p->store, p->old.batch, true);
-		return err ? err_set(p->m, err, "writing the new store failed") : ERR_NONE;
+		if (err)
+			return err_set(p->m, err, "writing the new store failed");
 	}
+	if (votes_nothing)
+		return ERR_NONE;
 	if (slots > 0)
 		return ERR_NONE;
 	/* A home that has never voted has none; but then there is no block either. */

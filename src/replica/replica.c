@@ -213,21 +213,6 @@ const struct driver_host replica_driver_host = {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-/* [I1] What was signed after the backup is forgotten here: no vote may follow. */
-static int check_restored(struct replica *r, struct errmsg *m)
-{
-	int err = store_get(r->store, STORE_META, slice_str(RESTORED_KEY), &r->scratch);
-	if (err == ERR_NOT_FOUND)
-		return ERR_NONE;
-	if (err)
-		return err_set(m, err, "reading whether this store is a restored one: %s",
-			       err_text(err));
-	replica_halt(r, "this home was restored from a backup, without vote state: it answers "
-			"reads as of the backup and never votes, for its key may have signed "
-			"since");
-	return ERR_NONE;
-}
-
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m)
 {
 	struct replica *r = mem_zalloc(sizeof *r);
@@ -248,9 +233,12 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
 	}
 	if (!err)
-		err = replica_recover(r, m);
+		err = observer_open(r, m);
 	if (!err)
-		err = check_restored(r, m);
+		err = replica_recover(r, m);
+	/* The baselines have no observers: what was restored can be read, no more. */
+	if (!err && r->observes && !protocol_is_byzantine(config->genesis->protocol))
+		replica_halt(r, r->observes);
 	if (err) {
 		replica_close(r);
 		return err;

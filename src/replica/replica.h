@@ -51,19 +51,26 @@ struct replica_config {
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
- * state and unfinal blocks. m says what is wrong and what to do. A store that was restored from
- * a backup has no vote state, and what its validator has signed since is unknown: such a
- * replica is halted from the start, which the host is told, and only reads. */
+ * state and unfinal blocks. m says what is wrong and what to do. What the validator of a store
+ * without vote state has signed is unknown: an empty one, or one that was restored from a
+ * backup. Such a replica is an observer: it follows, serves and forwards, and signs nothing,
+ * in this life or any later one of the store. */
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m);
 void replica_close(struct replica *r);
+/* Why this replica is an observer; NULL: it is none. */
+const char *replica_observes(const struct replica *r);
+/* The vote state of a validator that has never signed anything, durable. Written where its key
+ * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS). */
+int replica_first_votes(struct store *s);
+int replica_first_data(const char *path, struct errmsg *m);
 
 void replica_tick(struct replica *r, uint64_t now);
 uint64_t replica_wake_at(const struct replica *r);
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes);
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
 
-/* Between the two calls no block is proposed: what comes in between goes into one block, and not
- * the first of it into a block of its own. Without them each input may propose. */
+/* Between the two calls no block is proposed: what comes in between goes into one block, and
+ * not the first of it into a block of its own. Without them each input may propose. */
 void replica_gather(struct replica *r);
 void replica_propose(struct replica *r, uint64_t now);
 

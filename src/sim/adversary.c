@@ -47,62 +47,6 @@ int attack_by_name(const char *name)
 	return -1;
 }
 
-/* ---- team -------------------------------------------------------------------------------- */
-
-struct team *team_new(const struct team_config *config)
-{
-	struct team *t = mem_zalloc(sizeof *t);
-	t->config = *config;
-	t->active = true;
-	if (config->targets == TARGETS_HALF) {
-		t->config.targets = 0;
-		for (unsigned i = 0, k = 0; i < config->ctx->vals.n; i++)
-			if (!(config->members >> i & 1) && k++ % 2 == 0)
-				t->config.targets |= UINT64_C(1) << i;
-	}
-	if (config->targets == TARGETS_ONE_HONEST) {
-		uint64_t honest = ~config->members;
-		t->config.targets = honest & -honest;
-	}
-	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
-	t->in = mem_zalloc(sizeof *t->in);
-	return t;
-}
-
-void team_free(struct team *t)
-{
-	if (!t)
-		return;
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
-		view_change_free(&t->vc[i]);
-	writer_free(&t->evidence);
-	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
-		for (unsigned slot = 0; slot < VOTE_SLOTS; slot++)
-			writer_free(&t->slot[i][slot]);
-	frame_free(t);
-	mem_free(t->in);
-	mem_free(t);
-}
-
-const uint64_t *team_strikes(const struct team *t)
-{
-	return t->strikes;
-}
-
-void team_set_active(struct team *t, bool active)
-{
-	t->active = active;
-}
-
-void team_set_attacks(struct team *t, uint64_t attacks)
-{
-	t->config.attacks = attacks;
-	t->config.random = false;
-	t->config.from_height = 0;
-	t->active = attacks != 0;
-	t->orders++;
-}
-
 /* ---- outgoing messages ------------------------------------------------------------------- */
 
 struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
@@ -340,7 +284,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		moment_ends(a);
 	}
 	moment_begins(a);
-	adversary_add(a, in->kind == INPUT_TICK);
+	adversary_add(a);
 	moment_ends(a);
 	uint64_t next = release_held(a);
 	for (uint32_t i = 0; i < a->count; i++)

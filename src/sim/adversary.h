@@ -75,8 +75,6 @@ struct team *team_new(const struct team_config *config);
 void team_free(struct team *t); /* after all its engines */
 /* How often each attack has struck. */
 const uint64_t *team_strikes(const struct team *t);
-/* While at peace its members behave (but keep what they have learnt). */
-void team_set_active(struct team *t, bool active);
 /* From now on these, always and by all members; 0: peace. Replaces the configured ones. */
 void team_set_attacks(struct team *t, uint64_t attacks);
 

@@ -1,4 +1,4 @@
-/* Shared by adversary.c and forge.c only. */
+/* Shared by adversary.c and what lies for it: team.c, forge.c, frame.c, fork.c. */
 #ifndef SIM_ADVERSARY_PRIVATE_H
 #define SIM_ADVERSARY_PRIVATE_H
 
@@ -83,6 +83,15 @@ struct adversary {
 	uint64_t fork_height, fork_sent_at; /* first height of the second chain */
 };
 
+static inline const struct keypair *adversary_key(const struct adversary *a)
+{
+	return &a->team->config.key[a->self];
+}
+static inline const struct chain_ctx *adversary_ctx(const struct adversary *a)
+{
+	return a->team->config.ctx;
+}
+
 struct writer *adversary_emit(struct adversary *a, uint64_t to, enum message_class class,
 			      uint8_t type);
 void adversary_pass(struct adversary *a, const struct message *m, uint64_t to);
@@ -101,19 +110,29 @@ bool fork_hides(const struct adversary *a, unsigned from, uint8_t type);
 bool fork_alter(struct adversary *a, const struct message *orig, struct message_in *in);
 void fork_add(struct adversary *a);
 
-/* forge.c */
-const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash);
-/* The other side's version of a block of ours; NULL: the other side has no such parent. */
-struct block *adversary_second_version(struct adversary *a, const struct block *b);
-/* A certificate for ref out of what the team has seen and can sign itself. True: a real one. */
-bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
-		      struct cert *out);
-uint64_t adversary_everybody(const struct adversary *a);
+/* team.c */
+void team_saw_block(struct team *t, const struct block_ref *ref);
+void team_saw_view_change(struct team *t, const struct view_change *vc);
 /* *bytes becomes what the honest engine shall hear; empty: nothing. Borrowed until the next. */
 void adversary_listen(struct adversary *a, unsigned from, struct slice *bytes);
 void adversary_learn(struct adversary *a);
+/* A certificate for ref out of what the team has seen and can sign itself. True: a real one. */
+bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
+		      struct cert *out);
+/* One with noise for signatures. */
+void adversary_bogus_cert(struct adversary *a, const struct block_ref *ref, enum mode mode,
+			  struct cert *out);
+
+/* forge.c */
+/* The other side's version of a block of ours; NULL: the other side has no such parent. */
+struct block *adversary_second_version(struct adversary *a, const struct block *b);
 void adversary_alter(struct adversary *a, const struct message *m);
-void adversary_add(struct adversary *a, bool tick);
+void adversary_add(struct adversary *a);
+
+/* forge_views.c. True: dealt with. */
+bool view_change_alter(struct adversary *a, const struct message *orig,
+		       struct msg_view_change *m);
+bool new_view_alter(struct adversary *a, const struct message *orig, struct msg_new_view *m);
 
 /* forge_crash.c: messages of the baselines. True: dealt with. */
 bool crash_rewrite(struct adversary *a, const struct message *m);

@@ -145,6 +145,19 @@ static void check_not_refused(struct sim *s, const struct hash *id)
 			      "a transaction that was refused for good has taken effect");
 }
 
+/* once: the sender and its nonce. */
+static void check_takes_effect(struct sim *s, const struct hash *id, const uint8_t once[40])
+{
+	struct hash key;
+	sha256(&key, once, 40);
+	if (map_put(&s->used, key.b, s))
+		sim_violation(s, SIM_SAFETY, "nonce %llu took effect twice",
+			      (unsigned long long)load_be64(once + 32));
+	check_not_refused(s, id);
+	map_put(&s->final_ids, id->b, s);
+	map_remove(&s->acked, id->b);
+}
+
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	append_record(s, b, final_term);
@@ -164,16 +177,10 @@ static void new_final_block(struct sim *s, const struct block *b, uint64_t final
 			return;
 		}
 		uint8_t once[40];
-		struct hash key;
 		memcpy(once, tx.sender.b, 32);
 		store_be64(once + 32, tx.nonce);
-		sha256(&key, once, sizeof once);
-		if (map_put(&s->used, key.b, s))
-			sim_violation(s, SIM_SAFETY, "nonce %llu took effect twice",
-				      (unsigned long long)tx.nonce);
-		check_not_refused(s, &b->tx[i].id);
-		map_put(&s->final_ids, b->tx[i].id.b, s);
-		map_remove(&s->acked, b->tx[i].id.b);
+		if (!s->options.unchecked)
+			check_takes_effect(s, &b->tx[i].id, once);
 		writer_raw(&s->log_bytes, once, sizeof once);
 		writer_u8(&s->log_bytes, (uint8_t)b->tx[i].result);
 		s->result->transactions++;
@@ -294,7 +301,8 @@ static void check_remembers_vote(struct sim *s, unsigned node)
 	const struct block_ref *vote = &s->node[node].vote;
 	struct engine_status status;
 	replica_status(s->node[node].replica, &status);
-	if (!sim_is_corrupt(s, node) && position_compare(vote, &status.tip) > 0)
+	if (!sim_is_corrupt(s, node) && !s->node[node].wiped &&
+	    position_compare(vote, &status.tip) > 0)
 		sim_violation(
 			s, SIM_SAFETY,
 			"[I1] replica %u restarts with its tip at term %llu, height %llu, but "
@@ -559,9 +567,43 @@ static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
 	unpaid(s, before);
 }
 
+static bool observes(const struct sim *s, unsigned node)
+{
+	return s->node[node].wiped && !sim_is_corrupt(s, node);
+}
+
+uint64_t check_signed(const struct sim *s)
+{
+	return sig_counts().made - s->unpaid.made;
+}
+
+void check_silence(struct sim *s, unsigned node, uint64_t before)
+{
+	uint64_t made = check_signed(s) - before;
+	if (observes(s, node) && made)
+		sim_violation(s, SIM_SAFETY,
+			      "[I15] replica %u has lost its vote state, and signs %llu times",
+			      node, (unsigned long long)made);
+}
+
+/* Messages that have nothing in them which their sender signs. */
+static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
+{
+	const uint64_t kinds = UINT64_C(1) << MSG_FETCH | UINT64_C(1) << MSG_BLOCKS |
+			       UINT64_C(1) << MSG_FORWARD | UINT64_C(1) << MSG_RELAY |
+			       UINT64_C(1) << MSG_EVIDENCE | UINT64_C(1) << MSG_FETCH_VIEW |
+			       UINT64_C(1) << MSG_NEW_VIEW;
+	if (!(kinds >> type & 1))
+		sim_violation(s, SIM_SAFETY,
+			      "[I15] replica %u has lost its vote state, and sends %s", from,
+			      engine_message_name(type));
+}
+
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
+	if (observes(s, from))
+		check_unsigned(s, from, m->type);
 	if (!protocol_is_byzantine(s->genesis.protocol)) {
 		check_sent_crash(s, from, m);
 		return;
@@ -652,7 +694,7 @@ void check_refused(struct sim *s, unsigned node, const struct hash *id, int err)
 
 void check_acknowledged(struct sim *s, const struct hash *id)
 {
-	if (!map_get(&s->final_ids, id->b))
+	if (!s->options.unchecked && !map_get(&s->final_ids, id->b))
 		map_put(&s->acked, id->b, s);
 }
 

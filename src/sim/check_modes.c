@@ -51,7 +51,8 @@ void check_modes_step(struct sim *s, unsigned node, const struct engine_status *
 	const uint64_t *c = status->counters;
 	if (m->life != s->node[node].life) /* counts begin again with each life */
 		*m = (struct modes_node){.life = s->node[node].life,
-					 .suspected_term = m->suspected_term};
+					 .suspected_term = m->suspected_term,
+					 .jailed = status->modes.jailed};
 	if (rose(&m->suspicions, c[COUNT_SUSPICIONS_SIGNATURE] +
 					 c[COUNT_SUSPICIONS_CENSORSHIP] +
 					 c[COUNT_SUSPICIONS_SLOW]))
@@ -68,7 +69,11 @@ void check_modes_step(struct sim *s, unsigned node, const struct engine_status *
 				"suspected, by no correct replica",
 				node, (unsigned long long)status->tc_term);
 	}
-	if (rose(&m->e1, c[COUNT_ESCALATED_E1]) && !(status->accused & ~status->modes.jailed))
+	/* One step may bring the proof and, later in the same message, the conviction. */
+	bool convicts = m->jailed != status->modes.jailed;
+	m->jailed = status->modes.jailed;
+	if (rose(&m->e1, c[COUNT_ESCALATED_E1]) && !convicts &&
+	    !(status->accused & ~status->modes.jailed))
 		sim_violation(
 			s, SIM_SAFETY,
 			"[I11] replica %u escalates in term %llu for a proof whose culprit "
@@ -77,8 +82,8 @@ void check_modes_step(struct sim *s, unsigned node, const struct engine_status *
 	bool escalates =
 		rose(&m->escalations, c[COUNT_ESCALATED_E1] + c[COUNT_ESCALATED_E2] +
 					      c[COUNT_ESCALATED_E3] + c[COUNT_ESCALATED_E4]);
-	if (m->ledger == MODE_PBFT && status->modes.mode == MODE_FAST &&
-	    status->escalated && !escalates && !is_pinned(s))
+	if (m->ledger == MODE_PBFT && status->modes.mode == MODE_FAST && status->escalated &&
+	    !escalates && !is_pinned(s))
 		sim_violation(
 			s, SIM_SAFETY,
 			"[I13] replica %u stays escalated when its ledger returns to fast "

@@ -55,6 +55,18 @@ static uint64_t bit(unsigned i)
 	return UINT64_C(1) << i;
 }
 
+/* A correct replica may lose its disk, again and again; no more of them than there may be. */
+static bool loses_disk(struct sim *s, unsigned i)
+{
+	unsigned wiped = 0;
+	if (!s->options.wiped || sim_is_corrupt(s, i))
+		return false;
+	for (unsigned k = 0; k < s->n; k++)
+		wiped += s->node[k].wiped;
+	return (s->node[i].wiped || wiped < s->options.wiped) &&
+	       random_chance(&s->random, 1, 2);
+}
+
 uint64_t faults_crash(struct sim *s, unsigned i)
 {
 	unsigned down = 0;
@@ -62,7 +74,10 @@ uint64_t faults_crash(struct sim *s, unsigned i)
 		down += !s->node[k].replica;
 	if (!s->node[i].replica || down >= s->profile.down_max)
 		return 0;
-	sim_crash_node(s, i);
+	if (loses_disk(s, i))
+		sim_wipe_disk(s, i);
+	else
+		sim_crash_node(s, i);
 	uint64_t after = random_between(&s->random, 1000, 3 * SECOND);
 	sim_push(s, (struct event){.at = s->now + after, .kind = EVENT_RESTART, .node = i});
 	return after;

@@ -1,166 +1,10 @@
 /* The lies: what malicious replicas do to each kind of message, and what they make up. */
 #include "sim/adversary_private.h"
 
-static const struct keypair *own_key(const struct adversary *a)
+static uint64_t everybody(const struct adversary *a)
 {
-	return &a->team->config.key[a->self];
-}
-
-static const struct chain_ctx *ctx_of(const struct adversary *a)
-{
-	return a->team->config.ctx;
-}
-
-uint64_t adversary_everybody(const struct adversary *a)
-{
-	unsigned n = ctx_of(a)->vals.n;
+	unsigned n = adversary_ctx(a)->vals.n;
 	return n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
-}
-
-/* ---- what the team knows ----------------------------------------------------------------- */
-
-static void saw_block(struct team *t, const struct block_ref *ref)
-{
-	for (unsigned i = 0; i < SEEN_MAX; i++)
-		if (block_ref_equal(&t->seen[i], ref))
-			return;
-	t->seen[t->seen_next++ % SEEN_MAX] = *ref;
-}
-
-static void saw_vote(struct team *t, const struct vote *v)
-{
-	saw_block(t, &v->ref);
-	for (unsigned i = 0; i < SEEN_MAX; i++)
-		if (t->votes[i].kind == v->kind && t->votes[i].signer == v->signer &&
-		    block_ref_equal(&t->votes[i].ref, &v->ref))
-			return;
-	t->votes[t->votes_next++ % SEEN_MAX] = *v;
-}
-
-static void saw_view_change(struct team *t, const struct view_change *vc)
-{
-	if (vc->signer >= VALIDATORS_MAX)
-		return;
-	view_change_free(&t->vc[vc->signer]);
-	view_change_copy(&t->vc[vc->signer], vc);
-	t->has_vc[vc->signer] = true;
-}
-
-static void vote_for_candidate(struct adversary *a, unsigned from,
-			       const struct msg_vote_request *m)
-{
-	struct term_vote v = {.term = m->term,
-			      .leader = (uint16_t)from,
-			      .base = m->position.tip,
-			      .signer = (uint16_t)a->self};
-	if (adversary_does(a, ATTACK_LOW_BASE) && random_chance(&a->random, 1, 2))
-		v.base = (struct block_ref){0};
-	term_vote_sign(&v, ctx_of(a), own_key(a));
-	msg_term_vote_encode(
-		adversary_emit(a, UINT64_C(1) << from, CLASS_URGENT, MSG_TERM_VOTE), &v);
-	adversary_struck(a, ATTACK_TERM_VOTES);
-}
-
-static void hear(struct adversary *a, unsigned from, struct message_in *m)
-{
-	struct team *t = a->team;
-	switch (m->type) {
-	case MSG_APPEND:
-		for (uint32_t i = 0; i < m->append.count; i++) {
-			struct block_ref ref = block_ref_of(m->append.blocks[i]);
-			saw_block(t, &ref);
-		}
-		break;
-	case MSG_APPENDED:
-		if (m->appended.has_prepare)
-			saw_vote(t, &m->appended.prepare);
-		if (m->appended.has_commit)
-			saw_vote(t, &m->appended.commit);
-		break;
-	case MSG_PREPARE:
-		saw_vote(t, &m->prepare);
-		break;
-	case MSG_COMMIT:
-		saw_vote(t, &m->commit.commit);
-		break;
-	case MSG_VIEW_CHANGE:
-		saw_view_change(t, &m->view_change.vc);
-		break;
-	case MSG_EVIDENCE:
-		writer_reset(&t->evidence);
-		writer_raw(&t->evidence, m->evidence.ptr, m->evidence.len);
-		break;
-	case MSG_VOTE_REQUEST:
-		if (adversary_does(a, ATTACK_TERM_VOTES) || adversary_does(a, ATTACK_LOW_BASE))
-			vote_for_candidate(a, from, &m->vote_request);
-		break;
-	default:
-		break;
-	}
-}
-
-/* Whose transactions are left out: every fourth, whoever brings it. */
-static bool is_censored(const struct adversary *a, struct slice tx)
-{
-	struct hash id;
-	tx_id(&id, tx);
-	return ((id.b[0] ^ a->targets) & 3) == 0;
-}
-
-/* The others are ordered: a leader who took none would have everybody's timers against it. */
-static void censor(struct adversary *a, const struct msg_txs *m, uint8_t type,
-		   struct slice *bytes)
-{
-	struct slice left[FORWARD_TXS_MAX];
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < m->count; i++)
-		if (!is_censored(a, m->tx[i]))
-			left[count++] = m->tx[i];
-	if (count == m->count)
-		return;
-	adversary_struck(a, ATTACK_CENSOR);
-	writer_reset(&a->heard);
-	if (count)
-		msg_txs_encode(&a->heard, (enum message_type)type, left, count);
-	*bytes = writer_slice(&a->heard);
-}
-
-void adversary_listen(struct adversary *a, unsigned from, struct slice *bytes)
-{
-	struct message_in *m = a->team->in;
-	if (bytes->len && bytes->ptr[0] == CRASH_FORWARD && adversary_does(a, ATTACK_CENSOR)) {
-		adversary_struck(a, ATTACK_CENSOR);
-		bytes->len = 0;
-		return;
-	}
-	if (message_decode(m, *bytes))
-		return;
-	uint8_t type = m->type;
-	hear(a, from, m);
-	if (adversary_does(a, ATTACK_FRAME))
-		frame_keep(a->team, m);
-	if ((type == MSG_FORWARD || type == MSG_RELAY) && adversary_does(a, ATTACK_CENSOR))
-		censor(a, &m->txs, type, bytes);
-	message_free(m);
-	if (fork_hides(a, from, type))
-		bytes->len = 0;
-}
-
-/* The bases of NEW-VIEWs, as our honest engines found them. */
-void adversary_learn(struct adversary *a)
-{
-	const struct term_cert *tc = engine_term_cert(a->honest);
-	struct team *t = a->team;
-	if (tc->mode != MODE_PBFT)
-		return;
-	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (t->views[i].term == tc->term &&
-		    hash_equal(&t->views[i].hash, &tc->new_view_hash))
-			return;
-	unsigned at = t->views_next++ % VIEWS_MAX;
-	t->views[at].term = tc->term;
-	t->views[at].hash = tc->new_view_hash;
-	t->views[at].base = tc->base;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */
@@ -170,11 +14,11 @@ static struct block *resigned(const struct adversary *a, const struct block *b,
 {
 	struct signed_header sh = {.h = *h};
 	struct block *out;
-	signed_header_sign(&sh, ctx_of(a), own_key(a));
+	signed_header_sign(&sh, adversary_ctx(a), adversary_key(a));
 	return block_new(&out, &sh, slice_of(b->body, b->body_size)) ? NULL : out;
 }
 
-const struct twin *adversary_twin(const struct adversary *a, const struct hash *hash)
+static const struct twin *twin_of(const struct adversary *a, const struct hash *hash)
 {
 	for (unsigned i = 0; i < TWINS_MAX; i++)
 		if (hash_equal(&a->twins[i].ref.hash, hash))
@@ -186,8 +30,8 @@ const struct twin *adversary_twin(const struct adversary *a, const struct hash *
 struct block *adversary_second_version(struct adversary *a, const struct block *b)
 {
 	struct header h = b->sh.h;
-	const struct twin *parent = adversary_twin(a, &h.prev);
-	bool known = adversary_twin(a, &b->hash) != NULL;
+	const struct twin *parent = twin_of(a, &h.prev);
+	bool known = twin_of(a, &b->hash) != NULL;
 	if (parent)
 		h.prev = parent->other.hash;
 	else if (a->diverged && a->diverged_term == h.term && !known)
@@ -198,7 +42,7 @@ struct block *adversary_second_version(struct adversary *a, const struct block *
 	/* A term with two bases: clumsy, and proof by itself. Who can fork without it does not.
 	 */
 	unsigned team = (unsigned)__builtin_popcountll(a->team->config.members);
-	if (!known && h.height % 7 == 0 && team <= ctx_of(a)->quorum.f)
+	if (!known && h.height % 7 == 0 && team <= adversary_ctx(a)->quorum.f)
 		h.base.b[0] ^= 1;
 	a->diverged = true;
 	a->diverged_term = h.term;
@@ -207,8 +51,8 @@ struct block *adversary_second_version(struct adversary *a, const struct block *
 		struct twin *t = &a->twins[a->twins_next++ % TWINS_MAX];
 		t->ref = block_ref_of(b);
 		t->other = block_ref_of(other);
-		saw_block(a->team, &t->ref);
-		saw_block(a->team, &t->other);
+		team_saw_block(a->team, &t->ref);
+		team_saw_block(a->team, &t->other);
 	}
 	return other;
 }
@@ -229,7 +73,7 @@ static struct block *with_garbage(const struct adversary *a, const struct block 
 	merkle_root(&sh.h.tx_root, leaves, b->tx_count + 1);
 	sh.h.tx_count = b->tx_count + 1;
 	sh.h.body_size = (uint32_t)body.len;
-	signed_header_sign(&sh, ctx_of(a), own_key(a));
+	signed_header_sign(&sh, adversary_ctx(a), adversary_key(a));
 	struct block *out;
 	int err = block_new(&out, &sh, writer_slice(&body));
 	writer_free(&body);
@@ -237,48 +81,12 @@ static struct block *with_garbage(const struct adversary *a, const struct block 
 	return err ? NULL : out;
 }
 
-bool adversary_gather(struct adversary *a, enum cert_kind kind, const struct block_ref *ref,
-		      struct cert *out)
-{
-	struct team *t = a->team;
-	struct tally tally;
-	struct hash none = {0};
-	tally_init(&tally, cert_vote_kind(kind), ref, &none);
-	for (unsigned i = 0; i < ctx_of(a)->vals.n; i++) {
-		if (!(t->config.members >> i & 1))
-			continue;
-		struct vote v = {.kind = tally.kind, .ref = *ref, .signer = (uint16_t)i};
-		vote_sign(&v, ctx_of(a), &t->config.key[i]);
-		tally_add(&tally, &v);
-	}
-	for (unsigned i = 0; i < SEEN_MAX; i++)
-		if (t->votes[i].kind == tally.kind && block_ref_equal(&t->votes[i].ref, ref) &&
-		    vote_check(&t->votes[i], ctx_of(a)) == ERR_NONE)
-			tally_add(&tally, &t->votes[i]);
-	if (tally.count < cert_quorum(kind, &ctx_of(a)->quorum))
-		return false;
-	tally_cert(&tally, kind, out);
-	return true;
-}
-
-static void bogus_cert(struct adversary *a, const struct block_ref *ref, enum mode mode,
-		       struct cert *out)
-{
-	*out = (struct cert){.kind = mode == MODE_FAST ? CERT_QC_FAST : CERT_QC_PBFT,
-			     .ref = *ref};
-	for (unsigned i = 0; i < ctx_of(a)->quorum.q; i++) {
-		out->signers |= UINT64_C(1) << i;
-		memset(&out->sig[out->count++], (int)random_below(&a->random, 256),
-		       sizeof out->sig[0]);
-	}
-}
-
 static void resign_prepare(struct adversary *a, struct msg_append *m, const struct block *b)
 {
 	if (!m->has_prepare)
 		return;
 	m->prepare.ref = block_ref_of(b);
-	vote_sign(&m->prepare, ctx_of(a), own_key(a));
+	vote_sign(&m->prepare, adversary_ctx(a), adversary_key(a));
 }
 
 /* Sends m with b instead of its block. */
@@ -304,7 +112,7 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 	struct msg_append lie = *m;
 	lie.has_final = lie.has_qc = false;
 	/* what the other side needs to believe in its chain, if it can be had */
-	const struct twin *parent = adversary_twin(a, &m->blocks[0]->sh.h.prev);
+	const struct twin *parent = twin_of(a, &m->blocks[0]->sh.h.prev);
 	if (parent && m->blocks[0]->sh.h.mode == MODE_FAST) {
 		lie.has_final = adversary_gather(a, CERT_ONE_ROUND, &parent->other, &lie.final);
 		lie.has_qc = !lie.has_final &&
@@ -318,7 +126,7 @@ static void equivocate(struct adversary *a, const struct message *orig, struct m
 /* All of it must get the first of its blocks: one that misses it has no use for the rest. */
 static bool to_the_other_side(const struct adversary *a, const struct message *orig)
 {
-	uint64_t side = a->targets & adversary_everybody(a) & ~(UINT64_C(1) << a->self);
+	uint64_t side = a->targets & everybody(a) & ~(UINT64_C(1) << a->self);
 	return side && (orig->to & side) == side;
 }
 
@@ -358,7 +166,7 @@ static bool alter_append(struct adversary *a, const struct message *orig, struct
 		struct block_ref ref = block_ref_of(b);
 		struct msg_append bogus = *m;
 		bogus.has_qc = true;
-		bogus_cert(a, &ref, b->sh.h.mode, &bogus.qc);
+		adversary_bogus_cert(a, &ref, b->sh.h.mode, &bogus.qc);
 		adversary_pass(a, orig, orig->to & ~a->targets);
 		msg_append_encode(
 			adversary_emit(a, orig->to & a->targets, orig->class, MSG_APPEND),
@@ -387,7 +195,7 @@ static void other_vote(struct adversary *a, struct vote *v)
 		    !hash_equal(&t->seen[i].hash, &was.hash))
 			v->ref = t->seen[i];
 	}
-	vote_sign(v, ctx_of(a), own_key(a));
+	vote_sign(v, adversary_ctx(a), adversary_key(a));
 }
 
 static bool spoil(struct adversary *a, struct vote *v)
@@ -410,7 +218,7 @@ static bool spoil_checkpoint(struct adversary *a, bool has, struct vote *v)
 	if (!has || !adversary_does(a, ATTACK_CHECKPOINT))
 		return false;
 	v->state_root.b[0] ^= 1;
-	vote_sign(v, ctx_of(a), own_key(a));
+	vote_sign(v, adversary_ctx(a), adversary_key(a));
 	adversary_struck(a, ATTACK_CHECKPOINT);
 	return true;
 }
@@ -459,145 +267,6 @@ static bool alter_ack(struct adversary *a, const struct message *orig,
 	if (!spoil_checkpoint(a, x->has_checkpoint, &x->checkpoint))
 		return false;
 	msg_heartbeat_ack_encode(adversary_emit(a, orig->to, orig->class, orig->type), x);
-	return true;
-}
-
-/* ---- view changes ------------------------------------------------------------------------ */
-
-static void genesis_position(const struct adversary *a, struct position *p)
-{
-	struct block *g = genesis_block(a->team->config.genesis, ctx_of(a));
-	position_init(p);
-	p->tip = block_ref_of(g);
-	p->tc.mode = MODE_FAST;
-	p->tc.base = p->tip;
-	block_drop(g);
-}
-
-static void send_view_change(struct adversary *a, uint64_t to, const struct view_change *like,
-			     uint64_t term, const struct position *p,
-			     const struct entitlement *why)
-{
-	struct msg_view_change m = {.vc = *like, .entitlement = *why}; /* lent */
-	m.vc.term = term;
-	m.vc.signer = (uint16_t)a->self;
-	if (p)
-		m.vc.position = *p;
-	view_change_sign(&m.vc, ctx_of(a), own_key(a));
-	msg_view_change_encode(adversary_emit(a, to, CLASS_URGENT, MSG_VIEW_CHANGE), &m);
-}
-
-static bool alter_view_change(struct adversary *a, const struct message *orig,
-			      struct msg_view_change *m)
-{
-	bool lied = false;
-	if (adversary_does(a, ATTACK_HIDDEN_VOTE)) {
-		struct position none;
-		genesis_position(a, &none);
-		const struct position *p =
-			a->has_old_position && random_chance(&a->random, 2, 3)
-				? &a->old_position
-				: &none;
-		adversary_pass(a, orig, orig->to & ~a->targets);
-		if (p->tip.term < m->vc.term)
-			send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, p,
-					 &m->entitlement);
-		position_free(&none);
-		adversary_struck(a, ATTACK_HIDDEN_VOTE);
-		lied = true;
-	}
-	if (adversary_does(a, ATTACK_BOGUS_CERT) && m->vc.position.tip.term > 0) {
-		struct position p = m->vc.position; /* lent */
-		p.has_qc = true;
-		bogus_cert(a, &p.tip, p.tc.mode, &p.qc);
-		adversary_pass(a, orig, orig->to & ~a->targets);
-		send_view_change(a, orig->to & a->targets, &m->vc, m->vc.term, &p,
-				 &m->entitlement);
-		adversary_struck(a, ATTACK_BOGUS_CERT);
-		lied = true;
-	}
-	if (!a->has_old_position || random_chance(&a->random, 1, 16)) {
-		struct view_change copy;
-		view_change_copy(&copy, &m->vc);
-		position_free(&a->old_position);
-		a->old_position = copy.position;
-		a->has_old_position = true;
-	}
-	if (adversary_does(a, ATTACK_FLOOD) || adversary_does(a, ATTACK_INFLATE)) {
-		enum attack what =
-			adversary_does(a, ATTACK_FLOOD) ? ATTACK_FLOOD : ATTACK_INFLATE;
-		uint64_t far = what == ATTACK_FLOOD ? 1 + random_below(&a->random, 5)
-						    : random_u64(&a->random) >> 8;
-		send_view_change(a, orig->to, &m->vc, m->vc.term + far, NULL, &m->entitlement);
-		adversary_struck(a, what);
-	}
-	return lied;
-}
-
-static bool base_of(void *arg, uint64_t term, const struct hash *hash, struct block_ref *base)
-{
-	const struct team *t = arg;
-	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (t->views[i].term == term && hash_equal(&t->views[i].hash, hash)) {
-			*base = t->views[i].base;
-			return true;
-		}
-	return false;
-}
-
-/* Another NEW-VIEW of our term with another set, if the team has seen enough view changes. */
-static bool alter_new_view(struct adversary *a, const struct message *orig,
-			   struct msg_new_view *m)
-{
-	struct team *t = a->team;
-	if (m->tc.mode != MODE_PBFT || m->tc.leader != a->self || !m->tc.new_view ||
-	    !adversary_does(a, ATTACK_TWO_VIEWS))
-		return false;
-	const struct new_view *first = m->tc.new_view;
-	uint64_t in = 0;
-	int spare = -1;
-	for (unsigned i = 0; i < first->count; i++)
-		in |= UINT64_C(1) << first->vc[i].signer;
-	for (unsigned i = 0; i < ctx_of(a)->vals.n; i++)
-		if (!(in >> i & 1) && t->has_vc[i] && t->vc[i].term == first->term)
-			spare = (int)i;
-	if (spare < 0)
-		return false;
-	struct term_cert other;
-	term_cert_copy(&other, &m->tc);
-	unsigned victim = (unsigned)random_below(&a->random, other.new_view->count);
-	view_change_free(&other.new_view->vc[victim]);
-	view_change_copy(&other.new_view->vc[victim], &t->vc[spare]);
-	for (unsigned i = 1; i < other.new_view->count; i++)
-		for (unsigned k = i;
-		     k > 0 && other.new_view->vc[k].signer < other.new_view->vc[k - 1].signer;
-		     k--) {
-			struct view_change swap = other.new_view->vc[k];
-			other.new_view->vc[k] = other.new_view->vc[k - 1];
-			other.new_view->vc[k - 1] = swap;
-		}
-	new_view_sign(other.new_view, ctx_of(a), own_key(a));
-	new_view_hash(&other.new_view_hash, other.new_view);
-	struct view_lookup look = {.arg = t, .base_of = base_of};
-	struct selection s;
-	struct block *g = genesis_block(t->config.genesis, ctx_of(a));
-	bool good = new_view_check(other.new_view, ctx_of(a), &g->hash, &look, &s, NULL) == 0;
-	block_drop(g);
-	const struct term_cert *mine = engine_term_cert(a->honest);
-	if (good && mine->term == other.term && block_ref_equal(&s.base, &mine->base)) {
-		a->second_view = other.new_view_hash;
-		a->second_view_term = other.term;
-		a->attacks |= ATTACK_BIT(ATTACK_EQUIVOCATE); /* each side gets its blocks */
-	}
-	struct msg_new_view lie = {.tc = other, .has_final = m->has_final, .final = m->final};
-	adversary_pass(a, orig, orig->to & ~a->targets);
-	msg_new_view_encode(adversary_emit(a, orig->to & a->targets, orig->class, MSG_NEW_VIEW),
-			    &lie);
-	if (random_chance(&a->random, 1, 4)) /* and shows both to all */
-		msg_new_view_encode(adversary_emit(a, orig->to, orig->class, MSG_NEW_VIEW),
-				    &lie);
-	term_cert_free(&other);
-	adversary_struck(a, ATTACK_TWO_VIEWS);
 	return true;
 }
 
@@ -668,11 +337,11 @@ static bool rewrite(struct adversary *a, const struct message *m)
 		done = alter_votes(a, m, in);
 		break;
 	case MSG_VIEW_CHANGE:
-		saw_view_change(a->team, &in->view_change.vc);
-		done = alter_view_change(a, m, &in->view_change);
+		team_saw_view_change(a->team, &in->view_change.vc);
+		done = view_change_alter(a, m, &in->view_change);
 		break;
 	case MSG_NEW_VIEW:
-		done = alter_new_view(a, m, &in->new_view);
+		done = new_view_alter(a, m, &in->new_view);
 		break;
 	case MSG_BLOCKS:
 		done = alter_blocks(a, m, &in->blocks);
@@ -690,7 +359,7 @@ static bool rewrite(struct adversary *a, const struct message *m)
 /* The first of the targets that is honest, or of all. */
 static uint64_t victim_of(const struct adversary *a)
 {
-	uint64_t honest = adversary_everybody(a) & ~a->team->config.members;
+	uint64_t honest = everybody(a) & ~a->team->config.members;
 	uint64_t among = honest & a->targets ? honest & a->targets : honest;
 	return among & -among;
 }
@@ -750,9 +419,8 @@ static void shout(struct adversary *a)
 			      .reason = REASON_SIGNATURE +
 					(enum escalation_reason)random_below(&a->random, 3),
 			      .signer = (uint16_t)a->self};
-	suspicion_sign(&x, ctx_of(a), own_key(a));
-	msg_suspicion_encode(
-		adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
+	suspicion_sign(&x, adversary_ctx(a), adversary_key(a));
+	msg_suspicion_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_SUSPICION), &x);
 	adversary_struck(a, ATTACK_SHOUT);
 }
 
@@ -760,9 +428,8 @@ static void false_evidence(struct adversary *a)
 {
 	struct team *t = a->team;
 	if (t->evidence.len && random_chance(&a->random, 1, 2)) {
-		msg_evidence_encode(
-			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-			writer_slice(&t->evidence));
+		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+				    writer_slice(&t->evidence));
 		adversary_struck(a, ATTACK_EVIDENCE);
 		return;
 	}
@@ -776,9 +443,8 @@ static void false_evidence(struct adversary *a)
 	struct evidence ev;
 	if (evidence_of_votes(&ev, &bytes, x, &y)) {
 		evidence_encode(&encoded, &ev);
-		msg_evidence_encode(
-			adversary_emit(a, adversary_everybody(a), CLASS_URGENT, MSG_EVIDENCE),
-			writer_slice(&encoded));
+		msg_evidence_encode(adversary_emit(a, everybody(a), CLASS_URGENT, MSG_EVIDENCE),
+				    writer_slice(&encoded));
 		adversary_struck(a, ATTACK_EVIDENCE);
 	}
 	writer_free(&bytes);
@@ -789,7 +455,7 @@ static void garbage(struct adversary *a)
 {
 	size_t len = random_chance(&a->random, 1, 8) ? 60000 : random_below(&a->random, 400);
 	uint8_t type = (uint8_t)random_below(&a->random, MESSAGE_TYPES + 2);
-	struct writer *w = adversary_emit(a, adversary_everybody(a), CLASS_CONSENSUS, type);
+	struct writer *w = adversary_emit(a, everybody(a), CLASS_CONSENSUS, type);
 	writer_u8(w, type);
 	for (size_t i = 0; i < len; i++)
 		writer_u8(w, (uint8_t)random_u64(&a->random));
@@ -801,17 +467,16 @@ static void replay(struct adversary *a)
 	const struct held *h = &a->old[random_below(&a->random, OLD_MAX)];
 	if (!h->due)
 		return;
-	struct writer *w = adversary_emit(a, adversary_everybody(a), h->class, h->type);
+	struct writer *w = adversary_emit(a, everybody(a), h->class, h->type);
 	writer_raw(w, h->bytes.buf, h->bytes.len);
 	adversary_struck(a, ATTACK_REPLAY);
 }
 
-void adversary_add(struct adversary *a, bool tick)
+void adversary_add(struct adversary *a)
 {
 	if (!a->attacks || adversary_does(a, ATTACK_SILENT))
 		return;
 	fork_add(a);
-	(void)tick;
 	if (a->now < a->shouted_at)
 		return;
 	a->shouted_at = a->now + 5000 + random_below(&a->random, 50000);

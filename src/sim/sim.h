@@ -24,6 +24,7 @@ struct sim_options {
 	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
+	unsigned wiped;		/* so many correct ones may lose their disks when they crash */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
 	uint32_t checkpoint;	/* interval; 0: 32 if calm, else 8 */
@@ -65,8 +66,8 @@ struct sim_options {
 	uint32_t block_txs; /* in a block, at most; 0: default */
 	bool to_leader;	    /* calm: clients ask the leader, who stays */
 	bool no_healing;    /* calm: it is over with the last decision */
-	bool unchecked;	    /* messages and certificates are not looked into; equal blocks and
-			     * state roots are still wanted of all */
+	bool unchecked;	    /* messages, certificates and transactions are not looked into;
+			     * equal blocks and state roots are still wanted of all */
 	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
 	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not

@@ -325,7 +325,9 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->final = ledger_height(replica_ledger(node->replica));
 	if (!sim_is_corrupt(s, i))
 		check_recovered(s, i);
+	uint64_t signatures = check_signed(s);
 	replica_tick(node->replica, s->now);
+	check_silence(s, i, signatures);
 	after_step(s, i);
 }
 
@@ -378,6 +380,10 @@ void sim_wipe_disk(struct sim *s, unsigned i)
 		sim_crash_node(s, i);
 	store_close(node->store);
 	node->store = store_open_memory();
+	/* A liar begins anew as if it had never signed; who means well comes up as an observer.
+	 */
+	if (sim_is_corrupt(s, i))
+		replica_first_votes(node->store);
 	node->wiped = true;
 }
 
@@ -407,6 +413,7 @@ static void trace(struct sim *s, const struct event *e)
 static void handle(struct sim *s, struct event *e)
 {
 	struct sim_node *node = &s->node[e->node];
+	uint64_t signatures = check_signed(s);
 	if (node->replica && s->now < node->paused_until &&
 	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED)) {
 		e->at = node->paused_until; /* the process stands still, the world does not */
@@ -466,6 +473,7 @@ static void handle(struct sim *s, struct event *e)
 		kill_next(s);
 		return;
 	}
+	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
 }
 
@@ -492,20 +500,24 @@ static void trace_status(struct sim *s)
 	}
 }
 
-/* Nobody is left alone in a term of its own. */
+/* Nobody is left alone in a term of its own; but a malicious leader may leave one out. */
 static bool in_one_term(const struct sim *s)
 {
-	uint64_t term = 0;
+	uint64_t lowest = UINT64_MAX, highest = 0, newest = 0;
+	unsigned leader = 0;
 	for (unsigned i = s->options.dead; i < s->n; i++) {
 		struct engine_status e;
 		if (sim_is_corrupt(s, i) || !s->node[i].replica)
 			continue;
 		replica_status(s->node[i].replica, &e);
-		if (e.term != e.tc_term || (term && term != e.term))
-			return false;
-		term = e.term;
+		if (e.tc_term >= newest) {
+			newest = e.tc_term;
+			leader = engine_term_cert(replica_engine(s->node[i].replica))->leader;
+		}
+		lowest = e.tc_term < lowest ? e.tc_term : lowest;
+		highest = e.term > highest ? e.term : highest;
 	}
-	return true;
+	return lowest == highest || sim_is_corrupt(s, leader);
 }
 
 bool sim_level(const struct sim *s)
@@ -701,6 +713,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 		s->node[i].sim = s;
 		s->node[i].index = i;
 		s->node[i].store = store_open_memory();
+		replica_first_votes(s->node[i].store);
 		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
 	}

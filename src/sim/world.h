@@ -41,6 +41,7 @@ struct event {
 struct modes_node {
 	uint32_t life;
 	uint64_t suspected_term; /* newest whose leader it suspected, in any life */
+	uint64_t jailed;	 /* after the step before */
 	uint64_t suspicions, e1, e2, escalations;
 	enum mode ledger; /* as of its newest final block */
 };
@@ -63,7 +64,7 @@ struct sim_node {
 	bool crash_at_sync;	 /* the next sync does not end */
 	bool disk_full;		 /* no write succeeds */
 	bool dying;		 /* killed at a write, until its step is over */
-	bool wiped;		 /* had its disk replaced by an empty one */
+	bool wiped;		 /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
@@ -223,6 +224,9 @@ void check_base(struct sim *s, const struct term_cert *tc);
 /* Of an honest replica: its blocks do not equivocate, its votes of one term form a chain [S1].
  */
 void check_sent(struct sim *s, unsigned from, const struct message *m);
+/* [I15] Who has lost its vote state signs nothing. before: check_signed(), before its step. */
+uint64_t check_signed(const struct sim *s);
+void check_silence(struct sim *s, unsigned node, uint64_t before);
 void check_vote(struct sim *s, unsigned from, const struct vote *v);
 void check_sent_crash(struct sim *s, unsigned from,
 		      const struct message *m); /* check_crash.c */

@@ -4,8 +4,9 @@
 
 int main(void)
 {
-	TCase *cases[] = {bytes_case(), err_case(), json_case(),
-			  log_case(),	map_case(), random_case()};
+	TCase *cases[] = {bytes_case(),	   edit_distance_case(), err_case(),
+			  freelist_case(), json_case(),		 log_case(),
+			  map_case(),	   random_case()};
 	Suite *suite = suite_create("base");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		tcase_set_timeout(cases[i], CASE_TIMEOUT);

@@ -10,10 +10,12 @@
 #define expect(expr) ((expr) ? (void)0 : ck_abort_msg("does not hold: %s", #expr))
 
 TCase *bytes_case(void);
+TCase *edit_distance_case(void);
 TCase *err_case(void); /* and mem */
 TCase *json_case(void);
 TCase *log_case(void);
 TCase *map_case(void);
+TCase *freelist_case(void);
 TCase *random_case(void);
 
 #endif

@@ -88,6 +88,7 @@ void bench_engine(void)
 	char key[32];
 
 	world_init(&w, 1000);
+	invariant(replica_first_votes(s) == ERR_NONE);
 	r = open_replica(&w, s);
 	t.engine = replica_engine(r);
 	floor_us = measure(tick, &t, 20000);

@@ -84,9 +84,9 @@ static void history_init(struct history *h, unsigned n, enum mode mode)
 
 /* ---- view changes ------------------------------------------------------------------------ */
 
-struct shown {
-	struct view_change vc[VALIDATORS_MAX];
+struct shown { /* a megabyte */
 	unsigned count;
+	struct view_change vc[VALIDATORS_MAX];
 };
 
 /* What `signer` shows: this tip, its chain down to its term's base, and a QC on it. */
@@ -108,7 +108,7 @@ static void show(struct shown *s, const struct history *h, unsigned signer, int 
 		return;
 	}
 	p->tc.base = ref_of(h, h->base[tip]);
-	p->headers = mem_zalloc(NODES * sizeof *p->headers);
+	p->headers = mem_array(h->height[tip] - h->height[h->base[tip]], sizeof *p->headers);
 	for (int b = tip; b != h->base[tip]; b = h->parent[b])
 		block_hash_of(&p->headers[p->header_count++].h.prev, h->parent[b]);
 	if (qc != NONE) {
@@ -160,7 +160,7 @@ static void expect(const struct history *h, struct shown *s, int base,
 START_TEST(longest_of_one_chain)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s; /* empty between two uses */
 	history_init(&h, 4, MODE_FAST);
 	int a = add_block(&h, 0, 0), b = add_block(&h, a, 0), c = add_block(&h, b, 0);
 
@@ -179,7 +179,7 @@ END_TEST
 START_TEST(support_decides_a_conflict)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s;
 	history_init(&h, 4, MODE_FAST);
 	int a = add_block(&h, 0, 0), b = add_block(&h, 0, 0), b2 = add_block(&h, b, 0);
 
@@ -203,10 +203,32 @@ START_TEST(support_decides_a_conflict)
 }
 END_TEST
 
+/* Each n: what s of them show is walked up to, what one fewer shows is not. */
+static const unsigned sizes[] = {4, 5, 6, 7, 8, 10, 13, 16};
+
+START_TEST(one_less_is_no_support)
+{
+	static struct shown s;
+	struct history h;
+	history_init(&h, sizes[_i], MODE_FAST);
+	int a = add_block(&h, 0, 0), b = add_block(&h, 0, 0);
+	ck_assert_uint_lt(h.q.s, h.q.qv);
+	for (unsigned support = h.q.s - 1; support <= h.q.s; support++) {
+		unsigned signer = 0;
+		for (unsigned k = 0; k < h.q.qv; k++) {
+			signer += signer == h.leader;
+			/* one is in conflict with b; the rest stand where the term began */
+			show(&s, &h, signer++, k < support ? b : k == support ? a : 0, NONE);
+		}
+		expect(&h, &s, support == h.q.s ? b : 0, SELECT_FROM_TC, true);
+	}
+}
+END_TEST
+
 START_TEST(the_culprit_is_left_out)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s;
 	struct selection out;
 	history_init(&h, 4, MODE_FAST);
 	int a = add_block(&h, 0, 0), b = add_block(&h, 0, 0);
@@ -223,7 +245,7 @@ END_TEST
 START_TEST(a_checkpoint_is_a_base)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s;
 	history_init(&h, 4, MODE_PBFT);
 	int a = add_block(&h, 0, 0), b = add_block(&h, a, 0), c = add_block(&h, b, 0);
 
@@ -244,7 +266,7 @@ END_TEST
 START_TEST(bases_meet_at_their_ancestor)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s;
 	struct selection out;
 	history_init(&h, 4, MODE_PBFT);
 	int low = add_block(&h, 0, NONE), left = add_block(&h, low, NONE),
@@ -276,7 +298,7 @@ END_TEST
 START_TEST(nothing_but_genesis)
 {
 	struct history h;
-	struct shown s = {.count = 0};
+	static struct shown s;
 	struct selection out;
 	history_init(&h, 4, MODE_FAST);
 	for (unsigned i = 1; i <= 3; i++) {
@@ -398,7 +420,7 @@ struct seen {
 
 static void draw_and_select(const struct history *h, struct random *r, struct seen *seen)
 {
-	struct shown s = {.count = 0};
+	static struct shown s;
 	struct selection out;
 	unsigned order[VALIDATORS_MAX], n = h->q.n;
 	bool excluded = pick(r, 3) == 0; /* some draw without the leader from the start */
@@ -476,8 +498,6 @@ static void one_history(uint64_t seed, unsigned n, enum mode mode, struct seen *
 		draw_and_select(&h, &r, seen);
 }
 
-static const unsigned sizes[] = {4, 5, 6, 7, 8, 10, 13, 16};
-
 static struct seen many_histories(unsigned count)
 {
 	struct seen seen = {0};
@@ -523,6 +543,7 @@ int main(void)
 
 	tcase_add_test(hand, longest_of_one_chain);
 	tcase_add_test(hand, support_decides_a_conflict);
+	tcase_add_loop_test(hand, one_less_is_no_support, 0, (int)MEM_COUNT(sizes));
 	tcase_add_test(hand, the_culprit_is_left_out);
 	tcase_add_test(hand, a_checkpoint_is_a_base);
 	tcase_add_test(hand, bases_meet_at_their_ancestor);

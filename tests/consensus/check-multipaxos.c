@@ -1,161 +1,10 @@
 /* "Paxos Made Simple" (Lamport, 2001), sentence by sentence. Each case is named after the
  * section that it takes. A value is a block for its slot, a ballot the paper's proposal number.
  */
-#include <check.h>
 #include <stdlib.h>
 
 #include "base/random.h"
-#include "consensus/multipaxos/message.h"
-#include "paper.h"
-
-static struct paper p;
-
-static void begin(unsigned n)
-{
-	paper_begin(&p, PROTOCOL_MULTIPAXOS, n);
-}
-
-static void end(void)
-{
-	paper_agree(&p);
-	paper_end(&p);
-}
-
-/* ---- messages by hand -------------------------------------------------------------------- */
-
-static void give_prepare(unsigned to, unsigned from, uint64_t ballot, uint64_t slot)
-{
-	struct writer w = {0};
-	struct paxos_prepare m = {ballot, slot};
-	paxos_prepare_encode(&w, &m);
-	paper_give(&p, to, from, &w);
-	writer_free(&w);
-}
-
-static void give_accept(unsigned to, unsigned from, uint64_t ballot, uint64_t commit,
-			struct block *value)
-{
-	struct writer w = {0};
-	struct paxos_accept *m = mem_zalloc(sizeof *m);
-	m->ballot = ballot;
-	m->commit = commit;
-	m->value.count = 1;
-	m->value.block[0] = value;
-	paxos_accept_encode(&w, m);
-	paper_give(&p, to, from, &w);
-	writer_free(&w);
-	mem_free(m);
-}
-
-static void give_promise(unsigned to, unsigned from, uint64_t ballot, uint64_t final,
-			 struct block **values, const uint64_t *ballots, uint32_t count)
-{
-	struct writer w = {0};
-	struct paxos_promise *m = mem_zalloc(sizeof *m);
-	m->ballot = ballot;
-	m->final = final;
-	m->total = m->values.count = count;
-	for (uint32_t i = 0; i < count; i++) {
-		m->values.block[i] = values[i];
-		m->ballot_of[i] = ballots[i];
-	}
-	paxos_promise_encode(&w, m);
-	paper_give(&p, to, from, &w);
-	writer_free(&w);
-	mem_free(m);
-}
-
-static void give_accepted(unsigned to, unsigned from, uint64_t ballot, uint64_t slot)
-{
-	struct writer w = {0};
-	struct paxos_accepted m = {ballot, slot};
-	paxos_accepted_encode(&w, &m);
-	paper_give(&p, to, from, &w);
-	writer_free(&w);
-}
-
-static void give_news(unsigned to, unsigned from, uint8_t type, uint64_t ballot,
-		      uint64_t commit)
-{
-	struct writer w = {0};
-	struct paxos_news m = {ballot, commit};
-	paxos_news_encode(&w, type, &m);
-	paper_give(&p, to, from, &w);
-	writer_free(&w);
-}
-
-/* The first message of this type that i has sent. */
-static bool first_sent(unsigned i, uint8_t type, struct paxos_message *out)
-{
-	struct paper_sent s;
-	if (!paper_take(&p, i, type, &s))
-		return false;
-	ck_assert_int_eq(paxos_message_decode(out, writer_slice(&s.bytes)), ERR_NONE);
-	writer_free(&s.bytes);
-	return true;
-}
-
-static bool promises(unsigned i, struct paxos_message *out)
-{
-	bool any = first_sent(i, PAXOS_PROMISE, out);
-	paper_drop(&p, i);
-	return any;
-}
-
-static bool accepts(unsigned i, uint64_t ballot, uint64_t slot)
-{
-	struct paxos_message m;
-	bool any = first_sent(i, PAXOS_ACCEPTED, &m);
-	paper_drop(&p, i);
-	return any && m.accepted.ballot == ballot && m.accepted.slot == slot;
-}
-
-/* The value for a slot that i proposes; the caller's reference. NULL: none. */
-static struct block *proposed(unsigned i, uint64_t slot)
-{
-	struct paxos_message m;
-	while (first_sent(i, PAXOS_ACCEPT, &m)) {
-		struct block *b = block_hold(m.accept.value.block[0]);
-		paxos_message_free(&m);
-		if (b->sh.h.height == slot)
-			return b;
-		block_drop(b);
-	}
-	return NULL;
-}
-
-static bool same(const struct block *a, const struct block *b)
-{
-	return a && b && hash_equal(&a->hash, &b->hash);
-}
-
-/* Blocks for slots 1 to n in these ballots, on each other; [0] is block 0. */
-struct values {
-	struct block *slot[16];
-	unsigned length;
-};
-static void make_values(struct values *v, const unsigned *ballots)
-{
-	v->slot[0] = block_hold(p.block0);
-	for (v->length = 1; *ballots; ballots++, v->length++)
-		v->slot[v->length] =
-			paper_block(&p, v->slot[v->length - 1], *ballots, *ballots % p.n);
-}
-static void free_values(struct values *v)
-{
-	while (v->length)
-		block_drop(v->slot[--v->length]);
-}
-
-/* Node i is out to lead, with this ballot. */
-static uint64_t preparing(unsigned i)
-{
-	struct paxos_message m;
-	paper_time_out(&p, i);
-	ck_assert(first_sent(i, PAXOS_PREPARE, &m));
-	paper_drop(&p, i);
-	return m.prepare.ballot;
-}
+#include "paxos-hand.h"
 
 /* ---- 2.2 --------------------------------------------------------------------------------- */
 
@@ -163,7 +12,7 @@ static uint64_t preparing(unsigned i)
 START_TEST(s22_p1_accepts_the_first_proposal)
 {
 	struct values v;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 0});
 	give_accept(0, 1, 4, 0, v.slot[1]);
 	ck_assert(accepts(0, 4, 1));
@@ -171,7 +20,7 @@ START_TEST(s22_p1_accepts_the_first_proposal)
 			  0); /* by nobody's word chosen, and yet shown */
 	ck_assert_uint_eq(paper_status(&p, 0).tip.height, 1);
 	free_values(&v);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -181,7 +30,7 @@ START_TEST(s22_p1a_keeps_its_promise)
 {
 	struct values v;
 	struct paxos_message m;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 0});
 	give_prepare(0, 2, 5, 1);
 	ck_assert(promises(0, &m));
@@ -194,7 +43,7 @@ START_TEST(s22_p1a_keeps_its_promise)
 	give_accept(0, 2, 5, 0, v.slot[1]); /* by which the lower ones are out */
 	ck_assert(!accepts(0, 5, 1));
 	free_values(&v);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -204,7 +53,7 @@ END_TEST
 START_TEST(s22_ignores_lower_prepares_and_says_so)
 {
 	struct paxos_message m;
-	begin(3);
+	hand_begin(3);
 	give_prepare(0, 2, 5, 1);
 	ck_assert(promises(0, &m));
 	give_prepare(0, 1, 4, 1);
@@ -214,7 +63,7 @@ START_TEST(s22_ignores_lower_prepares_and_says_so)
 	ck_assert(!promises(0, &m));
 	give_prepare(0, 2, 5, 1); /* sent again: answered again */
 	ck_assert(promises(0, &m));
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -225,7 +74,7 @@ START_TEST(s22_a_promise_tells_what_was_accepted)
 {
 	struct values v, w;
 	struct paxos_message m;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 4, 0});
 	make_values(&w, (unsigned[]){5, 0});
 	give_accept(0, 1, 4, 0, v.slot[1]);
@@ -244,7 +93,7 @@ START_TEST(s22_a_promise_tells_what_was_accepted)
 	paxos_message_free(&m);
 	free_values(&v);
 	free_values(&w);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -254,7 +103,7 @@ START_TEST(s22_p2c_takes_the_highest_value)
 {
 	struct values v, w;
 	struct block *b;
-	begin(5);
+	hand_begin(5);
 	make_values(&v, (unsigned[]){1, 0});
 	make_values(&w, (unsigned[]){2, 0});
 	uint64_t ballot = preparing(0);
@@ -271,7 +120,7 @@ START_TEST(s22_p2c_takes_the_highest_value)
 	block_drop(b);
 	free_values(&v);
 	free_values(&w);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -280,7 +129,7 @@ START_TEST(s22_p2c_its_own_acceptor_counts)
 {
 	struct values v, w;
 	struct block *b;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){1, 0});
 	make_values(&w, (unsigned[]){2, 0});
 	give_accept(0, 2, 2, 0, w.slot[1]);
@@ -291,7 +140,7 @@ START_TEST(s22_p2c_its_own_acceptor_counts)
 	block_drop(b);
 	free_values(&v);
 	free_values(&w);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -300,7 +149,7 @@ END_TEST
 START_TEST(s22_phase_2_takes_a_majority)
 {
 	for (unsigned n = 2; n <= 7; n++) {
-		begin(n);
+		hand_begin(n);
 		uint64_t ballot = preparing(0);
 		for (unsigned i = 1; i <= n / 2; i++) {
 			ck_assert_int_eq(paper_status(&p, 0).role, ROLE_CANDIDATE);
@@ -308,7 +157,7 @@ START_TEST(s22_phase_2_takes_a_majority)
 			give_promise(0, i, ballot, 0, NULL, NULL, 0); /* twice is once */
 		}
 		ck_assert_int_eq(paper_status(&p, 0).role, ROLE_LEADER);
-		end();
+		hand_end();
 	}
 }
 END_TEST
@@ -321,7 +170,7 @@ START_TEST(s25_an_acceptor_remembers)
 {
 	struct values v;
 	struct paxos_message m;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 4, 0});
 	p.node[0].slow_disk = true;
 	give_accept(0, 1, 4, 0, v.slot[1]);
@@ -347,7 +196,7 @@ START_TEST(s25_an_acceptor_remembers)
 	ck_assert_uint_eq(m.promise.ballot_of[0], 4);
 	paxos_message_free(&m);
 	free_values(&v);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -357,7 +206,7 @@ END_TEST
 START_TEST(s25_numbers_are_used_once)
 {
 	uint64_t last[3] = {0};
-	begin(3);
+	hand_begin(3);
 	for (unsigned k = 0; k < 30; k++) {
 		unsigned i = k % 3;
 		uint64_t ballot = preparing(i);
@@ -372,20 +221,20 @@ START_TEST(s25_numbers_are_used_once)
 	/* and above what others have used, as far as it has heard */
 	give_prepare(0, 1, 301, 1);
 	ck_assert_uint_gt(preparing(0), 301);
-	end();
+	hand_end();
 }
 END_TEST
 
 /* 2.5: the number is on the disk before anybody hears of it. */
 START_TEST(s25_a_number_is_durable_before_it_is_used)
 {
-	begin(3);
+	hand_begin(3);
 	p.node[0].slow_disk = true;
 	paper_time_out(&p, 0);
 	ck_assert_uint_eq(paper_sent_count(&p, 0, PAXOS_PREPARE), 0);
 	paper_sync(&p, 0);
 	ck_assert_uint_eq(paper_sent_count(&p, 0, PAXOS_PREPARE), 1);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -394,14 +243,14 @@ END_TEST
 START_TEST(s22_a_proposer_gives_way)
 {
 	struct paxos_message m;
-	begin(3);
+	hand_begin(3);
 	uint64_t ballot = preparing(0);
 	give_prepare(0, 1, ballot + 4, 1); /* a higher one, of 1 */
 	ck_assert(promises(0, &m));
 	give_promise(0, 2, ballot, 0, NULL, NULL, 0); /* too late */
 	ck_assert_int_ne(paper_status(&p, 0).role, ROLE_LEADER);
 	ck_assert_uint_eq(paper_sent_count(&p, 0, PAXOS_ACCEPT), 0);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -412,7 +261,7 @@ END_TEST
 START_TEST(s23_chosen_by_a_majority)
 {
 	for (unsigned n = 3; n <= 7; n += 2) {
-		begin(n);
+		hand_begin(n);
 		paper_elect(&p, 0, EVERYBODY);
 		uint64_t ballot = paper_status(&p, 0).term;
 		paper_submit(&p, 0);
@@ -423,7 +272,7 @@ START_TEST(s23_chosen_by_a_majority)
 			give_accepted(0, i, ballot, 1);
 		}
 		ck_assert_uint_eq(p.node[0].final_height, 1);
-		end();
+		hand_end();
 	}
 }
 END_TEST
@@ -431,7 +280,7 @@ END_TEST
 /* The leader's own acceptance counts when it is durable. */
 START_TEST(s25_own_acceptance_counts_when_durable)
 {
-	begin(3);
+	hand_begin(3);
 	paper_elect(&p, 0, EVERYBODY);
 	p.node[0].slow_disk = true;
 	paper_submit(&p, 0);
@@ -441,7 +290,7 @@ START_TEST(s25_own_acceptance_counts_when_durable)
 	ck_assert_uint_eq(p.node[0].final_height, 0);
 	paper_sync(&p, 0);
 	ck_assert_uint_eq(p.node[0].final_height, 1);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -450,7 +299,7 @@ END_TEST
 START_TEST(s23_learns_what_it_accepted_in_the_ballot)
 {
 	struct values v, w;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 4, 0});
 	make_values(&w, (unsigned[]){5, 0});
 	give_accept(0, 1, 4, 0, v.slot[1]);
@@ -462,7 +311,7 @@ START_TEST(s23_learns_what_it_accepted_in_the_ballot)
 	ck_assert_uint_eq(paper_sent_count(&p, 0, PAXOS_FETCH), 1);
 	free_values(&v);
 	free_values(&w);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -470,7 +319,7 @@ END_TEST
  * distinguished one does. */
 START_TEST(s24_a_distinguished_proposer_makes_progress)
 {
-	begin(3);
+	hand_begin(3);
 	for (unsigned k = 0; k < 6; k++) { /* each takes the other's majority before phase 2 */
 		paper_time_out(&p, k % 2);
 		paper_deliver(&p, k % 2, 4);
@@ -491,7 +340,7 @@ START_TEST(s24_a_distinguished_proposer_makes_progress)
 	give_prepare(1, 2, 1001, 1);
 	ck_assert_uint_eq(paper_sent_count(&p, 1, PAXOS_PROMISE), 0);
 	ck_assert_uint_eq(paper_status(&p, 1).leader, 0);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -499,7 +348,7 @@ END_TEST
  */
 START_TEST(s22_a_leader_told_of_a_higher_number_begins_again)
 {
-	begin(3);
+	hand_begin(3);
 	paper_elect(&p, 0, EVERYBODY);
 	uint64_t ballot = paper_status(&p, 0).term;
 	paper_time_out(&p, 2); /* alone; it reaches nobody but itself and, late, 1 */
@@ -517,196 +366,18 @@ START_TEST(s22_a_leader_told_of_a_higher_number_begins_again)
 	paper_submit(&p, 1);
 	paper_settle(&p, EVERYBODY);
 	ck_assert_uint_eq(p.node[0].final_height, 1);
-	end();
+	hand_end();
 }
 END_TEST
 
-/* ---- 3 ----------------------------------------------------------------------------------- */
-
-/* "The leader... executes phase 1 for infinitely many instances": one request for all slots,
- * and none for the next commands. */
-START_TEST(s3_phase_1_once_for_all_slots)
-{
-	begin(3);
-	paper_elect(&p, 0, EVERYBODY);
-	unsigned prepares = (unsigned)paper_counter(&p, 0, COUNT_ELECTIONS_STARTED);
-	for (unsigned k = 0; k < 10; k++) {
-		paper_submit(&p, 0);
-		ck_assert_uint_eq(paper_sent_count(&p, 0, PAXOS_PREPARE), 0);
-		paper_settle(&p, EVERYBODY);
-	}
-	ck_assert_uint_eq(p.node[0].final_height, 10);
-	ck_assert_uint_eq(paper_counter(&p, 0, COUNT_ELECTIONS_STARTED), prepares);
-	end();
-}
-END_TEST
-
-/* "A leader can get α commands ahead": several slots in flight, chosen in any order, executed
- * in theirs. */
-START_TEST(s3_slots_are_chosen_in_any_order)
-{
-	begin(3);
-	paper_elect(&p, 0, EVERYBODY);
-	uint64_t ballot = paper_status(&p, 0).term;
-	for (unsigned k = 0; k < 20; k++)
-		paper_submit(&p, 0);
-	ck_assert_uint_eq(paper_status(&p, 0).tip.height, 8); /* α: the pipeline */
-	paper_drop(&p, 0);
-	for (uint64_t slot = 8; slot >= 2; slot--)
-		give_accepted(0, 1, ballot, slot);
-	ck_assert_uint_eq(p.node[0].final_height, 0);
-	give_accepted(0, 1, ballot, 1);
-	ck_assert_uint_eq(p.node[0].final_height, 8);
-	end();
-}
-END_TEST
-
-/* The example of section 3, its instances 134 to 141 being 1 to 8 here: 1 is known. Phase 1
- * finds values in 2 and 7 and, by another acceptor, 5 and 6; nothing in 3 and 4. The leader
- * proposes those again, and "special no-op commands that leave the state unchanged" in 3 and 4;
- * new commands go to 8. */
-START_TEST(s3_gaps_are_filled_with_no_ops)
-{
-	struct values v;
-	struct block *b;
-	begin(3);
-	make_values(&v, (unsigned[]){4, 4, 4, 4, 4, 4, 4, 0});
-	give_accept(0, 1, 4, 1, v.slot[1]); /* known: chosen */
-	ck_assert_uint_eq(p.node[0].final_height, 1);
-	give_accept(0, 1, 4, 1, v.slot[2]);
-	give_accept(0, 1, 4, 1, v.slot[7]);
-	uint64_t ballot = preparing(0);
-	paper_submit(&p, 0); /* waits */
-	give_promise(0, 2, ballot, 1, &v.slot[5], (uint64_t[]){4, 4}, 2);
-	for (uint64_t slot = 2; slot <= 7; slot++) {
-		b = proposed(0, slot);
-		ck_assert(b != NULL);
-		if (slot == 3 || slot == 4)
-			ck_assert(b->tx_count == 0 && !same(b, v.slot[slot]));
-		else
-			ck_assert(same(b, v.slot[slot]));
-		block_drop(b);
-	}
-	ck_assert(!proposed(0, 8));
-	ck_assert_uint_eq(paper_counter(&p, 0, COUNT_GAPS_FILLED), 2);
-	ck_assert_uint_eq(paper_counter(&p, 0, COUNT_VALUES_ADOPTED), 4);
-	for (uint64_t slot = 2; slot <= 7; slot++)
-		give_accepted(0, 1, ballot, slot);
-	ck_assert_uint_eq(p.node[0].final_height, 7);
-	/* 2 was made on 1: executed as it is. 5 was made on another 4: its commands on this one
-	 */
-	ck_assert(same(p.node[0].final[2], v.slot[2]));
-	ck_assert(!same(p.node[0].final[5], v.slot[5]));
-	ck_assert_uint_eq(p.node[0].final[5]->tx_count, v.slot[5]->tx_count);
-	b = proposed(0, 8);
-	ck_assert(b != NULL);
-	ck_assert_uint_eq(b->tx_count, 1);
-	block_drop(b);
-	free_values(&v);
-	end();
-}
-END_TEST
-
-/* All learners make the same block out of a value that was made on another past: "each server
- * executes the commands in order" of the slots, whatever it had seen before. */
-START_TEST(s3_learners_execute_in_slot_order)
-{
-	struct values v;
-	begin(3);
-	make_values(&v, (unsigned[]){4, 4, 4, 0});
-	for (unsigned i = 0; i < 2; i++) { /* slot 2 came to nobody */
-		give_accept(i, 1 + i, 4 + i, 0, v.slot[1]);
-		give_accept(i, 1 + i, 4 + i, 0, v.slot[3]);
-		paper_drop(&p, i);
-	}
-	paper_elect(&p, 2, EVERYBODY);
-	for (unsigned k = 0; k < 3 && paper_leader(&p) != 2; k++)
-		paper_elect(&p, 2, EVERYBODY);
-	paper_pass(&p, 2, 50000);
-	paper_settle(&p, EVERYBODY);
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_uint_eq(p.node[i].final_height, 3);
-		ck_assert(same(p.node[i].final[1], v.slot[1]));
-	}
-	ck_assert(!same(p.node[0].final[3], v.slot[3]));
-	ck_assert_uint_eq(paper_counter(&p, 2, COUNT_GAPS_FILLED), 1);
-	end(); /* agreement is checked */
-	free_values(&v);
-}
-END_TEST
-
-/* "The newly chosen leader, being a learner in all instances, should know most of the commands
- * that have already been chosen": what an acceptor of the majority knows and the leader does
- * not, it fetches before it proposes anything. */
-START_TEST(s3_a_new_leader_learns_first)
-{
-	begin(3);
-	paper_elect(&p, 0, 3); /* 2 misses everything */
-	for (unsigned k = 0; k < 5; k++) {
-		paper_submit(&p, 0);
-		paper_settle(&p, 3);
-	}
-	paper_pass(&p, 0, 50000);
-	paper_settle(&p, 3);
-	ck_assert_uint_eq(p.node[1].final_height, 5);
-	paper_crash(&p, 0);
-	paper_pass(&p, 1, 300000);
-	paper_time_out(&p, 2);
-	for (unsigned k = 0; k < 60 && p.node[2].final_height < 5; k++) {
-		paper_settle(&p, 6);
-		paper_pass(&p, 2, 30000);
-	}
-	ck_assert_uint_eq(paper_leader(&p), 2);
-	ck_assert_uint_eq(p.node[2].final_height, 5);
-	paper_submit(&p, 2);
-	paper_settle(&p, 6);
-	ck_assert_uint_eq(p.node[2].final_height, 6);
-	end();
-}
-END_TEST
-
-/* Many values take several messages; a promise counts when all of them are in, in whatever
- * order they are lost and come again. */
-START_TEST(a_long_promise_counts_when_it_is_complete)
-{
-	struct values v;
-	struct writer w = {0};
-	struct block *b;
-	begin(3);
-	make_values(&v, (unsigned[]){1, 1, 0});
-	uint64_t ballot = preparing(0);
-	struct paxos_promise *m = mem_zalloc(sizeof *m);
-	*m = (struct paxos_promise){.ballot = ballot, .total = 2, .first = 1};
-	m->values.count = 1;
-	m->values.block[0] = v.slot[2];
-	m->ballot_of[0] = 1;
-	for (unsigned k = 0; k < 3; k++) { /* second, first, second */
-		ck_assert_int_eq(paper_status(&p, 0).role, ROLE_CANDIDATE);
-		m->first = k != 1;
-		m->values.block[0] = v.slot[1 + m->first];
-		writer_reset(&w);
-		paxos_promise_encode(&w, m);
-		paper_give(&p, 0, 1, &w);
-	}
-	ck_assert_int_eq(paper_status(&p, 0).role, ROLE_LEADER);
-	for (uint64_t slot = 1; slot <= 2; slot++) {
-		b = proposed(0, slot);
-		ck_assert(same(b, v.slot[slot]));
-		block_drop(b);
-	}
-	writer_free(&w);
-	mem_free(m);
-	free_values(&v);
-	end();
-}
-END_TEST
+/* ---- 2.1 --------------------------------------------------------------------------------- */
 
 /* Agreement, through random leaders, losses and crashes; and progress once all is well. */
 START_TEST(s21_only_one_value_is_chosen)
 {
 	struct random r;
 	random_seed(&r, (uint64_t)_i);
-	begin(5);
+	hand_begin(5);
 	for (unsigned round = 0; round < 30; round++) {
 		uint64_t side = random_below(&r, 32) | UINT64_C(1) << round % 5;
 		paper_elect(&p, round % 5, side);
@@ -747,7 +418,7 @@ START_TEST(s21_only_one_value_is_chosen)
 	}
 	for (unsigned i = 0; i < 5; i++)
 		ck_assert_uint_gt(p.node[i].final_height, before);
-	end();
+	hand_end();
 }
 END_TEST
 
@@ -759,7 +430,7 @@ START_TEST(bytes_that_make_no_sense)
 {
 	struct values v;
 	struct writer w[3] = {{0}};
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){1, 1, 0});
 	struct paxos_promise *promise = mem_zalloc(sizeof *promise);
 	struct paxos_accept *accept = mem_zalloc(sizeof *accept);
@@ -804,7 +475,7 @@ END_TEST
 START_TEST(what_nobody_sends)
 {
 	struct values v;
-	begin(3);
+	hand_begin(3);
 	make_values(&v, (unsigned[]){4, 5, 0});
 	uint64_t before = paper_counter(&p, 0, COUNT_BAD_MESSAGES);
 	give_accept(0, 2, 4, 0, v.slot[1]); /* 4 is of 1 */
@@ -817,14 +488,14 @@ START_TEST(what_nobody_sends)
 		  UINT64_MAX); /* chosen, all of it? nothing known here */
 	ck_assert_uint_eq(p.node[0].final_height, 0);
 	free_values(&v);
-	end();
+	hand_end();
 }
 END_TEST
 
 /* Damaged copies of real messages, by the thousand. */
 START_TEST(noise_on_every_link)
 {
-	begin(3 + 2 * (_i % 2));
+	hand_begin(3 + 2 * (_i % 2));
 	paper_noise(&p, (uint64_t)_i, 400);
 	paper_end(&p);
 }
@@ -852,17 +523,12 @@ int main(void)
 	tcase_add_test(t, s23_learns_what_it_accepted_in_the_ballot);
 	tcase_add_test(t, s24_a_distinguished_proposer_makes_progress);
 	tcase_add_test(t, s22_a_leader_told_of_a_higher_number_begins_again);
-	tcase_add_test(t, s3_phase_1_once_for_all_slots);
-	tcase_add_test(t, s3_slots_are_chosen_in_any_order);
-	tcase_add_test(t, s3_gaps_are_filled_with_no_ops);
-	tcase_add_test(t, s3_learners_execute_in_slot_order);
-	tcase_add_test(t, s3_a_new_leader_learns_first);
-	tcase_add_test(t, a_long_promise_counts_when_it_is_complete);
 	tcase_add_loop_test(t, s21_only_one_value_is_chosen, 0, 20);
 	tcase_add_test(t, bytes_that_make_no_sense);
 	tcase_add_test(t, what_nobody_sends);
 	tcase_add_loop_test(t, noise_on_every_link, 0, 20);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, paxos_slots_case());
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -3,18 +3,8 @@
 # all; and that nobody says that anything was verified.
 set -uo pipefail
 
-top=$PWD # of the build
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-baselines.XXXXXX")
-net=
-
-cleanup() {
-	[ -z "$net" ] || ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
+test=baselines
+. "${srcdir:-..}/tests/live-net.sh"
 fail() {
 	echo "FAILED ($protocol): $*" >&2
 	ostrakon net status "$net" >&2
@@ -69,6 +59,5 @@ for protocol in raft multipaxos; do
 	done
 	[ "$roots" -eq 1 ] && [ "$nodes" -eq 4 ] || fail "the replicas do not come level"
 	run net down "$net"
-	net=
 done
 echo "both run, survive a leader and a restart of all, and claim no proof"

@@ -10,10 +10,9 @@
 #include "consensus/crash/wire.h"
 #include "consensus/driver.h"
 
-#define PAPER_NODES   7
-#define PAPER_BLOCKS  512
-#define PAPER_MAX_SEQ 64
-#define EVERYBODY     UINT64_MAX
+#define PAPER_NODES  7
+#define PAPER_BLOCKS 512
+#define EVERYBODY    UINT64_MAX
 
 struct paper_sent {
 	uint64_t to;

@@ -32,6 +32,39 @@ START_TEST(sha256_vectors)
 }
 END_TEST
 
+/* All ways to hash are one function, at every length around the ends of blocks, and nothing
+ * beyond the room is written to. */
+START_TEST(one_hash_function)
+{
+	enum { MAX = 1200 };
+	uint8_t bytes[MAX], buf[MAX + HASH_ROOM + 1];
+	for (size_t i = 0; i < MAX; i++)
+		bytes[i] = (uint8_t)(i * 7 + 1);
+	bytes[0] = HASH_TREE_VALUE;
+	for (size_t len = 1; len < MAX; len++) {
+		struct hash want, got;
+		sha256(&want, bytes, len);
+		memset(buf, 0xa5, sizeof buf);
+		memcpy(buf, bytes, len);
+		hash_in_place(&got, buf, len);
+		ck_assert(hash_equal(&want, &got));
+		ck_assert_mem_eq(buf, bytes, len);
+		ck_assert_uint_eq(buf[len + HASH_ROOM], 0xa5);
+		for (unsigned again = 0; again < 2; again++) {
+			memcpy(buf, bytes, len);
+			hash_in_place_alike(&got, buf, len);
+			ck_assert(hash_equal(&want, &got));
+		}
+		hash_tagged(&got, HASH_TREE_VALUE, slice_of(bytes + 1, len - 1));
+		ck_assert(hash_equal(&want, &got));
+		size_t half = (len - 1) / 2;
+		hash_tagged2(&got, HASH_TREE_VALUE, slice_of(bytes + 1, half),
+			     slice_of(bytes + 1 + half, len - 1 - half));
+		ck_assert(hash_equal(&want, &got));
+	}
+}
+END_TEST
+
 START_TEST(merkle_proofs_of_every_leaf)
 {
 	struct hash leaves[40], root, other;
@@ -43,7 +76,8 @@ START_TEST(merkle_proofs_of_every_leaf)
 			struct merkle_path p, bad;
 			merkle_prove(&p, leaves, count, i);
 			ck_assert_int_eq(merkle_verify(&p, &leaves[i], &root), ERR_NONE);
-			ck_assert_int_ne(merkle_verify(&p, &leaves[(i + 1) % 40], &root), ERR_NONE);
+			ck_assert_int_ne(merkle_verify(&p, &leaves[(i + 1) % 40], &root),
+					 ERR_NONE);
 			bad = p;
 			bad.index++;
 			ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
@@ -54,10 +88,12 @@ START_TEST(merkle_proofs_of_every_leaf)
 			if (p.len) {
 				bad = p;
 				bad.sibling[p.len - 1].b[3] ^= 1;
-				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root),
+						 ERR_NONE);
 				bad = p;
 				bad.len--;
-				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root), ERR_NONE);
+				ck_assert_int_ne(merkle_verify(&bad, &leaves[i], &root),
+						 ERR_NONE);
 			}
 		}
 		merkle_root(&other, leaves, count - 1);
@@ -71,8 +107,10 @@ START_TEST(ed25519_key_of_rfc8032)
 {
 	uint8_t seed[32], want[32];
 	struct keypair k;
-	hex_decode(seed, 32, "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
-	hex_decode(want, 32, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+	hex_decode(seed, 32,
+		   "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+	hex_decode(want, 32,
+		   "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
 	keypair_from_seed(&k, seed);
 	ck_assert_mem_eq(k.pub.b, want, 32);
 }
@@ -97,7 +135,8 @@ START_TEST(signatures_bind_key_tag_chain_and_message)
 	for (int bit = 0; bit < 512; bit++) {
 		bad = s;
 		bad.b[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		ck_assert_int_ne(sig_check(scheme, &bad, &k.pub, SIG_TAG_TX, &chain_id, m), ERR_NONE);
+		ck_assert_int_ne(sig_check(scheme, &bad, &k.pub, SIG_TAG_TX, &chain_id, m),
+				 ERR_NONE);
 	}
 }
 END_TEST
@@ -155,7 +194,8 @@ static void pair_new(struct pair *p, const struct hash *other_chain)
 	keypair_generate(&p->a);
 	keypair_generate(&p->b);
 	p->i = channel_new(CHANNEL_INITIATOR, &p->a, &chain_id, &p->b.pub);
-	p->r = channel_new(CHANNEL_RESPONDER, &p->b, other_chain ? other_chain : &chain_id, NULL);
+	p->r = channel_new(CHANNEL_RESPONDER, &p->b, other_chain ? other_chain : &chain_id,
+			   NULL);
 }
 
 /* Runs the handshake; message number `flip` gets one bit flipped at `bit`. 0: established. */
@@ -265,6 +305,7 @@ int main(void)
 	TCase *t = tcase_create("all");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, sha256_vectors);
+	tcase_add_test(t, one_hash_function);
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);

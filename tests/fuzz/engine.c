@@ -531,6 +531,7 @@ static void begin(struct bench *b, struct slice config)
 	forge_init(&b->forge, b->world);
 	b->in = mem_zalloc(sizeof *b->in);
 	b->store = store_open_memory();
+	invariant(replica_first_votes(b->store) == ERR_NONE);
 	b->now = 1000000;
 	start(b);
 }

@@ -215,6 +215,7 @@ static void one(struct slice in)
 	reader_init(&r, in);
 	const struct image *image = &images[in.len ? in.ptr[0] % IMAGES : 0];
 	struct store *store = store_open_memory();
+	invariant(replica_first_votes(store) == ERR_NONE);
 	struct store_batch *batch = store_batch_new();
 	for (uint32_t i = 0; i < image->count; i++)
 		store_batch_put(batch, image->records[i].family, image->records[i].key,

@@ -504,6 +504,70 @@ START_TEST(trimming_bounds_memory)
 }
 END_TEST
 
+/* States that live and die in any order, and forget what the store has: what copies borrow from
+ * their originals is there as long as any of them. */
+START_TEST(any_order_of_deaths)
+{
+	enum { LIVE = 7 };
+	struct state {
+		struct tree_node *root; /* NULL: none */
+		struct hash hash;
+		int64_t leaves;
+		struct model model;
+	} *states = mem_array(LIVE, sizeof(*states));
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+
+	random_seed(&r, 15);
+	fixture_init(&f, SIZE_MAX);
+	states[0].root = tree_hold(f.root);
+	states[0].hash = f.hash;
+	model_init(&states[0].model, 300, &r);
+	for (unsigned round = 0; round < 600; round++) {
+		struct state *from = &states[random_below(&r, LIVE)];
+		struct state *to = &states[random_below(&r, LIVE)];
+		if (!from->root)
+			continue;
+		struct model next = from->model;
+		tree_drop(&f.tree, f.root);
+		f.root = tree_hold(from->root);
+		f.hash = from->hash;
+		f.leaves = from->leaves;
+		mutate(&next, &r, touched, (unsigned)random_below(&r, 40));
+		apply(&f, &next, touched, true);
+		assert_root(&f, &next);
+		if (to->root)
+			tree_drop(&f.tree, to->root);
+		to->root = tree_hold(f.root);
+		naive_root(&to->hash, next.items, next.count, 0);
+		to->leaves = f.leaves;
+		to->model = next;
+		struct state *trimmed = &states[random_below(&r, LIVE)];
+		if (trimmed->root && random_below(&r, 3) == 0) {
+			f.tree.limit = (size_t)random_below(&r, 60 * 1024);
+			tree_trim(&f.tree, trimmed->root, f.version);
+			f.tree.limit = SIZE_MAX;
+		}
+		struct state *seen = &states[random_below(&r, LIVE)];
+		if (seen->root)
+			assert_equal(&f, seen->root, &seen->model);
+		struct state *dead = &states[random_below(&r, LIVE)];
+		if (dead->root && dead != to && random_below(&r, 2)) {
+			tree_drop(&f.tree, dead->root);
+			dead->root = NULL;
+		}
+	}
+	for (unsigned i = 0; i < LIVE; i++)
+		if (states[i].root) {
+			assert_equal(&f, states[i].root, &states[i].model);
+			tree_drop(&f.tree, states[i].root);
+		}
+	mem_free(states);
+	fixture_free(&f);
+}
+END_TEST
+
 Suite *tree_suite(void)
 {
 	Suite *s = suite_create("tree");
@@ -516,6 +580,7 @@ Suite *tree_suite(void)
 	tcase_add_test(t, deep);
 	tcase_add_test(t, old_versions);
 	tcase_add_test(t, forks);
+	tcase_add_test(t, any_order_of_deaths);
 	tcase_add_test(t, damaged_records);
 	tcase_add_test(t, trimming_bounds_memory);
 	suite_add_tcase(s, t);

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,6 +26,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 #define CONNECTIONS_MAX 4000
 #define SAMPLES_MAX	200000
@@ -133,28 +133,14 @@ static void die(const char *what)
 
 static void start(void)
 {
-	char home[80], path[96], url[320];
+	char home[80], log[96];
 	snprintf(home, sizeof home, "%s/node1", dir);
-	snprintf(path, sizeof path, "%s/api", home);
-	node = fork();
-	if (node == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		char log[96];
-		snprintf(log, sizeof log, "%s/log", dir);
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-		dup2(fd, 1);
-		dup2(fd, 2);
-		execl("src/node/ostrakond", "ostrakond", "run", "--home", home, NULL);
-		_exit(127);
-	}
+	snprintf(log, sizeof log, "%s/log", dir);
+	node = node_start(home, log);
 	for (;;) {
-		FILE *f = fopen(path, "r");
-		bool ok = f && fgets(url, sizeof url, f) &&
-			  sscanf(url, "http://127.0.0.1:%u", &port) == 1;
-		if (f)
-			fclose(f);
+		port = node_port(home);
 		struct answer a = {0};
-		if (ok) {
+		if (port) {
 			get(port, "/readyz", &a);
 			answer_free(&a);
 			if (a.status == 200)

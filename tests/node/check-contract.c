@@ -2,12 +2,10 @@
  * that it names, and no field that it does not. Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <check.h>
-#include <fcntl.h>
 #include <regex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -17,6 +15,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 #define NODES	     4
 #define DOCUMENT_MAX (1u << 20)
@@ -54,27 +53,12 @@ static unsigned free_ports(unsigned count)
 
 static void start(unsigned i)
 {
-	char home[80], path[96], url[320];
+	char home[80], log[96];
 	snprintf(home, sizeof home, "%s/node%u", dir, i + 1);
-	snprintf(path, sizeof path, "%s/api", home);
-	node[i] = fork();
-	if (node[i] == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not clean up */
-		char log[96];
-		snprintf(log, sizeof log, "%s/log%u", dir, i + 1);
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-		dup2(fd, 1);
-		dup2(fd, 2);
-		execl("src/node/ostrakond", "ostrakond", "run", "--home", home, NULL);
-		_exit(127);
-	}
-	for (bool up = false; !up;) {
+	snprintf(log, sizeof log, "%s/log%u", dir, i + 1);
+	node[i] = node_start(home, log);
+	while (!(port[i] = node_port(home))) {
 		ck_assert_int_eq(waitpid(node[i], NULL, WNOHANG), 0);
-		FILE *f = fopen(path, "r");
-		up = f && fgets(url, sizeof url, f) &&
-		     sscanf(url, "http://127.0.0.1:%u", &port[i]) == 1;
-		if (f)
-			fclose(f);
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 }

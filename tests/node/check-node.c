@@ -1,12 +1,10 @@
 /* ostrakond as a process, alone in its network, over HTTP. Run from the top of the build tree.
  */
 #include <check.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -17,6 +15,7 @@
 #include "http-client.h"
 #include "ledger/receipts.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 #define OCTETS	    "application/octet-stream"
 #define CONNECTIONS 256
@@ -31,34 +30,12 @@ static unsigned port;
 /* ---- the process
  * ------------------------------------------------------------------------------ */
 
-static pid_t spawn(char *const argv[])
-{
-	pid_t pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not clean up */
-		char log[96];
-		snprintf(log, sizeof log, "%s/log", dir);
-		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-		dup2(fd, 1);
-		dup2(fd, 2);
-		execv(argv[0], argv);
-		_exit(127);
-	}
-	return pid;
-}
-
-static int exit_code(pid_t pid)
-{
-	int status;
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
 static int command(const char *a, const char *b, const char *c)
 {
 	char *argv[] = {"src/node/ostrakond", (char *)a, (char *)b, (char *)c, NULL};
-	return exit_code(spawn(argv));
+	char log[96];
+	snprintf(log, sizeof log, "%s/log", dir);
+	return process_end(process_start(argv, log));
 }
 
 static char *read_file(const char *name, char *out, size_t size)
@@ -91,14 +68,13 @@ static int ready_status(void)
 
 static void start(void)
 {
-	char *argv[] = {"src/node/ostrakond", "run", "--home", home, NULL};
-	node = spawn(argv);
-	char url[320];
-	while (!read_file("api", url, sizeof url)) {
+	char log[96];
+	snprintf(log, sizeof log, "%s/log", dir);
+	node = node_start(home, log);
+	while (!(port = node_port(home))) {
 		ck_assert_int_eq(waitpid(node, NULL, WNOHANG), 0); /* still runs */
 		pause_ms(5);
 	}
-	ck_assert_int_eq(sscanf(url, "http://127.0.0.1:%u\n", &port), 1);
 	while (ready_status() != 200)
 		pause_ms(5);
 }
@@ -118,7 +94,7 @@ static void make(void)
 static void end(void)
 {
 	kill(node, SIGKILL);
-	exit_code(node);
+	process_end(node);
 	genesis_free(&genesis);
 	char remove[128];
 	snprintf(remove, sizeof remove, "rm -r %s", dir);
@@ -638,7 +614,7 @@ START_TEST(test_restarts)
 		writer_free(&w);
 		bool hard = round % 2;
 		kill(node, hard ? SIGKILL : SIGTERM);
-		ck_assert_int_eq(exit_code(node), hard ? 1000 + SIGKILL : 0);
+		ck_assert_int_eq(process_end(node), hard ? 1000 + SIGKILL : 0);
 		ck_assert(hard || !read_file("ostrakond.pid", text, sizeof text));
 		if (hard)
 			unlink(strcat(strcpy(text, home),
@@ -682,7 +658,7 @@ START_TEST(test_stop_answers)
 		answer_free(&a);
 		close(fd[i]);
 	}
-	ck_assert_int_eq(exit_code(node), 0);
+	ck_assert_int_eq(process_end(node), 0);
 	start();
 }
 END_TEST

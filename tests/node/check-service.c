@@ -1,11 +1,9 @@
 /* ostrakond as a service: tokens, full disks, lost quorums, the service manager, its log and
  * its configuration. Run from the top of the build tree. */
 #include <check.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +15,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 static char dir[64], home[80];
 static struct genesis genesis;
@@ -60,26 +59,14 @@ static void pause_ms(long ms)
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
+/* What it prints is in "out", alone. */
 static pid_t spawn(char *const argv[])
 {
-	pid_t pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		char *path = file("out");
-		int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-		dup2(fd, 1);
-		dup2(fd, 2);
-		execv(argv[0], argv);
-		_exit(127);
-	}
+	char *out = file("out");
+	unlink(out);
+	pid_t pid = process_start(argv, out);
+	mem_free(out);
 	return pid;
-}
-
-static int exit_code(pid_t pid)
-{
-	int status;
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static void homes(unsigned n, const char *limits)
@@ -103,19 +90,13 @@ static void clean(void)
 
 static pid_t start(unsigned *port)
 {
-	char *log = file("log"), *path = file("api"), url[320];
+	char *log = file("log");
 	char *argv[] = {"src/node/ostrakond", "run", "--home", home, "--log-file", log, NULL};
 	pid_t pid = spawn(argv);
-	for (bool up = false; !up; pause_ms(5)) {
+	while (!(*port = node_port(home))) {
 		ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
-		FILE *f = fopen(path, "r");
-		char *port_text = f && fgets(url, sizeof url, f) ? strrchr(url, ':') : NULL;
-		up = port_text && strchr(port_text, '\n');
-		*port = up ? (unsigned)atoi(port_text + 1) : 0;
-		if (f)
-			fclose(f);
+		pause_ms(5);
 	}
-	mem_free(path);
 	mem_free(log);
 	return pid;
 }
@@ -123,7 +104,7 @@ static pid_t start(unsigned *port)
 static void stop(pid_t pid)
 {
 	kill(pid, SIGTERM);
-	ck_assert_int_eq(exit_code(pid), 0);
+	ck_assert_int_eq(process_end(pid), 0);
 }
 
 static void put(unsigned port, struct answer *a)
@@ -190,9 +171,9 @@ START_TEST(test_token)
 	homes(1, "token_file = token\n");
 	write_file("token", "correct-horse-battery\n", 0644);
 	char *argv[] = {"src/node/ostrakond", "check-config", "--home", home, NULL};
-	ck_assert_int_eq(exit_code(spawn(argv)), 78); /* others may read it */
+	ck_assert_int_eq(process_end(spawn(argv)), 78); /* others may read it */
 	write_file("token", "correct-horse-battery\n", 0600);
-	ck_assert_int_eq(exit_code(spawn(argv)), 0);
+	ck_assert_int_eq(process_end(spawn(argv)), 0);
 	pid_t node = start(&port);
 	const char *host = "Host: localhost\r\n";
 	const char *right =
@@ -346,7 +327,7 @@ START_TEST(test_notify)
 		pause_ms(5);
 	kill(node, SIGTERM);
 	hear(fd, "STOPPING=1");
-	ck_assert_int_eq(exit_code(node), 0);
+	ck_assert_int_eq(process_end(node), 0);
 	ck_assert(file_has("log", "stopped") && !file_has("log.1", "stopped"));
 	mem_free(log);
 	mem_free(moved);
@@ -369,7 +350,7 @@ START_TEST(test_show)
 			"debug",
 			NULL};
 	setenv("OSTRAKON_TIMING_HEARTBEAT", "20", 1);
-	ck_assert_int_eq(exit_code(spawn(argv)), 0);
+	ck_assert_int_eq(process_end(spawn(argv)), 0);
 	unsetenv("OSTRAKON_TIMING_HEARTBEAT");
 	static const struct {
 		const char *key, *value, *origin, *source;

@@ -3,23 +3,8 @@
 # the line that says why. Run from the top of the build tree.
 set -uo pipefail
 
-top=$PWD
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-logs.XXXXXX")
-net=$work/net
-
-cleanup() {
-	ostrakon net resume "$net" >/dev/null 2>&1
-	ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-fail() {
-	echo "FAILED: $*" >&2
-	exit 1
-}
+test=logs
+. "${srcdir:-..}/tests/live-net.sh"
 log() {
 	echo "$net/$1/ostrakond.log"
 }
@@ -33,12 +18,12 @@ wait_for() {
 	fail "$1 logs no line with $2: $(tail -n 5 "$(log "$1")")"
 }
 
-ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
+net_init
 export OSTRAKON_HOME=$net
 sed -i 's/^\[node\]$/[node]\nlog_format = json/' "$net"/node[123]/ostrakond.conf
 sed -i '/^log = /d; s/^\[node\]$/[node]\nlog = error,consensus=debug\nlog_format = logfmt/' "$net/node4/ostrakond.conf"
 grep -q '^log_format = json$' "$net/node1/ostrakond.conf" || fail "no [node] to add to"
-ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+up
 ostrakon put k v --timeout 60s >/dev/null 2>&1 || fail "put"
 
 # Two followers stand still. The leader waits for their votes; the follower that is left knows only

@@ -6,12 +6,10 @@
  * Prints JSON: samples of {s, rss_kib: [a node each], transactions}; the slope of the second
  *half of them in KiB a minute and in percent of the mean over ten minutes; disk and memory for
  *a million new keys. By hand, from the top of the build tree. */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "process.h"
 
 #define BATCH	    500
 #define SAMPLE_S    5.0
@@ -45,9 +44,34 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void keep_answer(unsigned i, const char *path, const char *name)
+{
+	struct answer a = {0};
+	char file[96];
+	get(port[i], path, &a);
+	snprintf(file, sizeof file, "%s/node%u/%s", dir, i + 1, name);
+	FILE *f = fopen(file, "w");
+	if (f) {
+		fputs(a.body ? a.body : "no answer", f);
+		fclose(f);
+	}
+	answer_free(&a);
+}
+
+/* What every node has to say of itself, kept beside its log before they are ended. */
+static void show_nodes(void)
+{
+	for (unsigned i = 0; i < nodes && port[i] != 0; i++) {
+		keep_answer(i, "/v1/status", "status");
+		keep_answer(i, "/metrics", "metrics");
+		fprintf(stderr, "rss: see log, status and metrics in %s/node%u\n", dir, i + 1);
+	}
+}
+
 static void die(const char *what)
 {
 	fprintf(stderr, "rss: %s\n", what);
+	show_nodes();
 	for (unsigned i = 0; i < nodes; i++)
 		if (node[i] > 0)
 			kill(node[i], SIGKILL);
@@ -56,30 +80,20 @@ static void die(const char *what)
 
 static void start(unsigned i)
 {
-	char home[80];
+	char home[80], log[96];
 	snprintf(home, sizeof home, "%s/node%u", dir, i + 1);
-	node[i] = fork();
-	if (node[i] == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		int fd = open("/dev/null", O_WRONLY);
-		dup2(fd, 2);
-		execl("src/node/ostrakond", "ostrakond", "run", "--home", home, NULL);
-		_exit(127);
-	}
+	snprintf(log, sizeof log, "%s/log", home);
+	node[i] = node_start(home, log);
 }
 
 static void wait_ready(unsigned i)
 {
-	char path[96], url[320];
-	snprintf(path, sizeof path, "%s/node%u/api", dir, i + 1);
+	char home[80];
+	snprintf(home, sizeof home, "%s/node%u", dir, i + 1);
 	for (int status = 0; status != 200;) {
-		FILE *f = fopen(path, "r");
-		bool ok = f && fgets(url, sizeof url, f) &&
-			  sscanf(url, "http://127.0.0.1:%u", &port[i]) == 1;
-		if (f)
-			fclose(f);
+		port[i] = node_port(home);
 		struct answer a = {0};
-		if (ok)
+		if (port[i])
 			get(port[i], "/readyz", &a);
 		status = a.status;
 		answer_free(&a);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "consensus/hybrid/message.h"
 #include "replica/backup_private.h"
 #include "replica/private.h"
 #include "tests/ledger/world.h"
@@ -420,10 +421,10 @@ END_TEST
  */
 
 static unsigned sent;
-static const char *halted;
 
 static void host_send(void *ctx, const struct message *m)
 {
+	ck_assert_int_eq(m->type, MSG_FETCH); /* nothing that is signed */
 	sent++;
 }
 static bool host_sync(void *ctx, uint64_t seq)
@@ -438,14 +439,14 @@ static void host_rejected(void *ctx, const struct hash *id, int err)
 }
 static void host_halted(void *ctx, const char *why)
 {
-	halted = why;
+	ck_abort_msg("halted: %s", why);
 }
 static uint64_t host_wall(void *ctx)
 {
 	return 1;
 }
 
-START_TEST(restored_reads_and_never_votes)
+START_TEST(restored_observes_and_never_votes)
 {
 	const struct backup_check o = {.genesis = &w.genesis, .history = LEDGER_HISTORY_MIN};
 	struct backup_summary s;
@@ -474,17 +475,16 @@ START_TEST(restored_reads_and_never_votes)
 						       .halted = host_halted,
 						       .wall_ms = host_wall}};
 	for (unsigned starts = 0; starts < 2; starts++) {
-		halted = NULL;
 		ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
-		ck_assert(replica_halted(r));
-		ck_assert_ptr_nonnull(strstr(halted, "restored"));
+		ck_assert(!replica_halted(r));
+		ck_assert_ptr_nonnull(strstr(replica_observes(r), "restored"));
 		ck_assert_uint_eq(ledger_height(replica_ledger(r)), BLOCKS);
 		ck_assert(hash_equal(ledger_root(replica_ledger(r)), ledger_root(w.ledger)));
 		for (uint64_t now = 1; now < 100; now++) /* elections are long due */
 			replica_tick(r, now * 1000000);
 		struct slice tx = world_put(&w, 2, 1, "a", "b");
 		struct hash id;
-		ck_assert_int_eq(replica_submit(r, 100000000, tx, false, &id), ERR_CLOSED);
+		ck_assert_int_eq(replica_submit(r, 100000000, tx, false, &id), ERR_NONE);
 		mem_free((void *)tx.ptr);
 		for (uint64_t h = 1; h <= BLOCKS; h++) {
 			struct certified_header ch;
@@ -493,12 +493,7 @@ START_TEST(restored_reads_and_never_votes)
 		}
 		replica_close(r);
 	}
-	ck_assert_uint_eq(sent, 0);
-	struct writer bytes = {0};
-	for (uint8_t slot = 0; slot < VOTE_SLOTS; slot++)
-		ck_assert_int_eq(store_get(restored, STORE_VOTES, slice_of(&slot, 1), &bytes),
-				 ERR_NOT_FOUND);
-	writer_free(&bytes);
+	ck_assert_uint_gt(sent, 0); /* it asks for what it lacks */
 	/* A restored home can be backed up in its turn. */
 	struct store *old = store;
 	store = restored;
@@ -543,7 +538,7 @@ int main(void)
 	tcase_add_test(t, damaged_source);
 	tcase_add_test(t, interrupted_leaves_nothing);
 	tcase_add_test(t, leftovers_and_locks);
-	tcase_add_test(t, restored_reads_and_never_votes);
+	tcase_add_test(t, restored_observes_and_never_votes);
 	tcase_add_test(t, nothing_is_restored_from_an_altered_one);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

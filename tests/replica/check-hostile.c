@@ -9,6 +9,8 @@ int main(void)
 	hostile_views(s);
 	hostile_fetch(s);
 	hostile_room(s);
+	hostile_suspicion(s);
+	hostile_observer(s);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

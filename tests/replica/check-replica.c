@@ -43,6 +43,7 @@ static void setup(void)
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
+	ck_assert_int_eq(replica_first_votes(store), ERR_NONE);
 	replica = NULL;
 	halted = NULL;
 }

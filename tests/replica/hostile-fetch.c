@@ -275,9 +275,9 @@ START_TEST(false_transactions_are_rationed)
 END_TEST
 
 /* ---- seed 700067 at n=4 -------------------------------------------------------------------
- * Finality moves the tip of an escalated replica, which has nothing to send for it. Were the tip not
- * written with the certificate, a restart would find one that finality has left behind: nothing that
- * could be shown, no view change, and at n=4 no progress without it. */
+ * Finality moves the tip of an escalated replica, which has nothing to send for it. Were the
+ * tip not written with the certificate, a restart would find one that finality has left behind:
+ * nothing that could be shown, no view change, and at n=4 no progress without it. */
 
 START_TEST(a_tip_that_finality_moved_survives_a_restart)
 {
@@ -309,10 +309,35 @@ START_TEST(a_tip_that_finality_moved_survives_a_restart)
 }
 END_TEST
 
+/* ---- [R8] ---------------------------------------------------------------------------------
+ * Finality comes without the certificate of its term, that later and with a new term. */
+
+START_TEST(the_certificate_that_was_missing_moves_the_tip)
+{
+	struct term_cert tc, next;
+	struct cert c;
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	make_tc(&next, 5, b1);
+	struct block *b2 = empty_block(b1, 5);
+	world_cert(&w, b2, CERT_ONE_ROUND, 3, &c);
+	heartbeat(0, 1000000, NULL, b2, 2);
+	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
+	send_blocks(0, &b2, 1, &c, 2);
+	ck_assert_uint_eq(final_height(), 2);
+	ck_assert_uint_eq(tip_of_victim().height, 1);
+	heartbeat(LEADER, 5, &next, b2, 2);
+	ck_assert_uint_eq(tip_of_victim().height, 2);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 void hostile_fetch(Suite *s)
 {
 	TCase *t = hostile_case(s, "fetch", setup, 120);
 	tcase_add_test(t, a_tip_that_finality_moved_survives_a_restart);
+	tcase_add_test(t, the_certificate_that_was_missing_moves_the_tip);
 	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 3);
 	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
 	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);

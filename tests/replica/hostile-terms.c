@@ -108,6 +108,37 @@ START_TEST(no_mode_entry_in_a_fast_block)
 }
 END_TEST
 
+/* ---- [R9] ---------------------------------------------------------------------------------
+ * A leader asks for a new term, for a replica that is alone in a higher one. A refusal of its
+ * own is nobody's need: it would give itself terms, and the patience of its followers anew. */
+
+START_TEST(a_leader_does_not_rescue_itself)
+{
+	static const unsigned signers[] = {MALICE, LEADER};
+	static struct msg_vote_request m;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	m = (struct msg_vote_request){
+		.term = 2,
+		.has_refusal = true,
+		.refusal = {.term = 2, .for_term = 1, .signer = (uint16_t)signers[_i]}};
+	entitlement_init(&m.entitlement);
+	position_init(&m.position);
+	m.position.tip = block_ref_of(b1);
+	term_cert_copy_ref(&m.position.tc, &tc);
+	m.position.headers = mem_array(1, sizeof *m.position.headers);
+	m.position.headers[m.position.header_count++] = b1->sh;
+	refusal_sign(&m.refusal, &w.ctx, &w.validator[signers[_i]]);
+	msg_vote_request_encode(&out, MSG_PRE_VOTE_REQUEST, &m);
+	deliver(LEADER, &out);
+	ck_assert_int_eq(newest(MSG_PRE_VOTE, LEADER) != NULL, signers[_i] != LEADER);
+	position_free(&m.position);
+	block_drop(b1);
+}
+END_TEST
+
 /* ---- [H8] ---------------------------------------------------------------------------------
  * The leader of term 1 commits nothing. The victim alone goes over to pbft mode; the others,
  * who have no work, stay. What a client gives it from then on, it tells nobody. */
@@ -240,6 +271,60 @@ START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
 }
 END_TEST
 
+/* ---- trap 10 ------------------------------------------------------------------------------
+ * The leader orders a transaction every 20 ms, as fast as any; but those of one client, which
+ * the victim holds and the leader knows of, one at a time, each a moment before it would be
+ * suspected of censorship. Nor do three timeouts in a row ever come. That is how it could go on
+ * for ever (hBFT, where any commit resets the timer): what is left is that commits of others'
+ * work are no progress for who holds some. */
+
+START_TEST(who_lets_one_client_wait_is_left)
+{
+	enum { SLOW = 12, EVERY = 40 }; /* 800 ms: above a timeout, below three */
+	struct term_cert tc;
+	struct block *b = first_block(&tc);
+	struct engine_status s;
+	struct slice held[SLOW];
+	struct hash id;
+	struct op op = op_put("a", "1");
+	ck_assert_int_eq(ledger_execute(w.ledger, b, false), ERR_NONE);
+	for (unsigned i = 0; i < SLOW; i++) {
+		held[i] = world_tx(&w, &w.client[0], i + 1, 5000, &op, 1);
+		ck_assert_int_eq(replica_submit(replica, now, held[i], false, &id), ERR_NONE);
+	}
+	bool asked = false;
+	for (unsigned i = 0; i < SLOW * EVERY; i++) {
+		bool due = i % EVERY == EVERY - 1;
+		struct slice tx[2] = {world_tx(&w, &w.client[1], i + 1, 5000, &op, 1)};
+		struct cert c;
+		if (due)
+			tx[1] = held[i / EVERY];
+		struct block *next = world_build(&w, b, LEADER, tx, 1 + due, NULL);
+		ck_assert_uint_eq(next->tx_count, 1 + due);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		append(LEADER, LEADER, NULL, next, NULL);
+		cert_of_others(next, CERT_ONE_ROUND, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		heartbeat(LEADER, LEADER, NULL, next, next->sh.h.height);
+		heartbeat(0, 0, NULL, b, 1);
+		pass(20000);
+		asked |= newest(MSG_PRE_VOTE_REQUEST, 0) != NULL;
+		ck_assert_ptr_null(newest(MSG_SUSPICION, 0));
+		forget_sent();
+		block_drop(b);
+		b = next;
+		mem_free((void *)tx[0].ptr);
+	}
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.final.height, 1 + SLOW * EVERY);
+	ck_assert_uint_eq(s.pool_count, 0);
+	ck_assert(!s.escalated);
+	ck_assert_msg(asked, "ten seconds of it, and nobody is asked for another leader");
+	world_free_txs(held, SLOW);
+	block_drop(b);
+}
+END_TEST
+
 /* ---- [H21] --------------------------------------------------------------------------------
  * The victim finds a proof against the leader while the others are out of reach: what it sends
  * is lost. Later they hear it again, but never of the proof: the leader goes on to lead them.
@@ -364,22 +449,110 @@ START_TEST(hoarded_grants_abort_few_views)
 }
 END_TEST
 
+/* ---- trap 11 ------------------------------------------------------------------------------
+ * The leader of term 1 is gone, and replica 3 says that it may be in a far term: by view
+ * changes of fewer than f+1, by pre-votes of fewer than q, or by signatures that are not of
+ * whom they are said to be of. Nobody follows it there; by what it says truly, everybody does.
+ */
+
+enum { FEW_CLAIMS, FALSE_CLAIMS, FEW_GRANTS, FALSE_GRANTS, TRUE_CLAIMS, TRUE_GRANTS, WORDS };
+static const uint8_t tells[] = {MSG_VIEW_CHANGE, MSG_REFUSAL, MSG_PRE_VOTE_REQUEST,
+				MSG_VOTE_REQUEST};
+#define FAR_TERM 9u
+
+static void make_claims(struct entitlement *e, uint64_t term, const struct term_cert *tc,
+			const struct block *tip)
+{
+	static const unsigned who[] = {0, MALICE};
+	entitlement_init(e);
+	e->kind = ENTITLED_CLAIMS;
+	e->term = term;
+	for (unsigned i = 0; i < 2; i++) {
+		struct view_change v;
+		view_change_at(&v, term, who[i], tc, tip);
+		view_change_sign(&v, &w.ctx, &w.validator[who[i]]);
+		view_change_claim(&e->claim[e->claim_count++], &v);
+		view_change_free(&v);
+	}
+}
+
+static void make_words(struct entitlement *e, unsigned word, const struct term_cert *tc,
+		       const struct block *tip)
+{
+	if (word == FEW_CLAIMS || word == FALSE_CLAIMS || word == TRUE_CLAIMS)
+		make_claims(e, FAR_TERM, tc, tip);
+	else
+		make_grants(e, FAR_TERM);
+	if (word == FEW_CLAIMS) { /* its own alone */
+		e->claim[0] = e->claim[1];
+		e->claim_count = 1;
+	} else if (word == FALSE_CLAIMS) {
+		e->claim[0].sig = e->claim[1].sig;
+	} else if (word == FEW_GRANTS) {
+		e->grant_count = 2;
+	} else if (word == FALSE_GRANTS) {
+		e->grant[0].sig = e->grant[2].sig;
+	}
+}
+
+static void tell(uint8_t how, const struct entitlement *e, const struct term_cert *tc,
+		 const struct block *tip)
+{
+	struct writer out = {0};
+	struct view_change v;
+	view_change_at(&v, FAR_TERM, MALICE, tc, tip);
+	if (how == MSG_VIEW_CHANGE) {
+		view_change_sign(&v, &w.ctx, &w.validator[MALICE]);
+		struct msg_view_change m = {.vc = v, .entitlement = *e};
+		msg_view_change_encode(&out, &m);
+	} else if (how == MSG_REFUSAL) {
+		struct msg_refusal m = {
+			.proof = {.term = FAR_TERM, .for_term = 2, .signer = MALICE},
+			.entitlement = *e,
+			.final_height = 1};
+		refusal_sign(&m.proof, &w.ctx, &w.validator[MALICE]);
+		msg_refusal_encode(&out, &m);
+	} else {
+		struct msg_vote_request m = {.term = FAR_TERM + (how == MSG_PRE_VOTE_REQUEST),
+					     .entitlement = *e,
+					     .position = v.position};
+		msg_vote_request_encode(&out, how, &m);
+	}
+	view_change_free(&v);
+	deliver(MALICE, &out);
+}
+
+START_TEST(nobody_is_followed_on_its_word)
+{
+	uint8_t how = tells[_i / WORDS];
+	unsigned word = (unsigned)_i % WORDS;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct entitlement e;
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	forget_sent();
+	make_words(&e, word, &tc, b1);
+	tell(how, &e, &tc, b1);
+	replica_status(replica, &s);
+	/* pre-votes alone ask for votes */
+	bool is_true = word == TRUE_GRANTS || (word == TRUE_CLAIMS && how != MSG_VOTE_REQUEST);
+	if (how == MSG_PRE_VOTE_REQUEST) {
+		ck_assert_uint_eq(s.term, 1);
+		ck_assert_msg((newest(MSG_PRE_VOTE, MALICE) != NULL) == is_true,
+			      "a pre-vote for the term after %u, word %u", FAR_TERM, word);
+	} else {
+		ck_assert_msg(s.term == (is_true ? FAR_TERM : 1), "%s, word %u: term %llu",
+			      message_type_name(how), word, (unsigned long long)s.term);
+	}
+	block_drop(b1);
+}
+END_TEST
+
 /* ---- [H25] --------------------------------------------------------------------------------
  * A block from the far future, and a child that is no younger: only the child is compared with
  * its parent. 0: both come in one APPEND; 1: the first is the base of the next term, to which
  * headers alone elect. */
-
-static struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
-{
-	struct block *plain = empty_block(parent, term), *out;
-	struct signed_header sh = plain->sh;
-	sh.h.time_ms = time_ms;
-	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
-	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)),
-			 ERR_NONE);
-	block_drop(plain);
-	return out;
-}
 
 START_TEST(nobody_sets_the_clock_for_ages)
 {
@@ -490,10 +663,14 @@ void hostile_terms(Suite *s)
 	tcase_add_test(t, made_up_terms_do_not_use_up_the_ledger);
 	tcase_add_test(t, made_up_terms_do_not_halt_a_replica);
 	tcase_add_test(t, no_mode_entry_in_a_fast_block);
+	tcase_add_loop_test(t, a_leader_does_not_rescue_itself, 0, 2);
 	tcase_add_test(t, a_stray_passes_transactions_on);
 	tcase_add_test(t, void_transactions_are_no_reason_to_leave_a_leader);
+	tcase_add_test(t, who_lets_one_client_wait_is_left);
 	tcase_add_test(t, a_pending_proof_is_told_again);
 	tcase_add_test(t, hoarded_grants_abort_few_views);
+	tcase_add_loop_test(t, nobody_is_followed_on_its_word, 0,
+			    (int)(MEM_COUNT(tells) * WORDS));
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	tcase_add_test(t, diverged_below_a_final_block_is_said);
 	tcase_add_test(t, vote_requests_are_rationed);

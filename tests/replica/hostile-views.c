@@ -299,6 +299,105 @@ START_TEST(nothing_extends_a_mode_fast_in_its_term)
 }
 END_TEST
 
+/* ---- trap 10 ------------------------------------------------------------------------------
+ * Of all who are ahead of the victim in pbft mode, one may lie. What f+1 have signed for takes
+ * it there at once, even if nobody shows why; what one has signed for does not. */
+
+/* Only this; the victim is not given time for anything else. */
+static void claim_alone(uint64_t term, unsigned signer, const struct term_cert *tc,
+			const struct block *tip)
+{
+	struct view_change v;
+	view_change_at(&v, term, signer, tc, tip);
+	view_change_sign(&v, &w.ctx, &w.validator[signer]);
+	send_view_change_of(&v);
+}
+
+/* The victim's newest view change; message_free(). */
+static struct view_change *own_view_change(struct message_in *in)
+{
+	const struct sent *s = newest(MSG_VIEW_CHANGE, 0);
+	ck_assert_msg(s != NULL, "no view change");
+	ck_assert_int_eq(message_decode(in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in->view_change.vc.signer, VICTIM);
+	return &in->view_change.vc;
+}
+
+START_TEST(claims_of_f_plus_1_are_followed)
+{
+	static struct message_in in;
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc);
+	struct engine_status s;
+	pass(1000000); /* the leader is gone */
+	others_move_on(2, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.mode, MODE_PBFT);
+	ck_assert_uint_eq(s.term, 2);
+	forget_sent();
+	claim_alone(1000, MALICE, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.term, 2);
+	claim_alone(9, 0, &tc, b1);
+	replica_status(replica, &s);
+	ck_assert_msg(s.term == 9,
+		      "one correct replica is in term 9 or above; the victim in %llu",
+		      (unsigned long long)s.term);
+	ck_assert_uint_eq(own_view_change(&in)->term, 9);
+	message_free(&in);
+	block_drop(b1);
+}
+END_TEST
+
+/* ---- trap 9 -------------------------------------------------------------------------------
+ * The leader of term 1 equivocates. The victim has voted for the block that loses, and goes on
+ * to show that in each view change, whatever else is final; after a restart, too (1). */
+
+START_TEST(a_vote_that_finality_cut_off_is_shown)
+{
+	static struct message_in in;
+	struct view_lookup none = {NULL};
+	struct missing missing = {0};
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc), *mine = empty_block(b1, LEADER),
+		     *theirs = block_at(b1, LEADER, mine->sh.h.time_ms + 1);
+	struct block_ref voted = block_ref_of(mine);
+	struct cert c;
+	append(LEADER, LEADER, NULL, mine, NULL);
+	ck_assert(has_prepared(mine));
+	cert_of_others(theirs, CERT_TWO_ROUND, &c);
+	heartbeat(0, 1000000, NULL, theirs, 2); /* draws a fetch */
+	send_blocks(0, &theirs, 1, &c, 2);
+	ck_assert_uint_eq(final_height(), 2);
+	if (_i == 1) {
+		replica_close(replica);
+		open_replica();
+		ck_assert_uint_eq(final_height(), 2);
+	}
+	struct block_ref tip = tip_of_victim();
+	ck_assert(block_ref_equal(&tip, &voted));
+	for (uint64_t term = 7; term < 19; term += 4) { /* of replica 3 */
+		forget_sent();
+		claim_alone(term, 0, &tc, theirs);
+		claim_alone(term, MALICE, &tc, theirs);
+		pass(4 * HEARTBEAT);
+		const struct view_change *v = own_view_change(&in);
+		ck_assert_uint_eq(v->term, term);
+		ck_assert_msg(block_ref_equal(&v->position.tip, &voted),
+			      "its vote is hidden: tip (%llu, %llu)",
+			      (unsigned long long)v->position.tip.term,
+			      (unsigned long long)v->position.tip.height);
+		ck_assert_int_eq(view_change_check(&in.view_change.vc, &w.ctx, &w.block0->hash,
+						   &none, &missing),
+				 ERR_NONE);
+		message_free(&in);
+	}
+	block_drop(theirs);
+	block_drop(mine);
+	block_drop(b1);
+}
+END_TEST
+
 /* ---- [N4] ---------------------------------------------------------------------------------
  * The primary of term 3 signs blocks that name NEW-VIEWs, and whoever asks gets each. Two are
  * proof enough. */
@@ -412,6 +511,8 @@ void hostile_views(Suite *s)
 	tcase_add_test(t, an_unknown_new_view_costs_no_header_checks);
 	tcase_add_loop_test(t, what_is_shown_fits_together, 0, 2);
 	tcase_add_loop_test(t, final_blocks_under_the_other_new_view_are_taken, 0, 2);
+	tcase_add_test(t, claims_of_f_plus_1_are_followed);
+	tcase_add_loop_test(t, a_vote_that_finality_cut_off_is_shown, 0, 2);
 	tcase_add_test(t, blocks_name_few_new_views);
 	tcase_add_test(t, evidence_that_proves_nothing_is_rationed);
 	TCase *small = hostile_case(s, "views, small blocks", setup_small, 120);

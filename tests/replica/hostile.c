@@ -63,17 +63,52 @@ void open_replica(void)
 	replica_tick(replica, now);
 }
 
-void setup(void)
+static void begin_genesis(void)
 {
 	world_genesis(&w, 0);
 	w.genesis.time_ms = 1600000000000;
+}
+
+static void open_world(void)
+{
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
+	ck_assert_int_eq(replica_first_votes(store), ERR_NONE);
 	halted = NULL;
 	now = 1000000;
 	sent_count = 0;
 	open_replica();
+}
+
+void setup(void)
+{
+	begin_genesis();
+	open_world();
+}
+
+void setup_small(void)
+{
+	begin_genesis();
+	w.genesis.limits.block_txs_max = 1;
+	w.genesis.checkpoint_interval = 8;
+	w.genesis.probation = 1;
+	open_world();
+}
+
+void setup_large(void)
+{
+	begin_genesis();
+	w.genesis.limits.block_body_max = 4u << 20;
+	open_world();
+}
+
+void setup_wide(void)
+{
+	begin_genesis();
+	w.genesis.limits.block_body_max = 4u << 20;
+	w.genesis.limits.window = WIDE;
+	open_world();
 }
 
 void teardown(void)
@@ -206,6 +241,32 @@ struct block *empty_block(const struct block *parent, uint64_t term)
 					   &parent->sh.h.state_root, 0);
 	writer_free(&body);
 	return b;
+}
+
+struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.time_ms = time_ms;
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)),
+			 ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
+void cert_of_others(const struct block *b, enum cert_kind kind, struct cert *out)
+{
+	*out = (struct cert){.kind = kind, .ref = block_ref_of(b)};
+	for (unsigned i = 0; i < 4; i++) {
+		struct vote v = {
+			.kind = cert_vote_kind(kind), .ref = out->ref, .signer = (uint16_t)i};
+		if (i == VICTIM)
+			continue;
+		vote_sign(&v, &w.ctx, &w.validator[i]);
+		out->signers |= UINT64_C(1) << i;
+		out->sig[out->count++] = v.sig;
+	}
 }
 
 uint64_t final_height(void)
@@ -373,51 +434,6 @@ struct block_ref tip_of_victim(void)
 	struct engine_status s;
 	replica_status(replica, &s);
 	return s.tip;
-}
-
-void setup_small(void)
-{
-	world_genesis(&w, 0);
-	w.genesis.time_ms = 1600000000000;
-	w.genesis.limits.block_txs_max = 1;
-	w.genesis.checkpoint_interval = 8;
-	w.genesis.probation = 1;
-	world_seal(&w);
-	world_open(&w, NULL);
-	store = store_open_memory();
-	halted = NULL;
-	now = 1000000;
-	sent_count = 0;
-	open_replica();
-}
-
-void setup_large(void)
-{
-	world_genesis(&w, 0);
-	w.genesis.time_ms = 1600000000000;
-	w.genesis.limits.block_body_max = 4u << 20;
-	world_seal(&w);
-	world_open(&w, NULL);
-	store = store_open_memory();
-	halted = NULL;
-	now = 1000000;
-	sent_count = 0;
-	open_replica();
-}
-
-void setup_wide(void)
-{
-	world_genesis(&w, 0);
-	w.genesis.time_ms = 1600000000000;
-	w.genesis.limits.block_body_max = 4u << 20;
-	w.genesis.limits.window = WIDE;
-	world_seal(&w);
-	world_open(&w, NULL);
-	store = store_open_memory();
-	halted = NULL;
-	now = 1000000;
-	sent_count = 0;
-	open_replica();
 }
 
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds)

@@ -54,6 +54,10 @@ void send_blocks(unsigned from, struct block *const *blocks, uint32_t count,
 /* Whether the victim has sent a PREPARE for it to the leader of a fast term. */
 bool has_prepared(const struct block *b);
 struct block *empty_block(const struct block *parent, uint64_t term);
+/* An empty one that says this time: a rival of empty_block(). */
+struct block *block_at(const struct block *parent, uint64_t term, uint64_t time_ms);
+/* world_cert() of the three others: the victim has signed nothing of it. */
+void cert_of_others(const struct block *b, enum cert_kind kind, struct cert *out);
 uint64_t final_height(void);
 /* Term 1 by its leader, one block in it, final. */
 struct block *first_block(struct term_cert *tc);
@@ -81,6 +85,8 @@ void hostile_terms(Suite *s);
 void hostile_views(Suite *s);
 void hostile_fetch(Suite *s);
 void hostile_room(Suite *s);
+void hostile_suspicion(Suite *s);
+void hostile_observer(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 

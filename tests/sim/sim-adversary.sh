@@ -9,11 +9,23 @@ least=0
 [ "$runs" -ge 3400 ] && least=100
 ./tests/sim/sim-run --nodes 4,5,6,7,8,10 --seed 500000 --runs "$runs" --decisions 50 \
 	--corrupt f --jobs n --coverage "$least" || exit
-# Once found: a crash between a final block and the tip that it moved.
-./tests/sim/sim-run --nodes 4 --seed 700067 --decisions 50 --corrupt f >/dev/null || {
-	echo "seed 700067 fails again"
+# Once found: a crash between a final block and the tip that it moved; strays that had left out the
+# terms of jailed primaries, one of an idle network, one who told a leader without a quorum; a proof
+# and its conviction in one step.
+while read -r finding; do
+	# shellcheck disable=SC2086 # words
+	./tests/sim/sim-run --decisions 50 $finding >/dev/null 2>&1 && continue
+	echo "fails again: sim-run --decisions 50 $finding"
 	exit 1
-}
+done <<END
+--nodes 4 --seed 700067 --corrupt f
+--nodes 7 --seed 540135 --corrupt f
+--nodes 8 --seed 540272 --corrupt f
+--nodes 8 --seed 910146 --decisions 60
+--nodes 4 --seed 550559 --corrupt f
+--nodes 5 --seed 550159 --corrupt f
+--nodes 5 --seed 700293 --corrupt f
+END
 # Leaders who leave out some transactions all the time: moods that come and go rarely last as long as
 # it takes to suspect them of it ([I12]).
 out=$(./tests/sim/sim-run --nodes 4,7 --seed 600000 --runs "$((runs / 4))" --decisions 50 --corrupt f \

@@ -4,16 +4,9 @@
 # build tree.
 set -uo pipefail
 
-cli=$PWD/tools/ostrakon
-compare=$PWD/tools/bench-compare
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-bench.XXXXXX")
-net=$work/net
-cleanup() {
-	"$cli" net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
+test=bench
+. "${srcdir:-..}/tests/live-net.sh"
+compare=$top/tools/bench-compare
 bad=0
 complain() {
 	echo "FAILED: $*" >&2
@@ -27,7 +20,7 @@ field() {
 bench() {
 	local name=$1 want=$2 code
 	shift 2
-	"$cli" --home "$net" bench run -o json "$@" >"$work/json" 2>"$work/err"
+	ostrakon --home "$net" bench run -o json "$@" >"$work/json" 2>"$work/err"
 	code=$?
 	[ "$code" = "$want" ] || complain "$name: exit code $code, not $want: $(cat "$work/err")"
 	[ "$(field acknowledged_missing)" = 0 ] || complain "$name: acknowledged is missing"
@@ -37,11 +30,8 @@ same() {
 	[ "$(field "$2")" = "$3" ] || complain "$1: $2 is $(field "$2"), not $3"
 }
 
-"$cli" net init "$net" --nodes 4 >/dev/null 2>&1 && "$cli" net up "$net" >/dev/null 2>&1 ||
-	{
-		echo "FAILED: no network" >&2
-		exit 1
-	}
+net_init --nodes 4
+up
 
 bench "closed" 0 --clients 8 --count 200
 same "closed" committed 200
@@ -68,16 +58,16 @@ same "open" acknowledged_found 500
 # Through a leader's death: nothing is lost, nothing is refused.
 (
 	sleep 1
-	"$cli" net kill "$net" leader >/dev/null 2>&1
+	ostrakon net kill "$net" leader >/dev/null 2>&1
 ) &
 bench "a leader dies" 0 --rate 100 --seconds 4 --timeout 60s
 wait
 same "a leader dies" sent 400
 same "a leader dies" committed 400
-"$cli" net up "$net" >/dev/null 2>&1
+ostrakon net up "$net" >/dev/null 2>&1
 
-"$cli" net down "$net" >/dev/null 2>&1
-"$cli" --home "$net" bench run --count 10 --timeout 2s >/dev/null 2>&1
+ostrakon net down "$net" >/dev/null 2>&1
+ostrakon --home "$net" bench run --count 10 --timeout 2s >/dev/null 2>&1
 code=$?
 [ $code = 3 ] || complain "nobody there: exit code $code, not 3"
 
@@ -86,7 +76,7 @@ code=$?
 [ $? = 2 ] || complain "bench-compare --clients 0 is no usage error"
 "$compare" --etcd "$work/none" --rounds 1 --dir "$work" 2>/dev/null
 [ $? = 1 ] || complain "bench-compare does not say that etcd does not run"
-"$compare" --etcd none --ostrakon "$cli" --dir "$work" --rounds 2 --seconds 1 --clients 2,8 -o json \
+"$compare" --etcd none --ostrakon "$top/tools/ostrakon" --dir "$work" --rounds 2 --seconds 1 --clients 2,8 -o json \
 	>"$work/json" 2>"$work/err" || complain "bench-compare: $(cat "$work/err")"
 for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms cores share_of_verification_bound \
 	ratio_to_etcd spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib; do

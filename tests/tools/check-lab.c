@@ -120,7 +120,6 @@ START_TEST(test_mistakes_have_a_line)
 	refused(HEAD "at 2s pause leader\n", "needs an end");
 	refused(HEAD "at 2s fill leader\n", "needs an end");
 	refused(HEAD "at 2s wipe malicious\n", "needs an end");
-	refused(HEAD "at 2s wipe leader for 1s\n", "is one of the f");
 	refused(HEAD "at 2s heal for 1s\n", "does not last");
 	refused(HEAD "at 2s partition node1|x\n", "x.scenario:3:");
 	refused(HEAD "at 2s clock node1 20s\n", "ahead");

@@ -3,36 +3,19 @@
 # and after. Nothing here depends on how long anything takes: each case waits for the verdict.
 set -uo pipefail
 
-top=$PWD # of the build
+test=doctor
+. "${srcdir:-..}/tests/live-net.sh"
 tools=$top/tests/tools
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-doctor.XXXXXX")
-relay_pid=
 record=${DOCTOR_RECORD:-} # a directory: keep the answers there
 
-cleanup() {
-	[ -z "$relay_pid" ] || kill "$relay_pid" 2>/dev/null
-	for dir in "$work"/*/; do
-		ostrakon net resume "$dir" >/dev/null 2>&1
-		ostrakon net down "$dir" >/dev/null 2>&1
-	done
-	[ -n "${KEEP:-}" ] || rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
 fail() {
 	echo "FAILED: $*" >&2
 	ostrakon doctor --home "$net" >&2
 	exit 1
 }
-# network NAME: made and started
-network() {
+network() { # NAME
 	net=$work/$1
-	ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
-}
-up() {
-	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+	net_init
 }
 healthy() {
 	for _ in $(seq 600); do
@@ -101,11 +84,17 @@ network genesis
 ostrakon net init "$work/other" >/dev/null 2>&1
 jq --slurpfile own "$net/genesis.json" '$own[0] + {time_ms: .time_ms, name: "another"}' \
 	"$work/other/genesis.json" >"$net/node2/genesis.json"
+cp -r "$net/node2/data" "$work/data" # its first vote state, of no chain yet
 up
 expect wrong_genesis '["node2"]' '.progress' wrong-genesis
 cp "$net/genesis.json" "$net/node2/genesis.json"
 ostrakon net down "$net" node2 >/dev/null
 rm -rf "$net/node2/data"
+up
+expect node_observer '["node2"]' '.progress' observer
+ostrakon net down "$net" node2 >/dev/null
+rm -rf "$net/node2/data"
+mv "$work/data" "$net/node2/data"
 up
 healthy
 ostrakon net down "$net" >/dev/null || fail "net down"
@@ -116,7 +105,7 @@ conf=$net/node1/ostrakond.conf
 target=$(sed -n 's/^node3 = 127.0.0.1:\([0-9]*\)$/\1/p' "$conf")
 relay_port=$((target + 40))
 "$tools/one-way" "$relay_port" "$target" "$work/cut" &
-relay_pid=$!
+helper_pid=$!
 sed -i "s/^node3 = .*/node3 = 127.0.0.1:$relay_port/" "$conf"
 up
 healthy

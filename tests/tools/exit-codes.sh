@@ -3,28 +3,10 @@
 # -o json the error object says the same. Run from the top of the build tree.
 set -uo pipefail
 
-top=$PWD
-answers=${srcdir:-..}/tests/tools/answers
-answers=$(cd "$answers" && pwd)
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-exit.XXXXXX")
-net=$work/net
-liar_pid=
+test=exit-codes
+. "${srcdir:-..}/tests/live-net.sh"
+answers=$(cd "${srcdir:-..}/tests/tools/answers" && pwd)
 checks=0
-
-cleanup() {
-	[ -z "$liar_pid" ] || kill "$liar_pid" 2>/dev/null
-	ostrakon net resume "$net" >/dev/null 2>&1
-	ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-fail() {
-	echo "FAILED: $*" >&2
-	exit 1
-}
 # error CODE NAME ARGUMENTS...: exit code, and the name that the JSON error has
 error() {
 	local want=$1 name=$2 code=0
@@ -77,11 +59,11 @@ error 6 not_found key show "$work/absent.key"
 error 3 unreachable status --node http://127.0.0.1:1
 
 # ---- a live network --------------------------------------------------------------------------------
-ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
+net_init
 export OSTRAKON_HOME=$net
 error 3 unreachable get k
 error 3 unreachable monitor --once
-ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+up
 done_ok put k v --timeout 60s
 done_ok get k
 [ "$(cat "$work/out")" = v ] || fail "another value"
@@ -167,7 +149,7 @@ code=$?
 [ $code -eq 130 ] || fail "exit code $code after SIGINT"
 tx_named
 ostrakon net resume "$net" >/dev/null || fail "net resume"
-ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+up
 done_ok tx wait "$(jq -rs '.[-1].tx' "$work/out")" --timeout 60s # it was sent, and takes effect
 
 # ---- a node that says anything: an exit code of the table, never a signal ------------------------------
@@ -223,8 +205,11 @@ say() {
 	done
 }
 "$top/tests/tools/liar" "$work/port" "$work/body" &
-liar_pid=$!
-while [ ! -s "$work/port" ]; do sleep 0.01; done
+helper_pid=$!
+while [ ! -s "$work/port" ]; do
+	kill -0 "$helper_pid" 2>/dev/null || fail "the liar ends"
+	sleep 0.01
+done
 for body in '' '{' '{}' '[]' '7' 'null' '"x"' '[[[[[[' '{"node":"\u001b[2J\u009b5n\u0000"}'; do
 	printf '%s' "$body" >"$work/body"
 	say "${body:-nothing}"

@@ -4,31 +4,15 @@
 # build tree.
 set -uo pipefail
 
-top=$PWD
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-linear.XXXXXX")
-net=$work/net
-
-cleanup() {
-	ostrakon net resume "$net" >/dev/null 2>&1
-	ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-fail() {
-	echo "FAILED: $*" >&2
-	ostrakon net status "$net" >&2
-	exit 1
-}
+test=linear
+. "${srcdir:-..}/tests/live-net.sh"
 read_of() { # NODE: what that node alone says
 	ostrakon get k --node "$1" --home "$net" 2>/dev/null
 }
 
-ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
+net_init
 export OSTRAKON_HOME=$net
-ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+up
 ostrakon put k old --timeout 60s >/dev/null 2>&1 || fail "put"
 for _ in $(seq 1000); do
 	[ "$(read_of node1)" = old ] && break
@@ -44,7 +28,7 @@ peers=$(sed -n '/^\[peers\]/,/^\[api\]/p' "$net/node2/ostrakond.conf" | sed -n '
 sed -i "/^\[peers\]/,/^\[api\]/s/^listen = .*/listen = 127.0.0.1:$((peers + 50))/" "$net/node1/ostrakond.conf"
 ostrakon put k new --timeout 60s >/dev/null 2>&1 || fail "put with three"
 "$OSTRAKOND" run --home "$net/node1" >/dev/null 2>&1 &
-node_pid=$!
+helper_pid=$!
 for _ in $(seq 1000); do
 	[ "$(read_of node1)" = old ] && break
 	sleep 0.02
@@ -75,5 +59,6 @@ code=$?
 [ "$(jq -r .error <<<"$value")" = no_quorum ] || fail "$value"
 [ "$(ostrakon get k --node node2 2>/dev/null)" = v10 ] || fail "a plain read without a quorum"
 ostrakon net resume "$net" >/dev/null || fail "net resume"
-kill "$node_pid" && wait "$node_pid"
+kill "$helper_pid" && wait "$helper_pid"
+helper_pid=
 echo "linearizable: 30 reads past a stale node"

@@ -294,6 +294,11 @@ START_TEST(other_causes)
 	expect(v, "node_halted", "error", "node2");
 	json_free(v);
 	json_set(json_get(node, "status"), "halted", json_null());
+	json_set(json_get(node, "status"), "observer", json_string("its votes are missing"));
+	v = doctor_analyse(doc);
+	expect(v, "node_observer", "warning", "node2");
+	json_free(v);
+	json_set(json_get(node, "status"), "observer", json_null());
 	json_set(json_get(node, "status"), "state_root", json_string("aa"));
 	json_set(json_get(json_at(json_get(doc, "nodes"), 2), "status"), "state_root",
 		 json_string("bb"));

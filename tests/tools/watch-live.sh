@@ -2,25 +2,8 @@
 # watch against a network whose nodes die under it: each event once, in order, from any node.
 set -uo pipefail
 
-top=$PWD # of the build
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-watch.XXXXXX")
-net=$work/net
-watch_pid=
-
-cleanup() {
-	[ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null
-	ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-fail() {
-	echo "FAILED: $*" >&2
-	ostrakon net status "$net" >&2
-	exit 1
-}
+test=watch
+. "${srcdir:-..}/tests/live-net.sh"
 # expect-code CODE COMMAND...
 expect_code() {
 	local want=$1 code=0
@@ -29,15 +12,15 @@ expect_code() {
 	[ "$code" -eq "$want" ] || fail "exit code $code instead of $want: $*: $(cat "$work/err")"
 }
 
-ostrakon net init "$net" >/dev/null 2>&1 || fail "net init"
-ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+net_init
+up
 count=400
 : >"$work/seen.jsonl"
 seq -f 'key/%g' $count | awk '{print $1 "\tvalue-" NR}' >"$work/lines.tsv"
 
 ostrakon watch txs --home "$net" --from 0 --count $count --timeout 120s -o jsonl >"$work/seen.jsonl" \
 	2>"$work/watch.err" &
-watch_pid=$!
+helper_pid=$!
 # The watcher begins with node1; it and its successors are killed while events come.
 ostrakon put --from "$work/lines.tsv" --clients 1 --batch 1 --home "$net" --timeout 120s -o jsonl \
 	>"$work/acks.jsonl" 2>/dev/null &
@@ -54,9 +37,9 @@ for victim in node1 node2 node3; do
 	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up after $victim"
 done
 wait "$put_pid" || fail "the writer"
-wait "$watch_pid"
+wait "$helper_pid"
 code=$?
-watch_pid=
+helper_pid=
 [ "$code" -eq 0 ] || fail "watch ended with $code: $(cat "$work/watch.err")"
 jq -r 'select(.event == "txs") | .data.tx' "$work/seen.jsonl" >"$work/seen.txt"
 jq -r .tx "$work/acks.jsonl" >"$work/acked.txt"
@@ -86,13 +69,13 @@ expect_code 2 ostrakon watch txs --from half --home "$net"
 expect_code 2 ostrakon watch txs --from 1.2.3 --home "$net"
 expect_code 2 ostrakon watch
 ostrakon watch blocks --home "$net" >/dev/null 2>&1 &
-watch_pid=$!
-while ! grep -q ' SigCgt:' <(sed 's/^/ /' "/proc/$watch_pid/status"); do sleep 0.01; done
+helper_pid=$!
+while ! grep -q ' SigCgt:' <(sed 's/^/ /' "/proc/$helper_pid/status"); do sleep 0.01; done
 sleep 0.2
-kill -INT "$watch_pid"
-wait "$watch_pid"
+kill -INT "$helper_pid"
+wait "$helper_pid"
 code=$?
-watch_pid=
+helper_pid=
 [ "$code" -eq 130 ] || fail "exit code $code after SIGINT"
 ostrakon net down "$net" >/dev/null || fail "net down"
 expect_code 3 ostrakon watch blocks --home "$net" --timeout 300ms

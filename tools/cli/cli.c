@@ -189,12 +189,7 @@ uint64_t wall_ms(void)
 
 void sleep_ms(uint64_t ms)
 {
-	sleep_us(ms * 1000);
-}
-
-void sleep_us(uint64_t us)
-{
-	struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+	struct timespec ts = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 
 	while (nanosleep(&ts, &ts) != 0 && errno == EINTR && !interrupted())
 		continue;
@@ -322,7 +317,7 @@ static int unknown_verb(struct cli *c)
 		 group ? c->opt.arg[1] : "");
 	for (size_t i = 0; i < verb_count; i++)
 		words[i] = verbs[i].name;
-	near = nearest_word(text, words, verb_count);
+	near = meant_word(text, words, verb_count);
 	if (near != NULL)
 		return cli_usage(c, "unknown verb \"%s\"; did you mean \"%s\"?", text, near);
 	return cli_usage(c, "unknown verb \"%s\"", text);

@@ -78,7 +78,6 @@ uint64_t now_ms(void); /* monotonic */
 uint64_t now_us(void);
 uint64_t wall_ms(void);	    /* Unix time */
 void sleep_ms(uint64_t ms); /* ends early when interrupted */
-void sleep_us(uint64_t us);
 void interrupt_install(void);
 bool interrupted(void);
 uint64_t cli_time_left(const struct cli *c); /* ms until the deadline, 0 if past */
@@ -106,7 +105,6 @@ void out_list(struct cli *c, const struct column *columns, size_t count, struct 
 	      const char *member);
 /* Shown form of a value in a table cell: mem_free. */
 char *cell_text(const struct json *v);
-bool text_is_utf8(struct slice s);
 /* What a terminal could take for a command becomes "?", in place: control characters, those of
  * one byte and the two-byte ones of UTF-8. */
 void text_make_printable(char *text);

@@ -84,6 +84,8 @@ static const char *cause_of(const struct doctor_view *v, unsigned i)
 		return "disk_error";
 	if (node->halted[0] != '\0')
 		return "node_halted";
+	if (node->observer[0] != '\0')
+		return "node_observer";
 	if (node->process == SEEN_PAUSED)
 		return "node_stopped";
 	if (node->process == SEEN_DOWN || node->reach == REACH_REFUSED)
@@ -193,6 +195,7 @@ const char *cause_word(const char *cause)
 		{"disk_full", "disk full"},
 		{"disk_error", "disk fails"},
 		{"node_halted", "halted"},
+		{"node_observer", "observer"},
 		{"node_stopped", "stopped"},
 		{"node_down", "down"},
 		{"node_hangs", "does not answer"},
@@ -219,8 +222,9 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 	    "The others refuse its links, and it theirs.",
 	    node->name, other, a->v.chain);
 	say(&f->advice,
-	    "Stop %s, give it the network's genesis.json, and remove its data directory if it "
-	    "was made for the other chain.",
+	    "Stop %s and give it the network's genesis.json. If its data directory was made for "
+	    "the other chain, and its key has never voted on this one, make its home anew with "
+	    "`ostrakond init`; where the data is only removed it comes up as an observer.",
 	    node->name);
 }
 
@@ -260,6 +264,19 @@ static void report_halted(struct analysis *a, unsigned i, struct finding *f)
 	    "Its log says what it found. Keep its data directory for the inquiry; do not let "
 	    "it "
 	    "start again from a copy of older data, which could make it vote twice.");
+}
+
+static void report_observer(struct analysis *a, unsigned i, struct finding *f)
+{
+	f->error = !a->quorum;
+	say(&f->text,
+	    "%s is an observer, which signs nothing: %s. It counts as one of the faults that "
+	    "the network tolerates.",
+	    a->v.node[i].name, a->v.node[i].observer);
+	say(&f->advice,
+	    "If the data directory that it last ran with still exists, stop it and put that "
+	    "very one back, no older copy: with votes forgotten its key could vote twice. "
+	    "Else it stays an observer; giving a validator a new key is not built yet.");
 }
 
 static void report_config(struct analysis *a, unsigned i, struct finding *f)
@@ -352,7 +369,8 @@ void report_nodes(struct analysis *a)
 		       {"bad_config", report_config},
 		       {"disk_full", report_disk},
 		       {"disk_error", report_disk},
-		       {"node_halted", report_halted}};
+		       {"node_halted", report_halted},
+		       {"node_observer", report_observer}};
 	static const char *const groups[] = {"node_down", "node_stopped", "node_hangs",
 					     "node_unheard"};
 

@@ -19,10 +19,11 @@ static bool number_of(const struct json *o, const char *key, uint64_t *out)
 static const char *state_of(const struct node_view *n)
 {
 	if (n->reach == REACH_ANSWERED)
-		return n->halted[0]   ? "halted"
-		       : n->disk_full ? "read-only"
-		       : n->ready     ? "up"
-				      : "not ready";
+		return n->halted[0]	? "halted"
+		       : n->observer[0] ? "observer"
+		       : n->disk_full	? "read-only"
+		       : n->ready	? "up"
+					: "not ready";
 	if (n->process == SEEN_PAUSED)
 		return "paused";
 	if (n->process == SEEN_DOWN || n->reach == REACH_REFUSED)

@@ -358,6 +358,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	}
 	if (doc != NULL && json_is_string(json_get(doc, "halted")))
 		state = "halted";
+	else if (doc != NULL && json_is_string(json_get(doc, "observer")))
+		state = "observer";
 	node_api_url(&net->n.node[i], url);
 	json_set(o, "name", json_string(net->n.node[i].name));
 	json_set(o, "pid", p->pid > 0 ? json_int(p->pid) : json_null());
@@ -376,7 +378,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	return o;
 }
 
-struct json *net_describe(struct net *net)
+/* {dir, chain_id, leader, nodes: [...]} */
+static struct json *net_describe(struct net *net)
 {
 	struct http *http = http_new();
 	struct json *o = json_object(), *nodes = json_array();

@@ -29,8 +29,6 @@ struct json *net_ask(struct net *net, struct http *http, unsigned i, const char 
 int net_start(struct net *net);
 /* TERM, and KILL after a grace, to the chosen ones. */
 int net_stop(struct net *net);
-/* {dir, chain_id, leader, nodes: [...]} */
-struct json *net_describe(struct net *net);
 void net_show(struct net *net);
 
 #endif

@@ -13,6 +13,8 @@
 
 #include "base/mem.h"
 #include "ledger/ledger.h"
+#include "replica/files.h"
+#include "replica/replica.h"
 #include "tools/cli/verbs.h"
 
 static bool has_file(const char *dir, const char *name)
@@ -205,6 +207,10 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 		return err_set(m, ERR_LIMIT, "the path is too long");
 	if (mkdir(home, 0700) != 0)
 		return err_set(m, ERR_IO, "cannot make %s: %s", home, strerror(errno));
+	snprintf(path, sizeof path, "%s/data", home); /* [I15] with the key, and only then */
+	err = replica_first_data(path, m);
+	if (err != ERR_NONE)
+		return err;
 	snprintf(path, sizeof path, "%s/validator.key", home);
 	err = keyfile_write(path, key, g->validator[i].name, NULL, m);
 	if (err != ERR_NONE)
@@ -260,6 +266,8 @@ static void remove_made(const struct network_plan *plan, bool made_directory)
 			snprintf(path, sizeof path, "%s/node%u/%s", plan->dir, i, files[k]);
 			unlink(path);
 		}
+		snprintf(path, sizeof path, "%s/node%u/data", plan->dir, i);
+		files_remove(path, NULL);
 		snprintf(path, sizeof path, "%s/node%u", plan->dir, i);
 		rmdir(path);
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/edit_distance.h"
 #include "base/mem.h"
 
 enum value_type { TYPE_FLAG, TYPE_TEXT, TYPE_U64, TYPE_DURATION, TYPE_CHOICE };
@@ -147,46 +148,9 @@ const char *option_choices(enum option_id id)
 	return defs[id].type == TYPE_CHOICE ? defs[id].arg : NULL;
 }
 
-/* Levenshtein distance, for words of up to 31 letters. */
-static unsigned edit_distance(const char *a, const char *b)
+const char *meant_word(const char *text, const char *const *words, size_t count)
 {
-	size_t la = strlen(a), lb = strlen(b);
-	unsigned row[32];
-
-	if (la > 31 || lb > 31)
-		return 99;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned diagonal = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[lb];
-}
-
-const char *nearest_word(const char *text, const char *const *words, size_t count)
-{
-	const char *best = NULL;
-	unsigned best_distance =
-		strlen(text) < 3 ? 2 : 3; /* fewer than so many typing errors */
-
-	for (size_t i = 0; i < count; i++) {
-		unsigned d = edit_distance(text, words[i]);
-		if (d < best_distance) {
-			best_distance = d;
-			best = words[i];
-		}
-	}
-	return best;
+	return nearest_word(text, words, count, strlen(text) < 3 ? 2 : 3);
 }
 
 int parse_u64(uint64_t *out, const char *text, uint64_t min, uint64_t max)
@@ -298,7 +262,7 @@ static int unknown_option(const char *text, struct errmsg *m)
 	snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "="), text);
 	for (int i = 0; i < OPTIONS; i++)
 		words[i] = defs[i].name;
-	near = nearest_word(name + 2, words, OPTIONS);
+	near = meant_word(name + 2, words, OPTIONS);
 	if (strncmp(name, "--", 2) == 0 && near != NULL)
 		return err_set(m, ERR_SYNTAX, "unknown option %s; did you mean --%s?", name,
 			       near);

@@ -101,6 +101,6 @@ int parse_duration_ms(uint64_t *out, const char *text);
 /* Decimal digits only. ERR_SYNTAX, ERR_RANGE. */
 int parse_u64(uint64_t *out, const char *text, uint64_t min, uint64_t max);
 /* Of count words the one nearest to text by edit distance, or NULL if none is near. */
-const char *nearest_word(const char *text, const char *const *words, size_t count);
+const char *meant_word(const char *text, const char *const *words, size_t count);
 
 #endif

@@ -8,7 +8,7 @@
 #define COLUMNS_MAX 16
 #define CELL_MAX    96 /* characters of a cell before it is cut in a table */
 
-bool text_is_utf8(struct slice s)
+static bool text_is_utf8(struct slice s)
 {
 	size_t i = 0;
 
@@ -156,7 +156,8 @@ static size_t shown_width(const char *text)
 static const char *word_color(const char *text)
 {
 	static const char *const good[] = {"leader", "running", "ok", "committed", "fast"};
-	static const char *const bad[] = {"down", "failed", "halted", "refused", "pbft"};
+	static const char *const bad[] = {"down",     "failed",	 "halted",
+					  "observer", "refused", "pbft"};
 	static const char *const odd[] = {"paused", "candidate", "starting", "pending"};
 
 	for (size_t i = 0; i < MEM_COUNT(good); i++)

@@ -74,6 +74,7 @@ static struct json *head_json(const struct local *l, const struct audit_result *
 	json_set(o, "keys", json_u64(r->ledger.keys));
 	json_set(o, "vote_slots", json_u64(r->vote_slots));
 	json_set(o, "restored", json_bool(r->restored));
+	json_set(o, "observer", json_bool(r->observer));
 	return o;
 }
 

@@ -78,10 +78,22 @@ static void show_status(struct cli *c, struct json *doc)
 						{"RTT (us)", "rtt_us"},
 						{"HEARD (ms)", "heard_ms"},
 						{"MATCH", "match"}};
-	static const char *const shown[] = {
-		"node",		"role",	      "mode",	"term", "leader",	    "height",
-		"final_height", "state_root", "age_ms", "n",	"faults_tolerated", "pending",
-		"ready",	"not_ready",  "halted"};
+	static const char *const shown[] = {"node",
+					    "role",
+					    "mode",
+					    "term",
+					    "leader",
+					    "height",
+					    "final_height",
+					    "state_root",
+					    "age_ms",
+					    "n",
+					    "faults_tolerated",
+					    "pending",
+					    "ready",
+					    "not_ready",
+					    "halted",
+					    "observer"};
 	struct json *brief;
 
 	if (c->format != FORMAT_TABLE) {

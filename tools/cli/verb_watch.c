@@ -135,7 +135,7 @@ int verb_watch(struct cli *c)
 	int rc;
 
 	if (!types_ok(c->opt.arg[0])) {
-		near = nearest_word(c->opt.arg[0], words, MEM_COUNT(words));
+		near = meant_word(c->opt.arg[0], words, MEM_COUNT(words));
 		return cli_usage(c, "cannot watch \"%s\"; %s%s%s", c->opt.arg[0],
 				 near ? "did you mean \"" : "",
 				 near ? near

@@ -42,14 +42,10 @@ struct sample {
 unsigned machine_cores(void);
 double machine_verify_per_s(void);	      /* of one core */
 double machine_fdatasync_ms(const char *dir); /* median of appends of 4 KiB; < 0: fails */
-/* CPU seconds that all CPUs worked since the start of the machine. */
-double machine_busy_s(void);
-double machine_now_s(void);
 
 struct usage {
 	double cpu_s, disk_bytes, rss_mib, threads; /* rss, threads: the largest */
 };
-void usage_of(const pid_t *pid, unsigned count, struct usage *out);
 
 /* What was taken between two moments; pids: the nodes. */
 struct meter {

@@ -31,7 +31,7 @@ static double clock_s(clockid_t id)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-double machine_now_s(void)
+static double machine_now_s(void)
 {
 	return clock_s(CLOCK_MONOTONIC);
 }
@@ -89,7 +89,8 @@ double machine_fdatasync_ms(const char *dir)
 	return ms[SYNCS / 2];
 }
 
-double machine_busy_s(void)
+/* CPU seconds that all CPUs worked since the start of the machine. */
+static double machine_busy_s(void)
 {
 	unsigned long long user, nice, sys, idle, iowait, irq, softirq, steal;
 	FILE *f = fopen("/proc/stat", "re");
@@ -148,7 +149,7 @@ static double cpu_of(pid_t pid)
 	return sum;
 }
 
-void usage_of(const pid_t *pid, unsigned count, struct usage *out)
+static void usage_of(const pid_t *pid, unsigned count, struct usage *out)
 {
 	*out = (struct usage){0};
 	for (unsigned i = 0; i < count; i++) {

@@ -113,10 +113,15 @@ static void show(const struct pool *p, size_t done, double began, bool end)
 	if (!end && now - shown < (terminal ? TERMINAL_EVERY_S : LOG_EVERY_S))
 		return;
 	shown = now;
-	double rate = took > 0 ? (double)done / took : 0;
-	fprintf(stderr, "%s%zu of %zu %s, %.1f/s, %.0f s left   %s", terminal ? "\r" : "", done,
-		p->tasks, p->what, rate, rate > 0 ? (double)(p->tasks - done) / rate : 0.0,
-		terminal && !end ? "" : "\n");
+	size_t all = p->count ? p->count : p->tasks;
+	double some = (double)all * (double)done / (double)p->tasks;
+	double rate = took > 0 ? some / took : 0;
+	char remark[64] = "";
+	if (p->remark)
+		p->remark(p->ctx, remark, sizeof remark);
+	fprintf(stderr, "%s%.0f of %zu %s, %.1f/s, %.0f s left%s%s   %s", terminal ? "\r" : "",
+		some, all, p->what, rate, rate > 0 ? ((double)all - some) / rate : 0.0,
+		*remark ? ", " : "", remark, terminal && !end ? "" : "\n");
 }
 
 /* One report of each job that has one. False: a job died. */

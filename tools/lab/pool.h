@@ -16,6 +16,9 @@ struct pool {
 	void (*done)(void *ctx, size_t task, const void *result); /* here, in any order */
 	bool progress;	  /* says how far it is even where stderr is no terminal */
 	const char *what; /* "runs" */
+	size_t count;	  /* of these in all tasks together; 0: one in each */
+	/* What else the progress line says, at most size bytes; NULL: nothing. */
+	void (*remark)(const void *ctx, char *out, size_t size);
 };
 /* Interrupted, it ends its children and returns; what is done is done. Tasks are begun in
  * ascending order. */

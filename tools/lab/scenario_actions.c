@@ -156,14 +156,8 @@ static int read_details(struct words *w, struct script_action *a)
 		return scenario_range(w, &a->low, &a->high);
 	case SCRIPT_TEAR:
 	case SCRIPT_FILL:
-		return read_who(w, a);
 	case SCRIPT_WIPE:
-		err = read_who(w, a);
-		if (!err && a->who != SCRIPT_MALICIOUS)
-			err = words_fail(w,
-					 "who loses its disk forgets what it has signed, and "
-					 "is one of the f: wipe malicious");
-		return err;
+		return read_who(w, a);
 	case SCRIPT_SKEW:
 		return read_skew(w, a);
 	case SCRIPT_DUPLICATE:

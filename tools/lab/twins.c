@@ -2,13 +2,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,16 +13,16 @@
 #include "base/mem.h"
 #include "sim/twins.h"
 #include "tools/lab/lab.h"
+#include "tools/lab/pool.h"
 
-#define JOBS_MAX      64
 #define FAILURES_KEPT 8
-#define REPORT_EVERY  500
+#define SHARE	      100 /* words that a process takes at a time */
 
 struct failure {
 	uint64_t word;
 	struct twins_result result;
 };
-/* What a job has found since its last report; sums only, so that shares add up. */
+/* What words came to; sums only, so that shares add up. */
 struct sums {
 	uint64_t words, unsafe, stuck, healed;
 	uint64_t two_blocks, pbft, convicted, no_final, deliveries;
@@ -33,10 +30,10 @@ struct sums {
 	uint64_t forks, forks_proven; /* proven: f+1 or more named with evidence */
 	uint64_t counters[COUNTERS];
 };
-struct report {
+struct share {
 	struct sums tally;
-	bool has_failure, last;
-	struct failure failure;
+	struct failure failure[FAILURES_KEPT];
+	unsigned failures;
 };
 struct run {
 	struct twins_language language;
@@ -45,8 +42,9 @@ struct run {
 	unsigned jobs;
 	unsigned every; /* of these, each every-th */
 	bool json, progress, interrupted;
-	uint64_t all, wanted, begin;
-	double cpu_s; /* of all jobs */
+	uint64_t all, wanted;
+	uint64_t next, passed; /* in a child: the next word; canonical ones before it */
+	double cpu_s;	       /* of all jobs */
 	struct sums total;
 	struct failure failure[FAILURES_KEPT];
 	unsigned failures;
@@ -59,7 +57,7 @@ static uint64_t clock_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* ---- one job ----------------------------------------------------------------------------- */
+/* ---- one share --------------------------------------------------------------------------- */
 
 static void add(struct sums *t, const struct twins_result *r, unsigned f, bool healed)
 {
@@ -80,195 +78,73 @@ static void add(struct sums *t, const struct twins_result *r, unsigned f, bool h
 		t->counters[c] += r->counters[c];
 }
 
-static bool write_all(int fd, const void *ptr, size_t len)
+/* The canonical word of this number. In one process they are asked for in ascending order. */
+static uint64_t canonical(struct run *run, uint64_t number)
 {
-	for (const char *p = ptr; len;) {
-		ssize_t n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
+	while (run->passed <= number)
+		run->passed += twins_is_canonical(&run->language, run->next++);
+	return run->next - 1;
 }
 
-/* Every jobs-th canonical word of the range, from `job` on. */
-static void work(struct run *run, unsigned job, int fd)
+static void work(void *ctx, size_t task, void *result)
 {
+	struct run *run = ctx;
+	struct share *s = result;
 	struct twins_language *l = &run->language;
 	unsigned f = quorum_of(l->options.nodes).f;
-	struct report *r = mem_zalloc(sizeof *r);
-	uint64_t number = 0;
+	uint64_t end = (task + 1) * SHARE < run->wanted ? (task + 1) * SHARE : run->wanted;
+	for (uint64_t i = task * SHARE; i < end; i++) {
+		struct failure x = {.word = canonical(run, run->from + i * run->every)};
+		l->options.heal = run->heal_every && i % run->heal_every == 0;
+		twins_run(l, x.word, &x.result);
+		add(&s->tally, &x.result, f, l->options.heal);
+		if (x.result.verdict != TWINS_OK && s->failures < FAILURES_KEPT)
+			s->failure[s->failures++] = x;
+	}
+}
+
+/* ---- all shares -------------------------------------------------------------------------- */
+
+static void done(void *ctx, size_t task, const void *result)
+{
+	struct run *run = ctx;
+	const struct share *s = result;
+	const uint64_t *from = (const uint64_t *)&s->tally;
+	uint64_t *to = (uint64_t *)&run->total;
+	(void)task;
+	for (size_t i = 0; i < sizeof s->tally / sizeof *from; i++)
+		to[i] += from[i];
+	for (unsigned i = 0; i < s->failures && run->failures < FAILURES_KEPT; i++)
+		run->failure[run->failures++] = s->failure[i];
+}
+
+static void remark(const void *ctx, char *out, size_t size)
+{
+	const struct sums *t = &((const struct run *)ctx)->total;
+	snprintf(out, size, "%llu violations", (unsigned long long)(t->unsafe + t->stuck));
+}
+
+static enum pool_end run_shares(struct run *run)
+{
+	struct pool p = {.jobs = run->jobs,
+			 .tasks = (run->wanted + SHARE - 1) / SHARE,
+			 .size = sizeof(struct share),
+			 .ctx = run,
+			 .work = work,
+			 .done = done,
+			 .progress = run->progress,
+			 .what = "words",
+			 .count = run->wanted,
+			 .remark = remark};
 	/* engines are large and live for half a millisecond */
 	mallopt(M_MMAP_THRESHOLD, 256 << 20);
 	mallopt(M_TRIM_THRESHOLD, 512 << 20);
-	for (uint64_t word = 0; word < l->words && number < run->to; word++) {
-		if (!twins_is_canonical(l, word))
-			continue;
-		uint64_t mine = number++;
-		if (mine < run->from || (mine - run->from) % run->every)
-			continue;
-		mine = (mine - run->from) / run->every;
-		if (mine % run->jobs != job)
-			continue;
-		struct twins_result result;
-		l->options.heal = run->heal_every && mine / run->jobs % run->heal_every == 0;
-		twins_run(l, word, &result);
-		add(&r->tally, &result, f, l->options.heal);
-		r->has_failure = result.verdict != TWINS_OK;
-		if (r->has_failure)
-			r->failure = (struct failure){word, result};
-		if (r->has_failure || r->tally.words == REPORT_EVERY) {
-			if (!write_all(fd, r, sizeof *r))
-				break;
-			*r = (struct report){0};
-		}
-	}
-	r->last = true;
-	(void)write_all(fd, r, sizeof *r);
-	mem_free(r);
-}
-
-/* ---- all jobs ---------------------------------------------------------------------------- */
-
-static void merge(struct run *run, const struct report *r)
-{
-	const uint64_t *from = (const uint64_t *)&r->tally;
-	uint64_t *to = (uint64_t *)&run->total;
-	for (size_t i = 0; i < sizeof r->tally / sizeof *from; i++)
-		to[i] += from[i];
-	if (r->has_failure && run->failures < FAILURES_KEPT)
-		run->failure[run->failures++] = r->failure;
-}
-
-static bool read_report(int fd, struct report *r)
-{
-	for (size_t at = 0; at < sizeof *r;) {
-		ssize_t n = read(fd, (char *)r + at, sizeof *r - at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += (size_t)n;
-	}
-	return true;
-}
-
-#define TERMINAL_EVERY_US 200000
-#define LOG_EVERY_US	  10000000
-
-/* On a terminal one line that changes; with --progress a line now and then anywhere. */
-static void show_progress(const struct run *run, bool end)
-{
-	static uint64_t shown;
-	uint64_t now = clock_us();
-	bool terminal = isatty(2);
-	if (!terminal && !run->progress)
-		return;
-	if (!end && now - shown < (terminal ? TERMINAL_EVERY_US : LOG_EVERY_US))
-		return;
-	shown = now;
-	double s = (double)(now - run->begin) / 1e6,
-	       rate = (double)run->total.words / (s > 0 ? s : 1);
-	fprintf(stderr, "%s%llu of %llu words, %.0f/s, %.0f s left, %llu violations   %s",
-		terminal ? "\r" : "", (unsigned long long)run->total.words,
-		(unsigned long long)run->wanted, rate,
-		rate > 0 ? (double)(run->wanted - run->total.words) / rate : 0,
-		(unsigned long long)(run->total.unsafe + run->total.stuck),
-		terminal && !end ? "" : "\n");
-}
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-struct job {
-	pid_t pid;
-	int fd; /* -1: it has said its last */
-};
-
-static bool start_job(struct run *run, struct job *jobs, unsigned j)
-{
-	int fd[2];
-	fflush(NULL);
-	if (pipe(fd) != 0)
-		return false;
-	jobs[j].fd = fd[0];
-	jobs[j].pid = fork();
-	if (jobs[j].pid == 0) {
-		signal(SIGINT, SIG_IGN); /* the parent ends us */
-		signal(SIGTERM, SIG_DFL);
-		for (unsigned other = 0; other <= j; other++)
-			close(jobs[other].fd);
-		work(run, j, fd[1]);
-		_exit(0);
-	}
-	close(fd[1]);
-	return jobs[j].pid > 0;
-}
-
-/* One report of each job that has one. False: a job died. */
-static bool collect(struct run *run, struct job *jobs, struct report *r, unsigned *open)
-{
-	struct pollfd fds[JOBS_MAX];
-	bool whole = true;
-	for (unsigned j = 0; j < run->jobs; j++)
-		fds[j] = (struct pollfd){.fd = jobs[j].fd, .events = POLLIN};
-	if (poll(fds, run->jobs, 1000) <= 0)
-		return true;
-	for (unsigned j = 0; j < run->jobs; j++) {
-		if (fds[j].fd < 0 || !fds[j].revents)
-			continue;
-		bool good = read_report(jobs[j].fd, r);
-		if (good)
-			merge(run, r);
-		if (good && !r->last)
-			continue;
-		whole &= good;
-		close(jobs[j].fd);
-		jobs[j].fd = -1;
-		--*open;
-	}
-	return whole;
-}
-
-/* False: a job died. */
-static bool run_jobs(struct run *run)
-{
-	struct job jobs[JOBS_MAX];
-	struct report *r = mem_zalloc(sizeof *r);
-	bool whole = true;
-	unsigned open = 0;
-	signal(SIGINT, on_interrupt);
-	signal(SIGTERM, on_interrupt);
-	for (; open < run->jobs && whole; open += whole)
-		whole = start_job(run, jobs, open);
-	unsigned started = open;
-	run->jobs = started ? started : 1;
-	while (open && !interrupted) {
-		whole &= collect(run, jobs, r, &open);
-		show_progress(run, !open);
-	}
-	run->interrupted = interrupted && open;
-	for (unsigned j = 0; j < started; j++) {
-		int status;
-		if (jobs[j].fd >= 0)
-			kill(jobs[j].pid, SIGTERM);
-		bool ended = waitpid(jobs[j].pid, &status, 0) == jobs[j].pid && status == 0;
-		whole &= ended || jobs[j].fd >= 0;
-	}
+	enum pool_end end = pool_run(&p);
 	struct rusage used;
 	if (getrusage(RUSAGE_CHILDREN, &used) == 0)
 		run->cpu_s = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
 			     (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-	mem_free(r);
-	return whole;
+	return end;
 }
 
 /* ---- what came of it --------------------------------------------------------------------- */
@@ -490,21 +366,22 @@ static int run_words(struct run *run)
 	}
 	run->all = all;
 	run->wanted = (run->to - run->from + run->every - 1) / run->every;
-	run->begin = clock_us();
-	bool whole = run_jobs(run);
-	double seconds = (double)(clock_us() - run->begin) / 1e6;
+	uint64_t begin = clock_us();
+	enum pool_end end = run_shares(run);
+	double seconds = (double)(clock_us() - begin) / 1e6;
+	run->interrupted = end == POOL_INTERRUPTED;
 	if (run->json)
 		print_json(run, seconds);
 	else
 		print_text(run, seconds);
 	if (run->interrupted)
 		return LAB_EXIT_INTERRUPTED;
-	if (!whole)
+	if (end == POOL_DIED)
 		fprintf(stderr, "a job died: the count is not complete\n");
 	/* beyond f the fork must be seen; up to f there must be none */
 	bool control = run->language.options.twins > quorum_of(run->language.options.nodes).f;
 	bool good = control ? run->total.forks > 0 : !run->total.unsafe && !run->total.stuck;
-	return whole && good ? 0 : 1;
+	return end == POOL_DONE && good ? 0 : 1;
 }
 
 int lab_twins(int argc, char **argv)
@@ -567,7 +444,7 @@ int lab_twins(int argc, char **argv)
 		}
 	}
 	struct errmsg m;
-	if (optind != argc || run.jobs < 1 || run.jobs > JOBS_MAX || run.every < 1 ||
+	if (optind != argc || run.jobs < 1 || run.jobs > POOL_JOBS_MAX || run.every < 1 ||
 	    !parse_words(&run, words))
 		return usage();
 	if (twins_language_init(&run.language, &o, &m)) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/edit_distance.h"
+
 #define BLANKS " \t"
 
 char *words_next(struct words *w)
@@ -44,41 +46,11 @@ int words_fail(struct words *w, const char *fmt, ...)
 	return err_set(w->m, ERR_SYNTAX, "%s:%u: %s", w->file, w->line, text);
 }
 
-/* Letters that differ, roughly. */
-static unsigned distance(const char *a, const char *b)
+/* `word` is none of the known ones: an error with the nearest of them. */
+static int unknown(struct words *w, const char *what, const char *word,
+		   const char *const *known, size_t count)
 {
-	unsigned row[64];
-	size_t la = strlen(a), lb = strlen(b);
-	if (la > 60 || lb > 60)
-		return 99;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned corner = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned best = corner + (a[i - 1] != b[j - 1]);
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			corner = row[j];
-			row[j] = best;
-		}
-	}
-	return row[lb];
-}
-
-int words_unknown(struct words *w, const char *what, const char *word, const char *const *known,
-		  size_t count)
-{
-	const char *near = NULL;
-	unsigned best = strlen(word) < 5 ? 3 : 4;
-	for (size_t i = 0; i < count; i++)
-		if (distance(word, known[i]) < best) {
-			best = distance(word, known[i]);
-			near = known[i];
-		}
+	const char *near = nearest_word(word, known, count, strlen(word) < 5 ? 3 : 4);
 	if (near)
 		return words_fail(w, "there is no %s \"%s\"; did you mean \"%s\"?", what, word,
 				  near);
@@ -99,7 +71,7 @@ int words_choose(struct words *w, const char *what, const char *word, const char
 			*out = (int)i;
 			return ERR_NONE;
 		}
-	return words_unknown(w, what, word, known, count);
+	return unknown(w, what, word, known, count);
 }
 
 int words_number(struct words *w, const char *word, uint64_t lo, uint64_t hi, uint64_t *out)

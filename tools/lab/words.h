@@ -22,9 +22,6 @@ const char *words_peek(struct words *w);
 /* Takes the next word if it is this one. */
 bool words_take(struct words *w, const char *word);
 int words_fail(struct words *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* `word` is none of the known ones: an error with the nearest of them. */
-int words_unknown(struct words *w, const char *what, const char *word, const char *const *known,
-		  size_t count);
 /* word must be one of the known ones; *out its index. NULL word: an error too. */
 int words_choose(struct words *w, const char *what, const char *word, const char *const *known,
 		 size_t count, int *out);

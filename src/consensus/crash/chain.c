@@ -112,8 +112,9 @@ bool core_try_finalize(struct core *c)
 
 /* ---- building ---------------------------------------------------------------------------- */
 
-struct header core_child(const struct core *c, const struct block *parent, uint64_t term,
-			 uint16_t leader)
+/* A child of parent, its body and roots to be filled in. */
+static struct header child_of(const struct core *c, const struct block *parent, uint64_t term,
+			      uint16_t leader)
 {
 	const struct header *p = &parent->sh.h;
 	bool same = p->term == term;
@@ -188,7 +189,7 @@ struct block *core_built(struct core *c, const struct input *in, uint64_t term, 
 			emit_rejected(&c->out, &in->built.refused[i], ERR_BUSY);
 	if (in->built.err || (!in->built.tx_count && !c->build_empty))
 		return NULL;
-	struct signed_header sh = {.h = core_child(c, c->build_parent, term, leader)};
+	struct signed_header sh = {.h = child_of(c, c->build_parent, term, leader)};
 	sh.h.tx_root = in->built.tx_root;
 	sh.h.state_root = in->built.state_root;
 	sh.h.time_ms = c->build_time;

@@ -110,9 +110,6 @@ static inline struct writer *core_votes(struct core *c, unsigned slot)
 	emit_sync(&c->out);
 	return emit_votes(&c->out, slot);
 }
-/* A child of parent, its body and roots to be filled in. */
-struct header core_child(const struct core *c, const struct block *parent, uint64_t term,
-			 uint16_t leader);
 
 /* Asks for a body on top of parent, which is executed: out of the pool (false: nothing to do),
  * or with exactly those transactions of `again` that can be included. */

@@ -205,6 +205,7 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 	struct election *e = &h->election;
 	election_stop(h);
 	e->phase = ELECTION_PRE_VOTE;
+	e->began = h->now;
 	e->term = term;
 	e->rescue = refusal != NULL;
 	e->grants.kind = ENTITLED_GRANTS;
@@ -227,6 +228,8 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 void campaign(struct hybrid *h)
 {
 	struct entitlement why;
+	if (h->observer)
+		return;
 	own_entitlement(h, &why);
 	start_pre_vote(h, h->term + 1, &why, NULL);
 	entitlement_free(&why);
@@ -368,6 +371,8 @@ static int rule_admits(const struct hybrid *h, const struct position *c)
 
 void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 {
+	if (h->observer)
+		return;
 	if (h->refused_at[to] && h->now < h->refused_at[to] + h->timing.heartbeat / 2)
 		return;
 	h->refused_at[to] = h->now;
@@ -381,10 +386,19 @@ void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term)
 	entitlement_free(&m.entitlement);
 }
 
-/* Our own leader asks for a new term because a stray refused it: heard once per K blocks. */
+/* Each rescue costs an election: a stray that comes and goes is rescued ever more rarely, but
+ * not never. In timeouts. */
+#define STRAY_SPACING_MAX 64
+
+/* Our own leader asks for a new term because a stray refused it: heard once per K blocks, or,
+ * as an idle network makes none, as often as a leader may ask for the same stray. It is
+ * nobody's stray itself: its patience with us would begin anew with each term that it so gave
+ * itself. */
 static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote_request *m)
 {
-	if (!m->has_refusal || from != current_leader(h) ||
+	bool own = m->refusal.signer == from && !MUTANT(MUTANT_RESCUE_ONESELF);
+	if (!m->has_refusal || from != current_leader(h) || own || m->refusal.signer >= h->n ||
+	    is_jailed(h, m->refusal.signer) ||
 	    (m->term != m->refusal.term + 1 && m->term != m->refusal.term) ||
 	    m->refusal.term <= h->term || refusal_check(&m->refusal, h->ctx))
 		return false;
@@ -392,8 +406,10 @@ static bool rescue_is_due(struct hybrid *h, unsigned from, const struct msg_vote
 		return true; /* the vote that follows the pre-vote */
 	uint64_t height = h->log.final->sh.h.height;
 	if (h->rescue_accepted_term &&
-	    height < h->rescue_accepted_height + h->checkpoint_interval)
+	    height < h->rescue_accepted_height + h->checkpoint_interval &&
+	    h->now < h->rescue_accepted_at + STRAY_SPACING_MAX * h->timing.timeout_min)
 		return false;
+	h->rescue_accepted_at = h->now;
 	h->rescue_accepted_term = m->term;
 	h->rescue_accepted_height = height;
 	return true;
@@ -433,7 +449,8 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 	if (pre) {
 		if (m->term - 1 <= h->term)
 			return true;
-		if (why->term != m->term - 1)
+		if (why->term != m->term - 1 &&
+		    !(m->has_refusal && term_follows(h, why->term, m->term)))
 			return false;
 	} else if (why->kind != ENTITLED_GRANTS || why->term != m->term ||
 		   why->candidate != from) {
@@ -494,6 +511,13 @@ static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_requ
 
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre)
 {
+	if (h->observer) { /* no vote; but what it shows to be final is news */
+		if (m->has_final && m->final.ref.height > h->log.final->sh.h.height) {
+			take_cert(h, &m->final);
+			fetch_from(h, from);
+		}
+		return;
+	}
 	if (m->term == 0 || !may_consider(h, from, m, pre))
 		return;
 	bool leaps =
@@ -582,7 +606,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	const struct entitlement *why = &m->entitlement;
 	bool stray_of_ours = h->role == ROLE_LEADER && m->proof.term > h->term;
 	if (m->proof.term <= h->term || (why->term <= h->term && !stray_of_ours) ||
-	    (why->term != m->proof.term && why->term + 1 != m->proof.term))
+	    !term_follows(h, why->term, m->proof.term))
 		return;
 	if (why->kind == ENTITLED_TC) {
 		if (h->role == ROLE_LEADER && quorum_heard(h) && why->term <= h->term)
@@ -591,6 +615,8 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 			learn_tc(h, from, &why->tc);
 		return;
 	}
+	if (h->observer)
+		return; /* terms are entered with their certificates only */
 	/* A stray may have entered its term by grants older than the newest certificate, which
 	 * it had not seen: its leader must be able to rescue it all the same. */
 	bool leads = h->role == ROLE_LEADER && quorum_heard(h);
@@ -602,7 +628,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 		note_stray(h, from, m);
 		return;
 	}
-	if (leader_is_alive(h) && !h->timed_out_on_work)
+	if (why->term < h->term || (leader_is_alive(h) && !h->timed_out_on_work))
 		return;
 	election_stop(h);
 	enter_term(h, why->term, why);
@@ -613,13 +639,12 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 		h->timer_at = soon;
 }
 
-/* Each rescue costs an election: a stray that comes and goes is rescued ever more rarely, but
- * not never. */
-#define STRAY_SPACING_MAX 64
-
 void rescue_strays(struct hybrid *h)
 {
-	if (h->election.phase != ELECTION_NONE)
+	/* Nothing else ends a leader's pre-vote that came to nothing, its request lost or
+	 * refused: followers that hear it keep it from timing out. */
+	if (h->election.phase != ELECTION_NONE &&
+	    (h->now < h->election.began + h->timing.timeout_min || MUTANT(MUTANT_RESCUE_ONCE)))
 		return;
 	for (unsigned i = 0; i < h->n; i++) {
 		if (!h->stray[i].since)
@@ -632,7 +657,7 @@ void rescue_strays(struct hybrid *h)
 		}
 		uint64_t due = h->stray[i].since + 2 * h->timing.timeout_min;
 		if (h->now < due || h->now < h->stray[i].next || is_jailed(h, i) ||
-		    h->stray[i].entitlement.term + 1 < h->stray[i].proof.term)
+		    !term_follows(h, h->stray[i].entitlement.term, h->stray[i].proof.term))
 			continue;
 		uint64_t spacing = h->stray[i].spacing ? 2 * h->stray[i].spacing
 						       : 4 * h->timing.timeout_min;
@@ -641,8 +666,11 @@ void rescue_strays(struct hybrid *h)
 		h->stray[i].spacing = spacing;
 		h->stray[i].next = h->now + spacing;
 		h->counters[COUNT_STRAY_RESCUED]++;
-		start_pre_vote(h, h->stray[i].entitlement.term + 1, &h->stray[i].entitlement,
-			       &h->stray[i].proof);
+		/* It votes in the term that it has only asked for, or shown a view change for.
+		 */
+		uint64_t term = h->stray[i].proof.term;
+		term += h->stray[i].entitlement.term == term;
+		start_pre_vote(h, term, &h->stray[i].entitlement, &h->stray[i].proof);
 		return;
 	}
 }

@@ -4,7 +4,7 @@
 
 void escalate(struct hybrid *h, enum escalation_reason reason, uint64_t term)
 {
-	if (h->quorum.f == 0 || in_pbft_mode(h))
+	if (h->quorum.f == 0 || in_pbft_mode(h) || h->observer)
 		return;
 	h->escalated = true;
 	h->reason = reason;
@@ -126,12 +126,25 @@ void proofs_recover(struct hybrid *h, const struct engine_recovery *rec)
 
 /* ---- E2: suspicions ---------------------------------------------------------------------- */
 
+/* A bad signature is a fact that stays one; what else a replica suspects it says again each
+ * timeout, for as long as it lasts. Old ones of long terms must not add up. */
+#define SUSPICION_TIMEOUTS 4
+
+static bool suspects(const struct hybrid *h, unsigned who)
+{
+	const struct suspected *s = &h->suspected[who];
+	bool lasts = s->reason == REASON_SIGNATURE ||
+		     h->now <= s->at + SUSPICION_TIMEOUTS * h->timing.timeout_min ||
+		     MUTANT(MUTANT_OLD_SUSPICIONS);
+	return s->term == h->term && s->reason && lasts;
+}
+
 /* Who suspects the leader of our term; the reason that most give, the lowest of equals. */
 static unsigned suspicions(const struct hybrid *h, enum escalation_reason *reason)
 {
 	unsigned given[REASON_JOIN + 1] = {0}, count = 0;
 	for (unsigned i = 0; i < h->n; i++)
-		if (h->suspected[i].term == h->term && h->suspected[i].reason) {
+		if (suspects(h, i)) {
 			given[h->suspected[i].reason]++;
 			count++;
 		}
@@ -152,7 +165,7 @@ static void judge_suspicions(struct hybrid *h)
 
 void suspect(struct hybrid *h, enum escalation_reason reason)
 {
-	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self)
+	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self || h->observer)
 		return;
 	if (h->suspected[h->self].term == h->term &&
 	    h->now < h->suspicion_sent_at + h->timing.timeout_min)
@@ -160,6 +173,7 @@ void suspect(struct hybrid *h, enum escalation_reason reason)
 	h->suspicion_sent_at = h->now;
 	h->suspected[h->self].term = h->term;
 	h->suspected[h->self].reason = reason;
+	h->suspected[h->self].at = h->now;
 	h->counters[COUNT_SUSPICIONS_SIGNATURE] += reason == REASON_SIGNATURE;
 	h->counters[COUNT_SUSPICIONS_CENSORSHIP] += reason == REASON_CENSORSHIP;
 	h->counters[COUNT_SUSPICIONS_SLOW] += reason == REASON_SLOW;
@@ -180,14 +194,13 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
-	if (h->suspected[from].term == s->term && h->suspected[from].reason == s->reason)
-		return;
 	if (suspicion_check(s, h->ctx)) {
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return;
 	}
 	h->suspected[from].term = s->term;
 	h->suspected[from].reason = s->reason;
+	h->suspected[from].at = h->now;
 	judge_suspicions(h);
 }
 
@@ -197,10 +210,47 @@ void on_suspicion(struct hybrid *h, unsigned from, const struct suspicion *s)
 static uint64_t fair_time(struct hybrid *h)
 {
 	uint64_t from = h->fair_since, until = h->final_at + h->timing.timeout_min;
+	uint64_t fair = h->fair_banked;
+	h->fair_banked = 0;
 	h->fair_since = h->now;
 	if (until > h->now || MUTANT(MUTANT_BLAME_FOR_QUORUM))
 		until = h->now;
-	return until > from ? until - from : 0;
+	return fair + (until > from ? until - from : 0);
+}
+
+/* Before a block is final: what went before is fair by the final block that it follows. Else a
+ * pause of our own would be the leader's time. */
+void fair_time_banks(struct hybrid *h)
+{
+	if (!MUTANT(MUTANT_BLAME_FOR_PAUSE))
+		h->fair_banked = fair_time(h);
+}
+
+static void fair_time_restarts(struct hybrid *h)
+{
+	h->fair_since = h->now;
+	h->fair_banked = 0;
+}
+
+/* When what waits longest is looked at again in our state; what is void in it is dropped then.
+ */
+static uint64_t recheck_due(const struct hybrid *h, const struct pool_entry *e)
+{
+	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
+	return since + h->timing.timeout_min * 3 / 2;
+}
+
+/* Before anybody is blamed for it: has it been found valid since, and within a timeout? If not
+ * it is looked at now. */
+static bool still_valid(struct hybrid *h, const struct pool_entry *e)
+{
+	uint64_t since = recheck_due(h, e);
+	if (h->now > since + h->timing.timeout_min)
+		since = h->now - h->timing.timeout_min;
+	if (e->rechecked >= since || MUTANT(MUTANT_VOID_WAITS))
+		return true;
+	recheck_oldest(h);
+	return false;
 }
 
 /* The oldest transaction that the leader knows of, and has left unordered while it ordered
@@ -208,19 +258,15 @@ static uint64_t fair_time(struct hybrid *h)
 static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 {
 	const struct pool_entry *e = h->pool.free.head;
-	if (!e || !(e->forwarded || e->relayed)) {
-		h->passed_over_for = 0;
+	if (!e || !(e->forwarded || e->relayed))
 		return;
-	}
-	if (!hash_equal(&h->passed_over, &e->id) || h->passed_over_term != h->term) {
+	if (!hash_equal(&h->passed_over, &e->id)) {
 		h->passed_over = e->id;
-		h->passed_over_term = h->term;
 		h->passed_over_for = 0;
 	} else {
 		h->passed_over_for += fair;
 	}
-	uint64_t since = e->arrived > h->tc_accepted_at ? e->arrived : h->tc_accepted_at;
-	uint64_t relay_at = since + h->timing.timeout_min * 3 / 2;
+	uint64_t relay_at = recheck_due(h, e);
 	uint64_t patience = 3 * h->timing.timeout_min;
 	if (h->tc.mode == MODE_PBFT) {
 		uint64_t twice =
@@ -228,29 +274,33 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 		if (twice > patience)
 			patience = twice;
 	}
-	if (h->now >= relay_at && h->censorship_checked_at < relay_at) {
-		h->censorship_checked_at = h->now;
-		recheck_oldest(h); /* relays what is still valid in our state, drops the rest */
-	} else if (h->passed_over_for >= patience && e->relayed &&
-		   h->censorship_checked_at >= relay_at) {
+	if (h->now < relay_at)
+		return;
+	/* Of each one by one: relays what is still valid in our state, drops the rest. */
+	if (e->rechecked < relay_at)
+		recheck_oldest(h);
+	else if (h->passed_over_for >= patience && e->relayed && still_valid(h, e))
 		suspect(h, REASON_CENSORSHIP);
-	}
 }
 
 /* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of
- * what was ordered before, over SLOW_WINDOW timeouts, while something waits for longer than a
- * timeout, is slow (Aardvark's regular view changes, Prime's bounded delay: a leader must not
- * be just fast enough, trap 13). Not blocks, which are few and large under load; and where
- * nothing waits, there was less to order. */
+ * what was ordered before, over SLOW_WINDOW timeouts, while something waits that is still valid
+ * after a timeout and a half, is slow (Aardvark's regular view changes, Prime's bounded delay:
+ * a leader must not be just fast enough, trap 13). Not blocks, which are few and large under
+ * load; and where nothing waits, there was less to order. */
 void pace_note_block(struct hybrid *h, const struct block *b)
 {
 	h->pace_ordered += b->tx_count;
 }
 
+/* What can never be ordered does not wait: the rival of an ordered transaction, which any
+ * client can send to some of us, is no reason to leave a leader. */
 static bool something_waits(const struct hybrid *h)
 {
 	const struct pool_entry *e = pool_oldest(&h->pool);
-	return e && h->now > e->arrived + h->timing.timeout_min;
+	if (MUTANT(MUTANT_VOID_WAITS))
+		return e && h->now > e->arrived + h->timing.timeout_min;
+	return e && e->rechecked >= recheck_due(h, e);
 }
 
 static uint64_t pace(const struct hybrid *h)
@@ -258,12 +308,16 @@ static uint64_t pace(const struct hybrid *h)
 	return h->pace_ordered * 1024 / (h->pace_work / h->timing.heartbeat + 1);
 }
 
-void pace_new_leader(struct hybrid *h)
+/* A new term of the same leader and mode is no pardon: it has what waited in the old one. */
+void watch_new_leader(struct hybrid *h)
 {
+	h->tc_accepted_at = h->now;
+	h->passed_over_for = 0;
 	if (h->pace_work >= SLOW_WINDOW * h->timing.timeout_min)
 		h->last_pace = pace(h);
 	h->pace_ordered = h->pace_work = 0;
-	h->fair_since = h->final_at = h->now;
+	h->final_at = h->now;
+	fair_time_restarts(h);
 }
 
 static void watch_pace(struct hybrid *h, uint64_t fair)
@@ -273,9 +327,13 @@ static void watch_pace(struct hybrid *h, uint64_t fair)
 	if (h->pace_work < SLOW_WINDOW * h->timing.timeout_min)
 		return;
 	if (pace(h) * 2 < h->last_pace && something_waits(h)) {
-		suspect(h, REASON_SLOW);
+		if (still_valid(h, pool_oldest(&h->pool)))
+			suspect(h, REASON_SLOW);
 	} else if (h->pace_work >= 2 * SLOW_WINDOW * h->timing.timeout_min) {
-		h->last_pace = pace(h); /* a new window, held against this one */
+		/* A new window, held against this one; but with work waiting, against the best:
+		 * or it could become slower by a little each time. */
+		if (pace(h) > h->last_pace || !something_waits(h) || MUTANT(MUTANT_PACE_ERODES))
+			h->last_pace = pace(h);
 		h->pace_ordered = h->pace_work = 0;
 	}
 }
@@ -304,7 +362,7 @@ void suspect_tick(struct hybrid *h)
 	tell_proofs_again(h);
 	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
 	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
-		h->fair_since = h->now;
+		fair_time_restarts(h);
 		return;
 	}
 	uint64_t fair = fair_time(h);

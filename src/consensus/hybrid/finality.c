@@ -61,6 +61,8 @@ static struct tally *tally_of(struct hybrid *h, uint64_t height)
 /* The newest multiple of K that became final gets our statement: we hold its certificate. */
 static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, uint32_t count)
 {
+	if (h->observer)
+		return; /* stable ones come with heartbeats */
 	for (uint32_t i = count; i-- > 0;) {
 		const struct block *b = blocks[i];
 		if (b->sh.h.height % h->checkpoint_spacing)
@@ -112,8 +114,10 @@ void tip_catches_up(struct hybrid *h)
 	struct block_ref ref = final_ref(h);
 	if (!h->tip_tc_wanted || !tc_fits(&h->spare_tc, &h->log.final->sh.h))
 		return;
+	if (ref.term > h->term)
+		return; /* take_tc() enters it, and asks again */
 	h->tip_tc_wanted = false;
-	if (position_compare(&ref, &h->tip) <= 0 || ref.term > h->term)
+	if (position_compare(&ref, &h->tip) <= 0)
 		return;
 	drop_qc(h);
 	term_cert_free(&h->tip_tc);
@@ -153,6 +157,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
 	cert_copy(&h->final_cert, c);
+	fair_time_banks(h);
 	h->final_at = h->now;
 	emit_cert(&h->out, &h->final_cert);
 	bool held = false;

@@ -293,8 +293,9 @@ static uint64_t time_limit(const struct hybrid *h)
 
 void try_vote(struct hybrid *h)
 {
-	if (h->role == ROLE_LEADER || !in_accepted_term(h) || h->distrusted_term == h->term ||
-	    h->led_before_restart == h->term || h->tc.leader == h->self)
+	if (h->observer || h->role == ROLE_LEADER || !in_accepted_term(h) ||
+	    h->distrusted_term == h->term || h->led_before_restart == h->term ||
+	    h->tc.leader == h->self)
 		return;
 	struct log_entry *e = vote_target(h);
 	if (!e)
@@ -318,7 +319,7 @@ void try_vote(struct hybrid *h)
 
 bool tip_vote(const struct hybrid *h, struct vote *out)
 {
-	if (!in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
+	if (h->observer || !in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
 	    h->led_before_restart == h->term)
 		return false;
 	*out = (struct vote){.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST
@@ -332,7 +333,7 @@ bool tip_vote(const struct hybrid *h, struct vote *out)
  * disk; not for what is final anyway. */
 bool commit_due(const struct hybrid *h, struct vote *out)
 {
-	if (!h->has_qc || h->qc.ref.height <= h->log.final->sh.h.height)
+	if (h->observer || !h->has_qc || h->qc.ref.height <= h->log.final->sh.h.height)
 		return false;
 	if ((!in_accepted_term(h) || h->qc.ref.term != h->term) && !MUTANT(MUTANT_LATE_COMMIT))
 		return false;
@@ -457,6 +458,8 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 	h->final_at_heartbeat = final;
 	if (stuck || (m->tip_height > h->tip.height && !log_find(&h->log, &m->tip)))
 		fetch_from(h, from);
+	if (h->observer)
+		return; /* a leader counts who answers: those who can vote for it */
 	struct msg_heartbeat_ack ack = {.term = h->term,
 					.counter = m->counter,
 					.final_height = h->log.final->sh.h.height};
@@ -489,7 +492,7 @@ void follow_end_of_step(struct hybrid *h)
 	if (newest && newest->executing)
 		return;
 	h->answer_leader = false;
-	if (h->tc.mode == MODE_PBFT)
+	if (h->tc.mode == MODE_PBFT || h->observer)
 		return; /* votes go to all: pbft_end_of_step() */
 	uint16_t leader = current_leader(h);
 	if (leader == NO_VALIDATOR || leader == h->self || h->distrusted_term == h->term)

@@ -137,6 +137,21 @@ static void recheck_ends(struct hybrid *h, bool removed)
 		timeout_counts(h);
 }
 
+/* True if it is void, and gone. */
+static bool recheck_one(struct hybrid *h, const struct hash *id, int err)
+{
+	struct pool_entry *e = pool_find(&h->pool, id);
+	if (!e)
+		return false;
+	if (!err) {
+		e->rechecked = h->now;
+		return false;
+	}
+	pool_remove(&h->pool, id);
+	emit_rejected(&h->out, id, err);
+	return true;
+}
+
 void on_txs_checked(struct hybrid *h, const struct input *in)
 {
 	struct pending_check *c = NULL;
@@ -151,10 +166,7 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 	for (uint32_t i = 0; i < c->count; i++) {
 		int err = in->txs_checked.err[i];
 		if (c->recheck) {
-			if (err && pool_remove(&h->pool, &c->ids[i])) {
-				emit_rejected(&h->out, &c->ids[i], err);
-				removed++;
-			}
+			removed += recheck_one(h, &c->ids[i], err);
 		} else if (err == ERR_BAD_SIGNATURE) {
 			*paid = (*paid > h->now ? *paid : h->now) + FALSE_TX_PAID;
 		} else if (!err) {
@@ -168,6 +180,9 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 		}
 	}
 	if (c->recheck) {
+		if (MUTANT(MUTANT_RECHECK_FEW))
+			for (struct pool_entry *e = h->pool.free.head; e; e = e->next)
+				e->rechecked = h->now;
 		relay(h, c->ids, c->count);
 		check_release(c);
 		recheck_ends(h, removed > 0);

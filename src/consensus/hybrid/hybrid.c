@@ -56,6 +56,11 @@ bool leader_is_alive(const struct hybrid *h)
 void timeout_counts(struct hybrid *h)
 {
 	h->timeout_pending = false;
+	if (h->observer) { /* it has no say in who leads; perhaps it is merely behind */
+		timer_restart(h);
+		fetch_from_anybody(h);
+		return;
+	}
 	if (h->timeouts < 1000)
 		h->timeouts++;
 	if (holds_work(h))
@@ -251,8 +256,8 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	lead_end_of_step(h);
 	follow_end_of_step(h);
 	pbft_end_of_step(h);
-	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves is
-	 * written with the certificate that did. */
+	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves
+	 * is written with the certificate that did. */
 	if (h->out.message_count || h->want_sync ||
 	    (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP)))
 		flush_state(h);
@@ -316,6 +321,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	if (h->has_stable)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);
+	out->observer = h->observer;
 	out->escalated = h->escalated;
 	out->reason = h->reason;
 	out->modes = h->modes;
@@ -371,6 +377,19 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 		term_cert_init(&h->views[i]);
 }
 
+/* [I15] What has no signature of the sender in it, and what others have signed, goes on being
+ * sent. All else is not made in the first place; should a rule of another file miss that, it is
+ * signed with no key and sent to nobody. */
+static void observer_begins(struct hybrid *h)
+{
+	static const uint8_t unsigned_ones[] = {MSG_FETCH,   MSG_BLOCKS,   MSG_FORWARD,
+						MSG_RELAY,   MSG_EVIDENCE, MSG_FETCH_VIEW,
+						MSG_NEW_VIEW};
+	h->out.withheld = UINT64_MAX;
+	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
+		h->out.withheld &= ~(UINT64_C(1) << unsigned_ones[i]);
+}
+
 static void tally_slot_clear(struct vote_slot_tally *t)
 {
 	memset(t, 0, offsetof(struct vote_slot_tally, prepare));
@@ -389,7 +408,11 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->quorum = c->ctx->quorum;
 	h->self = h->out.self = c->self;
 	h->n = h->out.n = c->ctx->vals.n;
-	h->key = c->key;
+	h->observer = c->observer;
+	if (h->observer)
+		observer_begins(h);
+	else
+		h->key = c->key;
 	h->stray = mem_array(h->n, sizeof *h->stray);
 	h->view = mem_array(h->n, sizeof *h->view);
 	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* large; initialised below */

@@ -98,10 +98,16 @@ struct vote_slot_tally {
 	struct tally prepare, commit;
 };
 
+struct suspected { /* the leader of that term */
+	uint64_t term, at;
+	enum escalation_reason reason;
+};
+
 enum election_phase { ELECTION_NONE, ELECTION_PRE_VOTE, ELECTION_VOTE };
 
 struct election {
 	enum election_phase phase;
+	uint64_t began;		   /* when its pre-votes were asked for */
 	uint64_t term;		   /* the one asked for */
 	struct entitlement grants; /* collected pre-votes, sorted by signer */
 	struct term_cert votes;	   /* collected term votes */
@@ -131,6 +137,7 @@ struct hybrid {
 	struct quorum quorum;
 	unsigned self, n;
 	struct keypair key;
+	bool observer; /* [I15] signs nothing */
 	struct engine_timing timing;
 	uint32_t pipeline, window, checkpoint_interval;
 	uint32_t checkpoint_spacing; /* a multiple of it, CHECKPOINT_SPACING_MIN or more */
@@ -259,19 +266,16 @@ struct hybrid {
 	unsigned proof_told; /* against whom */
 	uint64_t grants_followed_at;
 	uint64_t pre_vote_at[VALIDATORS_MAX]; /* the last one above own term + 1, to each */
-	struct {
-		uint64_t term;
-		enum escalation_reason reason;
-	} suspected[VALIDATORS_MAX]; /* by each, the leader of that term */
+	struct suspected suspected[VALIDATORS_MAX]; /* by each */
 	uint64_t suspicion_sent_at;
 	uint64_t tc_accepted_at;
 	uint32_t counted_timeouts; /* E3 */
 	uint64_t counted_at;
-	uint64_t censorship_checked_at;
-	uint64_t final_at;	 /* newest final block, or newest term's acceptance */
-	uint64_t fair_since;	 /* last look at the leader */
-	struct hash passed_over; /* the transaction it leaves out; in which term, how long */
-	uint64_t passed_over_term, passed_over_for;
+	uint64_t final_at;   /* newest final block, or newest term's acceptance */
+	uint64_t fair_since; /* last look at the leader */
+	uint64_t fair_banked;
+	struct hash passed_over; /* the transaction it leaves out; how long */
+	uint64_t passed_over_for;
 	uint64_t pace_work, pace_ordered; /* this leader, with work pending */
 	uint64_t last_pace; /* transactions in 1024 heartbeats of the leader before */
 
@@ -288,6 +292,7 @@ struct hybrid {
 	uint64_t reforward_at;
 	uint64_t refused_at[VALIDATORS_MAX]; /* when we last sent each a refusal */
 	uint64_t rescue_accepted_height;
+	uint64_t rescue_accepted_at;
 	uint64_t rescue_accepted_term; /* 0: never */
 
 	/* fetching */
@@ -486,13 +491,14 @@ void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing 
 void pbft_resume_leading(struct hybrid *h);
 void note_prepare(struct hybrid *h, const struct vote *v);
 void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b);
-	/* takes the proof */ /* checked, of another replica */
+/* takes the proof */ /* checked, of another replica */
 
 /* view.c */
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);
 void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m);
 void note_claim(struct hybrid *h, unsigned from, uint64_t term);
 uint64_t next_pbft_term(struct hybrid *h, uint64_t term);
+bool term_follows(struct hybrid *h, uint64_t entitled, uint64_t term);
 void view_timeout(struct hybrid *h);
 void view_tick(struct hybrid *h);
 uint64_t view_resend_at(const struct hybrid *h); /* UINT64_MAX: nothing to resend */
@@ -526,7 +532,8 @@ void suspect(struct hybrid *h, enum escalation_reason reason);
 void suspect_tick(struct hybrid *h);
 void count_timeout(struct hybrid *h);
 void pace_note_block(struct hybrid *h, const struct block *b);
-void pace_new_leader(struct hybrid *h);
+void watch_new_leader(struct hybrid *h);
+void fair_time_banks(struct hybrid *h);
 void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
 void proofs_free(struct hybrid *h);
 

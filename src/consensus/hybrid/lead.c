@@ -236,7 +236,7 @@ static void propose(struct hybrid *h, struct block *b)
 void pbft_resume_leading(struct hybrid *h)
 {
 	if (!in_accepted_term(h) || h->tc.mode != MODE_PBFT || h->tc.leader != h->self ||
-	    !in_pbft_mode(h))
+	    !in_pbft_mode(h) || h->observer)
 		return;
 	lead_begin(h);
 	h->lead_first = h->tip.term != h->term;

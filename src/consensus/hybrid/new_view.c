@@ -529,7 +529,8 @@ static void lead_new_view(struct hybrid *h, const struct view_change **set, unsi
 
 void try_new_view(struct hybrid *h)
 {
-	if (h->term <= h->tc.term || primary_of(h->term, h->n) != h->self || h->new_view_tried)
+	if (h->term <= h->tc.term || primary_of(h->term, h->n) != h->self ||
+	    h->new_view_tried || h->observer)
 		return;
 	h->new_view_tried = true;
 	uint64_t left_out = 0;

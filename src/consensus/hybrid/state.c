@@ -81,9 +81,10 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 		return false;
 	invariant(tc->mode == MODE_FAST || tc->new_view);
 	enter_term(h, tc->term, NULL);
-	pace_new_leader(h);
+	bool same = h->tc.term && tc->leader == h->tc.leader && tc->mode == h->tc.mode;
+	if (!same || MUTANT(MUTANT_TERM_PARDONS))
+		watch_new_leader(h);
 	replace_tc(h, tc);
-	h->tc_accepted_at = h->now;
 	election_stop(h);
 	h->has_append_tip = false;
 	h->has_pending_qc = false;
@@ -99,7 +100,8 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 	if (tc->mode == MODE_PBFT) {
 		h->counters[COUNT_NEW_VIEW_ACCEPTED]++;
 		timer_restart(h);
-		if (tc->leader == h->self)
+		if (tc->leader == h->self &&
+		    !h->observer) /* else made before votes were lost */
 			lead_begin(h);
 	}
 	return true;
@@ -112,14 +114,13 @@ bool take_tc(struct hybrid *h, const struct term_cert *tc)
 	if (h->tip_tc_wanted && tc_fits(tc, &h->log.final->sh.h)) {
 		term_cert_free(&h->spare_tc);
 		term_cert_copy(&h->spare_tc, tc);
-		tip_catches_up(h);
 	}
-	if (tc->term <= h->tc.term)
-		return false;
-	if (tc->term >= h->term)
-		return accept_tc(h, tc);
-	replace_tc(h, tc);
-	return false;
+	bool newer = tc->term > h->tc.term;
+	bool accepted = newer && tc->term >= h->term && accept_tc(h, tc);
+	if (newer && !accepted)
+		replace_tc(h, tc);
+	tip_catches_up(h); /* in the term that it needs */
+	return accepted;
 }
 
 bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc)

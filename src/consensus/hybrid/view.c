@@ -95,7 +95,7 @@ void learn_entitlement(struct hybrid *h, unsigned from, const struct entitlement
 		learn_tc(h, from, &e->tc);
 		return;
 	}
-	if (leader_is_alive(h) && !h->timed_out_on_work)
+	if (h->observer || (leader_is_alive(h) && !h->timed_out_on_work))
 		return;
 	/* Grants can be hoarded, to end one view with each. */
 	bool hoarded = e->kind == ENTITLED_GRANTS && in_pbft_mode(h) && h->grants_followed_at;
@@ -123,6 +123,15 @@ uint64_t next_pbft_term(struct hybrid *h, uint64_t term)
 	return term;
 }
 
+/* Whether who is entitled to a term may be in, or ask for, the other: the same or the next one,
+ * where view changes leave out those whose primaries are jailed. */
+bool term_follows(struct hybrid *h, uint64_t entitled, uint64_t term)
+{
+	return term == entitled || term == entitled + 1 ||
+	       (term > entitled && term == next_pbft_term(h, entitled + 1) &&
+		!MUTANT(MUTANT_LOST_BEYOND_JAIL));
+}
+
 static void broadcast_view_change(struct hybrid *h, uint64_t mask)
 {
 	struct msg_view_change m;
@@ -148,6 +157,8 @@ static void hold_own(struct hybrid *h)
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason)
 {
 	invariant(term >= h->term);
+	if (h->observer)
+		return false;
 	if (h->signed_term >= term && !MUTANT(MUTANT_TWO_VOTES_A_TERM))
 		return false;
 	struct position p;
@@ -196,6 +207,8 @@ void view_recover(struct hybrid *h)
 /* f+1 replicas are ahead: at least one of them is correct. */
 static void follow_claims(struct hybrid *h)
 {
+	if (h->observer)
+		return;
 	if (in_pbft_mode(h)) {
 		uint64_t t = kth_highest(h, h->quorum.f + 1, false, false);
 		if (t > h->term && !MUTANT(MUTANT_NO_CATCH_UP)) {
@@ -249,7 +262,7 @@ static bool may_answer(struct hybrid *h, unsigned to)
 /* A claim to a term that we are in, or past, without a TC: shows where we are. */
 static void answer_claim(struct hybrid *h, unsigned to)
 {
-	if (!h->signed_term || !may_answer(h, to))
+	if (!h->signed_term || h->observer || !may_answer(h, to))
 		return;
 	if (h->signed_is_vc)
 		broadcast_view_change(h, UINT64_C(1) << to);
@@ -332,8 +345,8 @@ static void start_view_timer(struct hybrid *h)
 
 uint64_t view_resend_at(const struct hybrid *h)
 {
-	if (!h->signed_is_vc || h->signed_term != h->term || h->tc.term >= h->term ||
-	    MUTANT(MUTANT_VIEW_CHANGE_ONCE))
+	if (!h->signed_is_vc || h->observer || h->signed_term != h->term ||
+	    h->tc.term >= h->term || MUTANT(MUTANT_VIEW_CHANGE_ONCE))
 		return UINT64_MAX;
 	return h->view_sent_at + RESEND_HEARTBEATS * h->timing.heartbeat;
 }
