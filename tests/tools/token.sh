@@ -4,6 +4,7 @@
 # the top of the build tree.
 set -uo pipefail
 
+# shellcheck disable=SC2034
 test=token
 . "${srcdir:-..}/tests/live-net.sh"
 checks=0
@@ -136,7 +137,21 @@ expect 0 '' status --home "$net" --node node1
 
 # ---- db repair fetches with the tokens of its sources --------------------------------------------
 ostrakon net down "$net" node1 >/dev/null || fail "net down"
+damaged= # the file with its blocks: what is damaged in others is built anew without asking
+while read -r file; do
+	cp "$file" "$work/kept.sst"
+	at=$(($(stat -c %s "$file") / 3))
+	head -c 16 /dev/urandom | dd of="$file" bs=1 seek=$at conv=notrunc 2>/dev/null
+	ostrakon db check --home "$net/node1" -o json >"$work/out" 2>/dev/null
+	jq -e 'any(.findings[]?; .family == "blocks")' "$work/out" >/dev/null 2>&1 && damaged=$file && break
+	cp "$work/kept.sst" "$file"
+done < <(find "$net/node1/data" -name '*.sst' -printf '%s %p\n' | sort -rn | cut -d' ' -f2)
+[ -n "$damaged" ] || fail "found no file of blocks to damage"
+token_file "$work/others.token" another-token-than-before
+expect 1 unauthorized db repair --home "$net/node1" --timeout 60s
+cp -p "$work/kept.token" "$work/others.token"
 expect 0 '' db repair --home "$net/node1" --timeout 60s
+jq -e '.fetched_blocks > 0' "$work/out" >/dev/null || fail "nothing was fetched: $(cat "$work/out")"
 up
 expect 0 '' put k repaired --home "$net" --timeout 60s
 echo "access tokens: $checks invocations"
