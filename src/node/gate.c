@@ -2,68 +2,34 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "crypto/sign.h"
+#include "node/token.h"
 
 static int read_token(struct gate *g, const char *path, struct errmsg *m)
 {
-	char text[GATE_TOKEN_MAX + 2];
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		int why = errno;
-		if (fd >= 0)
-			close(fd);
-		return err_set(m, ERR_CONFIG, "[api] token_file = %s: %s", path, strerror(why));
-	}
-	ssize_t len = S_ISREG(st.st_mode) ? read(fd, text, sizeof text - 1) : -1;
-	close(fd);
-	if (len < 0)
-		return err_set(m, ERR_CONFIG, "[api] token_file = %s cannot be read", path);
-	text[len] = 0;
-	size_t n = strcspn(text, "\r\n");
-	int err = ERR_NONE;
-	if ((st.st_mode & 077) != 0)
-		err = err_set(m, ERR_PERMISSION,
-			      "[api] token_file = %s can be read by others: chmod 600 %s", path,
-			      path);
-	for (size_t i = 0; err == ERR_NONE && i < n; i++)
-		if (!isgraph((unsigned char)text[i]))
-			err = ERR_SYNTAX;
-	if (err == ERR_SYNTAX ||
-	    (err == ERR_NONE && (n < GATE_TOKEN_MIN || n > GATE_TOKEN_MAX)))
-		err = err_set(
-			m, ERR_CONFIG,
-			"[api] token_file = %s: its first line must have %d to %d printable "
-			"characters without blanks",
-			path, GATE_TOKEN_MIN, GATE_TOKEN_MAX);
+	char token[TOKEN_SIZE];
+	int err = token_read(token, path, "[api] token_file =", m);
 	if (err == ERR_NONE)
-		sha256(&g->token, text, n);
+		sha256(&g->token, token, strlen(token));
 	g->needs_token = err == ERR_NONE;
-	crypto_wipe(text, sizeof text);
+	crypto_wipe(token, sizeof token);
 	return err;
 }
 
 int gate_open(struct gate *g, const struct node_config *c, struct errmsg *m)
 {
-	char path[2 * CONFIG_PATH_MAX + 2];
+	char path[TOKEN_PATH_SIZE];
 	*g = (struct gate){0};
 	snprintf(g->listen, sizeof g->listen, "%s", c->api.host);
 	snprintf(g->hosts, sizeof g->hosts, "%s", c->api_hosts);
 	g->wildcard = strcmp(g->listen, "0.0.0.0") == 0 || strcmp(g->listen, "::") == 0;
 	if (!c->token_file[0])
 		return ERR_NONE;
-	if (c->token_file[0] == '/')
-		snprintf(path, sizeof path, "%s", c->token_file);
-	else
-		snprintf(path, sizeof path, "%s/%s", c->home, c->token_file);
+	node_token_path(path, c);
 	return read_token(g, path, m);
 }
 

@@ -6,9 +6,6 @@
 #include "crypto/hash.h"
 #include "node/config.h"
 
-#define GATE_TOKEN_MIN 16
-#define GATE_TOKEN_MAX 512
-
 struct gate {
 	char listen[CONFIG_TEXT_MAX + 1]; /* the address listened on */
 	char hosts[CONFIG_TEXT_MAX + 1];  /* other names, with commas */

@@ -43,6 +43,8 @@ expect 'ostrakon status --color ' 'auto always never'
 expect 'ostrakon put -w acc' 'accepted'
 expect 'ostrakon verify pro' 'proof.json'
 expect 'ostrakon verify --genesis p' 'proof.json'
+expect 'ostrakon get --tok' '--token-file'
+expect 'ostrakon status --token-file p' 'proof.json'
 expect 'ostrakon watch con' 'consensus'
 expect 'ostrakon completion ' 'bash zsh fish'
 expect 'ostrakon get --nonce' '' # an option of others

@@ -16,6 +16,7 @@
 
 #define TRY_MS	     4000 /* what a node is given to commit */
 #define ANSWER_MS    500  /* and then to say so */
+#define HEADERS_SIZE 1280
 #define SCAN_US	     20000
 #define RECONNECT_US 50000 /* after a round in which nobody answered */
 
@@ -39,7 +40,7 @@ struct load {
 	size_t limit;	  /* of a closed loop: so many may be under way */
 	size_t under_way;
 	uint64_t next_scan;
-	char headers[1280];
+	char (*headers)[HEADERS_SIZE]; /* for each node: its token is its own */
 	struct writer body;
 };
 
@@ -121,7 +122,7 @@ static void send_some(struct load *l, unsigned i, uint64_t now)
 	snprintf(path, sizeof path, "/v1/transactions?timeout=%llu&prove=1",
 		 (unsigned long long)left);
 	b->requests++;
-	pump_post(l->pump, i, path, l->headers, writer_slice(&l->body));
+	pump_post(l->pump, i, path, l->headers[r->node], writer_slice(&l->body));
 }
 
 static void dispatch(struct load *l, uint64_t now)
@@ -321,10 +322,14 @@ void bench_load(struct bench *b)
 	l.pump = pump_new(l.connections, patient_fd(l.patient));
 	l.checker = receipt_checker_new(b->t);
 	l.r = mem_zalloc((l.connections + 1) * sizeof *l.r);
-	snprintf(l.headers, sizeof l.headers,
-		 "Content-Type: application/octet-stream\r\nAccept: "
-		 "application/octet-stream\r\n%s%s",
-		 http_token_header(), http_token_header()[0] != '\0' ? "\r\n" : "");
+	l.headers = mem_array(b->t->count, sizeof *l.headers);
+	for (unsigned i = 0; i < b->t->count; i++) {
+		const char *bearer = http_token_header(b->t->url[i]);
+		snprintf(l.headers[i], sizeof l.headers[i],
+			 "Content-Type: application/octet-stream\r\nAccept: "
+			 "application/octet-stream\r\n%s%s",
+			 bearer, bearer[0] != '\0' ? "\r\n" : "");
+	}
 	now = now_us();
 	for (unsigned i = 0; i < l.connections; i++) {
 		l.r[i].index = mem_array(b->batch, sizeof *l.r[i].index);
@@ -347,6 +352,7 @@ void bench_load(struct bench *b)
 	for (unsigned i = 0; i < l.connections; i++)
 		mem_free(l.r[i].index);
 	mem_free(l.r);
+	mem_free(l.headers);
 	receipt_checker_free(l.checker);
 	pump_free(l.pump);
 	patient_free(l.patient);

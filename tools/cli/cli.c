@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "config.h"
 #include "crypto/sign.h"
+#include "node/token.h"
+#include "tools/cli/http.h"
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
@@ -344,6 +346,23 @@ static void setup_output(struct cli *c)
 	c->hints = fileno(c->err) >= 0 && isatty(fileno(c->err));
 }
 
+static int read_token(struct cli *c)
+{
+	char token[TOKEN_SIZE];
+	const char *path = c->opt.value[OPT_TOKEN_FILE];
+	bool flag = !c->opt.from_environment[OPT_TOKEN_FILE];
+	struct errmsg m;
+	int err = token_read(token, path, flag ? "--token-file" : "OSTRAKON_TOKEN_FILE", &m);
+
+	if (err != ERR_NONE)
+		return cli_fail_err(c, err, &m,
+				    "It must be a copy of the file that the node's [api] "
+				    "token_file names, for your eyes only.");
+	http_set_token(NULL, token);
+	crypto_wipe(token, sizeof token);
+	return EXIT_DONE;
+}
+
 static int run_verb(struct cli *c, const struct verb *v)
 {
 	struct errmsg m;
@@ -366,6 +385,11 @@ static int run_verb(struct cli *c, const struct verb *v)
 	if (c->opt.arg_count > v->args_max)
 		return cli_usage(c, "\"%s\" is one argument too many; usage: ostrakon %s %s",
 				 c->opt.arg[v->args_max], v->name, v->args);
+	if ((v->options & OPT_BIT(OPT_TOKEN_FILE)) && opt_given(&c->opt, OPT_TOKEN_FILE)) {
+		rc = read_token(c);
+		if (rc != EXIT_DONE)
+			return rc;
+	}
 	c->timeout_ms = opt_ms(&c->opt, OPT_TIMEOUT, 30000);
 	c->deadline = now_ms() + c->timeout_ms;
 	rc = v->run(c);

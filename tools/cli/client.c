@@ -57,6 +57,8 @@ static int add_network(struct cli *c, struct target *t, const char *dir)
 		rc = cli_fail(c, EXIT_CONFIG, "config", NULL, "%s", m.text);
 	} else if (only != NULL) {
 		int i = network_find(n, only);
+		for (unsigned k = 0; k < n->count; k++) /* their tokens: only may be a URL */
+			node_api_url(&n->node[k], url);
 		if (i >= 0)
 			node_api_url(&n->node[i], url);
 		add_url(t, i >= 0 ? url : only);
@@ -185,6 +187,25 @@ void link_close(struct link *l)
 	l->answer = NULL;
 }
 
+static const char token_hint[] =
+	"Give --token-file FILE with the token that its [api] token_file holds.";
+
+void unauthorized_text(struct errmsg *m, const char *url)
+{
+	bool sent = http_token_header(url)[0] != '\0';
+
+	err_set(m, ERR_NONE, sent ? "%s refuses the access token" : "%s wants an access token",
+		url);
+}
+
+int unauthorized_fail(struct cli *c, const char *url)
+{
+	struct errmsg m;
+
+	unauthorized_text(&m, url);
+	return cli_fail(c, EXIT_REFUSED, "unauthorized", token_hint, "%s", m.text);
+}
+
 static void read_problem(struct link *l)
 {
 	const char *text;
@@ -200,6 +221,11 @@ static void read_problem(struct link *l)
 	if (json_read_string(l->answer, "detail", &text) == ERR_NONE ||
 	    json_read_string(l->answer, "title", &text) == ERR_NONE)
 		err_set(&l->m, ERR_NONE, "%s", text);
+	if (l->reply.status == 401) {
+		snprintf(l->error_code, sizeof l->error_code, "unauthorized");
+		snprintf(l->error_hint, sizeof l->error_hint, "%s", token_hint);
+		unauthorized_text(&l->m, l->t->url[l->node]);
+	}
 }
 
 int link_call(struct link *l, unsigned i, const char *method, const char *path,

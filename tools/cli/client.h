@@ -58,6 +58,10 @@ int link_get_or_fail(struct link *l, const char *path);
 int link_unreachable(struct link *l, int err);
 /* Prints the problem document of the last answer; exit code. */
 int link_fail(struct link *l);
+/* A status of 401: says whether the node at url wants a token, or another one. */
+void unauthorized_text(struct errmsg *m, const char *url);
+/* Prints that; exit code. */
+int unauthorized_fail(struct cli *c, const char *url);
 /* One request to node i only. */
 int link_call(struct link *l, unsigned i, const char *method, const char *path,
 	      const char *content_type, struct slice body, uint64_t timeout_ms);

@@ -4,7 +4,8 @@
 #include "tools/cli/verbs.h"
 
 #define B(name)	   OPT_BIT(OPT_##name)
-#define WHERE	   (B(HOME) | B(NODE) | B(GENESIS) | B(TIMEOUT))
+#define ASKING	   (B(HOME) | B(NODE) | B(TOKEN_FILE) | B(TIMEOUT))
+#define WHERE	   (ASKING | B(GENESIS))
 #define PASSPHRASE (B(PASSPHRASE_FILE) | B(PASSPHRASE_FD))
 #define SIGNING                                                                                \
 	(WHERE | PASSPHRASE | B(KEY) | B(WAIT) | B(NONCE) | B(EXPIRY) | B(SAVE) | B(NO_SEND))
@@ -139,7 +140,7 @@ const struct verb verbs[] = {
 	 "home,\n"
 	 "or a network directory (--node NAME says which). Keys and vote state are left out.\n"
 	 "DEST is made whole or not at all.",
-	 B(HOME) | B(NODE) | B(TIMEOUT), 1, 1, verb_backup_create},
+	 ASKING, 1, 1, verb_backup_create},
 	{"backup list", "[DIR]", "List the backups in a directory.",
 	 "By what they say of themselves: `backup verify` checks it.", 0, 0, 1,
 	 verb_backup_list},
@@ -156,17 +157,16 @@ const struct verb verbs[] = {
 	 "Every block, certificate, index entry, value and tree node, of a stopped node or of "
 	 "a\n"
 	 "running one through a snapshot; changes nothing. Exit code 5 if anything is damaged.",
-	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_check},
+	 ASKING, 0, 0, verb_db_check},
 	{"db inspect", "", "Say what a node's data holds: heights, root, vote state.",
-	 "One look at its first records; `db check` reads all.", B(HOME) | B(NODE) | B(TIMEOUT),
-	 0, 0, verb_db_inspect},
+	 "One look at its first records; `db check` reads all.", ASKING, 0, 0, verb_db_inspect},
 	{"db repair", "", "Make the damaged data of a stopped node whole again.",
 	 "Builds it anew beside the old: blocks that are damaged or missing come from the "
 	 "nodes\n"
 	 "that run in the same network directory, and from --node URL; everything is checked\n"
 	 "and executed. The vote state is carried over whole, or nothing is done. The damaged\n"
 	 "data stays beside the new as data.damaged.N.",
-	 B(HOME) | B(NODE) | B(TIMEOUT), 0, 0, verb_db_repair},
+	 ASKING, 0, 0, verb_db_repair},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},

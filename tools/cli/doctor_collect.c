@@ -59,6 +59,8 @@ static void add_answers(struct json *o, struct asked *a)
 
 	if (a->status != NULL)
 		reach = "answered";
+	else if (a->status_code == 401)
+		reach = ""; /* it lives; what it is doing is not for us to know */
 	else if (a->err == ERR_UNREACHABLE)
 		reach = "refused";
 	else if (a->err == ERR_TIMEOUT)
@@ -186,11 +188,28 @@ static int list_network(struct cli *c, struct target *t, const char *dir, struct
 	return EXIT_DONE;
 }
 
+/* Without an answer, and for want of a token, nothing can be said of the network. */
+static bool nobody_let_us_in(const struct collecting *k, unsigned *refuses)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < k->t->count; i++) {
+		if (k->asked[i].status != NULL)
+			return false;
+		if (k->asked[i].status_code == 401) {
+			any = true;
+			*refuses = i;
+		}
+	}
+	return any;
+}
+
 static int collect(struct cli *c, struct target *t, struct collecting *k, struct json *doc)
 {
 	struct json *nodes = json_array();
 	char dir[PATH_SIZE];
 	bool network = network_directory(c, dir) && !opt_given(&c->opt, OPT_NODE);
+	unsigned refuses;
 	uint64_t number;
 	int rc = EXIT_DONE;
 
@@ -206,6 +225,8 @@ static int collect(struct cli *c, struct target *t, struct collecting *k, struct
 	each_in_parallel(t, t->count, t->count, ask_one, k);
 	if (interrupted())
 		return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL, "interrupted");
+	if (nobody_let_us_in(k, &refuses))
+		return unauthorized_fail(c, t->url[refuses]);
 	for (unsigned i = 0; i < t->count; i++) {
 		struct json *o = network ? json_at(nodes, i) : json_object();
 		const char *name = t->url[i];

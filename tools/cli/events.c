@@ -207,6 +207,9 @@ static bool follow_once(struct cli *c, struct following *f, struct http *http, i
 		*rc = cli_fail(c, EXIT_UNVERIFIED, "malformed_answer", NULL,
 			       "%s sends an event without an end", f->s->t->url[f->node]);
 		again = false;
+	} else if (reply.status == 401) {
+		*rc = unauthorized_fail(c, f->s->t->url[f->node]);
+		again = false;
 	} else if (reply.status >= 400 && reply.status < 500 && reply.status != 429) {
 		if (json_parse(&problem, writer_slice(&reply.body), NULL) != ERR_NONE ||
 		    json_read_string(problem, "detail", &detail) != ERR_NONE)

@@ -1,6 +1,7 @@
 #include "tools/cli/http.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,11 +9,11 @@
 #include "tools/cli/cli.h"
 
 #define CONNECT_TIMEOUT_MS 3000
-#define HTTP_TOKEN_MAX	   1024
 
 struct http {
 	CURL *curl;
 	struct curl_slist *headers[3]; /* none, JSON, bytes */
+	const char *bearer;	       /* in them: http_token_header()'s */
 	struct http_reply *reply;
 	bool too_long;
 	/* of a stream */
@@ -22,7 +23,13 @@ struct http {
 	bool silent;
 };
 
-static char bearer[HTTP_TOKEN_MAX + 32];
+struct token { /* of one node; they live as long as the program */
+	struct token *next;
+	char *url, *header;
+};
+static struct token *tokens; /* the newest first */
+static const char *token_of_all;
+static pthread_mutex_t token_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *const content_types[] = {"", "application/json", "application/octet-stream"};
 
@@ -78,16 +85,78 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t x, curl
 	return interrupted() || (h->on_bytes != NULL && h->silent);
 }
 
-void http_set_token(const char *token)
+/* The node's part of a URL: all of it but slashes at its end. */
+static size_t base_length(const char *url)
 {
-	bearer[0] = '\0';
-	if (token != NULL)
-		snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", token);
+	size_t len = strlen(url);
+
+	while (len > 0 && url[len - 1] == '/')
+		len--;
+	return len;
 }
 
-const char *http_token_header(void)
+/* With token_lock held. url may have a path behind the node's part. */
+static const char *find_header(const char *url)
 {
-	return bearer;
+	for (const struct token *t = tokens; t != NULL; t = t->next) {
+		size_t len = strlen(t->url);
+		if (strncmp(url, t->url, len) == 0 && (url[len] == '\0' || url[len] == '/'))
+			return t->header;
+	}
+	return "";
+}
+
+void http_set_token(const char *url, const char *token)
+{
+	char *header = mem_printf("Authorization: Bearer %s", token);
+	struct token *t;
+
+	pthread_mutex_lock(&token_lock);
+	if (url == NULL) {
+		token_of_all = header;
+	} else if (strcmp(find_header(url), header) == 0) {
+		mem_free(header);
+	} else {
+		t = mem_alloc(sizeof *t);
+		*t = (struct token){tokens, mem_printf("%.*s", (int)base_length(url), url),
+				    header};
+		tokens = t;
+	}
+	pthread_mutex_unlock(&token_lock);
+}
+
+const char *http_token_header(const char *url)
+{
+	const char *header;
+
+	pthread_mutex_lock(&token_lock);
+	header = token_of_all != NULL ? token_of_all : find_header(url);
+	pthread_mutex_unlock(&token_lock);
+	return header;
+}
+
+static void free_headers(struct http *h)
+{
+	for (size_t i = 0; i < MEM_COUNT(h->headers); i++)
+		curl_slist_free_all(h->headers[i]);
+}
+
+static void use_bearer(struct http *h, const char *bearer)
+{
+	char line[64];
+
+	if (bearer == h->bearer)
+		return;
+	free_headers(h);
+	for (size_t i = 0; i < MEM_COUNT(h->headers); i++) {
+		h->headers[i] = curl_slist_append(NULL, "Expect:");
+		snprintf(line, sizeof line, "Content-Type: %s", content_types[i]);
+		if (*bearer != '\0')
+			h->headers[i] = curl_slist_append(h->headers[i], bearer);
+		if (i > 0)
+			h->headers[i] = curl_slist_append(h->headers[i], line);
+	}
+	h->bearer = bearer;
 }
 
 struct http *http_new(void)
@@ -96,15 +165,6 @@ struct http *http_new(void)
 
 	h->curl = curl_easy_init();
 	invariant(h->curl != NULL);
-	for (size_t i = 0; i < MEM_COUNT(h->headers); i++) {
-		char line[64];
-		h->headers[i] = curl_slist_append(NULL, "Expect:");
-		snprintf(line, sizeof line, "Content-Type: %s", content_types[i]);
-		if (bearer[0] != '\0')
-			h->headers[i] = curl_slist_append(h->headers[i], bearer);
-		if (i > 0)
-			h->headers[i] = curl_slist_append(h->headers[i], line);
-	}
 	curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_PROXY, ""); /* nodes are asked directly */
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -128,8 +188,7 @@ void http_free(struct http *h)
 	if (h == NULL)
 		return;
 	curl_easy_cleanup(h->curl);
-	for (size_t i = 0; i < MEM_COUNT(h->headers); i++)
-		curl_slist_free_all(h->headers[i]);
+	free_headers(h);
 	mem_free(h);
 }
 
@@ -178,10 +237,12 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	      struct slice body, uint64_t timeout_ms, struct http_reply *reply,
 	      struct errmsg *m)
 {
-	struct curl_slist *headers = h->headers[0];
+	struct curl_slist *headers;
 	long status = 0;
 	CURLcode code;
 
+	use_bearer(h, http_token_header(url));
+	headers = h->headers[0];
 	writer_reset(&reply->body);
 	reply->status = 0;
 	reply->retry_after_ms = 0;
@@ -223,6 +284,7 @@ int http_stream(struct http *h, const char *url, const char *last_event_id, uint
 		struct http_reply *reply, struct errmsg *m)
 {
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: text/event-stream");
+	const char *bearer = http_token_header(url);
 	char line[128];
 	long status = 0;
 	CURLcode code;
@@ -231,7 +293,7 @@ int http_stream(struct http *h, const char *url, const char *last_event_id, uint
 		snprintf(line, sizeof line, "Last-Event-ID: %s", last_event_id);
 		headers = curl_slist_append(headers, line);
 	}
-	if (bearer[0] != '\0')
+	if (*bearer != '\0')
 		headers = curl_slist_append(headers, bearer);
 	writer_reset(&reply->body);
 	reply->status = 0;

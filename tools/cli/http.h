@@ -33,9 +33,11 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t silence_ms,
 		bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
 		struct http_reply *reply, struct errmsg *m);
-/* What nodes with an access token want; NULL: none. For all requests from then on. */
-void http_set_token(const char *token);
-const char *http_token_header(void); /* the line for it, without its end; "" */
+/* The access token that requests to the node at url (such as http://127.0.0.1:7100) bear from
+ * then on; url NULL: all requests, whatever was said of one node. */
+void http_set_token(const char *url, const char *token);
+/* The header's line for a request to url, without its end; "" for none. Never freed. */
+const char *http_token_header(const char *url);
 
 /* Appends text to a path or query with everything but A-Z a-z 0-9 - _ . ~ escaped. */
 void http_escape(struct writer *w, struct slice text);

@@ -11,6 +11,7 @@ struct asking {
 	pthread_mutex_t lock;
 	uint64_t height[VALIDATORS_MAX];
 	unsigned answers;
+	const char *unauthorized; /* URL of one that refused us, or NULL */
 	uint64_t patience_ms;
 	const struct chain_ctx *ctx;
 };
@@ -38,8 +39,14 @@ static bool ask(void *arg, struct link *l, size_t i)
 	uint64_t height;
 
 	if (link_call(l, (unsigned)i, "GET", "/v1/status", NULL, slice_of(NULL, 0),
-		      a->patience_ms) != ERR_NONE ||
-	    l->reply.status != 200 || json_read_u64(l->answer, "height", &height) != ERR_NONE ||
+		      a->patience_ms) != ERR_NONE)
+		return true;
+	if (l->reply.status == 401) {
+		pthread_mutex_lock(&a->lock);
+		a->unauthorized = l->t->url[i];
+		pthread_mutex_unlock(&a->lock);
+	}
+	if (l->reply.status != 200 || json_read_u64(l->answer, "height", &height) != ERR_NONE ||
 	    json_read_hex(l->answer, "chain_id", chain, sizeof chain) != ERR_NONE ||
 	    memcmp(chain, a->ctx->id.b, sizeof chain) != 0)
 		return true;
@@ -67,12 +74,13 @@ int linear_height(struct link *l, uint64_t *out)
 	pthread_mutex_destroy(&a.lock);
 	if (interrupted())
 		return cli_fail(t->c, EXIT_INTERRUPTED, "interrupted", NULL, "interrupted");
-	if (!linear_bound(q, a.height, a.answers, out))
-		return cli_fail(
-			t->c, EXIT_UNREACHABLE, "no_quorum",
+	if (linear_bound(q, a.height, a.answers, out))
+		return EXIT_DONE;
+	if (a.unauthorized != NULL)
+		return unauthorized_fail(t->c, a.unauthorized);
+	return cli_fail(t->c, EXIT_UNREACHABLE, "no_quorum",
 			"Without --linearizable one node's answer does. `ostrakon doctor` "
 			"says what is wrong.",
 			"%u of %u validators answer, and %u are needed", a.answers, q->n,
 			q->qv);
-	return EXIT_DONE;
 }

@@ -92,6 +92,7 @@ static int ask_for_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 			       "tool reads it, or a node is just starting or stopping",
 			       l->home);
 	url[strcspn(url, "\r\n")] = 0;
+	node_home_token(l->home, &l->genesis, url);
 	struct target *t = mem_zalloc(sizeof *t);
 	struct link k;
 	target_of_url(c, t, url);
@@ -109,6 +110,8 @@ static int ask_for_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 		err = err_set(m, ERR_SYNTAX, "%s: not the answer of a node", url);
 	else
 		strcpy(l->snapshot, answer);
+	if (err == ERR_IO && k.reply.status == 401)
+		strcpy(l->unauthorized, t->url[0]);
 	link_close(&k);
 	target_close(t);
 	mem_free(t);
@@ -160,6 +163,8 @@ int local_open(struct cli *c, struct local *l)
 				      : store_open_rocksdb(&l->store, path, &options, &m);
 	if (err == ERR_LOCKED)
 		err = open_snapshot(c, l, &m);
+	if (l->unauthorized[0])
+		return unauthorized_fail(c, l->unauthorized);
 	if (err == ERR_CORRUPT)
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL, "%s", m.text);
 	return err == ERR_NONE ? EXIT_DONE : cli_fail_err(c, err, &m, NULL);

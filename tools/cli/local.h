@@ -10,8 +10,9 @@ struct local {
 	char home[PATH_SIZE];
 	struct genesis genesis;
 	bool has_genesis;
-	struct store *store;	  /* read only */
-	char snapshot[PATH_SIZE]; /* empty: the node is stopped */
+	struct store *store;			 /* read only */
+	char snapshot[PATH_SIZE];		 /* empty: the node is stopped */
+	char unauthorized[CONFIG_TEXT_MAX + 32]; /* URL of the node that refused us, or empty */
 };
 /* HOME from --home: a node's home; or in a network directory the home of --node NAME, or else
  * of the first node that runs, or else of the first that has data. Prints errors; exit code.

@@ -190,11 +190,12 @@ static int find_dead_child(struct net *net, int *code)
 struct readiness {
 	unsigned running, ready, answering; /* answering: of those started here */
 	unsigned started;
+	unsigned unauthorized, refusing; /* nodes that refuse our token; one of them */
 };
 
 static void look(struct net *net, struct http *http, struct readiness *r)
 {
-	memset(r, 0, sizeof *r);
+	*r = (struct readiness){0};
 	net_refresh(net);
 	for (unsigned i = 0; i < net->n.count; i++) {
 		unsigned status;
@@ -202,6 +203,10 @@ static void look(struct net *net, struct http *http, struct readiness *r)
 		json_free(doc);
 		r->running += net->process[i].state == PROCESS_RUNNING;
 		r->ready += status == 200;
+		if (status == 401) {
+			r->unauthorized++;
+			r->refusing = i;
+		}
 		r->started += net->started[i] != 0;
 		r->answering += net->started[i] != 0 && status != 0;
 	}
@@ -211,7 +216,7 @@ static int wait_ready(struct net *net)
 {
 	struct http *http = http_new();
 	struct cli *c = net->c;
-	struct readiness r;
+	struct readiness r = {0};
 	int rc = EXIT_DONE, dead, code = 0;
 
 	for (;;) {
@@ -232,6 +237,17 @@ static int wait_ready(struct net *net)
 		if (r.answering == r.started &&
 		    (r.ready >= net->quorum.q || r.running < net->quorum.q))
 			break;
+		/* Nor can be seen to be ready. */
+		if (r.unauthorized > 0 && r.answering == r.started &&
+		    r.running - r.unauthorized < net->quorum.q) {
+			rc = cli_fail(c, EXIT_REFUSED, "unauthorized",
+				      "It read its [api] token_file when it started; `ostrakon "
+				      "net restart` makes it read the file again.",
+				      "%s runs, but does not take the access token of its "
+				      "configuration",
+				      net->n.node[r.refusing].name);
+			break;
+		}
 		if (interrupted()) {
 			rc = cli_fail(c, EXIT_INTERRUPTED, "interrupted",
 				      "`ostrakon net down` stops what was started.",
@@ -350,7 +366,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	unsigned status;
 
 	doc = net_ask(net, http, i, "/v1/status", &status);
-	if (p->state == PROCESS_RUNNING && status != 200)
+	bool unauthorized = status == 401; /* it runs; as what it does not tell us */
+	if (p->state == PROCESS_RUNNING && status != 200 && !unauthorized)
 		state = "starting";
 	if (status != 200) {
 		json_free(doc);
@@ -364,7 +381,8 @@ static struct json *describe_node(struct net *net, struct http *http, unsigned i
 	json_set(o, "name", json_string(net->n.node[i].name));
 	json_set(o, "pid", p->pid > 0 ? json_int(p->pid) : json_null());
 	json_set(o, "state", json_string(state));
-	json_set(o, "role", doc ? copy_or_null(doc, "role") : json_string("down"));
+	json_set(o, "role",
+		 doc || unauthorized ? copy_or_null(doc, "role") : json_string("down"));
 	json_set(o, "mode", copy_or_null(doc, "mode"));
 	json_set(o, "term",
 		 json_read_u64(doc, "term", &number) == ERR_NONE ? json_said(number)

@@ -13,8 +13,10 @@
 
 #include "base/mem.h"
 #include "ledger/ledger.h"
+#include "node/token.h"
 #include "replica/files.h"
 #include "replica/replica.h"
+#include "tools/cli/http.h"
 #include "tools/cli/verbs.h"
 
 static bool has_file(const char *dir, const char *name)
@@ -90,6 +92,29 @@ int network_find(const struct network *n, const char *name)
 	return -1;
 }
 
+/* A token that cannot be read is not an error yet: the node may run without, or with an older
+ * configuration. If it wants one, it says so. */
+static void use_token(const struct node_config *config, const char *url)
+{
+	char path[TOKEN_PATH_SIZE], token[TOKEN_SIZE];
+
+	if (config->token_file[0] == '\0')
+		return;
+	node_token_path(path, config);
+	if (token_read(token, path, "token_file", NULL) == ERR_NONE)
+		http_set_token(url, token);
+	crypto_wipe(token, sizeof token);
+}
+
+void node_home_token(const char *home, const struct genesis *g, const char *url)
+{
+	struct node_config *config = mem_zalloc(sizeof *config);
+
+	if (node_config_read(config, home, g, NULL) == ERR_NONE)
+		use_token(config, url);
+	mem_free(config);
+}
+
 void node_api_url(const struct network_node *node, char out[CONFIG_TEXT_MAX + 32])
 {
 	char path[PATH_SIZE + 8], line[CONFIG_TEXT_MAX + 32] = "";
@@ -110,6 +135,7 @@ void node_api_url(const struct network_node *node, char out[CONFIG_TEXT_MAX + 32
 		snprintf(out, CONFIG_TEXT_MAX + 32,
 			 strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
 			 node->config.api.port);
+	use_token(&node->config, out);
 }
 
 /* ---- ports ----------------------------------------------------------------------------- */

@@ -32,9 +32,13 @@ int network_open(struct network *out, const char *dir, struct errmsg *m);
 void network_free(struct network *n);
 /* Index of a node, or -1. */
 int network_find(const struct network *n, const char *name);
-/* http://HOST:PORT of the node's API, from HOME/api if it is there, else its configuration. */
+/* http://HOST:PORT of the node's API, from HOME/api if it is there, else its configuration.
+ * Requests to it then bear the token of its configuration, if that has one and lets itself be
+ * read. */
 void node_api_url(const struct network_node *node, char out[CONFIG_TEXT_MAX + 32]);
 
+/* The same from its home and genesis alone, for a URL that is known. */
+void node_home_token(const char *home, const struct genesis *g, const char *url);
 struct network_plan {
 	const char *dir;
 	unsigned nodes;

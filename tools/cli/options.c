@@ -33,6 +33,10 @@ static const struct option_def defs[OPTIONS] = {
 		 .help = "network directory or a node's home (default ./ostrakon-network)"},
 	[OPT_NODE] = {"node", 'n', TYPE_TEXT, true, "URL",
 		      .help = "ask this node only: its API's URL, or its name in the network"},
+	[OPT_TOKEN_FILE] =
+		{"token-file", 0, TYPE_TEXT, true, "FILE",
+		 .help = "access token for the nodes: FILE's first line, mode 0600\n"
+			 "(default: what each node's configuration in the home names)"},
 	[OPT_GENESIS] = {"genesis", 'g', TYPE_TEXT, true, "FILE",
 			 .help = "genesis file to verify against (default: the home's)"},
 	[OPT_KEY] = {"key", 'k', TYPE_TEXT, true, "FILE",

@@ -180,6 +180,7 @@ struct sources {
 	struct http_reply reply;
 	unsigned count, next;
 	char url[VALIDATORS_MAX + 1][CONFIG_TEXT_MAX + 32];
+	const char *unauthorized; /* one that refused us, or NULL */
 };
 
 static void add_source(struct sources *s, const char *url)
@@ -195,13 +196,14 @@ static void find_sources(struct cli *c, const struct local *l, struct sources *s
 	if (node && strchr(node, ':'))
 		add_source(s, node);
 	for (unsigned i = 0; i < l->genesis.n; i++) {
-		char path[PATH_SIZE + GENESIS_NAME_MAX + 16];
+		char home[PATH_SIZE + GENESIS_NAME_MAX + 8], path[sizeof home + 8];
 		struct writer text = {0};
-		snprintf(path, sizeof path, "%s/../%s/api", l->home,
-			 l->genesis.validator[i].name);
+		snprintf(home, sizeof home, "%s/../%s", l->home, l->genesis.validator[i].name);
+		snprintf(path, sizeof path, "%s/api", home);
 		if (files_read(path, CONFIG_TEXT_MAX, &text, NULL) == ERR_NONE) {
 			writer_u8(&text, 0);
 			add_source(s, (const char *)text.buf);
+			node_home_token(home, &l->genesis, s->url[s->count - 1]);
 		}
 		writer_free(&text);
 	}
@@ -227,6 +229,8 @@ static int ask(struct sources *s, const char *url, uint64_t height, struct write
 			    m);
 	if (err != ERR_NONE)
 		return err;
+	if (s->reply.status == 401)
+		s->unauthorized = url;
 	if (s->reply.status != 200)
 		return err_set(m, ERR_NOT_FOUND, "%s does not have block %llu", url,
 			       (unsigned long long)height);
@@ -274,6 +278,8 @@ static int repair(struct cli *c, struct local *l, struct sources *s)
 	progress_end(&p);
 	if (err == ERR_CLOSED)
 		return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL, "%s", m.text);
+	if (err == ERR_NOT_FOUND && s->unauthorized)
+		return unauthorized_fail(c, s->unauthorized);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	struct json *out = json_object();

@@ -142,6 +142,7 @@ int verb_health(struct cli *c)
 	struct target *t = mem_zalloc(sizeof *t);
 	struct json *rows = json_array();
 	unsigned ready_count = 0;
+	int unauthorized = -1;
 	struct link l;
 	int rc = target_open(c, t, false);
 
@@ -151,6 +152,8 @@ int verb_health(struct cli *c)
 			bool ready;
 			json_append(rows, health_row(&l, i, &ready));
 			ready_count += ready;
+			if (!ready && l.reply.status == 401)
+				unauthorized = (int)i;
 		}
 		link_close(&l);
 		/* Of a network as many must be ready as it takes to commit. */
@@ -159,6 +162,8 @@ int verb_health(struct cli *c)
 			rc = EXIT_UNREACHABLE;
 		out_rows(c, columns, MEM_COUNT(columns), rows);
 		rows = NULL;
+		if (rc != EXIT_DONE && unauthorized >= 0)
+			rc = unauthorized_fail(c, t->url[unauthorized]);
 	}
 	json_free(rows);
 	target_close(t);
