@@ -122,6 +122,10 @@ token_file "$net/node1/api.token" another-token-than-before
 expect 1 unauthorized status --home "$net" --node node1
 expect 1 unauthorized backup create "$work/backup2" --home "$net/node1"
 [ ! -e "$work/backup2" ] || fail "half a backup"
+expect 0 '' doctor --home "$net" # it is not asked, but linked to the others, and so not amiss
+jq -e '[.nodes[] | select(.name == "node1") | .reach, .cause] == ["not asked", null]' out >/dev/null ||
+	fail "doctor: $(cat out)"
+expect 0 '' monitor --once --home "$net"
 ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up: a quorum is ready without node1"
 ostrakon net status "$net" -o json | jq -e '[.nodes[] | select(.state == "running" and .role == null).name] == ["node1"]' \
 	>/dev/null || fail "net status of a node that lets nobody in"
