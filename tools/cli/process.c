@@ -23,6 +23,7 @@ static bool process_stat(pid_t pid, char *state, uint64_t *start)
 {
 	char path[64], text[1024], *p;
 	unsigned long long ticks;
+	long threads = 0;
 	FILE *f;
 	size_t n;
 
@@ -36,11 +37,14 @@ static bool process_stat(pid_t pid, char *state, uint64_t *start)
 	p = strrchr(text, ')'); /* the name before may hold anything */
 	if (p == NULL || sscanf(p + 1, " %c", state) != 1)
 		return false;
-	/* proc(5): state is field 3, starttime field 22 */
-	for (int field = 3; field < 22 && p != NULL; field++)
+	/* proc(5): state is field 3, num_threads field 20, starttime field 22 */
+	for (int field = 3; field < 20 && p != NULL; field++)
 		p = strchr(p + 2, ' ');
-	if (p == NULL || sscanf(p, " %llu", &ticks) != 1)
+	if (p == NULL || sscanf(p, " %ld %*d %llu", &threads, &ticks) != 2)
 		return false;
+	/* Its first thread has died of the signal, others not yet: they hold files and locks. */
+	if (*state == 'Z' && threads > 1)
+		*state = 'R';
 	*start = ticks;
 	return true;
 }
