@@ -22,8 +22,9 @@ test=disk-full seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
 size=64 reserve=8 # MiB
 ostrakon net init "$net" --nodes "$nodes" >/dev/null 2>&1 || fail "net init"
 for i in $(seq "$nodes"); do
-	mkdir -p "$work/disk$i" "$net/node$i/data"
-	mount -t tmpfs -o "size=${size}m" none "$work/disk$i" && mkdir "$work/disk$i/data" &&
+	mkdir -p "$work/disk$i"
+	mount -t tmpfs -o "size=${size}m" none "$work/disk$i" && # with the first vote state
+		cp -a "$net/node$i/data" "$work/disk$i/data" &&
 		mount --bind "$work/disk$i/data" "$net/node$i/data" || fail "mount"
 	printf '\n[limits]\ndisk_reserve = %d\n' $reserve >>"$net/node$i/ostrakond.conf"
 done
