@@ -477,7 +477,7 @@ int main(int argc, char **argv)
 		die("no directory");
 	struct genesis genesis;
 	struct client client = {0};
-	homes_make(dir, 1, 1, "[limits]\nrequest_timeout = 4000\n", &genesis, &client.key);
+	homes_make(dir, 1, "[limits]\nrequest_timeout = 4000\n", &genesis, &client.key);
 	genesis_ctx(&ctx, &genesis);
 	make_texts(&client.key);
 	start();

@@ -1,7 +1,7 @@
 /* A load of keep-alive connections on one node, each sending one put after the other and
  *waiting for its commit; counts answers by status. Also makes homes, for runs by hand.
  *
- *	api-load homes DIR N PORT
+ *	api-load homes DIR N
  *	api-load run DIR URL-PORT CONNECTIONS SECONDS PER_REQUEST [prove] */
 #include <errno.h>
 #include <netinet/in.h>
@@ -174,10 +174,9 @@ static int run(const char *dir, unsigned port, unsigned count, double seconds,
 int main(int argc, char **argv)
 {
 	crypto_init();
-	if (argc == 5 && strcmp(argv[1], "homes") == 0) {
+	if (argc == 4 && strcmp(argv[1], "homes") == 0) {
 		struct genesis g;
-		homes_make(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]), "", &g,
-			   &client);
+		homes_make(argv[2], (unsigned)atoi(argv[3]), "", &g, &client);
 		genesis_free(&g);
 		return 0;
 	}

@@ -30,27 +30,6 @@ static struct json *api;
 
 /* ---- the network ------------------------------------------------------------------------- */
 
-/* The first of so many free ports in a row. */
-static unsigned free_ports(unsigned count)
-{
-	for (unsigned base = 20000 + (unsigned)getpid() % 20000;; base += count) {
-		unsigned i = 0;
-		int fd[NODES];
-		for (; i < count; i++) {
-			struct sockaddr_in at = {.sin_family = AF_INET,
-						 .sin_port = htons((uint16_t)(base + i))};
-			at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-			fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-			if (bind(fd[i], (struct sockaddr *)&at, sizeof at) != 0)
-				break;
-		}
-		for (unsigned k = 0; k <= i && k < count; k++)
-			close(fd[k]);
-		if (i == count)
-			return base;
-	}
-}
-
 static void start(unsigned i)
 {
 	char home[80], log[96];
@@ -96,7 +75,7 @@ static void make(void)
 	crypto_init();
 	strcpy(dir, "/tmp/check-contract-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
-	homes_make(dir, NODES, free_ports(NODES), "", &genesis, &client);
+	homes_make(dir, NODES, "", &genesis, &client);
 	genesis_ctx(&ctx, &genesis);
 	pubkey_hex(account, &client.pub);
 	for (unsigned i = 0; i < NODES; i++)

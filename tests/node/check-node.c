@@ -85,8 +85,7 @@ static void make(void)
 	strcpy(dir, "/tmp/check-node-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(home, sizeof home, "%s/node1", dir);
-	homes_make(dir, 1, 1, "[timing]\ntimeout_min = 60\ntimeout_max = 90\n", &genesis,
-		   &client);
+	homes_make(dir, 1, "[timing]\ntimeout_min = 60\ntimeout_max = 90\n", &genesis, &client);
 	genesis_ctx(&ctx, &genesis);
 	start();
 }

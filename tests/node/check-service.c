@@ -75,7 +75,7 @@ static void homes(unsigned n, const char *limits)
 	strcpy(dir, "/tmp/check-service-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(home, sizeof home, "%s/node1", dir);
-	homes_make(dir, n, 20000 + (unsigned)getpid() % 20000, limits, &genesis, &client);
+	homes_make(dir, n, limits, &genesis, &client);
 	genesis_ctx(&ctx, &genesis);
 	nonce = 0;
 }

@@ -1,8 +1,11 @@
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "crypto/keyfile.h"
@@ -22,6 +25,29 @@ static void write_text(const char *path, const char *text)
 {
 	FILE *f = fopen(path, "w");
 	need(f && fputs(text, f) >= 0 && fclose(f) == 0, path);
+}
+
+/* Below those that the system gives to connections, which come and go. */
+#define PORTS_FROM  10000
+#define PORTS_COUNT 20000
+
+/* The first of n free ports in a row. Tests that run side by side have numbers near each other.
+ */
+static unsigned free_ports(unsigned n)
+{
+	for (unsigned at = (unsigned)getpid() * VALIDATORS_MAX;; at += n) {
+		unsigned first = PORTS_FROM + at % PORTS_COUNT, i = 0;
+		for (bool free = true; free && i < n; i += free) {
+			struct sockaddr_in a = {.sin_family = AF_INET,
+						.sin_port = htons((uint16_t)(first + i)),
+						.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+			int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			free = bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+			close(fd);
+		}
+		if (i == n)
+			return first;
+	}
 }
 
 static void make_home(const char *dir, unsigned i, unsigned port, const char *limits,
@@ -50,9 +76,10 @@ static void make_home(const char *dir, unsigned i, unsigned port, const char *li
 	write_text(path, conf);
 }
 
-void homes_make(const char *dir, unsigned n, unsigned port, const char *limits,
-		struct genesis *g, struct keypair *client)
+void homes_make(const char *dir, unsigned n, const char *limits, struct genesis *g,
+		struct keypair *client)
 {
+	unsigned port = free_ports(n);
 	struct keypair keys[VALIDATORS_MAX];
 	struct errmsg m = {.text = ""};
 	genesis_defaults(g);

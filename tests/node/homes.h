@@ -4,10 +4,10 @@
 
 #include "chain/genesis.h"
 
-/* DIR/node1.. with genesis.json, validator.key, ostrakond.conf. Peers listen on
- * 127.0.0.1:port, port+1, ...; the API on any free port. g (contents freed by the caller) and
- * client are out. Everybody may submit; the client owns a million. */
-void homes_make(const char *dir, unsigned n, unsigned port, const char *limits,
-		struct genesis *g, struct keypair *client);
+/* DIR/node1.. with genesis.json, validator.key, ostrakond.conf. Peers listen on free ports in a
+ * row, the API on any free port. g (contents freed by the caller) and client are out. Everybody
+ * may submit; the client owns a million. */
+void homes_make(const char *dir, unsigned n, const char *limits, struct genesis *g,
+		struct keypair *client);
 
 #endif

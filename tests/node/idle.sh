@@ -10,7 +10,7 @@ trap 'kill $pids 2>/dev/null || true; wait; rm -r "$dir"' EXIT
 start() {
 	pids=
 	rm -rf "$dir"/*
-	tests/node/api-load homes "$dir" 4 $((20000 + ($$ + $1 * 977) % 20000))
+	tests/node/api-load homes "$dir" 4
 	for i in 1 2 3 4; do
 		src/node/ostrakond run --home "$dir/node$i" 2> "$dir/log$i" &
 		pids="$pids $!"

@@ -250,7 +250,7 @@ int main(int argc, char **argv)
 	if (keys < BATCH || nodes < 1 || nodes > NODES_MAX || !mkdtemp(dir))
 		die("no keys, no nodes, or no directory");
 	struct genesis genesis;
-	homes_make(dir, nodes, 20000 + (unsigned)getpid() % 20000, "", &genesis, &client);
+	homes_make(dir, nodes, "", &genesis, &client);
 	genesis_ctx(&ctx, &genesis);
 	for (unsigned i = 0; i < nodes; i++)
 		start(i);
