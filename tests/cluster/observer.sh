@@ -4,24 +4,8 @@
 # `ostrakon net init` made votes from the first start on. Run from the top of the build tree.
 set -uo pipefail
 
-top=$PWD
-PATH=$top/tools:$PATH
-export OSTRAKOND=$top/src/node/ostrakond
-work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-observer.XXXXXX")
-net=$work/net
-load=
-cleanup() {
-	[ -z "$load" ] || kill "$load" 2>/dev/null
-	ostrakon net down "$net" >/dev/null 2>&1
-	rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-fail() {
-	echo "FAILED: $*" >&2
-	tail -n 5 "$work/err" >&2
-	exit 1
-}
+test=observer
+. "${srcdir:-..}/tests/live-net.sh"
 # run WANT ARGUMENTS...: exit code; the output is in $work/out
 run() {
 	local want=$1 code=0
@@ -73,7 +57,7 @@ run 0 net up "$net"
 
 # ---- its data is lost --------------------------------------------------------------------------
 ostrakon bench run --home "$net" --seconds 30 --clients 2 --batch 4 >/dev/null 2>&1 &
-load=$!
+helper_pid=$!
 for ((try = 0; try < 600; try++)); do # signed ahead first: that takes its time
 	[ "$(height_of node1)" -le 20 ] || break
 	sleep 0.2
@@ -87,9 +71,9 @@ level node2
 before=$(height_of node2)
 sleep 1
 level node2
-kill "$load" 2>/dev/null
-wait "$load" 2>/dev/null
-load=
+kill "$helper_pid" 2>/dev/null
+wait "$helper_pid" 2>/dev/null
+helper_pid=
 [ "$(height_of node2)" -gt "$before" ] || fail "no load: height $before"
 
 # ---- it serves and forwards --------------------------------------------------------------------
