@@ -414,6 +414,8 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
 static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, socklen_t len)
 {
 	struct api *a = cls;
+	if (atomic_load(&a->stopping))
+		return MHD_NO;
 	return connections_admit(a->connections, address) ? MHD_YES : MHD_NO;
 }
 
@@ -492,6 +494,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	struct api *a = mem_zalloc(sizeof *a);
 	a->node = n;
 	a->gate = gate;
+	atomic_init(&a->stopping, false);
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->body_bytes, 0);
 	atomic_init(&a->raw_blocks, 0);
@@ -514,17 +517,17 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	return ERR_NONE;
 }
 
+/* MHD_quiesce_daemon() is not for this: it takes the listening socket from under its own threads'
+ * epoll sets, and one that takes it out at the same moment ends the process (0.9.75). */
 void api_stop(struct api *a)
 {
 	if (!a)
 		return;
-	int fd = MHD_quiesce_daemon(a->daemon);
+	atomic_store(&a->stopping, true);
 	events_close(a->node->events);
 	uint64_t until = node_clock_us() + API_DRAIN_US;
 	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-	MHD_stop_daemon(a->daemon);
-	if (fd >= 0)
-		close(fd);
+	MHD_stop_daemon(a->daemon); /* closes the listening socket */
 	api_free(a);
 }

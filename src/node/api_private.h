@@ -18,6 +18,7 @@ struct api {
 	char *genesis; /* JSON text */
 	struct gate gate;
 	struct connections *connections;
+	atomic_bool stopping;
 	atomic_uint exchanges;
 	atomic_size_t body_bytes; /* of all bodies held at present */
 	atomic_uint raw_blocks;	  /* being answered */

@@ -1,5 +1,6 @@
 /* ostrakond as a service: tokens, full disks, lost quorums, the service manager, its log and
  * its configuration. Run from the top of the build tree. */
+#include <arpa/inet.h>
 #include <check.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include "http-client.h"
 #include "ledger/tx.h"
 #include "process.h"
+
+enum { PATIENT_MS = 60000 };
 
 static char dir[64], home[80];
 static struct genesis genesis;
@@ -107,7 +110,7 @@ static void stop(pid_t pid)
 	ck_assert_int_eq(process_end(pid), 0);
 }
 
-static void put(unsigned port, struct answer *a)
+static void put(unsigned port, unsigned timeout_ms, struct answer *a)
 {
 	struct op op = {.kind = OP_PUT, .key = slice_str("city"), .value = slice_str("Athens")};
 	struct writer tx, w;
@@ -115,8 +118,9 @@ static void put(unsigned port, struct answer *a)
 	writer_init(&w, 0);
 	tx_build(&tx, &ctx, &client, ++nonce, 1000, &op, 1);
 	writer_var(&w, writer_slice(&tx));
-	post(port, "/v1/transactions?timeout=100", "application/octet-stream", writer_slice(&w),
-	     a);
+	char *path = mem_printf("/v1/transactions?timeout=%u", timeout_ms);
+	post(port, path, "application/octet-stream", writer_slice(&w), a);
+	mem_free(path);
 	writer_free(&tx);
 	writer_free(&w);
 }
@@ -196,7 +200,7 @@ START_TEST(test_token)
 				   "Bearer correct-horse-battery\r\n"),
 			 403);
 	struct answer a;
-	put(port, &a);
+	put(port, PATIENT_MS, &a);
 	ck_assert_int_eq(a.status, 401);
 	answer_free(&a);
 	stop(node);
@@ -212,20 +216,20 @@ START_TEST(test_disk_full)
 	homes(1, "[debug]\ndisk_free_file = free\n");
 	pid_t node = start(&port);
 	wait_ready(port, 200);
-	put(port, &a);
+	put(port, PATIENT_MS, &a);
 	ck_assert_int_eq(a.status, 200);
 	answer_free(&a);
 	/* the first mark is a warning */
 	write_file("free", "200000000\n", 0600);
 	while (!file_has("log", "the disk is nearly full: 200000000 bytes"))
 		pause_ms(5);
-	put(port, &a);
+	put(port, PATIENT_MS, &a);
 	ck_assert_int_eq(a.status, 200);
 	answer_free(&a);
 	for (int round = 0; round < 2; round++) {
 		write_file("free", "1000\n", 0600);
 		wait_ready(port, 503);
-		put(port, &a);
+		put(port, PATIENT_MS, &a);
 		ck_assert_int_eq(a.status, 503);
 		ck_assert_str_eq(text_of(a.json, "code"), "disk_full");
 		ck_assert_ptr_nonnull(strstr(a.head, "Retry-After: "));
@@ -245,7 +249,7 @@ START_TEST(test_disk_full)
 		ck_assert(file_has("log", "the disk is full: 1000 bytes"));
 		write_file("free", "100000000000\n", 0600);
 		wait_ready(port, 200);
-		put(port, &a);
+		put(port, PATIENT_MS, &a);
 		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
 		answer_free(&a);
 	}
@@ -263,7 +267,7 @@ START_TEST(test_no_quorum)
 	pid_t node = start(&port);
 	wait_ready(port, 503);
 	for (int status = 0; status != 503; pause_ms(20)) {
-		put(port, &a);
+		put(port, 100, &a);
 		status = a.status;
 		ck_assert_msg(status == 202 || status == 503, "%d %s", status, a.body);
 		if (status == 503) {
@@ -336,6 +340,45 @@ START_TEST(test_notify)
 }
 END_TEST
 
+/* Asks again and again, answered or not. The process is the caller's to end. */
+static pid_t hammer(unsigned port)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	static const char ask[] =
+		"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	for (;;) {
+		char buf[1024];
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 &&
+		    send(fd, ask, sizeof ask - 1, MSG_NOSIGNAL) > 0)
+			while (recv(fd, buf, sizeof buf, 0) > 0)
+				;
+		close(fd);
+	}
+}
+
+/* Whatever its API's threads are about: SIGTERM is an orderly end. */
+START_TEST(test_stop)
+{
+	homes(1, "[limits]\nverify_threads = 4\n");
+	for (int round = 0; round < 20; round++) {
+		unsigned port;
+		pid_t node = start(&port), client_pid = hammer(port);
+		ck_assert_int_gt(client_pid, 0);
+		pause_ms(20);
+		stop(node);
+		kill(client_pid, SIGKILL);
+		waitpid(client_pid, NULL, 0);
+	}
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -397,6 +440,7 @@ int main(void)
 	tcase_add_test(t, test_disk_full);
 	tcase_add_test(t, test_no_quorum);
 	tcase_add_test(t, test_notify);
+	tcase_add_test(t, test_stop);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
