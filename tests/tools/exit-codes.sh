@@ -141,8 +141,10 @@ jq -e '.error == "no_quorum"' "$work/out" >/dev/null || fail "$(cat "$work/out")
 done_ok get k # what is final is still read
 ostrakon put k y --timeout 60s -o json >"$work/out" 2>"$work/err" &
 put_pid=$!
-for _ in $(seq 500); do
-	grep -q '^tx ' "$work/err" && break
+# until a node has it: it is announced before it is sent
+until id=$(sed -n 's/^tx \([0-9a-f]\{64\}\)$/\1/p' "$work/err") && [ -n "$id" ] &&
+	ostrakon tx status "$id" >/dev/null 2>&1; do
+	kill -0 $put_pid || fail "put ends: $(cat "$work/out" "$work/err")"
 	sleep 0.02
 done
 kill -INT $put_pid

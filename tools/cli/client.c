@@ -252,7 +252,7 @@ int link_call(struct link *l, unsigned i, const char *method, const char *path,
 int link_get(struct link *l, const char *path)
 {
 	unsigned first = l->node;
-	int err = ERR_UNREACHABLE;
+	int err = err_set(&l->m, ERR_UNREACHABLE, "no time was left to ask");
 
 	for (unsigned k = 0; k < l->t->count; k++) {
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;

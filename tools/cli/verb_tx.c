@@ -311,6 +311,7 @@ static int stand(struct cli *c, bool wait)
 	struct target *t = mem_zalloc(sizeof *t);
 	char path[128], hint[160];
 	enum standing s = STANDING_ABSENT;
+	bool answered = false;
 	struct link l;
 	int rc = target_open(c, t, true);
 
@@ -329,8 +330,11 @@ static int stand(struct cli *c, bool wait)
 		if (!wait || s == STANDING_COMMITTED || s == STANDING_FAILED ||
 		    cli_time_left(c) == 0 || interrupted())
 			break;
+		answered = answered || s == STANDING_ABSENT || l.answer != NULL;
 		l.node = (l.node + 1) % t->count;
 		sleep_ms(cli_time_left(c) < 100 ? cli_time_left(c) : 100);
+		if (answered && cli_time_left(c) == 0)
+			break; /* it is not for want of a node */
 	}
 	link_close(&l);
 	snprintf(hint, sizeof hint, "`ostrakon tx wait %.64s` waits for it.", c->opt.arg[0]);
