@@ -517,8 +517,9 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	return ERR_NONE;
 }
 
-/* MHD_quiesce_daemon() is not for this: it takes the listening socket from under its own threads'
- * epoll sets, and one that takes it out at the same moment ends the process (0.9.75). */
+/* MHD_quiesce_daemon() is not for this: it takes the listening socket from under its own
+ * threads' epoll sets, and one that takes it out at the same moment ends the process (0.9.75).
+ */
 void api_stop(struct api *a)
 {
 	if (!a)
