@@ -137,6 +137,8 @@ const char *engine_counter_name(enum engine_counter c)
 		[COUNT_GAPS_FILLED] = "gaps_filled",
 		[COUNT_REBASED] = "rebased",
 		[COUNT_NACKS] = "nacks",
+		[COUNT_TIMEOUTS_COUNTED] = "timeouts_counted",
+		[COUNT_FAIR_US] = "fair_us",
 	};
 	return (unsigned)c < COUNTERS && names[c] ? names[c] : "unknown";
 }

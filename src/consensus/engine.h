@@ -23,9 +23,10 @@ struct engine; /* opaque; begins with struct engine_ops * */
 
 /* ---- configuration ---------------------------------------------------------------------- */
 
+#define TIMEOUT_MIN_DEFAULT_US UINT64_C(300000)
 struct engine_timing {	      /* microseconds */
 	uint64_t heartbeat;   /* default 50,000 */
-	uint64_t timeout_min; /* election timeout, lower end: default 300,000 */
+	uint64_t timeout_min; /* election timeout, lower end: default TIMEOUT_MIN_DEFAULT_US */
 	uint64_t timeout_max; /* upper end: default 600,000 */
 	uint64_t timeout_cap; /* of doubling: default 4,000,000 */
 };
@@ -49,14 +50,14 @@ struct engine_config {
 #define VOTE_SLOTS 7
 struct engine_recovery {
 	struct slice votes[VOTE_SLOTS]; /* as last written; empty if never */
-	struct block *final;   /* newest final block known on disk (genesis if none); lent */
+	struct block *final; /* newest final block known on disk (genesis if none); lent */
 	const struct cert *final_cert; /* of it; NULL for genesis */
 	/* Headers of final blocks, from final.height - count + 1 up to final, ascending, as
 	 * many as exist back to the newest stable checkpoint or POSITION_HEADERS_MAX. Lent. */
 	struct signed_header *headers;
 	uint32_t header_count;
-	/* Reads the final header at a height, for positions that begin further down; NULL: there
-	 * are none but these. */
+	/* Reads the final header at a height, for positions that begin further down; NULL:
+	 * there are none but these. */
 	bool (*header_at)(void *arg, uint64_t height, struct signed_header *out);
 	void *header_arg;
 	/* Every stored block above the final height, in any order. Lent. */
@@ -64,10 +65,12 @@ struct engine_recovery {
 	uint32_t block_count;
 	/* Reads a stored block that is not among them: there may be more than are lent. A new
 	 * reference; NULL: those are all. */
-	bool (*block_at)(void *arg, uint64_t height, const struct hash *hash, struct block **out);
+	bool (*block_at)(void *arg, uint64_t height, const struct hash *hash,
+			 struct block **out);
 	void *block_arg;
 	struct mode_state modes; /* after the final block */
-	/* Encoded evidence as written, of any age: what is convicted already is left out. Lent. */
+	/* Encoded evidence as written, of any age: what is convicted already is left out. Lent.
+	 */
 	const struct slice *evidence;
 	uint32_t evidence_count;
 };
@@ -172,7 +175,9 @@ enum work_kind {
 	WORK_READ,	/* read final blocks from disk, for a peer */
 	WORK_DROP,	/* forget the execution of a block, which is final nowhere; no answer */
 };
-#define BUILD_SYSTEM_MAX SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones */
+#define BUILD_SYSTEM_MAX                                                                       \
+	SYSTEM_TXS_MAX /* a build has up to block_txs_max candidates and so many SYSTEM ones   \
+			*/
 struct work {
 	enum work_kind kind;
 	uint64_t id;
@@ -180,10 +185,10 @@ struct work {
 	uint64_t time_ms;	   /* BUILD */
 	const struct pool_tx *txs; /* BUILD: candidates; CHECK_TXS */
 	uint32_t tx_count;
-	struct hash hash;    /* DROP */
-	uint64_t height;     /* READ: first one wanted */
-	uint32_t max_blocks; /* READ */
-	uint32_t max_bytes;  /* READ: soft; at least one block, up to the next certificate */
+	struct hash hash;      /* DROP */
+	uint64_t height;       /* READ: first one wanted */
+	uint32_t max_blocks;   /* READ */
+	uint32_t max_bytes;    /* READ: soft; at least one block, up to the next certificate */
 	uint32_t system_count; /* BUILD: so many leading candidates are SYSTEM transactions, all
 				* must go in */
 };
@@ -267,25 +272,25 @@ enum engine_counter {
 	COUNT_ESCALATED_E4,	/* f+1 others did */
 	COUNT_VIEW_CHANGES,	/* view changes signed */
 	COUNT_VIEW_CHANGE_INVALID,
-	COUNT_NEW_VIEWS,	/* made as primary */
+	COUNT_NEW_VIEWS, /* made as primary */
 	COUNT_NEW_VIEW_ACCEPTED,
 	COUNT_NEW_VIEW_INVALID,
 	COUNT_SELECT_QC, /* ways through select(), of accepted NEW-VIEWs */
 	COUNT_SELECT_CHECKPOINT,
 	COUNT_SELECT_TC,
 	COUNT_SELECT_ANCESTOR,
-	COUNT_SELECT_CONFLICT,	   /* of these: tips in conflict */
-	COUNT_SELECT_WALKED,	   /* and support led above the base */
-	COUNT_SELECT_CULPRIT,	   /* sets refused because the culprit was in it */
-	COUNT_MODE_ESCALATED,	   /* final mode entries: escalation recorded */
-	COUNT_MODE_FAST,	   /* return to fast */
-	COUNT_MODE_FAST_REPEATED,  /* repeated in the next pbft term */
-	COUNT_CONVICTIONS,	   /* final */
+	COUNT_SELECT_CONFLICT,	    /* of these: tips in conflict */
+	COUNT_SELECT_WALKED,	    /* and support led above the base */
+	COUNT_SELECT_CULPRIT,	    /* sets refused because the culprit was in it */
+	COUNT_MODE_ESCALATED,	    /* final mode entries: escalation recorded */
+	COUNT_MODE_FAST,	    /* return to fast */
+	COUNT_MODE_FAST_REPEATED,   /* repeated in the next pbft term */
+	COUNT_CONVICTIONS,	    /* final */
 	COUNT_SUSPICIONS_SIGNATURE, /* sent */
 	COUNT_SUSPICIONS_CENSORSHIP,
 	COUNT_SUSPICIONS_SLOW,
-	COUNT_PBFT_FINAL, /* blocks made final in pbft terms */
-	COUNT_JAILED_SKIPPED, /* pbft terms skipped because their primary is jailed */
+	COUNT_PBFT_FINAL,	/* blocks made final in pbft terms */
+	COUNT_JAILED_SKIPPED,	/* pbft terms skipped because their primary is jailed */
 	COUNT_EVIDENCE_HEADERS, /* proofs found or received that hold, by kind */
 	COUNT_EVIDENCE_TERM_HEADERS,
 	COUNT_EVIDENCE_VOTES,
@@ -295,11 +300,14 @@ enum engine_counter {
 	COUNT_EVIDENCE_INVALID_BLOCK,
 	COUNT_EVIDENCE_HIDDEN_VOTE,
 	COUNT_EVIDENCE_INVALID_STATEMENT,
-	COUNT_MODE_RULES_REFUSED, /* blocks whose mode entries are not what their term asks for */
-	COUNT_VALUES_ADOPTED, /* Multi-Paxos: values of older ballots proposed again */
-	COUNT_GAPS_FILLED,    /* slots that got a no-op */
-	COUNT_REBASED,	      /* chosen values executed on another block than they were made on */
-	COUNT_NACKS,	      /* told of a higher ballot */
+	COUNT_MODE_RULES_REFUSED, /* blocks whose mode entries are not what their term asks for
+				   */
+	COUNT_VALUES_ADOPTED,	  /* Multi-Paxos: values of older ballots proposed again */
+	COUNT_GAPS_FILLED,	  /* slots that got a no-op */
+	COUNT_REBASED, /* chosen values executed on another block than they were made on */
+	COUNT_NACKS,   /* told of a higher ballot */
+	COUNT_TIMEOUTS_COUNTED, /* toward E3 */
+	COUNT_FAIR_US, /* in which the leader could have ordered, had it wanted to [I12] */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);
@@ -317,8 +325,8 @@ struct engine_status {
 	uint64_t pool_oldest; /* when the transaction that waits longest came; 0: none */
 	uint64_t heard[VALIDATORS_MAX]; /* when each peer was last heard, 0 never */
 	uint64_t match[VALIDATORS_MAX]; /* leader: newest height each is known to have voted */
-	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong with
-	 * a transaction may be its own fault. */
+	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong
+	 * with a transaction may be its own fault. */
 	bool catching_up;
 	bool observer; /* as configured */
 	bool escalated;

@@ -42,6 +42,74 @@ static bool rose(uint64_t *was, uint64_t now)
 	return more;
 }
 
+static struct heard_node *heard_by(struct sim *s, unsigned node)
+{
+	struct heard_node *h = &s->node[node].heard;
+	if (h->life != s->node[node].life)
+		*h = (struct heard_node){.life = s->node[node].life};
+	return h;
+}
+
+/* Before the step that it leads to. */
+void check_modes_delivery(struct sim *s, unsigned node, unsigned from)
+{
+	heard_by(s, node)->of[from] = s->now;
+}
+
+/* Who is cut off suspects itself (trap 12). */
+static void check_timeout(struct sim *s, unsigned node)
+{
+	struct heard_node *h = heard_by(s, node);
+	unsigned heard = 1;
+	for (unsigned i = 0; i < s->n; i++)
+		heard += i != node && h->of[i] && h->of[i] >= h->timeout_at;
+	if (heard < s->ctx.quorum.qv)
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I16] replica %u counts a timeout toward an escalation, of %u heard "
+			"since the one before",
+			node, heard);
+	h->timeout_at = s->now;
+}
+
+/* [I12], told from what can be seen from outside: none of the time that the replica holds
+ * against its leader lies beyond a timeout after a final block or the leader's acceptance. */
+static void check_fair(struct sim *s, unsigned node, const struct engine_status *status)
+{
+	struct fair_node *f = &s->node[node].fair;
+	const struct term_cert *tc = engine_term_cert(replica_engine(s->node[node].replica));
+	if (f->life != s->node[node].life)
+		*f = (struct fair_node){.life = s->node[node].life,
+					.seen_at = s->now,
+					.opened_at = s->now,
+					.final = status->final.height,
+					.tc_term = tc->term,
+					.tc_leader = tc->leader,
+					.tc_mode = tc->mode};
+	uint64_t until = f->opened_at + TIMEOUT_MIN_DEFAULT_US;
+	if (until > s->now)
+		until = s->now;
+	f->allowed += until > f->seen_at ? until - f->seen_at : 0;
+	f->seen_at = s->now;
+	uint64_t held = status->counters[COUNT_FAIR_US] - f->held;
+	if (held > f->allowed)
+		sim_violation(s, SIM_SAFETY,
+			      "[I12] replica %u holds %llu us against the leader of term %llu, "
+			      "who could have ordered in %llu of them",
+			      node, (unsigned long long)held, (unsigned long long)tc->term,
+			      (unsigned long long)f->allowed);
+	if (held)
+		f->allowed = 0;
+	f->held += held;
+	bool same = f->tc_term && f->tc_leader == tc->leader && f->tc_mode == tc->mode;
+	if (f->final != status->final.height || (f->tc_term != tc->term && !same))
+		f->opened_at = s->now;
+	f->final = status->final.height;
+	f->tc_term = tc->term;
+	f->tc_leader = tc->leader;
+	f->tc_mode = tc->mode;
+}
+
 /* After each step of a correct replica: it escalates for reasons that are there. Nobody correct
  * suspects the leader, and yet suspicions were enough; or no proof but such whose culprits were
  * expelled for them long ago (trap 13). */
@@ -53,6 +121,9 @@ void check_modes_step(struct sim *s, unsigned node, const struct engine_status *
 		*m = (struct modes_node){.life = s->node[node].life,
 					 .suspected_term = m->suspected_term,
 					 .jailed = status->modes.jailed};
+	check_fair(s, node, status);
+	if (rose(&m->timeouts, c[COUNT_TIMEOUTS_COUNTED]))
+		check_timeout(s, node);
 	if (rose(&m->suspicions, c[COUNT_SUSPICIONS_SIGNATURE] +
 					 c[COUNT_SUSPICIONS_CENSORSHIP] +
 					 c[COUNT_SUSPICIONS_SLOW]))

@@ -15,7 +15,7 @@
 #define TERMS_KEPT     64
 
 #define HEARTBEAT_US   UINT64_C(50000)
-#define TIMEOUT_MIN_US UINT64_C(300000)
+#define TIMEOUT_MIN_US TIMEOUT_MIN_DEFAULT_US
 #define TIMEOUT_MAX_US UINT64_C(20000000)
 /* Longer than any timer: whoever ticks so much later times out. */
 #define TIMES_OUT_US (TIMEOUT_MAX_US + 1000000)

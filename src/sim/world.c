@@ -432,6 +432,7 @@ static void handle(struct sim *s, struct event *e)
 			trace(s, e);
 			if (s->measure)
 				measure_delivered(s, e->node, e->packet);
+			check_modes_delivery(s, e->node, e->from);
 			replica_message(node->replica, s->now, e->from,
 					slice_of(e->packet->bytes, e->packet->len));
 		}

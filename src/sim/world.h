@@ -42,8 +42,24 @@ struct modes_node {
 	uint32_t life;
 	uint64_t suspected_term; /* newest whose leader it suspected, in any life */
 	uint64_t jailed;	 /* after the step before */
-	uint64_t suspicions, e1, e2, escalations;
+	uint64_t suspicions, e1, e2, escalations, timeouts;
 	enum mode ledger; /* as of its newest final block */
+};
+/* What has reached a replica in its present life. */
+struct heard_node {
+	uint32_t life;
+	uint64_t of[VALIDATORS_MAX]; /* when a message of each came last; 0: never */
+	uint64_t timeout_at;	     /* the newest that counted toward E3; 0: none */
+};
+/* What a correct replica could see of its leader's chances to order, in its present life. */
+struct fair_node {
+	uint32_t life;
+	uint64_t seen_at;	 /* the last look at it */
+	uint64_t opened_at;	 /* newest final block, or newest leader's acceptance */
+	uint64_t allowed, held;	 /* time: in which it could; that is held against it */
+	uint64_t final, tc_term; /* as of the last look */
+	uint16_t tc_leader;
+	enum mode tc_mode;
 };
 struct sim_node {
 	struct sim *sim;
@@ -61,14 +77,16 @@ struct sim_node {
 	int64_t skew_ms; /* of its wall clock */
 	/* of its links: what they take longer, what they carry, until when they are broken */
 	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
-	bool crash_at_sync;	 /* the next sync does not end */
-	bool disk_full;		 /* no write succeeds */
-	bool dying;		 /* killed at a write, until its step is over */
-	bool wiped;		 /* had its disk replaced by an empty one: an observer, or a liar */
+	bool crash_at_sync; /* the next sync does not end */
+	bool disk_full;	    /* no write succeeds */
+	bool dying;	    /* killed at a write, until its step is over */
+	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
 	struct modes_node modes;
+	struct heard_node heard;
+	struct fair_node fair;
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
 	 * promised */
 	uint64_t voted_term, promised;
@@ -237,6 +255,7 @@ bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
 void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_delivery(struct sim *s, unsigned node, unsigned from);
 void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 /* Refused for good is what will never be final; busy is no such refusal. */

@@ -5,7 +5,7 @@ static void default_timing(struct engine_timing *t)
 	if (!t->heartbeat)
 		t->heartbeat = 50000;
 	if (!t->timeout_min)
-		t->timeout_min = 300000;
+		t->timeout_min = TIMEOUT_MIN_DEFAULT_US;
 	if (!t->timeout_max)
 		t->timeout_max = 2 * t->timeout_min;
 }

@@ -366,6 +366,7 @@ void suspect_tick(struct hybrid *h)
 		return;
 	}
 	uint64_t fair = fair_time(h);
+	h->counters[COUNT_FAIR_US] += fair;
 	watch_for_censorship(h, fair);
 	watch_pace(h, fair);
 }
@@ -386,6 +387,7 @@ void count_timeout(struct hybrid *h)
 	if (heard < h->quorum.qv && !MUTANT(MUTANT_E3_ALONE))
 		return;
 	h->counted_at = h->now;
+	h->counters[COUNT_TIMEOUTS_COUNTED]++;
 	if (++h->counted_timeouts >= E3_TIMEOUTS)
 		escalate(h, REASON_TIMEOUTS, h->term + 1);
 }
