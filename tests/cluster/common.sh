@@ -217,6 +217,28 @@ await() { # NODE JQ-CONDITION
 	done
 	fail "$1 does not come to: $2; it says: $(consensus "$1")"
 }
+# Debian's RocksDB is built with assertions, and one of them ends the process if its log is synced
+# at the very moment at which a write to it has failed (ledger/store_rocksdb.c). Nothing is lost by
+# it; the node must be started again. True if that is how it ended.
+ended_by_rocksdb() { # NODE PID
+	gone_now "$2" && log_of "$1" | tail -n 3 | grep -q 'sync_without_flush_called_'
+}
+gone_now() { # PID: is no more, or a zombie
+	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) return 0 ;; esac
+	return 1
+}
+await_or_ended() { # NODE PID JQ-CONDITION; sets ended to 1 if RocksDB ended it
+	ended=0
+	for _ in $(seq 3000); do
+		if consensus "$1" | jq -e "$3" >/dev/null 2>&1; then return 0; fi
+		if ended_by_rocksdb "$1" "$2"; then
+			ended=1 rocksdb_ended=$((${rocksdb_ended:-0} + 1))
+			return 0
+		fi
+		sleep 0.04
+	done
+	fail "$1 does not come to: $3; it says: $(consensus "$1")"
+}
 level() { # NODE: has what is final elsewhere
 	local other=node1 height has
 	[ "$1" != node1 ] || other=node2

