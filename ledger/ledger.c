@@ -1,3 +1,5 @@
+#include "base/mutant.h"
+#include "chain/epoch.h"
 #include "ledger/private.h"
 
 #define BLOCK_OPS_MAX 65536 /* in one block; in docs/ledger-format.md, part of validity */
@@ -397,6 +399,9 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 	/* Even if it is as we built it: we may have done so for another term. */
 	uint32_t system;
 	int err = system_decode(l, b, &system);
+	if (!err && b->tx_count && epoch_ended(l->ctx, &parent->modes) &&
+	    !MUTANT(MUTANT_EXTEND_END))
+		err = ERR_MODE; /* what follows the end of an epoch is nobody's history */
 	if (err)
 		return err;
 	o = claim_built(l, h);

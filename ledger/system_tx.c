@@ -1,4 +1,4 @@
-/* Convictions, as far as their bytes go: no state, no store. */
+/* Convictions and member entries, as far as their bytes go: no state, no store. */
 #include "ledger/tx.h"
 
 static int evidence_of(struct evidence *out, const struct system_tx *tx)
@@ -13,6 +13,8 @@ int system_evidence_check(const struct system_tx *tx, const struct chain_ctx *ct
 			  evidence_tx_invalid tx_invalid)
 {
 	struct evidence e;
+	if (tx->kind == SYSTEM_MEMBER)
+		return member_change_check(&tx->member, ctx) ? ERR_BAD_PROOF : ERR_NONE;
 	if (tx->kind != SYSTEM_CONVICTION)
 		return ERR_NONE;
 	int err = evidence_of(&e, tx);
@@ -27,6 +29,8 @@ bool system_tx_never_valid(const struct chain_ctx *ctx, struct slice bytes)
 	struct evidence e;
 	if (system_tx_decode(&tx, bytes, ctx))
 		return true;
+	if (tx.kind == SYSTEM_MEMBER)
+		return member_change_check(&tx.member, ctx) != ERR_NONE;
 	if (tx.kind != SYSTEM_CONVICTION)
 		return false;
 	/* Proofs about blocks that hold proofs about blocks would nest as deep as their author

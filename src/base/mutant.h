@@ -65,6 +65,12 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_TERM_PARDONS = 49,	  /* the watch on a leader begins anew with each term of its own */
 	MUTANT_LOST_BEYOND_JAIL = 50,	  /* no rescue of a stray that left out jailed primaries' terms */
 	MUTANT_AMNESIA = 51,		  /* votes although its vote state is missing (trap 13) */
+	MUTANT_ONE_DOMAIN = 71,		  /* a signature counts in every epoch */
+	MUTANT_EXTEND_END = 72,		  /* blocks with transactions extend an epoch's end */
+	MUTANT_APPLY_FILLER = 73,	  /* finality does not stop at the end */
+	MUTANT_OLD_SLOTS = 74,		  /* the vote state of one epoch is taken into the next */
+	MUTANT_NO_FILLER = 75,		  /* a leader leaves an end that is not final as it is */
+	MUTANT_OBSERVER_RETURNS = 76,	  /* an epoch's end makes any observer a voter */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

@@ -187,7 +187,7 @@ void signed_header_sign(struct signed_header *sh, const struct chain_ctx *ctx,
 			const struct keypair *key)
 {
 	uint8_t buf[HEADER_SIZE];
-	sig_make(ctx->scheme, &sh->sig, key, SIG_TAG_HEADER, &ctx->id,
+	sig_make(ctx->scheme, &sh->sig, key, SIG_TAG_HEADER, &ctx->domain,
 		 header_bytes(buf, &sh->h));
 }
 
@@ -206,8 +206,9 @@ int header_check_form(const struct header *h, const struct chain_ctx *ctx)
 		return ERR_UNKNOWN_SIGNER;
 	if (!hash_equal(&h->valset, &ctx->vals.hash))
 		return ERR_BAD_HASH;
-	/* Only genesis is of term 0 or at height 0, and it is known by its hash. */
-	if (h->term == 0 || h->height == 0 || h->base_height >= h->height)
+	/* What the epoch begins with, genesis or another's end, is known by its hash. */
+	if (h->term <= ctx->start_term || h->height <= ctx->start_height ||
+	    h->base_height >= h->height || h->base_height < ctx->start_height)
 		return ERR_RANGE;
 	switch (h->mode) {
 	case MODE_FAST:

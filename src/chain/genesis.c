@@ -459,6 +459,9 @@ void genesis_ctx(struct chain_ctx *out, const struct genesis *g)
 	writer_free(&w);
 	out->quorum = protocol_is_byzantine(g->protocol) ? quorum_of(g->n) : quorum_crash(g->n);
 	out->scheme = g->scheme;
+	out->governance = g->governance;
+	out->epoch = out->start_term = out->start_height = 0;
+	out->domain = out->id;
 }
 
 struct block *genesis_block(const struct genesis *g, const struct chain_ctx *ctx)

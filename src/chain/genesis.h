@@ -14,15 +14,10 @@ bool protocol_is_byzantine(enum protocol p);
 
 #define GENESIS_VERSION	      1
 #define GENESIS_NAME_MAX      31
-#define GENESIS_KEYS_MAX      16
 #define GENESIS_BALANCES_MAX  4096
 #define GENESIS_SENDERS_MAX   4096
 #define GENESIS_FILE_MAX      (4u << 20)
 
-struct genesis_keys { /* k of m */
-	unsigned k, m;
-	struct pubkey key[GENESIS_KEYS_MAX];
-};
 struct genesis_balance {
 	struct pubkey account;
 	uint64_t amount;
@@ -72,7 +67,7 @@ int genesis_read(struct genesis *g, const char *path, struct errmsg *m); /* pars
 int genesis_parse(struct genesis *g, struct slice json, struct errmsg *m);
 char *genesis_json(const struct genesis *g); /* mem_free */
 
-/* Chain id, validator set, quorums, scheme. */
+/* Chain id, validator set, quorums, scheme: of epoch 0. */
 void genesis_ctx(struct chain_ctx *out, const struct genesis *g);
 /* Block 0: term 0, fast, no transactions, unsigned, prev and base zero, leader 0, the genesis
  * state root. One reference. */

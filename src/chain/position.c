@@ -186,10 +186,13 @@ static int find_base(struct position *p, const struct chain_ctx *ctx,
 	return ERR_NOT_FOUND;
 }
 
-static int check_genesis_tip(const struct position *p, const struct hash *genesis)
+/* The block that the epoch begins with. */
+static int check_genesis_tip(const struct position *p, const struct chain_ctx *ctx,
+			     const struct hash *genesis)
 {
-	bool is_genesis =
-		cert_is_genesis(&p->tip, genesis) && block_ref_equal(&p->tc.base, &p->tip);
+	bool is_genesis = p->tip.height == ctx->start_height &&
+			  hash_equal(&p->tip.hash, genesis) &&
+			  block_ref_equal(&p->tc.base, &p->tip);
 	bool bare = !p->has_checkpoint && !p->has_qc && !p->header_count;
 	return is_genesis && bare ? ERR_NONE : ERR_BAD_LINK;
 }
@@ -207,8 +210,9 @@ int position_check(struct position *p, uint64_t for_term, const struct chain_ctx
 		if (err)
 			return err;
 	}
-	if (p->tip.term == 0)
-		return check_genesis_tip(p, genesis);
+	if (p->tip.term == ctx->start_term)
+		return p->tc.mode == MODE_FAST ? check_genesis_tip(p, ctx, genesis)
+					       : ERR_BAD_LINK;
 	if (p->tc.mode == MODE_PBFT) {
 		int base_err = find_base(p, ctx, look, missing);
 		if (base_err) /* also if it is not known: nothing dear is done before */

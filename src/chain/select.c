@@ -266,7 +266,7 @@ int select_base(struct selection *out, const struct view_change *const *vc, unsi
 	for (unsigned i = 0; i < count; i++)
 		if (vc[i]->position.tip.term > out->tau)
 			out->tau = vc[i]->position.tip.term;
-	if (out->tau == 0) {
+	if (out->tau == ctx->start_term) {
 		out->base = vc[0]->position.tip;
 		out->from = SELECT_GENESIS;
 		return ERR_NONE;

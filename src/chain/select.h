@@ -18,7 +18,7 @@
 #include "chain/term.h"
 
 enum select_base_kind {
-	SELECT_GENESIS = 1,    /* nobody has a tip: tau is 0 */
+	SELECT_GENESIS = 1,    /* nobody has a tip: tau is the epoch's first term */
 	SELECT_FROM_QC,	       /* a QC of tau */
 	SELECT_FROM_CHECKPOINT, /* a stable checkpoint of tau, above every QC of tau */
 	SELECT_FROM_TC,	       /* the base of TC(tau) */

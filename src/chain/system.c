@@ -25,6 +25,9 @@ void system_tx_encode(struct writer *w, const struct system_tx *tx, const struct
 	case SYSTEM_CONVICTION:
 		writer_var(w, tx->evidence);
 		return;
+	case SYSTEM_MEMBER:
+		member_change_encode(w, &tx->member);
+		return;
 	}
 	invariant(!"a SYSTEM transaction of no kind");
 }
@@ -60,6 +63,9 @@ static void read_fields(struct reader *r, struct system_tx *out)
 		if (reader_finish(&inner))
 			reader_fail(r, reader_finish(&inner));
 		return;
+	case SYSTEM_MEMBER:
+		member_change_decode(r, &out->member);
+		return;
 	}
 }
 
@@ -75,7 +81,7 @@ int system_tx_decode(struct system_tx *out, struct slice bytes, const struct cha
 	if (reader_u16(&r) != SYSTEM_TX_MARK)
 		reader_fail(&r, ERR_RANGE);
 	uint8_t kind = reader_u8(&r);
-	if (kind < SYSTEM_ESCALATED || kind > SYSTEM_CONVICTION)
+	if (kind < SYSTEM_ESCALATED || kind > SYSTEM_MEMBER)
 		reader_fail(&r, ERR_RANGE);
 	reader_hash(&r, &chain);
 	if (!hash_equal(&chain, &ctx->id))
@@ -105,6 +111,8 @@ void mode_state_encode(struct writer *w, const struct mode_state *m)
 	writer_u64(w, m->escalations);
 	writer_u32(w, m->doublings);
 	writer_u64(w, m->jailed);
+	if (m->epoch)
+		writer_u64(w, m->epoch);
 }
 
 /* Only what mode_state_apply() can lead to. */
@@ -131,7 +139,9 @@ void mode_state_decode(struct reader *r, struct mode_state *out)
 	out->escalations = reader_u64(r);
 	out->doublings = reader_u32(r);
 	out->jailed = reader_u64(r);
-	if (!r->err && !state_possible(out))
+	bool changed = r->left > 0; /* it is the last thing in its value */
+	out->epoch = changed ? reader_u64(r) : 0;
+	if (!r->err && (!state_possible(out) || (changed && out->epoch == 0)))
 		reader_fail(r, ERR_NONCANONICAL);
 	if (r->err)
 		mode_state_init(out);
@@ -207,6 +217,13 @@ int mode_state_apply(struct mode_state *m, const struct system_tx *tx, uint64_t 
 		return ERR_NONE;
 	case SYSTEM_CONVICTION:
 		return convict(m, tx);
+	case SYSTEM_MEMBER:
+		if (m->mode != MODE_FAST || height % g->checkpoint_interval ||
+		    tx->member.epoch != m->epoch)
+			return ERR_MODE;
+		m->epoch++;
+		m->jailed &= ~(UINT64_C(1) << tx->member.place);
+		return ERR_NONE;
 	}
 	return ERR_RANGE;
 }
@@ -226,6 +243,8 @@ bool system_tx_fits(const struct system_tx *tx, const struct header *h, uint64_t
 {
 	if (tx->height != h->height || result != TX_OK)
 		return false;
+	if (tx->kind == SYSTEM_MEMBER)
+		return h->tx_count == 1 && index == 0 && h->mode == MODE_FAST;
 	/* Mode entries belong to a term, and there is one at most: in front. */
 	return tx->kind == SYSTEM_CONVICTION || (index == 0 && tx->term == h->term);
 }

@@ -11,6 +11,7 @@
 
 #include "chain/evidence.h"
 #include "chain/genesis.h"
+#include "chain/member.h"
 
 #define SYSTEM_TX_MARK	   0xffffu /* where a client's transaction has its version */
 #define SYSTEM_TX_SIZE_MAX (EVIDENCE_SIZE_MAX + 64u)
@@ -25,6 +26,7 @@ enum system_kind { /* never reuse a number */
 					    its term */
 		   SYSTEM_CONVICTION =
 			   3, /* {var encoded evidence}: its culprit is jailed from here */
+		   SYSTEM_MEMBER = 4, /* {member change}: alone in its block, the epoch's last */
 };
 struct system_tx {
 	enum system_kind kind;
@@ -32,6 +34,7 @@ struct system_tx {
 	uint64_t term;		       /* ESCALATED, MODE_FAST: of the block's term */
 	enum escalation_reason reason; /* ESCALATED */
 	struct slice evidence;	       /* CONVICTION; lent */
+	struct member_change member;   /* MEMBER */
 };
 /* Cheap: the mark only. */
 bool system_tx_is(struct slice bytes);
@@ -51,6 +54,7 @@ struct mode_state {
 	uint32_t doublings; /* of the probation: escalations within a long window of each other
 			     */
 	uint64_t jailed;    /* bit i: validator i is convicted */
+	uint64_t epoch;	    /* member entries so far; encoded only if there was one */
 };
 void mode_state_init(struct mode_state *m);
 void mode_state_encode(struct writer *w, const struct mode_state *m);
@@ -61,8 +65,10 @@ uint64_t mode_fast_due(const struct mode_state *m, const struct genesis *g);
 /* What tx, in the block at this height, does to m. ERR_NONE and m changed; or m as it was and:
  * ERR_RANGE: wrong height; ERR_MODE: ESCALATED in pbft mode, or MODE_FAST in pbft mode before
  * mode_fast_due(); ERR_EXISTS: the culprit is jailed already. MODE_FAST in fast mode is a
- * repeat: it moves `changed` only; whether the term asks for one is not judged here. Evidence
- * is not checked here. An escalation at most PROBATION_MEMORY undoubled probations after the
+ * repeat: it moves `changed` only; whether the term asks for one is not judged here. MEMBER:
+ * ERR_MODE unless in fast mode, at a multiple of the checkpoint interval, and of this very
+ * epoch; a new key is not in jail. Evidence and what governance has signed are not checked
+ * here. An escalation at most PROBATION_MEMORY undoubled probations after the
  * end of the last one's probation doubles it, up to PROBATION_DOUBLINGS_MAX times; a later one
  * starts from the plain one. (Counted from the last escalation itself, a probation doubled six
  * times would outlast the memory of it.) */
@@ -71,7 +77,8 @@ int mode_state_apply(struct mode_state *m, const struct system_tx *tx, uint64_t 
 /* How many transactions of b lead it with the mark. */
 uint32_t system_tx_prefix(const struct block *b);
 /* May it be at this place of a block with this header? Height and result TX_OK; a mode entry is
- * the first transaction and names the block's term. */
+ * the first transaction and names the block's term; a member entry is the only one, and of a
+ * fast term. */
 bool system_tx_fits(const struct system_tx *tx, const struct header *h, uint64_t index,
 		    enum tx_result result);
 /* Decodes the one at index of b, inside the prefix, and checks what shows from b's bytes: form,

@@ -36,7 +36,7 @@ void term_vote_sign(struct term_vote *v, const struct chain_ctx *ctx, const stru
 	uint8_t buf[TERM_VOTE_BODY_SIZE];
 	struct writer w = writer_fixed(buf, sizeof buf);
 	term_vote_body(&w, v->term, v->leader, &v->base);
-	sig_make(ctx->scheme, &v->sig, key, SIG_TAG_TERM_VOTE, &ctx->id, writer_slice(&w));
+	sig_make(ctx->scheme, &v->sig, key, SIG_TAG_TERM_VOTE, &ctx->domain, writer_slice(&w));
 }
 
 /* A base is of a lower term than the term that is built on it. */
@@ -45,7 +45,10 @@ static int term_statement_check(uint64_t term, uint16_t leader, const struct blo
 {
 	if (leader >= ctx->vals.n)
 		return ERR_UNKNOWN_SIGNER;
-	return term > base->term ? ERR_NONE : ERR_RANGE;
+	return term > base->term && base->term >= ctx->start_term &&
+			       base->height >= ctx->start_height
+		       ? ERR_NONE
+		       : ERR_RANGE;
 }
 
 int term_vote_check(const struct term_vote *v, const struct chain_ctx *ctx)
@@ -127,8 +130,8 @@ static void fast_cert_decode(struct reader *r, struct term_cert *out)
 	out->leader = reader_signer(r);
 	block_ref_decode(r, &out->base);
 	out->signers = reader_u64(r);
-	/* Term 0 is given, not voted for: no signatures; every other term has some. */
-	if (!r->err && (out->term == 0) != (out->signers == 0))
+	/* Term 0, like the one that any epoch begins in, is given, not voted for. */
+	if (!r->err && out->term == 0 && out->signers != 0)
 		reader_fail(r, ERR_NONCANONICAL);
 	for (uint64_t left = out->signers; left && !r->err; left &= left - 1)
 		reader_signature(r, &out->sig[out->count++]);
@@ -177,8 +180,10 @@ int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
 {
 	if (tc->mode != MODE_FAST)
 		return ERR_RANGE;
-	if (tc->term == 0)
-		return tc->base.term == 0 && tc->base.height == 0 && tc->leader == 0
+	if (tc->term == ctx->start_term)
+		return tc->base.term == ctx->start_term &&
+				       tc->base.height == ctx->start_height &&
+				       tc->leader == 0 && tc->signers == 0
 			       ? ERR_NONE
 			       : ERR_RANGE;
 	int err = term_statement_check(tc->term, tc->leader, &tc->base, ctx);

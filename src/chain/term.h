@@ -25,7 +25,9 @@ struct new_view; /* below */
 
 struct term_cert {
 	enum mode mode;
-	uint64_t term; /* 0: genesis, no signatures: {fast, term 0, base = genesis} */
+	/* That of the block which the epoch begins with: no signatures, {fast, that term, base =
+	 * that block, leader 0}. */
+	uint64_t term;
 	/* fast */
 	uint16_t leader;
 	struct block_ref base;
@@ -98,8 +100,8 @@ void position_decode(struct reader *r, struct position *out); /* free in any cas
  * verify; a QC of tip.term lies on the chain (one of another term is refused;
  * position_qc() is the one that counts). pbft: fills in tc.base, from its headers if a QC or
  * checkpoint of the tip's term is shown (it replaces the TC), else from look: ERR_NOT_FOUND
- * with *missing if that does not know. Changes nothing that is encoded. genesis: hash of block
- * 0. */
+ * with *missing if that does not know. Changes nothing that is encoded. genesis: hash of the
+ * block that the epoch begins with. */
 int position_check(struct position *p, uint64_t for_term, const struct chain_ctx *ctx,
 		   const struct hash *genesis, const struct view_lookup *look,
 		   struct missing *missing);

@@ -37,5 +37,5 @@ int chain_check_sig(const struct chain_ctx *ctx, unsigned signer, enum sig_tag t
 {
 	if (signer >= ctx->vals.n)
 		return ERR_UNKNOWN_SIGNER;
-	return sig_check(ctx->scheme, sig, &ctx->vals.key[signer], tag, &ctx->id, msg);
+	return sig_check(ctx->scheme, sig, &ctx->vals.key[signer], tag, &ctx->domain, msg);
 }

@@ -17,12 +17,25 @@ int valset_init(struct valset *out, const struct pubkey *keys, unsigned n);
 /* Index of key, or -1. */
 int valset_index(const struct valset *v, const struct pubkey *key);
 
-/* What every signature check needs: the chain, its validators, the scheme. Immutable. */
+#define GENESIS_KEYS_MAX 16
+struct genesis_keys { /* k of m */
+	unsigned k, m;
+	struct pubkey key[GENESIS_KEYS_MAX];
+};
+
+/* What every signature check needs: the chain, its validators, the scheme. Those of one epoch
+ * (chain/epoch.h): the chain's, scheme and quorums are the same in all. */
 struct chain_ctx {
 	struct hash id;
 	struct valset vals;
 	struct quorum quorum;
 	enum sig_scheme scheme;
+	struct genesis_keys governance; /* who may replace a validator's key; m = 0: nobody */
+	uint64_t epoch;
+	/* What the validators' signatures cover: the chain's id in epoch 0, so that no statement
+	 * counts in two epochs. Transactions, and what governance signs, are the chain's. */
+	struct hash domain;
+	uint64_t start_term, start_height; /* of the block that the epoch begins with */
 };
 /* Checks sig of validator `signer` under tag; ERR_UNKNOWN_SIGNER if there is no such index. */
 int chain_check_sig(const struct chain_ctx *ctx, unsigned signer, enum sig_tag tag,

@@ -167,7 +167,7 @@ void view_change_sign(struct view_change *v, const struct chain_ctx *ctx,
 	struct writer w = writer_fixed(buf, sizeof buf);
 	view_change_claim(&c, v);
 	claim_body(&w, &c);
-	sig_make(ctx->scheme, &v->sig, key, SIG_TAG_VIEW_CHANGE, &ctx->id, writer_slice(&w));
+	sig_make(ctx->scheme, &v->sig, key, SIG_TAG_VIEW_CHANGE, &ctx->domain, writer_slice(&w));
 }
 
 int view_change_check_sig(const struct view_change *v, const struct chain_ctx *ctx)
@@ -302,7 +302,7 @@ void new_view_sign(struct new_view *nv, const struct chain_ctx *ctx, const struc
 	struct writer w = writer_fixed(buf, sizeof buf);
 	new_view_claim(&c, nv);
 	new_view_claim_body(&w, &c);
-	sig_make(ctx->scheme, &nv->sig, key, SIG_TAG_NEW_VIEW, &ctx->id, writer_slice(&w));
+	sig_make(ctx->scheme, &nv->sig, key, SIG_TAG_NEW_VIEW, &ctx->domain, writer_slice(&w));
 }
 
 int new_view_check_sig(const struct new_view *nv, const struct chain_ctx *ctx)

@@ -61,7 +61,7 @@ void vote_decode(struct reader *r, struct vote *out)
 void vote_sign(struct vote *v, const struct chain_ctx *ctx, const struct keypair *key)
 {
 	uint8_t buf[VOTE_MESSAGE_MAX];
-	sig_make(ctx->scheme, &v->sig, key, vote_tag(v->kind), &ctx->id,
+	sig_make(ctx->scheme, &v->sig, key, vote_tag(v->kind), &ctx->domain,
 		 vote_message(buf, v->kind, &v->ref, &v->state_root));
 }
 
@@ -214,11 +214,6 @@ int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 	uint8_t buf[VOTE_MESSAGE_MAX];
 	return signers_verify(c->signers, c->sig, vote_tag(kind),
 			      vote_message(buf, kind, &c->ref, &c->state_root), ctx);
-}
-
-bool cert_is_genesis(const struct block_ref *ref, const struct hash *genesis)
-{
-	return ref->term == 0 && ref->height == 0 && hash_equal(&ref->hash, genesis);
 }
 
 /* ---- tallies ----------------------------------------------------------------------------- */

@@ -63,8 +63,6 @@ void cert_decode(struct reader *r, struct cert *out);
 void cert_decode_stored(struct reader *r, struct cert *out);
 /* Verifies every signature and that there are at least the quorum of them. */
 int cert_check(const struct cert *c, const struct chain_ctx *ctx);
-/* Genesis needs no certificate: true for (0,0) with the given genesis hash. */
-bool cert_is_genesis(const struct block_ref *ref, const struct hash *genesis);
 
 /* Collects votes for one reference and kind. Votes must have been checked already. */
 struct tally {

@@ -289,7 +289,7 @@ START_TEST(certificates_need_their_quorum_of_valid_signatures)
 	bad.signers = UINT64_C(1) << 60 | 3;
 	ck_assert_int_ne(cert_check(&bad, &ctx), ERR_NONE);
 	struct chain_ctx other = ctx;
-	other.id.b[0] ^= 1;
+	other.domain.b[0] ^= 1;
 	ck_assert_int_ne(cert_check(&c, &other), ERR_NONE);
 	block_drop(b);
 }

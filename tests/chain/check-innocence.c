@@ -547,7 +547,7 @@ START_TEST(words_of_two_replicas)
 	innocent(&e);
 	/* of another chain: the signature says so */
 	struct chain_ctx other = ctx;
-	other.id.b[0]++;
+	other.domain.b[0]++;
 	struct vote z = {.kind = VOTE_COMMIT, .ref = b, .signer = 1};
 	vote_sign(&z, &other, &keys[1]);
 	votes(&x, &z);

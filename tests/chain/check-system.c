@@ -167,7 +167,7 @@ START_TEST(what_is_malformed_is_named)
 	ck_assert_int_eq(system_tx_decode(&tx, slice_of("\xff\xff", 2), &ctx), ERR_TRUNCATED);
 	ck_assert_int_eq(decode_altered(&escalated, 0, 0), ERR_RANGE); /* no mark */
 	ck_assert_int_eq(decode_altered(&escalated, 2, 0), ERR_RANGE); /* no such kind */
-	ck_assert_int_eq(decode_altered(&escalated, 2, 4), ERR_RANGE);
+	ck_assert_int_eq(decode_altered(&escalated, 2, 5), ERR_RANGE);
 	ck_assert_int_eq(decode_altered(&escalated, 2, SYSTEM_MODE_FAST), ERR_TRAILING);
 	ck_assert_int_eq(decode_altered(&mode_fast, 2, SYSTEM_ESCALATED), ERR_TRUNCATED);
 	ck_assert_int_eq(decode_altered(&escalated, 3, (uint8_t)(ctx.id.b[0] + 1)),
@@ -235,7 +235,7 @@ START_TEST(random_bytes_do_no_harm)
 		struct system_tx tx;
 		writer_reset(&w);
 		writer_u16(&w, SYSTEM_TX_MARK);
-		writer_u8(&w, (uint8_t)random_between(&r, 1, 3));
+		writer_u8(&w, (uint8_t)random_between(&r, 1, 4));
 		writer_hash(&w, &ctx.id);
 		for (uint64_t n = random_below(&r, 60); n; n--)
 			writer_u8(&w, random_chance(&r, 3, 4) ? 0 : (uint8_t)random_u64(&r));

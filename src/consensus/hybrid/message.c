@@ -56,7 +56,7 @@ static struct slice grant_signed_bytes(uint8_t buf[GRANT_BODY_SIZE], const struc
 void grant_sign(struct grant *g, const struct chain_ctx *ctx, const struct keypair *key)
 {
 	uint8_t buf[GRANT_BODY_SIZE];
-	sig_make(ctx->scheme, &g->sig, key, SIG_TAG_PRE_VOTE, &ctx->id,
+	sig_make(ctx->scheme, &g->sig, key, SIG_TAG_PRE_VOTE, &ctx->domain,
 		 grant_signed_bytes(buf, g));
 }
 
@@ -248,7 +248,7 @@ void refusal_sign(struct refusal_proof *p, const struct chain_ctx *ctx,
 	uint8_t buf[16];
 	store_be64(buf, p->term);
 	store_be64(buf + 8, p->for_term);
-	sig_make(ctx->scheme, &p->sig, key, SIG_TAG_REFUSAL, &ctx->id,
+	sig_make(ctx->scheme, &p->sig, key, SIG_TAG_REFUSAL, &ctx->domain,
 		 slice_of(buf, sizeof buf));
 }
 
@@ -557,7 +557,7 @@ static struct slice suspicion_bytes(uint8_t buf[13], const struct suspicion *s)
 void suspicion_sign(struct suspicion *s, const struct chain_ctx *ctx, const struct keypair *key)
 {
 	uint8_t buf[13];
-	sig_make(ctx->scheme, &s->sig, key, SIG_TAG_SUSPICION, &ctx->id,
+	sig_make(ctx->scheme, &s->sig, key, SIG_TAG_SUSPICION, &ctx->domain,
 		 suspicion_bytes(buf, s));
 }
 
