@@ -82,6 +82,10 @@ void input_queue_push(struct input_queue *q, const struct input *in)
 		put(&e->bytes, in->submit.bytes.ptr, in->submit.bytes.len);
 		e->in.submit.bytes = writer_slice(&e->bytes);
 		break;
+	case INPUT_MEMBER:
+		put(&e->bytes, in->member.ptr, in->member.len);
+		e->in.member = writer_slice(&e->bytes);
+		break;
 	case INPUT_BUILT:
 		copy_built(e);
 		break;

@@ -41,6 +41,13 @@ void engine_free(struct engine *e)
 		e->ops->free(e);
 }
 
+void engine_each_waiting(const struct engine *e,
+			 void (*fn)(void *arg, const struct pool_tx *tx), void *arg)
+{
+	if (e->ops->each_waiting)
+		e->ops->each_waiting(e, fn, arg);
+}
+
 void engine_status(const struct engine *e, struct engine_status *out)
 {
 	e->ops->status(e, out);

@@ -33,7 +33,7 @@ struct engine_timing {	      /* microseconds */
 struct engine_config {
 	const struct chain_ctx *ctx;   /* outlives the engine */
 	const struct genesis *genesis; /* outlives the engine */
-	struct block *genesis_block;   /* held by the engine */
+	struct block *genesis_block;   /* that the epoch of ctx begins with; lent for the call */
 	unsigned self;		       /* validator index */
 	struct keypair key;
 	struct engine_timing timing;
@@ -86,6 +86,7 @@ enum input_kind {
 	INPUT_EXECUTED,	   /* answer to WORK_EXECUTE */
 	INPUT_TXS_CHECKED, /* answer to WORK_CHECK_TXS */
 	INPUT_BLOCKS_READ, /* answer to WORK_READ */
+	INPUT_MEMBER,	   /* a member change that a client brings (chain/member.h) */
 };
 
 struct pool_tx { /* a transaction with its id; bytes lent */
@@ -103,6 +104,7 @@ struct input {
 			struct slice bytes;
 		} message;
 		struct pool_tx submit;
+		struct slice member; /* encoded; checked by the engine */
 		uint64_t durable; /* write_seq */
 		struct {
 			uint64_t id;
@@ -219,6 +221,9 @@ struct output {
 
 void engine_step(struct engine *e, const struct input *in, struct output *out);
 void engine_free(struct engine *e);
+/* The transactions that wait in its pool, oldest first, lent; for who takes its place. */
+void engine_each_waiting(const struct engine *e,
+			 void (*fn)(void *arg, const struct pool_tx *tx), void *arg);
 
 /* ERR_CORRUPT if the recovered state contradicts itself. */
 int engine_new_hybrid(struct engine **out, const struct engine_config *config,
@@ -329,6 +334,8 @@ struct engine_status {
 	 * with a transaction may be its own fault. */
 	bool catching_up;
 	bool observer; /* as configured */
+	bool ended;    /* the end of its epoch is final: nothing more comes of it */
+	bool member_waits; /* a member change waits for its block */
 	bool escalated;
 	enum escalation_reason reason; /* of the newest escalation of this replica */
 	struct mode_state modes;       /* after the final block */

@@ -9,6 +9,9 @@ struct engine_ops {
 	void (*free)(struct engine *e);
 	void (*status)(const struct engine *e, struct engine_status *out);
 	const struct term_cert *(*term_cert)(const struct engine *e);
+	/* NULL: it has none to give */
+	void (*each_waiting)(const struct engine *e,
+			     void (*fn)(void *arg, const struct pool_tx *tx), void *arg);
 };
 struct engine {
 	const struct engine_ops *ops;

@@ -1,5 +1,7 @@
 #include "replica/audit.h"
 
+#include "replica/epoch.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -106,7 +108,7 @@ static int check_header(struct auditing *a, const struct block *b)
 {
 	int err = ERR_NONE;
 	if (protocol_is_byzantine(a->o->genesis->protocol))
-		err = signed_header_check(&b->sh, &a->view.ctx);
+		err = signed_header_check(&b->sh, replica_ctx_at(&a->view, b->sh.h.height));
 	if (!err && !hash_equal(&b->sh.h.chain, &a->view.ctx.id))
 		err = ERR_WRONG_CHAIN;
 	if (!err && a->linked)
@@ -211,8 +213,10 @@ static void check_cert(struct auditing *a, struct slice key, struct slice value)
 	if (!err && cert.ref.height != height)
 		err = ERR_RANGE;
 	if (!err && signs)
-		err = cert_is_final(cert.kind) ? cert_check(&cert, &a->view.ctx)
-					       : ERR_NO_QUORUM;
+		err = cert_is_final(cert.kind)
+			      ? cert_check(&cert, replica_ctx_at(&a->view, height))
+
+			      : ERR_NO_QUORUM;
 	if (!err) {
 		struct record_key k;
 		err = store_get(a->view.store, STORE_BLOCKS, key_final(&k, height),
@@ -240,9 +244,9 @@ static void check_term(struct auditing *a, struct slice key, struct slice value)
 	if (!err && tc.term != load_be64(key.ptr + 1))
 		err = ERR_RANGE;
 	if (!err && tc.mode == MODE_FAST && protocol_is_byzantine(a->o->genesis->protocol))
-		err = fast_cert_check(&tc, &a->view.ctx);
+		err = fast_cert_check(&tc, replica_ctx_of_term(&a->view, tc.term));
 	else if (!err && tc.new_view)
-		err = new_view_check_sig(tc.new_view, &a->view.ctx);
+		err = new_view_check_sig(tc.new_view, replica_ctx_of_term(&a->view, tc.term));
 	term_cert_free(&tc);
 	a->out->terms++;
 	if (err)
@@ -260,6 +264,15 @@ static void check_cert_record(struct auditing *a, struct slice key, struct slice
 		found(a, STORE_CERTS, key, UINT64_MAX, ERR_CORRUPT, "no such record is known");
 }
 
+/* In the epoch that it is of, which it does not say. */
+static int evidence_holds(const struct auditing *a, const struct evidence *e)
+{
+	int err = ERR_BAD_PROOF;
+	for (uint32_t i = a->view.epoch_count; i-- > 0 && err;)
+		err = evidence_check(e, &a->view.epochs[i], tx_never_valid);
+	return err;
+}
+
 static void check_evidence(struct auditing *a, struct slice key, struct slice value)
 {
 	struct reader r;
@@ -272,7 +285,7 @@ static void check_evidence(struct auditing *a, struct slice key, struct slice va
 	if (!err && !slice_equal(key, hash_slice(&id)))
 		err = ERR_BAD_HASH;
 	if (!err)
-		err = evidence_check(&e, &a->view.ctx, tx_never_valid);
+		err = evidence_holds(a, &e);
 	a->out->evidence++;
 	if (err)
 		found(a, STORE_EVIDENCE, key, UINT64_MAX, err, "the evidence is damaged");

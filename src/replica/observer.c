@@ -1,24 +1,97 @@
 /* [I15] A replica without its vote state signs nothing: what its key has signed is known to
  * others, not to it. Which it is, is decided here, once a start. */
-#include "replica/private.h"
+#include "replica/epoch.h"
 
 #include <unistd.h>
 
 #include "base/mutant.h"
 #include "replica/files.h"
 
-#define MARK_VERSION 1
+#define MARK_VERSION	 1
+#define MARK_VERSION_KEY 2
+
+static void batch_mark(struct store_batch *batch, const char *key)
+{
+	struct writer w = {0};
+	writer_u16(&w, MARK_VERSION);
+	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
+	writer_free(&w);
+}
 
 static int put_mark(struct store *s, const char *key)
 {
 	struct store_batch *batch = store_batch_new();
-	struct writer w = {0};
-	writer_u16(&w, MARK_VERSION);
-	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
+	batch_mark(batch, key);
 	int err = store_write(s, batch, true);
-	writer_free(&w);
 	store_batch_free(batch);
 	return err;
+}
+
+/* Of either version; of the second it speaks of one key alone. */
+static int has_first(struct store *s, const struct pubkey *own, bool *first, bool *fresh)
+{
+	struct writer w = {0};
+	struct reader r;
+	struct pubkey key;
+	*first = *fresh = false;
+	int err = store_get(s, STORE_META, slice_str(FIRST_VOTES_KEY), &w);
+	if (!err) {
+		reader_init(&r, writer_slice(&w));
+		uint16_t version = reader_u16(&r);
+		*first = version == MARK_VERSION && !reader_finish(&r);
+		if (version == MARK_VERSION_KEY) {
+			reader_pubkey(&r, &key);
+			*fresh = !reader_finish(&r) && pubkey_equal(&key, own);
+		}
+	}
+	writer_free(&w);
+	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+/* The vote state is of the epoch of r->ctx. */
+static bool votes_are_of_epoch(struct replica *r)
+{
+	uint64_t epoch = 0;
+	int err = store_get(r->store, STORE_META, slice_str(VOTES_EPOCH_KEY), &r->scratch);
+	if (!err) {
+		struct reader rd;
+		reader_init(&rd, writer_slice(&r->scratch));
+		if (reader_u16(&rd) != MARK_VERSION)
+			return false;
+		epoch = reader_u64(&rd);
+		if (reader_finish(&rd))
+			return false;
+	}
+	return (!err || err == ERR_NOT_FOUND) && epoch == r->ctx.epoch;
+}
+
+static void batch_votes_epoch(struct replica *r, struct store_batch *batch)
+{
+	struct writer w = {0};
+	writer_u16(&w, MARK_VERSION);
+	writer_u64(&w, r->ctx.epoch);
+	store_batch_put(batch, STORE_META, slice_str(VOTES_EPOCH_KEY), writer_slice(&w));
+	writer_free(&w);
+}
+
+/* This place's key in the epoch of r->ctx is ours. */
+static bool is_placed(const struct replica *r)
+{
+	return pubkey_equal(&r->ctx.vals.key[r->config.self], &r->config.key.pub);
+}
+
+/* From here on the vote state is that of a key that has signed nothing. */
+static void batch_fresh(struct replica *r, struct store_batch *batch)
+{
+	for (uint8_t slot = 0; slot < VOTE_SLOTS; slot++)
+		store_batch_delete(batch, STORE_VOTES, slice_of(&slot, 1));
+	store_batch_delete(batch, STORE_META, slice_str(OBSERVER_KEY));
+	store_batch_delete(batch, STORE_META, slice_str(RESTORED_KEY));
+	if (r->ctx.epoch)
+		store_batch_delete(batch, STORE_META, slice_str(FIRST_VOTES_KEY));
+	else
+		batch_mark(batch, FIRST_VOTES_KEY);
+	batch_votes_epoch(r, batch);
 }
 
 static int has_mark(struct store *s, const char *key, bool *there)
@@ -51,6 +124,19 @@ static int has_votes(struct store *s, bool *there)
 int replica_first_votes(struct store *s)
 {
 	return put_mark(s, FIRST_VOTES_KEY);
+}
+
+int replica_first_votes_of(struct store *s, const struct pubkey *key)
+{
+	struct store_batch *batch = store_batch_new();
+	struct writer w = {0};
+	writer_u16(&w, MARK_VERSION_KEY);
+	writer_pubkey(&w, key);
+	store_batch_put(batch, STORE_META, slice_str(FIRST_VOTES_KEY), writer_slice(&w));
+	int err = store_write(s, batch, true);
+	writer_free(&w);
+	store_batch_free(batch);
+	return err;
 }
 
 int replica_first_data(const char *path, struct errmsg *m)
@@ -86,14 +172,30 @@ static const char missing_why[] =
 	"replaced, and what its key has signed is not known here. It follows the chain and "
 	"serves reads and proofs";
 
+static const char unplaced_why[] = "its key is not that of its place among the validators: it "
+				   "is new, and governance has not "
+				   "put it there yet, or has been replaced. It follows the "
+				   "chain and serves reads and proofs";
+
+static int begin_fresh(struct replica *r, struct errmsg *m)
+{
+	store_batch_clear(r->batch);
+	batch_fresh(r, r->batch);
+	int err = store_write(r->store, r->batch, true);
+	return err ? err_set(m, err, "writing the first vote state of a new key: %s",
+			     err_text(err))
+		   : ERR_NONE;
+}
+
 int observer_open(struct replica *r, struct errmsg *m)
 {
-	bool restored = false, observer = false, first = false, votes = false;
+	bool restored = false, observer = false, first = false, fresh = false, votes = false;
+	bool byzantine = protocol_is_byzantine(r->config.genesis->protocol);
 	int err = has_mark(r->store, RESTORED_KEY, &restored);
 	if (!err)
 		err = has_mark(r->store, OBSERVER_KEY, &observer);
 	if (!err)
-		err = has_mark(r->store, FIRST_VOTES_KEY, &first);
+		err = has_first(r->store, &r->config.key.pub, &first, &fresh);
 	if (!err)
 		err = has_votes(r->store, &votes);
 	if (err)
@@ -101,9 +203,16 @@ int observer_open(struct replica *r, struct errmsg *m)
 			       err_text(err));
 	if (MUTANT(MUTANT_AMNESIA))
 		return ERR_NONE;
-	if (restored || observer || !(first || votes))
+	if (byzantine && !is_placed(r)) {
+		r->observes = unplaced_why;
+		return ERR_NONE;
+	}
+	if (fresh)
+		return begin_fresh(r, m);
+	bool remembers = r->ctx.epoch ? votes_are_of_epoch(r) : first || votes;
+	if (restored || observer || !remembers)
 		r->observes = restored ? restored_why : missing_why;
-	if (r->observes && !restored && !protocol_is_byzantine(r->config.genesis->protocol))
+	if (r->observes && !restored && !byzantine)
 		return err_set(
 			m, ERR_UNSUPPORTED,
 			"the vote state of this replica is missing, so it must not vote; "
@@ -117,6 +226,25 @@ int observer_open(struct replica *r, struct errmsg *m)
 	return err ? err_set(m, err, "writing that the vote state is missing: %s",
 			     err_text(err))
 		   : ERR_NONE;
+}
+
+/* Nothing of the new epoch can have been signed by a key that has voted here up to its
+ * beginning, nor by one that was made for it and put nowhere else. */
+void observer_next_epoch(struct replica *r, bool was_voter, struct store_batch *batch)
+{
+	bool first, fresh = false;
+	bool placed = is_placed(r);
+	if (has_first(r->store, &r->config.key.pub, &first, &fresh))
+		fresh = false;
+	r->observes = !placed ? unplaced_why : missing_why;
+	if (placed && fresh)
+		batch_fresh(r, batch);
+	else if (placed && (was_voter || MUTANT(MUTANT_OBSERVER_RETURNS)))
+		batch_votes_epoch(r, batch);
+	else if (placed)
+		batch_mark(batch, OBSERVER_KEY);
+	if (placed && (fresh || was_voter || MUTANT(MUTANT_OBSERVER_RETURNS)))
+		r->observes = NULL;
 }
 
 const char *replica_observes(const struct replica *r)

@@ -9,7 +9,8 @@
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
 /* In STORE_META, each {u16 version}. A new validator has the first one from the moment at which
- * its home is made, until it has voted it is all the vote state that there is. Who comes up
+ * its home is made, until it has voted it is all the vote state that there is; of version 2 it
+ * names a key, {u16 version, key}, that has signed nothing in any epoch. Who comes up
  * without any writes the second one, and never votes. */
 #define FIRST_VOTES_KEY "first_votes"
 #define OBSERVER_KEY	"observer"
@@ -23,6 +24,17 @@ struct replica {
 	struct replica_config config;
 	struct chain_ctx ctx;
 	struct block *genesis_block;
+	struct chain_ctx *epochs; /* of all epochs so far; the last is ctx */
+	uint32_t epoch_count, epoch_cap;
+	struct block *start; /* that the newest epoch begins with */
+	bool epoch_over;     /* its end is final, by end_cert */
+	struct cert end_cert;
+	struct writer envelope;
+	struct msg_blocks *old_blocks;			      /* scratch */
+	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
+	uint64_t stale_messages, bad_envelopes;
+	uint64_t seq_base, seq_last; /* of syncs: each epoch's driver counts from 1 */
+	char why_halted[512];
 	struct store *store;
 	struct ledger *ledger;
 	struct driver *driver;
@@ -82,6 +94,7 @@ bool observer_is_marked(struct store *s);
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
 void replica_halt(struct replica *r, const char *why);
+void replica_feed(struct replica *r, uint64_t now, struct input *in);
 /* Enough of a replica to read and write the records of a store; it has no engine. */
 void records_view(struct replica *r, struct store *s, const struct genesis *g);
 void records_view_free(struct replica *r);

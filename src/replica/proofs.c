@@ -1,29 +1,54 @@
 /* What a replica shows of its final chain: blocks, certified headers, proof documents. */
-#include "replica/private.h"
+#include "replica/epoch.h"
+
+/* Of the block's own epoch: if none of its blocks from height on has one, that of the fillers
+ * behind its end. */
+static int certificate_of(struct replica *r, uint64_t height, struct cert *cert,
+			  struct handover *fillers)
+{
+	uint64_t epoch = replica_ctx_at(r, height)->epoch;
+	int err = records_cert_from(r, height, cert);
+	bool last = epoch + 1 == r->epoch_count;
+	if (err && err != ERR_NOT_FOUND)
+		return err;
+	if (last || (!err && cert->ref.height <= r->epochs[epoch + 1].start_height))
+		return err;
+	err = epoch_handover(r, epoch + 1, fillers);
+	if (!err)
+		cert_copy(cert, &fillers->cert);
+	return err;
+}
 
 int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out)
 {
+	struct handover fillers = {0};
 	*out = (struct certified_header){0};
 	uint64_t top = height;
 	if (height > 0) {
-		int err = records_cert_from(r, height, &out->cert);
+		int err = certificate_of(r, height, &out->cert, &fillers);
 		if (err)
 			return err;
-		top = out->cert.ref.height;
+		top = out->cert.ref.height - fillers.filler_count;
 	}
-	if (top - height >= CERTIFIED_HEADERS_MAX)
+	if (top - height + fillers.filler_count >= CERTIFIED_HEADERS_MAX) {
+		handover_free(&fillers);
 		return ERR_LIMIT;
-	out->headers = mem_array(top - height + 1, sizeof *out->headers);
+	}
+	out->headers = mem_array(top - height + 1 + fillers.filler_count, sizeof *out->headers);
 	for (uint64_t h = height; h <= top; h++) {
 		struct block *b;
 		int err = replica_block(r, h, &b);
 		if (err) {
 			certified_header_free(out);
+			handover_free(&fillers);
 			return err;
 		}
 		out->headers[out->count++] = b->sh;
 		block_drop(b);
 	}
+	for (uint32_t i = 0; i < fillers.filler_count; i++)
+		out->headers[out->count++] = fillers.fillers[i];
+	handover_free(&fillers);
 	return ERR_NONE;
 }
 

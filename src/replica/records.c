@@ -1,6 +1,6 @@
 /* Keys and values of consensus in the store. Heights are big-endian, so that the store keeps
  * them in order. */
-#include "replica/private.h"
+#include "replica/epoch.h"
 
 static struct slice make_key(struct record_key *k, char kind, uint64_t number,
 			     const struct hash *hash)
@@ -45,11 +45,13 @@ void records_view(struct replica *r, struct store *s, const struct genesis *g)
 	*r = (struct replica){.store = s, .config = {.genesis = g, .store = s}};
 	genesis_ctx(&r->ctx, g);
 	r->genesis_block = genesis_block(g, &r->ctx);
+	epochs_open(r, NULL); /* as far as they prove anything */
 	r->batch = store_batch_new();
 }
 
 void records_view_free(struct replica *r)
 {
+	epochs_free(r);
 	block_drop(r->genesis_block);
 	store_batch_free(r->batch);
 	writer_free(&r->scratch);

@@ -1,5 +1,5 @@
 /* From a store, whatever a kill -9 left of it, to a running replica. */
-#include "replica/private.h"
+#include "replica/epoch.h"
 
 struct recovered {
 	struct engine_recovery engine;
@@ -65,7 +65,7 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 		err = err_set(m, ERR_CORRUPT,
 			      "the final blocks on disk do not extend the state at height %llu",
 			      (unsigned long long)applied);
-	for (uint64_t i = count; i-- > 0 && !err;)
+	for (uint64_t i = count; i-- > 0 && !err && !epoch_is_over(r);)
 		err = replay_block(r, chain[i], m);
 	for (uint64_t i = 0; i < count; i++)
 		block_drop(chain[i]);
@@ -166,6 +166,9 @@ static int load_evidence(struct replica *r, struct recovered *rec)
 		evidence_decode(&rd, &ev);
 		if (reader_finish(&rd) || done >> ev.culprit & 1)
 			continue;
+		if (r->ctx.epoch > 0 && evidence_check(&ev, &r->ctx, tx_never_valid))
+			continue; /* of an epoch that is over: it must not stand for a new one
+				   */
 		done |= UINT64_C(1) << ev.culprit;
 		writer_raw(&rec->proofs, value.ptr, value.len);
 		at[++count] = rec->proofs.len;
@@ -190,7 +193,14 @@ static int load_final(struct replica *r, struct recovered *rec, struct errmsg *m
 		err = replay(r, &rec->final_cert, m);
 		if (err)
 			return err;
-		rec->engine.final_cert = &rec->final_cert;
+		if (epoch_is_over(r)) /* stopped right before it began the next one */
+			err = epoch_begin(r, &rec->final_cert, m);
+		if (err)
+			return err;
+		/* what an epoch begins with needs no certificate, and the old set's is none
+		 * here */
+		if (r->ctx.epoch == 0 || rec->final_cert.ref.height > r->ctx.start_height)
+			rec->engine.final_cert = &rec->final_cert;
 	}
 	err = replica_block(r, ledger_height(r->ledger), &rec->engine.final);
 	if (!err) /* after the replay: of that very block */
@@ -235,7 +245,7 @@ int replica_recover(struct replica *r, struct errmsg *m)
 		bool byzantine = protocol_is_byzantine(r->config.genesis->protocol);
 		struct engine_config config = {.ctx = &r->ctx,
 					       .genesis = r->config.genesis,
-					       .genesis_block = r->genesis_block,
+					       .genesis_block = r->start,
 					       .self = r->config.self,
 					       .observer = r->observes && byzantine,
 					       .timing = r->config.timing,

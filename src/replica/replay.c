@@ -1,5 +1,7 @@
 #include "replica/replay.h"
 
+#include "replica/epoch.h"
+
 #include <inttypes.h>
 
 #define SYNC_BLOCKS 256
@@ -82,6 +84,12 @@ static int execute(struct replay *p, struct block *b)
 		return wrong(p, b->sh.h.height, "execution", err);
 	store_batch_clear(p->view.batch);
 	ledger_finalize(p->view.ledger, b, p->view.batch);
+	if (epoch_is_over(&p->view))
+		return err_set(p->m, ERR_UNSUPPORTED,
+			       "block %" PRIu64
+			       " gives a validator a new key: bringing a store "
+			       "level across that, but by a running node, is not built",
+			       b->sh.h.height);
 	if (p->keep_blocks) {
 		records_settle(&p->view, b);
 		writer_reset(&p->view.scratch);

@@ -1,6 +1,6 @@
 /* One replica: the driver's host is the ledger and the store. */
 #include "base/mutant.h"
-#include "replica/private.h"
+#include "replica/epoch.h"
 
 void replica_halt(struct replica *r, const char *why)
 {
@@ -30,14 +30,19 @@ static bool host_persist(void *ctx, const struct write *writes, uint32_t count, 
 			     "Check the disk (full? read-only?) and start it again");
 		return false;
 	}
-	return sync ? r->config.host.sync(r->config.host.ctx, seq) : true;
+	if (!sync)
+		return true;
+	r->seq_last = r->seq_base + seq;
+	return r->config.host.sync(r->config.host.ctx, r->seq_last);
 }
 
 static void host_send(void *ctx, const struct message *m)
 {
 	struct replica *r = ctx;
+	struct message wrapped = *m;
+	epoch_wrap(r, &wrapped);
 	if (!r->halted)
-		r->config.host.send(r->config.host.ctx, m);
+		r->config.host.send(r->config.host.ctx, &wrapped);
 }
 
 static void host_final(void *ctx, const struct final_block *f)
@@ -55,6 +60,10 @@ static void host_final(void *ctx, const struct final_block *f)
 	for (uint32_t i = 0; i < f->block->tx_count; i++)
 		map_remove(&r->pending, f->block->tx[i].id.b);
 	r->config.host.final(r->config.host.ctx, f->block, f->cert);
+	if (system_tx_prefix(f->block) && epoch_is_over(r)) {
+		r->epoch_over = true;
+		cert_copy(&r->end_cert, f->cert);
+	}
 }
 
 static void host_rejected(void *ctx, const struct rejected_tx *x)
@@ -221,11 +230,13 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	r->store = config->store;
 	genesis_ctx(&r->ctx, config->genesis);
 	r->genesis_block = genesis_block(config->genesis, &r->ctx);
+	int err = epochs_open(r, m);
 	r->batch = store_batch_new();
 	reserve_candidates(r, config->genesis->limits.block_txs_max + BUILD_SYSTEM_MAX);
 	map_init(&r->pending, config->seed);
-	int err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx, r->genesis_block,
-			      m);
+	if (!err)
+		err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx,
+				  r->genesis_block, m);
 	if (!err) {
 		ledger_set_history(r->ledger, config->history);
 		err = retention_open(r);
@@ -254,6 +265,8 @@ void replica_close(struct replica *r)
 	driver_free(r->driver);
 	if (r->ledger)
 		ledger_close(r->ledger);
+	epochs_free(r);
+	mem_free(r->old_blocks);
 	block_drop(r->genesis_block);
 	store_batch_free(r->batch);
 	writer_free(&r->scratch);
@@ -266,7 +279,7 @@ void replica_close(struct replica *r)
 	mem_free(r);
 }
 
-static void feed(struct replica *r, uint64_t now, struct input *in)
+void replica_feed(struct replica *r, uint64_t now, struct input *in)
 {
 	if (r->halted)
 		return;
@@ -274,12 +287,13 @@ static void feed(struct replica *r, uint64_t now, struct input *in)
 	in->now = now;
 	in->wall_ms = wall(r);
 	driver_input(r->driver, in);
+	epoch_advance(r);
 }
 
 void replica_tick(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_TICK};
-	feed(r, now, &in);
+	replica_feed(r, now, &in);
 }
 
 uint64_t replica_wake_at(const struct replica *r)
@@ -290,9 +304,14 @@ uint64_t replica_wake_at(const struct replica *r)
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)
 {
 	struct input in = {.kind = INPUT_MESSAGE};
+	if (r->halted)
+		return;
+	r->now = now;
+	if (!epoch_unwrap(r, from, &bytes))
+		return;
 	in.message.from = from;
 	in.message.bytes = bytes;
-	feed(r, now, &in);
+	replica_feed(r, now, &in);
 }
 
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
@@ -300,7 +319,9 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 	if (r->halted)
 		return;
 	r->now = now;
-	driver_durable(r->driver, seq, now, wall(r));
+	if (seq > r->seq_base) /* else it is of an engine that is gone */
+		driver_durable(r->driver, seq - r->seq_base, now, wall(r));
+	epoch_advance(r);
 }
 
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
@@ -324,7 +345,7 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	struct input in = {.kind = INPUT_SUBMIT};
 	in.submit.id = *id;
 	in.submit.bytes = tx;
-	feed(r, now, &in);
+	replica_feed(r, now, &in);
 	return ERR_NONE;
 }
 
@@ -344,7 +365,7 @@ void replica_propose(struct replica *r, uint64_t now)
 	in.built.id = r->held_build;
 	in.built.err = ERR_BUSY;
 	r->held_build = 0;
-	feed(r, now, &in);
+	replica_feed(r, now, &in);
 }
 
 const struct chain_ctx *replica_ctx(const struct replica *r)

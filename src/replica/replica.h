@@ -23,6 +23,8 @@ struct replica_host {
 	void (*halted)(void *ctx, const char *why);
 	/* Evidence is being written; may be NULL. */
 	void (*evidence)(void *ctx, struct slice bytes);
+	/* An epoch begins: replica_ctx() has other validators; may be NULL. */
+	void (*epoch)(void *ctx);
 	uint64_t (*wall_ms)(void *ctx);
 };
 
@@ -62,6 +64,9 @@ const char *replica_observes(const struct replica *r);
 /* The vote state of a validator that has never signed anything, durable. Written where its key
  * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS). */
 int replica_first_votes(struct store *s);
+/* The same of a key that was made for a place of a chain that runs: into any store of that chain.
+ * It votes from the epoch on in which that place has this key. */
+int replica_first_votes_of(struct store *s, const struct pubkey *key);
 int replica_first_data(const char *path, struct errmsg *m);
 
 void replica_tick(struct replica *r, uint64_t now);
@@ -81,7 +86,22 @@ void replica_propose(struct replica *r, uint64_t now);
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 
+/* Of the newest epoch here. */
 const struct chain_ctx *replica_ctx(const struct replica *r);
+/* Of the epoch that a block at this height is of, or could be; of a term; by its number, NULL if
+ * it has not begun here. */
+const struct chain_ctx *replica_ctx_at(const struct replica *r, uint64_t height);
+const struct chain_ctx *replica_ctx_of_term(const struct replica *r, uint64_t term);
+const struct chain_ctx *replica_epoch(const struct replica *r, uint64_t epoch);
+/* A member change that governance has signed (chain/member.h), encoded: kept, and told to all,
+ * until it is in a block. ERR_EXISTS: another one, or this one, waits already. ERR_UNSUPPORTED:
+ * this chain knows no new keys. Errors of member_change_check(). */
+int replica_member(struct replica *r, uint64_t now, struct slice change);
+/* What proves the beginning of epoch >= 1 to whoever knows the set before: the proof document of
+ * its entry. ERR_NOT_FOUND: it has not begun here. */
+int replica_handover(struct replica *r, uint64_t epoch, struct proof_document *out);
+/* Messages of other epochs, dropped. */
+uint64_t replica_stale_messages(const struct replica *r);
 struct ledger *replica_ledger(struct replica *r);
 void replica_status(const struct replica *r, struct engine_status *out);
 struct engine *replica_engine(struct replica *r);

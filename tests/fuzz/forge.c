@@ -620,6 +620,12 @@ void message_encode(struct writer *w, const struct message_in *m)
 	case MSG_FETCH_VIEW:
 		msg_fetch_view_encode(w, &m->fetch_view);
 		break;
+	case MSG_MEMBER:
+		msg_member_encode(w, m->member);
+		break;
+	case MSG_FINAL:
+		msg_final_encode(w, &m->final);
+		break;
 	case MESSAGE_TYPES:
 		break;
 	}

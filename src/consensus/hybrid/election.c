@@ -98,7 +98,7 @@ bool make_position(struct hybrid *h, struct position *out)
 	position_init(out);
 	out->tip = h->tip;
 	term_cert_copy_ref(&out->tc, &h->tip_tc);
-	if (h->tip.term == 0)
+	if (h->tip.term == h->ctx->start_term)
 		return true;
 	if (h->has_qc && h->qc.ref.term == h->tip.term) {
 		out->has_qc = true;

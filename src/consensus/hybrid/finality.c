@@ -61,7 +61,7 @@ static struct tally *tally_of(struct hybrid *h, uint64_t height)
 /* The newest multiple of K that became final gets our statement: we hold its certificate. */
 static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, uint32_t count)
 {
-	if (h->observer)
+	if (h->observer || h->ended)
 		return; /* stable ones come with heartbeats */
 	for (uint32_t i = count; i-- > 0;) {
 		const struct block *b = blocks[i];
@@ -143,6 +143,12 @@ static bool settle_transactions(struct hybrid *h, const struct block *b)
 /* e is executed, *c its certificate. */
 static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
+	struct log_entry *end = end_of_epoch(h, e);
+	if (end) { /* what is behind it is nobody's history, but on disk with its certificate */
+		store_chain(h, e);
+		h->ended = true;
+		e = end;
+	}
 	tip_follows_finality(h, e, c);
 	if (h->role == ROLE_LEADER && c->ref.term == h->term) {
 		h->counters[c->kind == CERT_ONE_ROUND ? COUNT_ONE_ROUND : COUNT_TWO_ROUND]++;

@@ -97,6 +97,7 @@ static void run_timers(struct hybrid *h)
 	lead_tick(h);
 	view_tick(h);
 	suspect_tick(h);
+	member_tick(h);
 	if (h->now >= h->timer_at)
 		on_timeout(h);
 }
@@ -195,6 +196,12 @@ static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
 	case MSG_FETCH_VIEW:
 		on_fetch_view(h, from, &m->fetch_view);
 		break;
+	case MSG_MEMBER:
+		on_member(h, from, m->member);
+		break;
+	case MSG_FINAL:
+		on_final(h, from, &m->final);
+		break;
 	default:
 		h->counters[COUNT_STALE_MESSAGES]++;
 		break;
@@ -232,6 +239,9 @@ static void dispatch(struct hybrid *h, const struct input *in)
 	case INPUT_BLOCKS_READ:
 		on_blocks_read(h, in);
 		break;
+	case INPUT_MEMBER:
+		on_member(h, h->self, in->member);
+		break;
 	}
 }
 
@@ -244,6 +254,11 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	if (in->now > h->now)
 		h->now = in->now;
 	h->wall_ms = in->wall_ms;
+	if (h->ended) {
+		emit_finish(&h->out, out);
+		out->wake_at = UINT64_MAX;
+		return;
+	}
 	if (!h->resumed)
 		hybrid_resume(h);
 	uint64_t final = h->log.final->sh.h.height;
@@ -271,6 +286,7 @@ static void engine_free_hybrid(struct engine *e)
 {
 	struct hybrid *h = (struct hybrid *)e;
 	forward_free(h);
+	member_free(h);
 	emit_free(&h->out);
 	if (h->log.final)
 		block_log_free(&h->log);
@@ -322,6 +338,8 @@ static void status(const struct engine *e, struct engine_status *out)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);
 	out->observer = h->observer;
+	out->ended = h->ended;
+	out->member_waits = h->member_bytes != NULL;
 	out->escalated = h->escalated;
 	out->reason = h->reason;
 	out->modes = h->modes;
@@ -339,8 +357,19 @@ static const struct term_cert *accepted_term_cert(const struct engine *e)
 	return &((const struct hybrid *)e)->tc;
 }
 
+static void each_waiting(const struct engine *e,
+			 void (*fn)(void *arg, const struct pool_tx *tx), void *arg)
+{
+	const struct hybrid *h = (const struct hybrid *)e;
+	const struct pool_entry *lists[] = {h->pool.proposed.head, h->pool.free.head};
+	for (unsigned i = 0; i < MEM_COUNT(lists); i++)
+		for (const struct pool_entry *p = lists[i]; p; p = p->next)
+			fn(arg, &(struct pool_tx){.id = p->id,
+						  .bytes = slice_of(p->bytes, p->size)});
+}
+
 static const struct engine_ops hybrid_ops = {step, engine_free_hybrid, status,
-					     accepted_term_cert};
+					     accepted_term_cert, each_waiting};
 
 static void default_timing(struct engine_timing *t)
 {
@@ -354,7 +383,7 @@ static void default_timing(struct engine_timing *t)
 		t->timeout_cap = 4000000;
 }
 
-/* The state before anything happened: term 0, genesis as tip. */
+/* The state before anything happened: the term and block that the epoch begins with. */
 static void genesis_state(struct hybrid *h, const struct engine_config *c)
 {
 	entitlement_init(&h->entitlement);
@@ -363,8 +392,10 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 		entitlement_init(&h->stray[i].entitlement);
 	h->genesis_hash = c->genesis_block->hash;
 	h->tip = block_ref_of(c->genesis_block);
+	h->term = h->tip.term;
 	term_cert_init(&h->tc);
 	h->tc.mode = MODE_FAST;
+	h->tc.term = h->tip.term;
 	h->tc.base = h->tip;
 	term_cert_copy(&h->tip_tc, &h->tc);
 	term_cert_init(&h->spare_tc);
@@ -382,9 +413,9 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
  * signed with no key and sent to nobody. */
 static void observer_begins(struct hybrid *h)
 {
-	static const uint8_t unsigned_ones[] = {MSG_FETCH,   MSG_BLOCKS,   MSG_FORWARD,
-						MSG_RELAY,   MSG_EVIDENCE, MSG_FETCH_VIEW,
-						MSG_NEW_VIEW};
+	static const uint8_t unsigned_ones[] = {MSG_FETCH,    MSG_BLOCKS,   MSG_FORWARD,
+						MSG_RELAY,    MSG_EVIDENCE, MSG_FETCH_VIEW,
+						MSG_NEW_VIEW, MSG_MEMBER};
 	h->out.withheld = UINT64_MAX;
 	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
 		h->out.withheld &= ~(UINT64_C(1) << unsigned_ones[i]);

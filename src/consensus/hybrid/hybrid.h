@@ -9,6 +9,7 @@
  *	pbft.c		pbft mode's normal case: PREPARE and COMMIT all to all
  *	view.c		view changes: claims, signing, joining, timers
  *	new_view.c	new views: collecting, making, checking, keeping
+ *	epoch.c		new keys for validators: requests, the end of the log
  *	escalate.c	E1 to E4: proofs, suspicions, timeouts
  *	modes.c		mode entries of the ledger: which are due, what they do
  *	finality.c	final certificates, checkpoints
@@ -284,6 +285,13 @@ struct hybrid {
 	struct vote checkpoint_vote;			   /* own newest */
 	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
+	/* new keys (epoch.c) */
+	struct member_change member; /* checked; waits for its block */
+	uint8_t *member_bytes;	     /* its encoding; NULL: none waits */
+	size_t member_size;
+	uint64_t member_told_at, member_paid[VALIDATORS_MAX];
+	bool ended; /* the end of the epoch is final: the next one is another engine's */
+
 	/* timers */
 	uint64_t timer_at; /* election */
 	uint32_t timeouts; /* since the last commit of a held transaction or idle heartbeat */
@@ -474,12 +482,28 @@ enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_ter
 /* The SYSTEM transactions of a child of parent that we lead, into candidates[0..]. False: no
  * block may extend this parent in our term. */
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,
-		       uint32_t *count);
+		       uint32_t *count, bool *alone); /* *alone: and nothing else */
 /* The ledger refuses this SYSTEM transaction of ours: without it, or nothing could be built. */
 void system_refused(struct hybrid *h, const struct hash *id);
 bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
 void modes_recovered(struct hybrid *h);
+
+/* epoch.c; parent NULL: the final block */
+void on_member(struct hybrid *h, unsigned from, struct slice bytes);
+void member_tick(struct hybrid *h);
+void member_free(struct hybrid *h);
+/* A request is here, and a block on this parent, or on its descendants, may hold it. */
+bool member_waits(const struct hybrid *h, const struct log_entry *parent);
+/* The entry that this child of parent is to hold, and nothing else with it. */
+bool member_entry(const struct hybrid *h, const struct log_entry *parent, uint64_t height,
+		  struct system_tx *out);
+/* The parent's chain has come to the end of the epoch: only fillers extend it. */
+bool after_end(const struct hybrid *h, const struct log_entry *parent);
+bool filler_is_due(const struct hybrid *h, const struct log_entry *parent); /* of our term */
+bool follows_end(const struct hybrid *h, const struct log_entry *e); /* it may, after an end */
+struct log_entry *end_of_epoch(const struct hybrid *h, struct log_entry *e); /* or NULL */
+void on_final(struct hybrid *h, unsigned from, const struct cert *c);
 
 /* pbft.c */
 void pbft_reset_votes(struct hybrid *h);

@@ -70,7 +70,7 @@ static struct block *parent_to_build_on(struct hybrid *h)
 
 static bool may_propose(const struct hybrid *h)
 {
-	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h))
+	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h) || h->ended)
 		return false;
 	if (h->led_before_restart == h->term && !MUTANT(MUTANT_RELEAD_AFTER_RESTART))
 		return false;
@@ -100,7 +100,7 @@ void maybe_build(struct hybrid *h)
 	if (!may_propose(h))
 		return;
 	const struct log_entry *tip = log_find(&h->log, &h->tip.hash);
-	bool empty = h->lead_first || empty_block_due(h);
+	bool empty = h->lead_first || empty_block_due(h) || member_waits(h, tip);
 	if (!empty && !h->pool.free.count && !conviction_is_due(h, tip))
 		return;
 	struct block *parent = parent_to_build_on(h);
@@ -108,9 +108,12 @@ void maybe_build(struct hybrid *h)
 		return;
 	uint32_t max = h->genesis->limits.block_txs_max, count = 0;
 	uint64_t bytes = 0;
+	bool alone;
 	if (!system_candidates(h, log_find(&h->log, &parent->hash), parent->sh.h.height + 1,
-			       &count))
+			       &count, &alone))
 		return;
+	if (alone)
+		max = count;
 	uint32_t systems = count;
 	for (uint32_t i = 0; i < systems; i++)
 		bytes += h->candidates[i].bytes.len + 5;

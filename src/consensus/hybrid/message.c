@@ -26,6 +26,8 @@ const char *message_type_name(uint8_t type)
 		[MSG_PREPARE] = "prepare",
 		[MSG_COMMIT] = "commit",
 		[MSG_FETCH_VIEW] = "fetch_view",
+		[MSG_MEMBER] = "member",
+		[MSG_FINAL] = "final",
 	};
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
@@ -644,6 +646,18 @@ void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m)
 	writer_hash(w, &m->hash);
 }
 
+void msg_member_encode(struct writer *w, struct slice member)
+{
+	writer_u8(w, MSG_MEMBER);
+	writer_raw(w, member.ptr, member.len);
+}
+
+void msg_final_encode(struct writer *w, const struct cert *c)
+{
+	writer_u8(w, MSG_FINAL);
+	cert_encode(w, c);
+}
+
 int message_decode(struct message_in *m, struct slice bytes)
 {
 	struct reader r;
@@ -721,6 +735,12 @@ int message_decode(struct message_in *m, struct slice bytes)
 	case MSG_FETCH_VIEW:
 		m->fetch_view.term = reader_u64(&r);
 		reader_hash(&r, &m->fetch_view.hash);
+		break;
+	case MSG_MEMBER:
+		m->member = reader_take(&r, r.left);
+		break;
+	case MSG_FINAL:
+		cert_decode(&r, &m->final);
 		break;
 	default:
 		m->type = 0;

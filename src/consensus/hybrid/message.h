@@ -26,6 +26,8 @@ enum message_type {
 	MSG_PREPARE = 18,
 	MSG_COMMIT = 19,
 	MSG_FETCH_VIEW = 20, /* a NEW-VIEW by its hash; answered with MSG_NEW_VIEW */
+	MSG_MEMBER = 21,     /* a member change that waits for its block */
+	MSG_FINAL = 22,	     /* the certificate of an epoch's end, from who has left it */
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
@@ -195,6 +197,8 @@ struct message_in {
 		struct msg_blocks blocks;
 		struct msg_txs txs;    /* FORWARD, RELAY */
 		struct slice evidence; /* encoded struct evidence */
+		struct slice member;   /* encoded struct member_change */
+		struct cert final;
 		struct suspicion suspicion;
 		struct msg_view_change view_change;
 		struct msg_new_view new_view;
@@ -227,6 +231,8 @@ void msg_new_view_encode(struct writer *w, const struct msg_new_view *m);
 void msg_prepare_encode(struct writer *w, const struct vote *v);
 void msg_commit_encode(struct writer *w, const struct msg_commit *m);
 void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m);
+void msg_member_encode(struct writer *w, struct slice member);
+void msg_final_encode(struct writer *w, const struct cert *c);
 
 /* Shared by the vote-state slots. */
 void grant_encode(struct writer *w, const struct grant *g);

@@ -101,10 +101,13 @@ static enum rules judge_rules(const struct hybrid *h, const struct log_entry *e)
 	const struct mode_state *before = modes_after(h, e->parent);
 	if (before->jailed >> b->leader & 1 && !MUTANT(MUTANT_JAILED_LEADS))
 		return RULES_BROKEN;
+	if (after_end(h, e->parent))
+		return follows_end(h, e) ? RULES_HOLD : RULES_BROKEN;
 	if (ends_term(h, b->mode, b->base_height, e->parent, b->height) &&
 	    !MUTANT(MUTANT_EXTEND_MODE_FAST))
 		return RULES_BROKEN;
-	struct system_tx due, first = {0};
+	struct system_tx due, first;
+	memset(&first, 0, offsetof(struct system_tx, member));
 	if (e->block->tx_count) {
 		struct slice tx = block_tx_bytes(e->block, 0);
 		if (system_tx_is(tx) && system_tx_decode(&first, tx, h->ctx))
@@ -175,13 +178,21 @@ bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent)
 }
 
 bool system_candidates(struct hybrid *h, const struct log_entry *parent, uint64_t height,
-		       uint32_t *count)
+		       uint32_t *count, bool *alone)
 {
 	*count = 0;
+	*alone = after_end(h, parent);
+	if (*alone)
+		return filler_is_due(h, parent);
 	if (ends_term(h, h->tc.mode, h->tc.base.height, parent, height))
 		return false;
 	const struct mode_state *before = modes_after(h, parent);
 	struct system_tx due;
+	*alone = member_entry(h, parent, height, &due);
+	if (*alone) {
+		add_candidate(h, count, &due, NO_VALIDATOR);
+		return true;
+	}
 	if (entry_is_due(h, &h->tc, before, height, &due))
 		add_candidate(h, count, &due, NO_VALIDATOR);
 	for (unsigned i = 0; i < h->n && *count < 1 + CONVICTIONS_MAX; i++) {

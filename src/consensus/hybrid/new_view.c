@@ -232,7 +232,7 @@ static size_t send_tc(struct hybrid *h, unsigned to, const struct term_cert *tc)
 
 void answer_with_tc(struct hybrid *h, unsigned to)
 {
-	if (h->tc.term)
+	if (h->tc.term > h->ctx->start_term)
 		send_tc(h, to, &h->tc);
 }
 

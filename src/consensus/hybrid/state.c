@@ -31,7 +31,7 @@ struct block_ref final_ref(const struct hybrid *h)
 
 bool in_accepted_term(const struct hybrid *h)
 {
-	return h->term > 0 && h->term == h->tc.term;
+	return h->term > h->ctx->start_term && h->term == h->tc.term;
 }
 
 uint16_t current_leader(const struct hybrid *h)
@@ -81,7 +81,8 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 		return false;
 	invariant(tc->mode == MODE_FAST || tc->new_view);
 	enter_term(h, tc->term, NULL);
-	bool same = h->tc.term && tc->leader == h->tc.leader && tc->mode == h->tc.mode;
+	bool same = h->tc.term > h->ctx->start_term && tc->leader == h->tc.leader &&
+		    tc->mode == h->tc.mode;
 	if (!same || MUTANT(MUTANT_TERM_PARDONS))
 		watch_new_leader(h);
 	replace_tc(h, tc);

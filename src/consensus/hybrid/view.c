@@ -74,7 +74,8 @@ void own_entitlement(const struct hybrid *h, struct entitlement *out)
 	uint64_t by_claims = h->quorum.f ? kth_highest(h, h->quorum.f + 1, true, false) : 0;
 	if (by_claims > h->term)
 		by_claims = h->term;
-	if (h->tc.term > 0 && h->tc.term >= h->entitlement.term && h->tc.term >= by_claims) {
+	if (h->tc.term > h->ctx->start_term && h->tc.term >= h->entitlement.term &&
+	    h->tc.term >= by_claims) {
 		entitlement_init(out);
 		out->kind = ENTITLED_TC;
 		out->term = h->tc.term;

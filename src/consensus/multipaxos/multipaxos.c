@@ -96,6 +96,8 @@ static void dispatch(struct multipaxos *p, const struct input *in)
 	case INPUT_BLOCKS_READ:
 		paxos_on_blocks_read(p, in);
 		break;
+	case INPUT_MEMBER: /* its validators are the genesis file's for good */
+		break;
 	}
 }
 
@@ -169,7 +171,7 @@ static const struct term_cert *term_cert(const struct engine *e)
 }
 
 static const struct engine_ops multipaxos_ops = {step, engine_free_multipaxos, status,
-						 term_cert};
+						 term_cert, NULL};
 
 int engine_new_multipaxos(struct engine **out, const struct engine_config *config,
 			  const struct engine_recovery *recovery, struct errmsg *m)

@@ -161,6 +161,8 @@ static void dispatch(struct raft *r, const struct input *in)
 	case INPUT_BLOCKS_READ:
 		raft_on_blocks_read(r, in);
 		break;
+	case INPUT_MEMBER: /* its validators are the genesis file's for good */
+		break;
 	}
 }
 
@@ -216,7 +218,7 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return &((const struct raft *)e)->c.tc;
 }
 
-static const struct engine_ops raft_ops = {step, engine_free_raft, status, term_cert};
+static const struct engine_ops raft_ops = {step, engine_free_raft, status, term_cert, NULL};
 
 int engine_new_raft(struct engine **out, const struct engine_config *config,
 		    const struct engine_recovery *recovery, struct errmsg *m)

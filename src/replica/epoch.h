@@ -1,0 +1,43 @@
+/* Epochs of a replica: which sets of validators there were, and the step from one to the next.
+ * docs/decisions/0012-new-keys-for-validators.md; formats: docs/wire-format.md. */
+#ifndef REPLICA_EPOCH_H
+#define REPLICA_EPOCH_H
+
+#include "chain/epoch.h"
+#include "replica/private.h"
+
+/* In STORE_META: followed by the u64 epoch that it begins, {u16 version, handover}. */
+#define EPOCH_KEY "epoch"
+/* In STORE_META, {u16 version, u64 epoch}: the vote state is of that epoch. Absent: of epoch 0.
+ */
+#define VOTES_EPOCH_KEY "votes_epoch"
+
+/* Messages of epochs above 0 begin with this type and the u64 epoch. Engines' types are below.
+ */
+#define EPOCH_ENVELOPE 63
+
+/* From the genesis file on, each handover on disk checked by the epoch before. r->ctx is then
+ * that of the newest epoch, r->start the block that it begins with. */
+int epochs_open(struct replica *r, struct errmsg *m);
+void epochs_free(struct replica *r);
+int epoch_handover(struct replica *r, uint64_t epoch,
+		   struct handover *out); /* that begins it */
+
+/* The ledger has come to the end of the epoch. */
+bool epoch_is_over(struct replica *r);
+/* That, and cert makes it final: the next epoch is on disk and in memory, of this replica only
+ * its engine and driver are still to be made. Nothing is left of the old ones. */
+int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m);
+/* After each input: if it brought the end, the step to the next epoch. */
+void epoch_advance(struct replica *r);
+
+/* Peers: *m gets its envelope. */
+void epoch_wrap(struct replica *r, struct message *m);
+/* What is of this epoch, without its envelope; false: it is not, and dealt with. */
+bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes);
+
+/* observer.c: whether r may vote in the epoch of r->ctx, and what the store must say from then
+ * on, into the batch. was_voter: in the epoch before. */
+void observer_next_epoch(struct replica *r, bool was_voter, struct store_batch *batch);
+
+#endif
