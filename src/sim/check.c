@@ -19,6 +19,7 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	store_be64(place, h->term);
 	store_be64(place + 8, h->height);
 	store_be64(place + 16, h->leader);
+	memcpy(place + 24, h->valset.b, 8); /* terms go on, beside fillers of an old epoch */
 	if (s->genesis.protocol == PROTOCOL_MULTIPAXOS)
 		return; /* a value executed on another parent keeps its place: check_crash.c */
 	if (map_put(&s->places, place, k) && !sim_is_corrupt(s, h->leader))
@@ -161,6 +162,7 @@ static void check_takes_effect(struct sim *s, const struct hash *id, const uint8
 static void new_final_block(struct sim *s, const struct block *b, uint64_t final_term)
 {
 	append_record(s, b, final_term);
+	members_final(s, b);
 	measure_final(s, b);
 	check_modes_final(s, b);
 	for (uint32_t i = 0; i < b->tx_count; i++) {
@@ -203,7 +205,8 @@ static bool finality_holds(struct sim *s, const struct block *b, const struct ce
 	if (!protocol_is_byzantine(s->genesis.protocol))
 		return c->kind == CERT_CRASH && c->in_term >= b->sh.h.term;
 	struct sig_counts before = sig_counts();
-	bool good = cert_is_final(c->kind) && cert_check(c, &s->ctx) == ERR_NONE;
+	bool good = cert_is_final(c->kind) &&
+		    cert_check(c, sim_ctx_at(s, b->sh.h.height)) == ERR_NONE;
 	unpaid(s, before);
 	return good;
 }
@@ -381,28 +384,32 @@ static void explain_base(struct sim *s, const struct term_cert *tc, size_t top)
 /* [S2] A fast term has one certificate. [S3] Its base contains every block that became final in
  * a lower term. A block of an older term that became final through a descendant counts from
  * that term on. */
-void check_base(struct sim *s, const struct term_cert *tc)
+void check_base(struct sim *s, uint64_t epoch, const struct term_cert *tc)
 {
 	for (unsigned i = 0; tc->new_view && i < tc->new_view->count; i++)
 		check_position(s, &tc->new_view->vc[i].position);
 	/* A pbft term may have several bases: a primary may sign two NEW-VIEWs, or lose one
 	 * that it never sent in a crash. Each must contain what is final. */
 	uint8_t key[32] = {0};
-	store_be64(key, tc->term);
+	store_be64(key, tc->term | epoch << 48);
 	if (tc->mode == MODE_PBFT)
 		memcpy(key + 8, tc->base.hash.b, 24);
 	struct known_base *known = map_get(&s->bases, key);
 	if (!known) {
 		known = mem_alloc(sizeof *known);
-		*known = (struct known_base){tc->base, tc->leader};
+		*known = (struct known_base){epoch, tc->base, tc->leader};
 		map_put(&s->bases, key, known);
 	} else if (known->leader != tc->leader || !block_ref_equal(&known->base, &tc->base)) {
 		sim_violation(s, SIM_SAFETY, "[S2] term %llu has two certificates",
 			      (unsigned long long)tc->term);
 		return;
 	}
-	size_t top = s->log_len - 1;
-	while (top > 0 && s->log[top].final_term >= tc->term)
+	size_t top = s->log_len - 1, low = 0;
+	if (epoch < s->epoch_count)
+		low = s->epochs[epoch].start_height;
+	if (epoch + 1 < s->epoch_count)
+		top = s->epochs[epoch + 1].start_height;
+	while (top > low && s->log[top].final_term >= tc->term)
 		top--;
 	struct hash at = tc->base.hash;
 	if (s->options.trace && (!ancestor(s, &at, top) || !hash_equal(&at, &s->log[top].hash)))
@@ -429,7 +436,7 @@ void check_term_cert(struct sim *s, unsigned node)
 	if (!protocol_is_byzantine(s->genesis.protocol) && !ancestor(s, &at, 0))
 		return;
 	s->node[node].tc_term = tc->term;
-	check_base(s, tc);
+	check_base(s, s->node[node].epoch, tc);
 }
 
 /* The other direction: a block that becomes final now is in the base of every higher term. */
@@ -440,9 +447,11 @@ static void check_bases_contain(struct sim *s, size_t height)
 	const struct log_record *r = &s->log[height];
 	const struct known_base *b;
 	const uint8_t *key;
+	uint64_t epoch = sim_ctx_at(s, height)->epoch;
 	for (size_t i = 0; (b = map_next(&s->bases, &i, &key)) != NULL;) {
 		struct hash at = b->base.hash;
-		if (load_be64(key) <= r->final_term)
+		uint64_t term = load_be64(key) & ((UINT64_C(1) << 48) - 1);
+		if (b->epoch != epoch || term <= r->final_term)
 			continue;
 		if (!ancestor(s, &at, height) || !hash_equal(&at, &r->hash))
 			sim_violation(
@@ -450,7 +459,7 @@ static void check_bases_contain(struct sim *s, size_t height)
 				"[S3] block %zu becomes final in term %llu, but is not in the "
 				"base of term %llu",
 				height, (unsigned long long)r->final_term,
-				(unsigned long long)load_be64(key));
+				(unsigned long long)term);
 	}
 }
 
@@ -558,10 +567,11 @@ static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
 	struct sig_counts before = sig_counts();
 	reader_init(&r, bytes);
 	evidence_decode(&r, &ev);
-	bool honest =
-		!s->options.intercept && ev.culprit < s->n && !sim_is_corrupt(s, ev.culprit);
+	uint64_t epoch = s->node[from].epoch;
+	bool honest = epoch < s->epoch_count && !s->options.intercept && ev.culprit < s->n &&
+		      !sim_is_corrupt(s, ev.culprit);
 	if (!reader_finish(&r) && honest &&
-	    evidence_check(&ev, &s->ctx, tx_never_valid) == ERR_NONE)
+	    evidence_check(&ev, &s->epochs[epoch], tx_never_valid) == ERR_NONE)
 		sim_violation(s, SIM_SAFETY, "replica %u shows %s evidence against honest %u",
 			      from, evidence_kind_name(ev.kind), ev.culprit);
 	unpaid(s, before);
@@ -569,7 +579,7 @@ static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
 
 static bool observes(const struct sim *s, unsigned node)
 {
-	return s->node[node].wiped && !sim_is_corrupt(s, node);
+	return (s->node[node].wiped || !member_is_placed(s, node)) && !sim_is_corrupt(s, node);
 }
 
 uint64_t check_signed(const struct sim *s)
@@ -580,7 +590,9 @@ uint64_t check_signed(const struct sim *s)
 void check_silence(struct sim *s, unsigned node, uint64_t before)
 {
 	uint64_t made = check_signed(s) - before;
-	if (observes(s, node) && made)
+	bool was = s->node[node].observed; /* else its place has been given away in this step */
+	s->node[node].observed = observes(s, node);
+	if (was && s->node[node].observed && made)
 		sim_violation(s, SIM_SAFETY,
 			      "[I15] replica %u has lost its vote state, and signs %llu times",
 			      node, (unsigned long long)made);
@@ -592,7 +604,8 @@ static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
 	const uint64_t kinds = UINT64_C(1) << MSG_FETCH | UINT64_C(1) << MSG_BLOCKS |
 			       UINT64_C(1) << MSG_FORWARD | UINT64_C(1) << MSG_RELAY |
 			       UINT64_C(1) << MSG_EVIDENCE | UINT64_C(1) << MSG_FETCH_VIEW |
-			       UINT64_C(1) << MSG_NEW_VIEW;
+			       UINT64_C(1) << MSG_NEW_VIEW | UINT64_C(1) << MSG_MEMBER |
+			       UINT64_C(1) << MSG_FINAL;
 	if (!(kinds >> type & 1))
 		sim_violation(s, SIM_SAFETY,
 			      "[I15] replica %u has lost its vote state, and sends %s", from,
@@ -602,6 +615,9 @@ static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
 void check_sent(struct sim *s, unsigned from, const struct message *m)
 {
 	struct message_in *in = s->decoded;
+	struct slice bytes;
+	if (!check_epoch_sent(s, from, m, &bytes))
+		return;
 	if (observes(s, from))
 		check_unsigned(s, from, m->type);
 	if (!protocol_is_byzantine(s->genesis.protocol)) {
@@ -614,7 +630,7 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	    m->type != MSG_BLOCKS && m->type != MSG_COMMIT && m->type != MSG_TERM_VOTE &&
 	    m->type != MSG_EVIDENCE)
 		return;
-	if (message_decode(in, m->bytes)) {
+	if (message_decode(in, bytes)) {
 		if (sim_is_corrupt(s, from))
 			return;
 		sim_violation(s, SIM_SAFETY, "replica %u sends what does not decode", from);

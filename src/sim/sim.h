@@ -25,6 +25,7 @@ struct sim_options {
 	bool calm;		/* no faults, no loss */
 	unsigned dead;		/* calm: so many replicas never start */
 	unsigned wiped;		/* so many correct ones may lose their disks when they crash */
+	unsigned members;	/* so many validators get a new key, one after the other */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
 	uint32_t checkpoint;	/* interval; 0: 32 if calm, else 8 */
@@ -88,6 +89,7 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t events;	    /* of the loop */
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
+	uint64_t epochs; /* that ended */
 	uint64_t crashes, partitions, restarts, halted;
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t strikes[ATTACKS];

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "chain/epoch.h"
 #include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
@@ -206,6 +207,8 @@ static bool host_sync(void *ctx, uint64_t seq)
 	return false;
 }
 
+static void collect_counters(struct sim *s, unsigned i);
+
 static void host_final(void *ctx, struct block *b, const struct cert *c)
 {
 	struct sim_node *node = ctx;
@@ -217,9 +220,18 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 	if (!sim_is_corrupt(node->sim, node->index))
 		check_final(node->sim, node->index, b, c);
 	node->final = b->sh.h.height;
+	struct member_change change;
+	if (epoch_end_of(b, &node->sim->ctx, &change)) /* its engine ends here */
+		collect_counters(node->sim, node->index);
 	if (sim_is_corrupt(node->sim, node->index))
 		return;
 	clients_on_final(node->sim, node->index, b);
+}
+
+static void host_epoch(void *ctx)
+{
+	struct sim_node *node = ctx;
+	members_entered(node->sim, node->index);
 }
 
 static void host_rejected(void *ctx, const struct hash *id, int err)
@@ -303,8 +315,9 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .final = host_final,
 						 .rejected = host_rejected,
 						 .halted = host_halted,
+						 .epoch = host_epoch,
 						 .wall_ms = host_wall_ms}};
-	if (sim_is_corrupt(s, i)) {
+	if (sim_is_corrupt(s, i) && !node->reformed) {
 		config.wrap = wrap_engine;
 		config.wrap_ctx = node;
 	}
@@ -323,9 +336,11 @@ void sim_start_node(struct sim *s, unsigned i)
 		return;
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
+	members_entered(s, i);
 	if (!sim_is_corrupt(s, i))
 		check_recovered(s, i);
 	uint64_t signatures = check_signed(s);
+	check_silence(s, i, signatures); /* notes who signs nothing */
 	replica_tick(node->replica, s->now);
 	check_silence(s, i, signatures);
 	after_step(s, i);
@@ -384,7 +399,7 @@ void sim_wipe_disk(struct sim *s, unsigned i)
 	 */
 	if (sim_is_corrupt(s, i))
 		replica_first_votes(node->store);
-	node->wiped = true;
+	node->wiped = node->lost = true;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -473,6 +488,9 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_KILL:
 		kill_next(s);
 		return;
+	case EVENT_MEMBER:
+		member_next(s);
+		return;
 	}
 	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
@@ -552,7 +570,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 		bool acted = decided >= s->options.decisions + s->counted_from &&
 			     s->now >= s->options.duration_us && script_is_over(s) &&
 			     faults_have_struck(s) &&
-			     s->result->kills >= s->options.kill_points;
+			     s->result->kills >= s->options.kill_points && members_are_over(s);
 		if (!acted && s->now < RUN_LIMIT_US)
 			return false;
 		faults_end(s);
@@ -566,7 +584,8 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 	bool fast = !s->options.await_fast || !s->result->in_pbft;
 	if (decided >= *goal && fast)
 		s->draining = true; /* clients finish what they have and stop */
-	if (s->draining && fast && sim_level(s) && (!s->measure || measure_settled(s)))
+	if (s->draining && fast && members_are_over(s) && sim_level(s) &&
+	    (!s->measure || measure_settled(s)))
 		return true;
 	if (s->now > *deadline)
 		sim_violation(s, SIM_LIVENESS,
@@ -622,6 +641,7 @@ static void make_genesis(struct sim *s)
 		g->validator[i].key = s->node[i].key.pub;
 		snprintf(g->validator[i].name, sizeof g->validator[i].name, "node%u", i + 1);
 	}
+	members_genesis(s);
 	ledger_genesis_root(g, &g->state_root);
 	genesis_ctx(&s->ctx, g);
 }
@@ -661,7 +681,7 @@ static void draw_profile(struct sim *s)
 
 static void draw_team(struct sim *s)
 {
-	struct team_config c = {.ctx = &s->ctx,
+	struct team_config c = {.ctx = &s->team_ctx,
 				.genesis = &s->genesis,
 				.attacks = s->options.peaceful	? 0
 					   : s->options.attacks ? s->options.attacks
@@ -705,6 +725,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	draw_profile(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
 	s->measure = measure_new(options);
+	members_begin(s);
 	check_begin(s, genesis);
 	block_drop(genesis);
 	s->delay_min = s->profile.delay_min;
@@ -736,6 +757,7 @@ void sim_world_end(struct sim *s)
 		packet_drop(sim_pop(s).packet);
 	measure_free(s->measure);
 	clients_free(s);
+	members_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
 	mem_free(s->heap);

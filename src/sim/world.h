@@ -19,7 +19,8 @@ enum event_kind {
 	EVENT_CRASH,
 	EVENT_HEAL,
 	EVENT_SCRIPT,
-	EVENT_KILL
+	EVENT_KILL,
+	EVENT_MEMBER
 };
 struct packet {
 	uint32_t refs;
@@ -80,6 +81,10 @@ struct sim_node {
 	bool crash_at_sync; /* the next sync does not end */
 	bool disk_full;	    /* no write succeeds */
 	bool dying;	    /* killed at a write, until its step is over */
+	uint64_t epoch;	    /* as last seen */
+	bool observed;	    /* after its last step: it signs nothing */
+	bool lost;	    /* the store is a new one since */
+	bool reformed;	    /* has a new key: whoever was there, its holder means well */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -122,12 +127,20 @@ struct known_header {
 	uint64_t height;
 };
 struct known_base { /* of the one certificate of a term */
+	uint64_t epoch;
 	struct block_ref base;
 	uint16_t leader;
 };
 struct modes_seen {
 	struct mode_state state; /* after the newest final block */
 	uint64_t last_of_term;	 /* it holds a mode fast of this term; 0: none */
+};
+struct sim_member { /* the change under way */
+	bool active, installed, early;
+	unsigned place, number;
+	uint64_t epoch; /* that it ends */
+	struct keypair key;
+	struct writer change;
 };
 struct sim {
 	struct sim_options options;
@@ -159,6 +172,10 @@ struct sim {
 	uint64_t script_mask[SCRIPT_MAX];
 	struct sim_client *clients;
 	unsigned asked; /* to_leader: the leader as last seen; n: none */
+	struct sim_member member;
+	struct chain_ctx *epochs; /* by the final blocks; [0] = ctx */
+	size_t epoch_count;
+	struct chain_ctx team_ctx; /* of the newest */
 	struct team *team;
 	uint64_t corrupt; /* bit mask */
 	/* checkers */
@@ -225,6 +242,19 @@ void kill_next(struct sim *s);
 void kill_at_start(struct sim *s, unsigned i);
 void kill_disarm(struct sim *s, unsigned i);
 void kill_reap(struct sim *s); /* after a step in which somebody was killed */
+/* member.c */
+void members_genesis(struct sim *s);
+void members_begin(struct sim *s);
+void members_free(struct sim *s);
+void member_next(struct sim *s);
+bool members_are_over(const struct sim *s);
+void members_final(struct sim *s, const struct block *b); /* a new final block */
+void members_entered(struct sim *s, unsigned node);
+const struct chain_ctx *sim_ctx_at(const struct sim *s, uint64_t height);
+bool member_is_placed(const struct sim *s, unsigned node); /* its key is its place's */
+/* The message without its envelope. False: of an epoch that its sender has left. */
+bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
+		      struct slice *bytes);
 /* clients.c */
 void clients_begin(struct sim *s);
 void clients_free(struct sim *s);
@@ -238,7 +268,7 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 void check_recovered(struct sim *s, unsigned node);
 void check_term_cert(struct sim *s, unsigned node);
 /* What the base of tc must be: [S2], [S3]. */
-void check_base(struct sim *s, const struct term_cert *tc);
+void check_base(struct sim *s, uint64_t epoch, const struct term_cert *tc);
 /* Of an honest replica: its blocks do not equivocate, its votes of one term form a chain [S1].
  */
 void check_sent(struct sim *s, unsigned from, const struct message *m);

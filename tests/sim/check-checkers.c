@@ -101,8 +101,8 @@ START_TEST(a_good_chain_is_fine)
 	term_cert_init(&tc);
 	tc.term = 2;
 	tc.base = block_ref_of(b);
-	check_base(s, &tc);
-	check_base(s, &tc);
+	check_base(s, 0, &tc);
+	check_base(s, 0, &tc);
 	ck_assert_msg(result.verdict == SIM_OK, "%s", result.text);
 	block_drop(a);
 	block_drop(b);
@@ -219,13 +219,13 @@ START_TEST(two_certificates_of_a_term_are_seen)
 	term_cert_init(&tc);
 	tc.term = 3;
 	tc.base.hash = genesis_of();
-	check_base(s, &tc);
+	check_base(s, 0, &tc);
 	ck_assert_int_eq(result.verdict, SIM_OK);
 	if (_i == 0)
 		tc.leader ^= 1;
 	else
 		tc.base.height ^= 1;
-	check_base(s, &tc);
+	check_base(s, 0, &tc);
 	expect_violation("[S2]");
 	end();
 }
@@ -241,11 +241,11 @@ START_TEST(a_base_without_a_final_block_is_seen)
 	tc.term = _i == 2 ? 1 : 2; /* of the block's own term: no business of it */
 	tc.base.hash = g;
 	if (_i == 0)
-		check_base(s,
+		check_base(s, 0,
 			   &tc); /* the certificate first, then the block; or the other way */
 	report_final(0, a);
 	if (_i > 0)
-		check_base(s, &tc);
+		check_base(s, 0, &tc);
 	if (_i == 2)
 		ck_assert_msg(result.verdict == SIM_OK, "%s", result.text);
 	else

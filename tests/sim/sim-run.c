@@ -17,6 +17,7 @@ struct totals {
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
 	uint64_t strikes[ATTACKS];
+	uint64_t epochs;
 	uint64_t jailed, corrupt; /* validators */
 	uint64_t kills, kills_starting, acknowledged;
 };
@@ -45,6 +46,7 @@ static void add(struct totals *t, const struct sim_result *r)
 	for (unsigned a = 0; a < ATTACKS; a++)
 		t->strikes[a] += r->strikes[a];
 	t->jailed += (uint64_t)__builtin_popcountll(r->jailed_mask);
+	t->epochs += r->epochs;
 	t->corrupt += (uint64_t)__builtin_popcountll(r->corrupt_mask);
 }
 
@@ -82,6 +84,8 @@ static void print_again(const struct sim_options *o)
 		printf(" --attacks %s", attacks_text);
 	if (o->wiped)
 		printf(" --wiped %u", o->wiped);
+	if (o->members)
+		printf(" --members %u", o->members);
 	if (o->gentle)
 		printf(" --gentle");
 	if (o->calm)
@@ -126,7 +130,8 @@ static bool as_scenario(struct scenario *s, const struct sim_options *o)
 		s->expect[i].kind = kinds[i];
 		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
 	}
-	return !o->calm && !o->kill_points && !o->wiped && o->scheme == SIG_SYMBOLIC;
+	return !o->calm && !o->kill_points && !o->wiped && !o->members &&
+	       o->scheme == SIG_SYMBOLIC;
 }
 
 static void save(const struct sim_options *o, const struct sim_result *r)
@@ -228,6 +233,8 @@ static void print_totals(unsigned nodes, const struct totals *t)
 	       (unsigned long long)t->decisions, (unsigned long long)t->transactions,
 	       (unsigned long long)t->crashes, (unsigned long long)t->partitions,
 	       (double)t->virtual_us / 1e6);
+	if (t->epochs)
+		printf("%llu epochs ended\n", (unsigned long long)t->epochs);
 }
 
 /* Coverage that a thousand seeds must reach; the table is printed in any case. */
@@ -323,6 +330,7 @@ static int usage(void)
 		"[--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
 		"               [--kill-points K (deaths at a write or sync)]\n"
+		"               [--wiped K (may lose their disks)] [--members K (get new keys)]\n"
 		"               [--stop (at the first failure)]\n"
 		"               [--save-dir DIR (failing runs, for ostrakon-lab replay) "
 		"[--save-all]]\n");
@@ -361,6 +369,7 @@ int main(int argc, char **argv)
 		{"save-all", 0, 0, 'A'},
 		{"kill-points", 1, 0, 'k'},
 		{"wiped", 1, 0, 'W'},
+		{"members", 1, 0, 'M'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -428,6 +437,9 @@ int main(int argc, char **argv)
 			break;
 		case 'C':
 			o.calm = true;
+			break;
+		case 'M':
+			o.members = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'W':
 			o.wiped = (unsigned)strtoul(optarg, NULL, 10);

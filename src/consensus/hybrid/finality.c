@@ -19,7 +19,7 @@ static struct log_entry *block_of(const struct hybrid *h, const struct cert *c)
  * final again. */
 static bool brings_us_on(const struct hybrid *h, const struct cert *c)
 {
-	if (c->ref.height <= h->log.final->sh.h.height)
+	if (h->ended || c->ref.height <= h->log.final->sh.h.height)
 		return false;
 	if (!h->has_pending_final)
 		return true;
@@ -187,7 +187,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 
 void try_finalize(struct hybrid *h)
 {
-	if (!h->has_pending_final)
+	if (!h->has_pending_final || h->ended)
 		return;
 	struct log_entry *e = block_of(h, &h->pending_final);
 	if (!e) {
