@@ -101,7 +101,8 @@ static void check_fair(struct sim *s, unsigned node, const struct engine_status 
 	if (held)
 		f->allowed = 0;
 	f->held += held;
-	bool same = f->tc_term && f->tc_leader == tc->leader && f->tc_mode == tc->mode;
+	bool led = f->tc_term > replica_ctx(s->node[node].replica)->start_term;
+	bool same = led && f->tc_leader == tc->leader && f->tc_mode == tc->mode;
 	if (f->final != status->final.height || (f->tc_term != tc->term && !same))
 		f->opened_at = s->now;
 	f->final = status->final.height;

@@ -62,7 +62,8 @@ static bool loses_disk(struct sim *s, unsigned i)
 	if (!s->options.wiped || sim_is_corrupt(s, i))
 		return false;
 	for (unsigned k = 0; k < s->n; k++)
-		wiped += s->node[k].wiped || (s->member.active && s->member.place == k);
+		wiped += s->node[k].wiped || s->node[k].observed ||
+			 (s->member.active && s->member.place == k);
 	return (s->node[i].wiped || wiped < s->options.wiped) &&
 	       random_chance(&s->random, 1, 2);
 }
