@@ -313,6 +313,8 @@ enum engine_counter {
 	COUNT_NACKS,   /* told of a higher ballot */
 	COUNT_TIMEOUTS_COUNTED, /* toward E3 */
 	COUNT_FAIR_US, /* in which the leader could have ordered, had it wanted to [I12] */
+	COUNT_FILLERS, /* made: blocks behind an epoch's end that was not final yet */
+	COUNT_ENDS_BY_FILLER, /* ends made final by a certificate of such a block */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);

@@ -109,6 +109,8 @@ static void restart_with_key(struct sim *s)
 		sim_crash_node(s, n->index);
 	replica_first_votes_of(n->store, &s->member.key.pub);
 	n->key = s->member.key;
+	n->vote = n->commit = (struct block_ref){0}; /* it is another signer */
+	n->statement = 0;
 	n->wiped = false;
 	n->reformed = true; /* a malicious one's successor means well */
 	s->member.installed = true;

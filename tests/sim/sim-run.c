@@ -369,7 +369,7 @@ int main(int argc, char **argv)
 		{"save-all", 0, 0, 'A'},
 		{"kill-points", 1, 0, 'k'},
 		{"wiped", 1, 0, 'W'},
-		{"members", 1, 0, 'M'},
+		{"members", 1, 0, 'E'},
 		{0, 0, 0, 0},
 	};
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -438,7 +438,7 @@ int main(int argc, char **argv)
 		case 'C':
 			o.calm = true;
 			break;
-		case 'M':
+		case 'E':
 			o.members = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'W':

@@ -146,6 +146,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	struct log_entry *end = end_of_epoch(h, e);
 	if (end) { /* what is behind it is nobody's history, but on disk with its certificate */
 		store_chain(h, e);
+		h->counters[COUNT_ENDS_BY_FILLER] += e != end;
 		h->ended = true;
 		e = end;
 	}

@@ -213,6 +213,7 @@ static void propose(struct hybrid *h, struct block *b)
 	}
 	modes_enter(h, e);
 	invariant(!e->invalid);
+	h->counters[COUNT_FILLERS] += after_end(h, e->parent);
 	request_execution(h, e);
 	store_chain(h, e);
 	struct block_ref ref = block_ref_of(b);
