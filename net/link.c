@@ -255,7 +255,10 @@ static int find_peer(struct link *l)
 	for (unsigned i = 0; i < net->peer_count; i++) {
 		struct peer *p = &net->peers[i];
 
-		if (!pubkey_equal(&p->key, key))
+		pthread_mutex_lock(&p->lock); /* net_set_key() */
+		bool its = pubkey_equal(&p->key, key);
+		pthread_mutex_unlock(&p->lock);
+		if (!its)
 			continue;
 		if (p->self || p->dial) /* a reflection, or the wrong end dials */
 			return ERR_PERMISSION;
@@ -402,9 +405,15 @@ bool link_resume(struct link *l)
 int link_start(struct link *l)
 {
 	struct net *net = l->net;
+	struct pubkey expected;
 
+	if (l->dialed) {
+		pthread_mutex_lock(&l->peer->lock); /* net_set_key() */
+		expected = l->peer->key;
+		pthread_mutex_unlock(&l->peer->lock);
+	}
 	l->channel = channel_new(l->dialed ? CHANNEL_INITIATOR : CHANNEL_RESPONDER,
-				 &net->identity, &net->chain, l->dialed ? &l->peer->key : NULL);
+				 &net->identity, &net->chain, l->dialed ? &expected : NULL);
 	if (l->dialed) {
 		int rc = handshake_step(l, slice_of(NULL, 0));
 

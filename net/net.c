@@ -351,6 +351,30 @@ bool net_next(struct net *net, struct net_event *out)
 	return true;
 }
 
+int net_set_key(struct net *net, unsigned peer, const struct pubkey *key)
+{
+	invariant(peer < net->peer_count);
+	struct peer *p = &net->peers[peer];
+	for (unsigned i = 0; i < net->peer_count; i++)
+		if (i != peer && pubkey_equal(&net->peers[i].key, key))
+			return ERR_EXISTS;
+	pthread_mutex_lock(&p->lock);
+	if (!pubkey_equal(&p->key, key) && !p->self) {
+		p->key = *key;
+		if (p->link != NULL) {
+			struct link *l = p->link;
+
+			peer_detach(p, l);
+			link_kill(l);
+		}
+		p->dial_us = 0;
+		p->backoff_ms = net->reconnect_min_ms;
+	}
+	pthread_mutex_unlock(&p->lock);
+	keeper_wake(net);
+	return ERR_NONE;
+}
+
 void net_block(struct net *net, unsigned peer, bool blocked)
 {
 	invariant(peer < net->peer_count);

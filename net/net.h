@@ -84,6 +84,10 @@ struct net_event {
 int net_fd(const struct net *net); /* poll for POLLIN; an eventfd that net_next() drains */
 bool net_next(struct net *net, struct net_event *out); /* false: nothing waiting */
 
+/* From now on the peer is whoever proves this key; a link with another one is closed. ERR_EXISTS:
+ * another peer has it. The caller's thread only. */
+int net_set_key(struct net *net, unsigned peer, const struct pubkey *key);
+
 /* Test and lab hook: while set, the link is closed and not reopened. */
 void net_block(struct net *net, unsigned peer, bool blocked);
 

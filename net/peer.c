@@ -72,7 +72,8 @@ void peer_detach(struct peer *p, struct link *l)
 int peer_adopt(struct peer *p, struct link *l)
 {
 	pthread_mutex_lock(&p->lock);
-	if (p->blocked || atomic_load(&l->dead)) {
+	if (p->blocked || atomic_load(&l->dead) ||
+	    !pubkey_equal(&p->key, channel_peer(l->channel))) { /* it has a new one since */
 		pthread_mutex_unlock(&p->lock);
 		return ERR_CLOSED;
 	}

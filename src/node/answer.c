@@ -206,6 +206,7 @@ static struct json *mode_json(const struct node *n, const struct mode_record *e)
 	json_set(o, "kind",
 		 json_string(e->kind == SYSTEM_ESCALATED   ? "escalated"
 			     : e->kind == SYSTEM_MODE_FAST ? "fast"
+			     : e->kind == SYSTEM_MEMBER	   ? "member"
 							   : "conviction"));
 	json_set(o, "term", json_u64_string(e->term));
 	if (e->kind == SYSTEM_ESCALATED)
@@ -296,6 +297,12 @@ bool answer_request(struct node *n, struct request *r, uint64_t now)
 		break;
 	case REQUEST_CONSENSUS:
 		report_consensus(n, r, now);
+		break;
+	case REQUEST_MEMBERS:
+		answer_members(n, r);
+		break;
+	case REQUEST_MEMBER_CHANGE:
+		answer_member_change(n, r, now);
 		break;
 	}
 	r->done(r);

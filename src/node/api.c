@@ -124,7 +124,7 @@ static enum MHD_Result respond_from_snapshot(struct exchange *x)
 	} else if (x->route->kind == ROUTE_METRICS) {
 		result = respond_metrics(x, s);
 	} else {
-		result = respond_json(x, render_validators(&x->api->render, s->status.leader));
+		result = respond_json(x, render_validators(&x->api->render, &s->ctx, s->status.leader));
 	}
 	mem_free(s);
 	return result;
@@ -278,6 +278,10 @@ static enum MHD_Result begin(struct exchange *x)
 	case ROUTE_EVIDENCE:
 	case ROUTE_MODES:
 	case ROUTE_CONSENSUS:
+	case ROUTE_MEMBERS:
+		break;
+	case ROUTE_MEMBER_CHANGE:
+		exchange_read_change(x);
 		break;
 	case ROUTE_EVENTS:
 		return begin_stream(x);

@@ -44,6 +44,8 @@ enum route_kind {
 	ROUTE_EVENTS,
 	ROUTE_SNAPSHOT,
 	ROUTE_RAW_BLOCK,
+	ROUTE_MEMBERS,
+	ROUTE_MEMBER_CHANGE,
 };
 enum parameter {
 	PARAM_PROVE,
@@ -92,6 +94,7 @@ void exchange_find_route(struct exchange *x, const char *url);
 void exchange_check_method(struct exchange *x, const char *method);
 void exchange_read_parameters(struct exchange *x);
 void exchange_read_state_key(struct exchange *x);
+void exchange_read_change(struct exchange *x);
 void exchange_read_account(struct exchange *x);
 void exchange_read_tx_id(struct exchange *x);
 void exchange_read_height(struct exchange *x);

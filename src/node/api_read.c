@@ -30,6 +30,8 @@ static const struct route routes[] = {
 	{"/metrics", ROUTE_METRICS, REQUEST_STATUS, 0},
 	{"/v1/events", ROUTE_EVENTS, REQUEST_STATUS, P(FROM) | P(TYPES)},
 	{"/v1/snapshots", ROUTE_SNAPSHOT, REQUEST_STATUS, 0},
+	{"/v1/members", ROUTE_MEMBERS, REQUEST_MEMBERS, P(FROM) | P(LIMIT)},
+	{"/v1/members/", ROUTE_MEMBER_CHANGE, REQUEST_MEMBER_CHANGE, 0},
 	{"/v1/raw-blocks/", ROUTE_RAW_BLOCK, REQUEST_STATUS, 0},
 };
 
@@ -101,7 +103,8 @@ void exchange_check_method(struct exchange *x, const char *method)
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 	bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 		   strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
-	bool wants_post = x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT;
+	bool wants_post = x->route->kind == ROUTE_SUBMIT || x->route->kind == ROUTE_SNAPSHOT ||
+			  x->route->kind == ROUTE_MEMBER_CHANGE;
 	if (wants_post ? post : get)
 		return;
 	x->allow = wants_post ? "POST" : "GET, HEAD";
@@ -219,6 +222,21 @@ void exchange_read_account(struct exchange *x)
 	key[0] = STATE_NS_ACCOUNT;
 	memcpy(key + 1, x->r.account.b, PUBKEY_SIZE);
 	x->r.key = slice_of(key, 1 + PUBKEY_SIZE);
+}
+
+void exchange_read_change(struct exchange *x)
+{
+	size_t len = strlen(x->rest) / 2;
+	uint8_t *bytes = mem_alloc(len + 1);
+	if (len > MEMBER_CHANGE_SIZE_MAX || strlen(x->rest) % 2 ||
+	    hex_decode(bytes, len, x->rest) != ERR_NONE) {
+		mem_free(bytes);
+		exchange_bad(x, ERR_SYNTAX,
+			     "a member change is hex, as `ostrakon member replace` "
+			     "makes it");
+		return;
+	}
+	x->r.key = slice_of(bytes, len);
 }
 
 void exchange_read_tx_id(struct exchange *x)

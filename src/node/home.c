@@ -77,10 +77,19 @@ static int find_self(struct node *n, const char *path, struct errmsg *m)
 	for (n->self = 0; n->self < n->genesis.n; n->self++)
 		if (pubkey_equal(&n->genesis.validator[n->self].key, &n->key.pub))
 			break;
+	/* A key made later, for a place that the configuration names: it votes once governance
+	 * has put it there. */
+	for (unsigned v = 0; n->self == n->genesis.n && v < n->genesis.n; v++)
+		if (n->config.name[0] &&
+		    strcmp(n->genesis.validator[v].name, n->config.name) == 0) {
+			n->self = v;
+			return ERR_NONE;
+		}
 	if (n->self == n->genesis.n)
 		return err_set(
 			m, ERR_CONFIG,
-			"%s: the key %s is not that of a validator of the genesis file; this "
+			"%s: the key %s is not that of a validator of the genesis file, and "
+			"the configuration names no place, [node] name, that it is for; this "
 			"version runs validators only",
 			path, pubkey_hex(hex, &n->key.pub));
 	const char *name = n->genesis.validator[n->self].name;
@@ -171,7 +180,7 @@ static int write_config(const struct home_init *init, const char *path, const ch
 }
 
 static int init_files(const struct home_init *init, const struct genesis *g, const char *name,
-		      struct errmsg *m)
+		      const struct pubkey *fresh, struct errmsg *m)
 {
 	char path[CONFIG_PATH_MAX + 32], data[CONFIG_PATH_MAX + 32];
 	if (mkdir(init->home, 0700) != 0 && errno != EEXIST)
@@ -198,7 +207,7 @@ static int init_files(const struct home_init *init, const struct genesis *g, con
 	if (err != ERR_NONE)
 		return err;
 	/* [I15] The first vote state comes with the key, and only then. */
-	err = replica_first_data(data, m);
+	err = replica_first_data(data, fresh, m);
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", init->home);
@@ -224,11 +233,25 @@ int home_init(const struct home_init *init, struct errmsg *m)
 	unsigned self = 0;
 	while (self < g.n && !pubkey_equal(&g.validator[self].key, &key.pub))
 		self++;
-	if (self == g.n)
-		err = err_set(m, ERR_CONFIG, "%s is not the key of a validator in %s",
+	const struct pubkey *fresh = self == g.n ? &key.pub : NULL;
+	for (unsigned v = 0; self == g.n && v < g.n; v++)
+		if (init->name && strcmp(g.validator[v].name, init->name) == 0) {
+			self = v; /* a new key for this place */
+			break;
+		}
+	if (self == g.n && init->name)
+		err = err_set(m, ERR_CONFIG, "%s is not the name of a validator in %s",
+			      init->name, init->genesis);
+	else if (self == g.n)
+		err = err_set(m, ERR_CONFIG,
+			      "%s is not the key of a validator in %s; if it is a new key for "
+			      "one, say for which: --name NODE",
 			      init->key, init->genesis);
+	else if (!fresh && init->name && strcmp(g.validator[self].name, init->name) != 0)
+		err = err_set(m, ERR_CONFIG, "%s is the key of %s, not of %s", init->key,
+			      g.validator[self].name, init->name);
 	else
-		err = init_files(init, &g, g.validator[self].name, m);
+		err = init_files(init, &g, g.validator[self].name, fresh, m);
 	genesis_free(&g);
 	return err;
 }

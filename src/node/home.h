@@ -23,6 +23,7 @@ int home_read(struct node *n, const char *home, const char *passphrase, struct e
 
 struct home_init {
 	const char *home, *genesis, *key;
+	const char *name; /* NULL: of the key in the genesis file; else a new key for it */
 	const char *peers_listen, *api_listen; /* NULL: none, default */
 	unsigned peer_count;
 	const char *const *peers; /* NAME=HOST:PORT */

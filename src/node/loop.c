@@ -289,7 +289,8 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 void node_take_snapshot(struct node *n, uint64_t now)
 {
 	struct snapshot next = {
-		.now = now, .halted = n->halted, .observes = replica_observes(n->replica)};
+		.now = now, .halted = n->halted, .observes = replica_observes(n->replica),
+		.ctx = *replica_ctx(n->replica)};
 	replica_status(n->replica, &next.status);
 	if (next.status.pool_count == 0)
 		n->final_since = now;

@@ -39,7 +39,7 @@ enum exit_code { /* docs: what users type */
 
 struct options {
 	const char *home, *log_file, *log, *api_listen, *peers_listen, *passphrase_file;
-	const char *genesis, *key;
+	const char *genesis, *key, *name;
 	const char *peers[PEERS_ON_COMMAND_LINE_MAX];
 	unsigned peer_count;
 	const char *output;
@@ -55,7 +55,11 @@ static const char usage[] =
 	"HOST:PORT]\n"
 	"                                    make a home directory (`ostrakon net init` makes "
 	"a\n"
-	"                                    whole network)\n"
+	"                                    whole network); with --name NODE and a key that "
+	"was\n"
+	"                                    made for it: of a validator whose key is to be "
+	"replaced\n"
+	"                                    (`ostrakon member replace`)\n"
 	"  ostrakond check-config --home DIR [--show [-o table|json]]\n"
 	"                                    say whether `run` would accept the home "
 	"directory; "
@@ -160,6 +164,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{"passphrase-file", required_argument, NULL, 'w'},
 		{"genesis", required_argument, NULL, 'g'},
 		{"key", required_argument, NULL, 'k'},
+		{"name", required_argument, NULL, 'n'},
 		{"peer", required_argument, NULL, 'P'},
 		{"show", no_argument, NULL, 's'},
 		{"output", required_argument, NULL, 'o'},
@@ -193,6 +198,9 @@ static bool parse(struct options *o, int argc, char **argv)
 			break;
 		case 'k':
 			o->key = optarg;
+			break;
+		case 'n':
+			o->name = optarg;
 			break;
 		case 'P':
 			if (o->peer_count == PEERS_ON_COMMAND_LINE_MAX)
@@ -494,6 +502,7 @@ static int command_init(const struct options *o)
 	struct home_init init = {.home = o->home,
 				 .genesis = o->genesis,
 				 .key = o->key,
+				 .name = o->name,
 				 .peers_listen = o->peers_listen,
 				 .api_listen = o->api_listen,
 				 .peer_count = o->peer_count,

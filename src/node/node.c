@@ -143,6 +143,26 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	events_block(n->events, &view);
 }
 
+/* An epoch begins: links are between those who are validators now. */
+static void host_epoch(void *ctx)
+{
+	struct node *n = ctx;
+	const struct chain_ctx *c = replica_ctx(n->replica);
+	for (unsigned v = 0; v < n->genesis.n; v++) {
+		if (v == n->self || !n->net || pubkey_equal(&c->vals.key[v], &n->link_key[v]))
+			continue;
+		n->link_key[v] = c->vals.key[v];
+		if (net_set_key(n->net, (unsigned)n->peer_of[v], &c->vals.key[v]))
+			log_write(LOG_NET, LOG_ERROR, "%s has the key of another validator",
+				  node_validator_name(n, v));
+	}
+	log_write(LOG_CONSENSUS, LOG_INFO,
+		  "epoch %llu begins after height %llu: a validator has a new key%s%s",
+		  (unsigned long long)c->epoch, (unsigned long long)c->start_height,
+		  replica_observes(n->replica) ? "; this node signs nothing: " : "",
+		  replica_observes(n->replica) ? replica_observes(n->replica) : "");
+}
+
 static void host_evidence(void *ctx, struct slice bytes)
 {
 	struct node *n = ctx;
@@ -170,6 +190,8 @@ static uint64_t host_wall_ms(void *ctx)
 static int open_net(struct node *n, struct errmsg *m)
 {
 	struct net_peer_config peers[NET_PEERS_MAX];
+	for (unsigned v = 0; v < n->genesis.n; v++) /* of the epoch that this node is in */
+		n->link_key[v] = replica_ctx(n->replica)->vals.key[v];
 	for (unsigned v = 0; v < n->genesis.n; v++) {
 		n->peer_of[v] = -1;
 		if (v == n->self)
@@ -177,7 +199,7 @@ static int open_net(struct node *n, struct errmsg *m)
 		n->validator_of[n->peer_count] = v;
 		n->peer_of[v] = (int)n->peer_count;
 		peers[n->peer_count++] = (struct net_peer_config){
-			.key = n->genesis.validator[v].key,
+			.key = n->link_key[v],
 			.host = n->config.peer[v].host,
 			.port = n->config.peer[v].port,
 			.dial = n->self < v,
@@ -224,6 +246,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .rejected = host_rejected,
 			 .halted = host_halted,
 			 .evidence = host_evidence,
+			 .epoch = host_epoch,
 			 .wall_ms = host_wall_ms},
 		.wrap = n->wrap,
 		.wrap_ctx = n->wrap_ctx,
@@ -270,10 +293,10 @@ int node_open(struct node *n, struct errmsg *m)
 		return err;
 	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
-	err = open_net(n, m);
+	err = open_replica(n, m); /* it knows whose keys links may have */
 	if (err != ERR_NONE)
 		return err;
-	err = open_replica(n, m);
+	err = open_net(n, m);
 	if (err != ERR_NONE)
 		return err;
 	read_final(n);

@@ -46,6 +46,7 @@ struct snapshot {
 	char halted_why[256];
 	char not_ready[256];  /* empty: ready */
 	const char *observes; /* replica_observes() */
+	struct chain_ctx ctx; /* of its epoch */
 	char stall[256];      /* empty: nothing waits in vain */
 	struct disk disk;
 	struct scrub_stats scrub;
@@ -77,6 +78,7 @@ struct node {
 	struct genesis genesis;
 	struct keypair key;
 	unsigned self;
+	struct pubkey link_key[VALIDATORS_MAX]; /* whom net/ takes for each validator */
 	uint64_t started; /* microseconds */
 	struct store *store;
 	struct replica *replica;
@@ -171,6 +173,9 @@ struct json *report_change(const struct node *n, const char *change,
 
 uint64_t age_of(uint64_t time_ms); /* how old it is, by this node's clock */
 /* False: a long read is not done; call again. Else it is not ours any more. */
+/* members.c */
+void answer_members(struct node *n, struct request *r);
+void answer_member_change(struct node *n, struct request *r, uint64_t now);
 bool answer_request(struct node *n, struct request *r, uint64_t now);
 
 /* health.c: why this node is not ready, why nothing commits. Empty: it is, it does. */

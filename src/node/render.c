@@ -366,7 +366,8 @@ static struct json *evidence_json(const struct render *c, const struct request *
 	return o;
 }
 
-struct json *render_validators(const struct render *c, unsigned leader)
+struct json *render_validators(const struct render *c, const struct chain_ctx *now,
+			       unsigned leader)
 {
 	const struct quorum *q = &c->ctx->quorum;
 	struct json *o = json_object(), *a = json_array();
@@ -376,12 +377,14 @@ struct json *render_validators(const struct render *c, unsigned leader)
 	json_set(o, "qf", json_int(q->qf));
 	json_set(o, "qv", json_int(q->qv));
 	json_set(o, "faults_tolerated", json_int(quorum_silent_max(q)));
-	json_set(o, "valset", json_hex(c->ctx->vals.hash.b, HASH_SIZE));
+	json_set(o, "valset", json_hex(now->vals.hash.b, HASH_SIZE));
+	json_set(o, "epoch", json_u64_string(now->epoch));
+	json_set(o, "start_height", json_u64_string(now->start_height));
 	for (unsigned i = 0; i < c->genesis->n; i++) {
 		struct json *v = json_object();
 		json_set(v, "index", json_int(i));
 		json_set(v, "name", name_of(c, i));
-		json_set(v, "key", json_hex(c->genesis->validator[i].key.b, PUBKEY_SIZE));
+		json_set(v, "key", json_hex(now->vals.key[i].b, PUBKEY_SIZE));
 		json_set(v, "self", json_bool(i == c->self));
 		json_set(v, "leader", json_bool(i == leader));
 		json_append(a, v);
@@ -419,6 +422,8 @@ char *render_answer(const struct render *c, struct request *r, bool one, unsigne
 	case REQUEST_PEERS:
 	case REQUEST_MODES:
 	case REQUEST_CONSENSUS:
+	case REQUEST_MEMBERS:
+	case REQUEST_MEMBER_CHANGE:
 		return json_dump(r->json, false);
 	}
 	char *text = json_dump(o, false);

@@ -26,6 +26,8 @@ struct json *render_block_tx(const struct render *c, const struct block *b, uint
 			     bool full);
 /* NULL if it cannot be decoded. */
 struct json *render_evidence(const struct render *c, struct slice bytes, bool full);
-struct json *render_validators(const struct render *c, unsigned leader);
+/* Those of the epoch of now. */
+struct json *render_validators(const struct render *c, const struct chain_ctx *now,
+			       unsigned leader);
 
 #endif

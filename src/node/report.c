@@ -82,6 +82,7 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "state_root", json_hex(ledger_root(l)->b, HASH_SIZE));
 	json_set(o, "final_time_ms", json_u64_string(n->final_time_ms));
 	json_set(o, "age_ms", json_u64_string(age_of(n->final_time_ms)));
+	json_set(o, "epoch", json_u64_string(replica_ctx(n->replica)->epoch));
 	json_set(o, "n", json_int(n->genesis.n));
 	json_set(o, "faults_tolerated",
 		 json_int(quorum_silent_max(&replica_ctx(n->replica)->quorum)));

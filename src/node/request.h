@@ -24,6 +24,8 @@ enum request_kind {
 	REQUEST_EVIDENCE,
 	REQUEST_MODES, /* height: from; limit */
 	REQUEST_CONSENSUS,
+	REQUEST_MEMBERS,       /* height: the first epoch; limit */
+	REQUEST_MEMBER_CHANGE, /* key: the change, encoded */
 };
 
 #define BLOCKS_PER_REQUEST	   100

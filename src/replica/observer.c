@@ -139,7 +139,7 @@ int replica_first_votes_of(struct store *s, const struct pubkey *key)
 	return err;
 }
 
-int replica_first_data(const char *path, struct errmsg *m)
+int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m)
 {
 	struct store_options options = {.create = true};
 	struct store *s;
@@ -151,7 +151,7 @@ int replica_first_data(const char *path, struct errmsg *m)
 	int err = store_open_rocksdb(&s, path, &options, m);
 	if (err)
 		return err;
-	err = replica_first_votes(s);
+	err = fresh ? replica_first_votes_of(s, fresh) : replica_first_votes(s);
 	store_close(s);
 	char *home = mem_printf("%s", path), *slash = strrchr(home, '/');
 	if (slash && slash != home)

@@ -62,12 +62,13 @@ void replica_close(struct replica *r);
 /* Why this replica is an observer; NULL: it is none. */
 const char *replica_observes(const struct replica *r);
 /* The vote state of a validator that has never signed anything, durable. Written where its key
- * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS). */
+ * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS; fresh: NULL,
+ * or as replica_first_votes_of()). */
 int replica_first_votes(struct store *s);
 /* The same of a key that was made for a place of a chain that runs: into any store of that chain.
  * It votes from the epoch on in which that place has this key. */
 int replica_first_votes_of(struct store *s, const struct pubkey *key);
-int replica_first_data(const char *path, struct errmsg *m);
+int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m);
 
 void replica_tick(struct replica *r, uint64_t now);
 uint64_t replica_wake_at(const struct replica *r);

@@ -61,7 +61,7 @@ static void make_home(const char *dir, unsigned i, unsigned port, const char *li
 	snprintf(path, sizeof path, "%s/node%u/genesis.json", dir, i + 1);
 	write_text(path, genesis_text);
 	snprintf(path, sizeof path, "%s/node%u/data", dir, i + 1);
-	need(replica_first_data(path, &m) == ERR_NONE, m.text);
+	need(replica_first_data(path, NULL, &m) == ERR_NONE, m.text);
 	snprintf(path, sizeof path, "%s/node%u/validator.key", dir, i + 1);
 	need(keyfile_write(path, key, g->validator[i].name, NULL, &m) == ERR_NONE, m.text);
 	int at = snprintf(conf, sizeof conf,

@@ -5,6 +5,7 @@
 #	scenarios   the library of scenarios, 20 seeds each, at n = 4 and 7
 #	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
 #	wiped       a correct replica loses its disk, under faults
+#	members     the same, and validators get new keys
 #	faults      crashes, partitions, loss alone
 #	wiped       the same, and a replica loses its disk
 #	equivocate, votes, views: malicious replicas that do little else, all the time
@@ -70,7 +71,7 @@ scenarios() {
 # as well shows nothing: neither is a catch.
 suites() {
 	late=
-	for suite in tests/chain/check-chain tests/chain/check-select tests/chain/check-evidence tests/replica/check-hostile \
+	for suite in tests/chain/check-chain tests/chain/check-select tests/chain/check-epoch tests/chain/check-evidence tests/replica/check-hostile \
 		tests/replica/check-replica tests/sim/check-holes tests/sim/check-sim; do
 		out=$(OSTRAKON_MUTANT=$id timeout 1800 "./$suite" 2>&1)
 		code=$?
@@ -103,6 +104,7 @@ if [ "$1" = --one ]; then
 	try random --corrupt f ||
 		scenarios || suites ||
 		try wiped --wiped 1 ||
+		try members --wiped 1 --members 3 ||
 		try faults ||
 		try wiped --wiped 1 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
@@ -121,7 +123,8 @@ last=${3:-$(sed -n 's/^.MUTANT_[A-Z0-9_]* = \([0-9][0-9]*\),.*/\1/p' "$src" | gr
 }
 table=$(mktemp)
 trap 'rm -f "$table"' EXIT
-seq "$first" "$last" | xargs -n 1 -P "${OSTRAKON_JOBS:-$(nproc)}" "$0" --one "$runs" | tee "$table" >&2
+sed -n 's/^.MUTANT_[A-Z0-9_]* = \([0-9][0-9]*\),.*/\1/p' "$src" |
+	awk -v first="$first" -v last="$last" '$1 >= first && $1 <= last' | xargs -n 1 -P "${OSTRAKON_JOBS:-$(nproc)}" "$0" --one "$runs" | tee "$table" >&2
 sort -n "$table"
 all=$(wc -l <"$table")
 alive=$(grep -c SURVIVES "$table")

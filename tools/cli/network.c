@@ -234,7 +234,7 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 	if (mkdir(home, 0700) != 0)
 		return err_set(m, ERR_IO, "cannot make %s: %s", home, strerror(errno));
 	snprintf(path, sizeof path, "%s/data", home); /* [I15] with the key, and only then */
-	err = replica_first_data(path, m);
+	err = replica_first_data(path, NULL, m);
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", home);

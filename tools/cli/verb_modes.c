@@ -55,7 +55,7 @@ static bool entry_fits(const struct json *entry, const struct system_tx *tx, uin
 	if (json_read_u64(entry, "height", &number) != ERR_NONE || number != height ||
 	    tx->height != height)
 		return false;
-	if (tx->kind != SYSTEM_CONVICTION &&
+	if (tx->kind != SYSTEM_CONVICTION && tx->kind != SYSTEM_MEMBER &&
 	    (json_read_u64(entry, "term", &number) != ERR_NONE || number != tx->term))
 		return false;
 	switch (tx->kind) {
@@ -64,6 +64,8 @@ static bool entry_fits(const struct json *entry, const struct system_tx *tx, uin
 		       says(entry, "reason", escalation_reason_name(tx->reason));
 	case SYSTEM_MODE_FAST:
 		return says(entry, "kind", "fast");
+	case SYSTEM_MEMBER:
+		return says(entry, "kind", "member");
 	case SYSTEM_CONVICTION:
 		break;
 	}
