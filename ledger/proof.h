@@ -69,5 +69,11 @@ int proof_document_parse(struct proof_document *d, struct slice json, struct err
  * a chain of Raft or Multi-Paxos, where nothing can be proved. */
 int proof_document_check(const struct proof_document *d, const struct genesis *g,
 			 struct errmsg *m);
+/* The same under the validators of a later epoch. */
+int proof_document_check_in(const struct proof_document *d, const struct genesis *g,
+			    const struct chain_ctx *ctx, struct errmsg *m);
+/* d is of the `member` entry that ends the epoch of *ctx, which is then the next one's. */
+int proof_handover_check(const struct proof_document *d, const struct genesis *g,
+			 struct chain_ctx *ctx, struct errmsg *m);
 
 #endif

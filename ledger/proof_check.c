@@ -1,4 +1,5 @@
 /* Checking a proof document against a genesis file, saying what is wrong and where. */
+#include "chain/epoch.h"
 #include "base/mem.h"
 #include "ledger/proof.h"
 
@@ -130,7 +131,11 @@ static int check_system_tx(const struct proof_document *d, const struct chain_ct
 			"be the header's height, and ok",
 			(unsigned long long)tx.height, tx_result_name(d->result));
 	err = system_evidence_check(&tx, ctx, tx_never_valid);
-	return err ? err_set(m, err, "the conviction's evidence proves nothing") : ERR_NONE;
+	return err ? err_set(m, err,
+			     tx.kind == SYSTEM_MEMBER
+				     ? "governance has not signed that new key"
+				     : "the conviction's evidence proves nothing")
+		   : ERR_NONE;
 }
 
 static int check_tx(const struct proof_document *d, const struct genesis *g,
@@ -162,15 +167,23 @@ int proof_document_check(const struct proof_document *d, const struct genesis *g
 			 struct errmsg *m)
 {
 	struct chain_ctx ctx;
+	genesis_ctx(&ctx, g);
+	return proof_document_check_in(d, g, &ctx, m);
+}
+
+int proof_document_check_in(const struct proof_document *d, const struct genesis *g,
+			    const struct chain_ctx *ctx, struct errmsg *m)
+{
 	if (!protocol_is_byzantine(g->protocol))
 		return err_set(m, ERR_UNSUPPORTED,
 			       "the chain's protocol is %s, which tolerates crashes only: nobody "
 			       "signs its blocks, and that one is final is a node's word. There "
 			       "is nothing to verify",
 			       protocol_name(g->protocol));
-	genesis_ctx(&ctx, g);
-	struct block *block0 = genesis_block(g, &ctx);
-	int err = check_certified(&d->ch, &ctx, &block0->hash, m);
+	struct chain_ctx first;
+	genesis_ctx(&first, g);
+	struct block *block0 = genesis_block(g, &first);
+	int err = check_certified(&d->ch, ctx, &block0->hash, m);
 	block_drop(block0);
 	if (err)
 		return err;
@@ -178,7 +191,26 @@ int proof_document_check(const struct proof_document *d, const struct genesis *g
 	case PROOF_STATE:
 		return check_state(d, m);
 	case PROOF_TX:
-		return check_tx(d, g, &ctx, m);
+		return check_tx(d, g, ctx, m);
 	}
 	return err_set(m, ERR_RANGE, "not a proof of a known kind");
+}
+
+int proof_handover_check(const struct proof_document *d, const struct genesis *g,
+			 struct chain_ctx *ctx, struct errmsg *m)
+{
+	struct system_tx tx;
+	int err = proof_document_check_in(d, g, ctx, m);
+	if (err)
+		return err;
+	const struct header *h = &d->ch.headers[0].h;
+	if (d->kind != PROOF_TX || system_tx_decode(&tx, d->tx, ctx) ||
+	    tx.kind != SYSTEM_MEMBER || !system_tx_fits(&tx, h, d->path.index, d->result))
+		return err_set(m, ERR_BAD_PROOF, "it is not the end of an epoch");
+	for (uint32_t i = 1; i < d->ch.count; i++)
+		if (!epoch_is_filler(&d->ch.headers[i].h, &d->ch.headers[i - 1].h))
+			return err_set(m, ERR_BAD_LINK, "headers[%u] goes on behind the end", i);
+	struct block_ref end = {.term = h->term, .height = h->height};
+	header_hash(&end.hash, h);
+	return epoch_next(ctx, ctx, &tx.member, &end);
 }

@@ -158,6 +158,7 @@ int target_open(struct cli *c, struct target *t, bool needs_genesis)
 
 void target_close(struct target *t)
 {
+	target_forget_epochs(t);
 	struct seen *seen;
 
 	if (t->has_genesis)
@@ -384,8 +385,7 @@ static int check_finality(struct target *t, const struct certified_header *ch)
 	pthread_mutex_unlock(&t->lock);
 	if (same)
 		return ERR_NONE;
-	err = target_proves(t) ? certified_header_check(ch, &t->ctx, &t->genesis_hash)
-			       : unproven_header_check(ch, &t->ctx, &t->genesis_hash);
+	err = target_check_header(t, ch);
 	if (err != ERR_NONE)
 		return err;
 	now = mem_alloc(sizeof *now);

@@ -26,6 +26,10 @@ struct target {
 	char url[VALIDATORS_MAX][CONFIG_TEXT_MAX + 32];
 	pthread_mutex_t lock;
 	struct map verified; /* header hash -> certificate, of headers found final */
+	/* Of the epochs that handovers have proved; [0] is ctx. Each with its document. */
+	struct chain_ctx *epochs;
+	struct json **handovers;
+	unsigned epoch_count;
 };
 
 /* From --home, --node and --genesis. Prints errors; exit code. target_close() in any case. */
@@ -69,6 +73,21 @@ int link_call(struct link *l, unsigned i, const char *method, const char *path,
 /* Whether a commitment can be proved to this client at all: it has the genesis file, and the
  * chain's protocol is not a crash-fault one, where it takes the node's word and says so. */
 bool target_proves(const struct target *t);
+/* Checks a header's finality under the validators of its epoch, asking nodes for the handovers up
+ * to it. */
+int target_check_header(struct target *t, const struct certified_header *ch);
+/* Asks for what is not known yet of the newest epoch. ERR_*, m: no node could be asked, or it
+ * proves nothing. */
+int target_learn_epochs(struct target *t, struct errmsg *m);
+/* The one that a block at this height is of, as far as is known. A copy. */
+void target_ctx_at(struct target *t, uint64_t height, struct chain_ctx *out);
+/* The documents that prove the epoch of a block at this height; NULL for epoch 0. */
+struct json *target_handovers(struct target *t, uint64_t height);
+/* A proof document as it can be verified offline: itself, or in an object beside the handovers. */
+struct json *target_offline(struct target *t, const struct json *proof);
+/* Puts them beside the proof that o has. */
+void target_add_handovers(struct target *t, struct json *o);
+void target_forget_epochs(struct target *t);
 /* Checks a transaction's proof document; a header's finality only once for all threads. The
  * caller compares doc->tx and frees doc in any case. */
 int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,

@@ -108,6 +108,20 @@ const struct verb verbs[] = {
 	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
 	 "are rechecked here; exit code 5 if one does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
+	{"member list", "", "Show whose key each validator's place has, and since which epoch.",
+	 "With a genesis file every change of keys is verified here, from that file on.",
+	 WHERE, 0, 0, verb_member_list},
+	{"member replace", "NODE", "Give a validator's place a new key, in the name of governance.",
+	 "For one that has lost its vote state (it observes), for one that is convicted, or to\n"
+	 "rotate a healthy key; n stays, and one place changes at a time. Signs with the keys\n"
+	 "given; if they are not enough yet, --save FILE keeps what is signed so far for the\n"
+	 "next one, who goes on with --from FILE. With enough of them it is sent, and this\n"
+	 "waits until the validators have ended the epoch and the proof of that holds.\n"
+	 "The node itself gets its key with `ostrakond init --name NODE --key FILE` in a new\n"
+	 "home; a rotated one is then stopped, and the new one started. Not built: chains\n"
+	 "pinned to pbft; backup, restore and repair across such a change.",
+	 WHERE | PASSPHRASE | B(NEW_KEY) | B(GOVERNANCE_KEY) | B(DRY_RUN) | B(FROM) | B(SAVE), 1,
+	 1, verb_member_replace},
 	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
 	 B(HOME) | B(ORIGIN), 0, 1, verb_config_show},
 	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",

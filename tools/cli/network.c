@@ -252,10 +252,13 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 	return err;
 }
 
+#define GOVERNANCE_KEYS	       3
+#define GOVERNANCE_KEYS_NEEDED 2
+
 /* Fills g for validators with these keys and one client with a balance. */
 static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 			const struct keypair *keys, const struct pubkey *client,
-			struct errmsg *m)
+			const struct keypair *governance, struct errmsg *m)
 {
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "local");
@@ -270,6 +273,12 @@ static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 	for (unsigned i = 0; i < plan->nodes; i++) {
 		snprintf(g->validator[i].name, sizeof g->validator[i].name, "node%u", i + 1);
 		g->validator[i].key = keys[i].pub;
+	}
+	if (plan->protocol == PROTOCOL_HYBRID) {
+		g->governance.k = GOVERNANCE_KEYS_NEEDED;
+		g->governance.m = GOVERNANCE_KEYS;
+		for (unsigned i = 0; i < GOVERNANCE_KEYS; i++)
+			g->governance.key[i] = governance[i].pub;
 	}
 	g->open = true;
 	if (plan->balance > 0) {
@@ -301,6 +310,10 @@ static void remove_made(const struct network_plan *plan, bool made_directory)
 	unlink(path);
 	snprintf(path, sizeof path, "%s/genesis.json", plan->dir);
 	unlink(path);
+	for (unsigned i = 1; i <= GOVERNANCE_KEYS; i++) {
+		snprintf(path, sizeof path, "%s/governance-%u.key", plan->dir, i);
+		unlink(path);
+	}
 	if (made_directory)
 		rmdir(plan->dir);
 }
@@ -308,6 +321,7 @@ static void remove_made(const struct network_plan *plan, bool made_directory)
 static int create_files(const struct network_plan *plan, uint16_t first_port, struct errmsg *m)
 {
 	struct keypair *keys = mem_array(plan->nodes, sizeof *keys), client;
+	struct keypair governance[GOVERNANCE_KEYS];
 	char path[PATH_SIZE + 32], *text = NULL;
 	struct genesis g;
 	int err;
@@ -315,7 +329,9 @@ static int create_files(const struct network_plan *plan, uint16_t first_port, st
 	for (unsigned i = 0; i < plan->nodes; i++)
 		keypair_generate(&keys[i]);
 	keypair_generate(&client);
-	err = plan_genesis(&g, plan, keys, &client.pub, m);
+	for (unsigned i = 0; i < GOVERNANCE_KEYS; i++)
+		keypair_generate(&governance[i]);
+	err = plan_genesis(&g, plan, keys, &client.pub, governance, m);
 	if (err == ERR_NONE)
 		text = genesis_json(&g);
 	for (unsigned i = 0; i < plan->nodes && err == ERR_NONE; i++)
@@ -324,6 +340,13 @@ static int create_files(const struct network_plan *plan, uint16_t first_port, st
 		snprintf(path, sizeof path, "%s/client.key", plan->dir);
 		err = keyfile_write(path, &client, "client", NULL, m);
 	}
+	for (unsigned i = 0; i < g.governance.m && err == ERR_NONE; i++) {
+		char label[32];
+		snprintf(label, sizeof label, "governance-%u", i + 1);
+		snprintf(path, sizeof path, "%s/%s.key", plan->dir, label);
+		err = keyfile_write(path, &governance[i], label, NULL, m);
+	}
+	crypto_wipe(governance, sizeof governance);
 	if (err == ERR_NONE) { /* last: it makes the directory a network directory */
 		snprintf(path, sizeof path, "%s/genesis.json", plan->dir);
 		err = write_text(path, text, m);

@@ -125,6 +125,13 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_CONNECTIONS] = {"connections", 0, TYPE_U64, false, "N", 1, 512,
 			     "share N connections; what is ready together leaves in one\n"
 			     "request (default: one for each client)"},
+	[OPT_NEW_KEY] = {"new-key", 0, TYPE_TEXT, false, "KEY",
+			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
+				 "encrypted: only its public part is read"},
+	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILE[,FILE...]",
+				.help = "governance keys that sign"},
+	[OPT_DRY_RUN] = {"dry-run", 0, TYPE_FLAG,
+			 .help = "sign and check, send nothing"},
 };
 
 const char *option_name(enum option_id id)

@@ -59,6 +59,9 @@ enum option_id {
 	OPT_INTERVAL,
 	OPT_ANSWERS,
 	OPT_CONNECTIONS,
+	OPT_NEW_KEY,
+	OPT_GOVERNANCE_KEY,
+	OPT_DRY_RUN,
 	OPTIONS
 };
 #define OPT_BIT(id) (UINT64_C(1) << (id))

@@ -45,8 +45,7 @@ static int learn(struct receipt_checker *k, struct slice chain, struct known *ou
 	if (err != ERR_NONE)
 		return err;
 	out->used = false;
-	err = target_proves(t) ? certified_header_check(&ch, &t->ctx, &t->genesis_hash)
-			       : unproven_header_check(&ch, &t->ctx, &t->genesis_hash);
+	err = target_check_header(t, &ch);
 	if (err == ERR_NONE) {
 		k->certificates++;
 		*out = (struct known){.used = true,

@@ -43,9 +43,10 @@ static bool says(const struct json *entry, const char *key, const char *want)
 
 /* Does the entry say what the transaction says, at this height? */
 static bool entry_fits(const struct json *entry, const struct system_tx *tx, uint64_t height,
-		       const struct target *t)
+		       struct target *t)
 {
 	struct evidence *e;
+	struct chain_ctx ctx;
 	char hex[HASH_HEX_SIZE];
 	struct reader r;
 	struct hash id;
@@ -72,8 +73,9 @@ static bool entry_fits(const struct json *entry, const struct system_tx *tx, uin
 	e = mem_zalloc(sizeof *e);
 	reader_init(&r, tx->evidence);
 	evidence_decode(&r, e);
+	target_ctx_at(t, height, &ctx); /* known: the transaction has been proved */
 	fits = reader_finish(&r) == ERR_NONE && e->culprit < t->genesis.n &&
-	       evidence_check(e, &t->ctx, tx_never_valid) == ERR_NONE;
+	       evidence_check(e, &ctx, tx_never_valid) == ERR_NONE;
 	if (fits) {
 		evidence_hash(&id, e);
 		fits = says(entry, "kind", "conviction") &&

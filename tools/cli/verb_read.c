@@ -85,7 +85,16 @@ static int read_state(struct cli *c, struct link *l, const char *path, struct sl
 	return EXIT_DONE;
 }
 
-static int write_proof(struct cli *c, const struct json *proof)
+static char *offline_text(struct target *t, const struct json *proof)
+{
+	struct json *o = target_offline(t, proof);
+	char *text = json_dump(o, true);
+
+	json_free(o);
+	return text;
+}
+
+static int write_proof(struct cli *c, struct target *t, const struct json *proof)
 {
 	struct errmsg m;
 	char *text;
@@ -93,7 +102,7 @@ static int write_proof(struct cli *c, const struct json *proof)
 
 	if (!opt_given(&c->opt, OPT_PROOF_FILE) || proof == NULL)
 		return EXIT_DONE;
-	text = json_dump(proof, true);
+	text = offline_text(t, proof);
 	err = file_write(c->opt.value[OPT_PROOF_FILE], slice_str(text), &m);
 	mem_free(text);
 	return err == ERR_NONE ? EXIT_DONE
@@ -123,14 +132,14 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 	bool prove = opt_given(&c->opt, OPT_PROVE);
 	struct json *o;
 	char *text;
-	int rc = write_proof(c, r->proof);
+	int rc = write_proof(c, l->t, r->proof);
 
 	if (rc == EXIT_DONE && !r->proven && r->present)
 		rc = take_word(c, l, r);
 	if (rc != EXIT_DONE)
 		return rc;
 	if (c->format == FORMAT_TABLE && prove) {
-		text = json_dump(r->proof, true);
+		text = offline_text(l->t, r->proof);
 		fprintf(c->out, "%s\n", text);
 		mem_free(text);
 	} else if (c->format == FORMAT_TABLE && r->present) {
@@ -147,6 +156,7 @@ static int show_value(struct cli *c, struct link *l, struct reading *r)
 		json_set(o, "age_ms", json_said(r->age_ms));
 		json_set(o, "verified", json_bool(r->verified));
 		json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
+		target_add_handovers(l->t, o);
 		out_object(c, o);
 		if (!r->present)
 			return EXIT_NOT_FOUND;
@@ -251,7 +261,7 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 	uint64_t balance = 0;
 	struct json *o;
 	char text[32], *proof;
-	int rc = write_proof(c, r->proof);
+	int rc = write_proof(c, l->t, r->proof);
 
 	if (rc != EXIT_DONE)
 		return rc;
@@ -265,7 +275,7 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 		cli_hint(c, "not verified: there is no genesis file to verify against");
 	}
 	if (c->format == FORMAT_TABLE && prove) {
-		proof = json_dump(r->proof, true);
+		proof = offline_text(l->t, r->proof);
 		fprintf(c->out, "%s\n", proof);
 		mem_free(proof);
 		return EXIT_DONE;
@@ -277,6 +287,7 @@ static int show_balance(struct cli *c, struct link *l, const struct pubkey *acco
 	json_set(o, "age_ms", json_said(r->age_ms));
 	json_set(o, "verified", json_bool(r->verified));
 	json_set(o, "proof", r->proof ? json_copy(r->proof) : json_null());
+	target_add_handovers(l->t, o);
 	snprintf(text, sizeof text, "%llu", (unsigned long long)balance);
 	out_text(c, text, o);
 	return EXIT_DONE;
@@ -398,8 +409,41 @@ static void show_verified(struct cli *c, const struct proof_document *doc,
 	out_object(c, o);
 }
 
+/* The handovers that stand beside a proof: under whose validators it is to be checked. */
+static int read_handovers(const struct json *whole, const struct proof_document *doc,
+			  const struct genesis *g, struct chain_ctx *ctx, struct errmsg *m)
+{
+	const struct json *a = json_get(whole, "handovers");
+	const struct header *h = &doc->ch.headers[0].h;
+	int err = ERR_NONE;
+
+	genesis_ctx(ctx, g);
+	for (size_t i = 0; i < json_len(a) && err == ERR_NONE; i++) {
+		struct proof_document d;
+		struct errmsg why;
+		char *text = json_dump(json_at(a, i), false);
+		proof_document_init(&d);
+		err = proof_document_parse(&d, slice_str(text), &why);
+		if (err == ERR_NONE)
+			err = proof_handover_check(&d, g, ctx, &why);
+		if (err != ERR_NONE)
+			err_set(m, err, "handovers[%zu]: %s", i, why.text);
+		mem_free(text);
+		proof_document_free(&d);
+	}
+	if (err == ERR_NONE && doc->ch.count && h->height > 0 &&
+	    (!hash_equal(&h->valset, &ctx->vals.hash) || h->height <= ctx->start_height))
+		err = err_set(m, ERR_BAD_PROOF,
+			      "height %llu is of another epoch than %llu, up to which handovers "
+			      "stand beside it: `ostrakon get --prove` and `tx status --prove` "
+			      "print those that it takes",
+			      (unsigned long long)h->height, (unsigned long long)ctx->epoch);
+	return err;
+}
+
 static int verify_text(struct cli *c, struct slice text, const struct genesis *g)
 {
+	struct chain_ctx ctx;
 	struct proof_document doc;
 	struct json *whole = NULL;
 	struct errmsg m;
@@ -418,8 +462,12 @@ static int verify_text(struct cli *c, struct slice text, const struct genesis *g
 		text = slice_str(inner);
 	}
 	err = proof_document_parse(&doc, text, &m);
+	if (err == ERR_NONE && protocol_is_byzantine(g->protocol))
+		err = read_handovers(whole, &doc, g, &ctx, &m);
+	else
+		genesis_ctx(&ctx, g);
 	if (err == ERR_NONE)
-		err = proof_document_check(&doc, g, &m);
+		err = proof_document_check_in(&doc, g, &ctx, &m);
 	if (err != ERR_NONE)
 		rc = refuted(c, err, m.text);
 	else if (inner != NULL)

@@ -244,7 +244,10 @@ static void show_standing(struct cli *c, struct link *l, const struct receipt *r
 		return;
 	}
 	json_set(o, "proof", json_copy(proof));
-	text = json_dump(proof, true);
+	target_add_handovers(l->t, o);
+	struct json *offline = target_offline(l->t, proof);
+	text = json_dump(offline, true);
+	json_free(offline);
 	out_text(c, text, o);
 	mem_free(text);
 }

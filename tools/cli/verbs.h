@@ -36,6 +36,8 @@ int verb_block(struct cli *c);
 int verb_validators(struct cli *c);
 int verb_peers(struct cli *c);
 int verb_evidence(struct cli *c);
+int verb_member_list(struct cli *c);
+int verb_member_replace(struct cli *c);
 int verb_modes(struct cli *c);
 int verb_monitor(struct cli *c);
 int verb_backup_create(struct cli *c);

@@ -1,0 +1,124 @@
+#!/bin/bash
+# New keys for validators, on real processes: the data of one is lost, it observes; governance gives its
+# place a new key, it votes; with another one stopped blocks go on. Then a healthy key is rotated, and
+# everything of all epochs is verified from the genesis file alone. Run from the top of the build tree.
+set -uo pipefail
+
+test=member
+. "${srcdir:-..}/tests/live-net.sh"
+run() { # WANT ARGUMENTS...: exit code; the output is in $work/out
+	local want=$1 code=0
+	shift
+	ostrakon "$@" >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq "$want" ] || fail "exit code $code instead of $want: $*: $(cat "$work/err")"
+}
+no_commit() { # with too few voters
+	local code=0
+	ostrakon put "$@" --home "$net" --timeout 5s >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq 3 ] || [ "$code" -eq 4 ] || fail "exit code $code: put $*"
+}
+field() { jq -r ".$1" "$work/out"; }
+await() { # NODE FIELD VALUE
+	local try
+	for ((try = 0; try < 900; try++)); do
+		run 0 status --home "$net/$1" -o json
+		[ "$(field "$2")" != "$3" ] || return 0
+		sleep 0.1
+	done
+	fail "$1: $2 is not $3: $(cat "$work/out")"
+}
+# new_home NODE KEY: in the place of the old one, with its addresses
+new_home() {
+	local old="$work/old-$1" args=() line
+	mv "$net/$1" "$old"
+	while read -r line; do args+=(--peer "${line// = /=}"); done < <(
+		sed -n '/^\[peers\]/,/^\[api\]/s/^\(node[0-9]* = .*\)/\1/p' "$old/ostrakond.conf")
+	"$OSTRAKOND" init --home "$net/$1" --genesis "$net/genesis.json" --key "$2" --name "$1" \
+		--peers-listen "$(sed -n '/^\[peers\]/,/^\[/s/^listen = //p' "$old/ostrakond.conf")" \
+		--api-listen "$(sed -n '/^\[api\]/,$s/^listen = //p' "$old/ostrakond.conf")" \
+		"${args[@]}" || fail "ostrakond init for $1"
+}
+governance=$net/governance-1.key,$net/governance-3.key
+
+# ---- its data is lost: it observes -------------------------------------------------------------
+run 0 net init "$net" --nodes 4 --checkpoint-interval 16
+run 0 net up "$net"
+run 0 put first one --home "$net"
+run 0 net down "$net" node2
+rm -rf "$net/node2/data"
+run 0 net up "$net"
+await node2 role observer
+run 0 net down "$net" node4
+no_commit no vote
+run 0 net up "$net"
+
+# ---- governance gives its place a new key ------------------------------------------------------
+ostrakon key new "$work/new2.key" --unencrypted >/dev/null || fail "key new"
+run 1 member replace node2 --home "$net" --new-key "$work/new2.key" --governance-key "$net/governance-1.key"
+run 0 member replace node2 --home "$net" --new-key "$work/new2.key" --governance-key "$net/governance-1.key" \
+	--save "$work/change" -o json
+[ "$(field signatures)" = 1 ] || fail "one signature: $(cat "$work/out")"
+run 0 member replace node2 --home "$net" --from "$work/change" --governance-key "$net/governance-3.key" \
+	--dry-run -o json
+[ "$(field signatures)" = 2 ] || fail "two signatures: $(cat "$work/out")"
+run 0 member list --home "$net" -o json
+[ "$(field epoch)" = 0 ] && [ "$(field verified)" = true ] || fail "members: $(cat "$work/out")"
+run 0 member replace node2 --home "$net" --new-key "$work/new2.key" --governance-key "$governance" \
+	--timeout 60s -o json
+[ "$(field epoch)" = 1 ] && [ "$(field verified)" = true ] || fail "replace: $(cat "$work/out")"
+run 0 put second two --home "$net"
+
+# ---- it votes with it, and nobody else is needed -----------------------------------------------
+run 0 net down "$net" node2
+new_home node2 "$work/new2.key"
+run 0 net up "$net"
+await node2 epoch 1
+await node2 observer null
+run 0 net down "$net" node4
+run 0 put third three --home "$net" --timeout 60s
+run 0 net up "$net"
+echo "epoch 1: node2 votes with its new key, and blocks go on without node4"
+
+# ---- a healthy key is rotated, the leader's if need be -----------------------------------------
+ostrakon key new "$work/new1.key" --unencrypted >/dev/null || fail "key new"
+run 0 member replace node1 --home "$net" --new-key "$work/new1.key" --governance-key "$governance" \
+	--timeout 60s -o json
+[ "$(field epoch)" = 2 ] || fail "rotation: $(cat "$work/out")"
+await node1 epoch 2
+await node1 role observer # with its old key
+run 0 net down "$net" node1
+new_home node1 "$work/new1.key"
+run 0 net up "$net"
+await node1 epoch 2
+await node1 observer null
+run 0 net down "$net" node3
+run 0 put fourth four --home "$net" --timeout 60s
+run 0 net up "$net"
+
+# ---- everything is verified from the genesis file alone ----------------------------------------
+run 0 member list --home "$net" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field verified)" = true ] || fail "members: $(cat "$work/out")"
+for k in "first one" "second two" "third three" "fourth four"; do
+	run 0 get "${k% *}" --home "$net" --prove --proof-file "$work/proof"
+	run 0 verify "$work/proof" --genesis "$net/genesis.json" -o json
+	[ "$(field value)" = "${k#* }" ] || fail "verify: $(cat "$work/out")"
+done
+jq -e '.handovers | length == 2' "$work/proof" >/dev/null || fail "a proof of epoch 2 has two handovers"
+jq 'del(.handovers[0])' "$work/proof" >"$work/torn"
+run 5 verify "$work/torn" --genesis "$net/genesis.json"
+jq .proof "$work/proof" >"$work/bare"
+run 5 verify "$work/bare" --genesis "$net/genesis.json"
+run 0 modes --home "$net" --verify -o json
+[ "$(jq '[.entries[] | select(.kind == "member" and .verified)] | length' "$work/out")" = 2 ] ||
+	fail "modes: $(cat "$work/out")"
+# all restarted: everybody finds the epoch, and its vote state, on its disk
+run 0 net down "$net"
+run 0 net up "$net"
+for k in 1 2 3 4; do
+	await node$k epoch 2
+	await node$k observer null
+done
+run 0 put fifth five --home "$net" --timeout 60s
+run 0 net down "$net"
+run 0 db check --home "$net/node1"
+echo "epoch 2: all verified from the genesis file"
