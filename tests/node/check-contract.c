@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "chain/member.h"
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
@@ -268,6 +269,8 @@ static char *fill_in(const char *path, bool good)
 		value = good ? account : "zz";
 	else if (strncmp(brace, "{height}", 8) == 0)
 		value = good ? "latest" : "99999999";
+	else if (strncmp(brace, "{change}", 8) == 0)
+		value = good ? "00" : "zz";
 	else
 		ck_abort_msg("no value for %s", brace);
 	return mem_printf("%.*s%s", (int)(brace - path), path, value);
@@ -404,6 +407,36 @@ START_TEST(test_submissions)
 		check_answer("/v1/transactions", post_of, &a);
 		answer_free(&a);
 	}
+}
+END_TEST
+
+/* What governance has not signed is refused; the chain here has no governance keys at all. */
+START_TEST(test_member_changes)
+{
+	const struct json *post_of =
+		json_get(json_get(json_get(api, "paths"), "/v1/members/{change}"), "post");
+	struct member_change m = {.place = 1, .signers = 3};
+	struct writer w = {0};
+	member_change_encode(&w, &m);
+	char *hex = mem_alloc(2 * w.len + 1), *path;
+	hex_encode(hex, w.buf, w.len);
+	const struct {
+		size_t digits; /* of it */
+		bool well_formed;
+	} cases[] = {
+		{2 * w.len, true}, {2 * w.len - 2, false}, {2 * w.len - 1, false}, {2, false}};
+	for (size_t i = 0; i < MEM_COUNT(cases); i++) {
+		struct answer a;
+		path = mem_printf("/v1/members/%.*s", (int)cases[i].digits, hex);
+		post(port[1], path, "application/json", slice_str(""), &a);
+		ck_assert_msg(a.status >= 400 && a.status < 500, "%zu: %d %s", i, a.status,
+			      a.body ? a.body : "");
+		check_answer("/v1/members/{change}", post_of, &a);
+		answer_free(&a);
+		mem_free(path);
+	}
+	mem_free(hex);
+	writer_free(&w);
 }
 END_TEST
 
@@ -602,6 +635,7 @@ int main(void)
 	tcase_add_checked_fixture(t, make, end);
 	tcase_add_test(t, test_paths);
 	tcase_add_test(t, test_submissions);
+	tcase_add_test(t, test_member_changes);
 	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_events_resume);
 	tcase_add_test(t, test_events_stop);

@@ -65,7 +65,8 @@ static const struct option_def defs[OPTIONS] = {
 			"at this height (default: the newest)"},
 	[OPT_FROM] = {"from", 0, TYPE_TEXT, false, "FILE|CURSOR",
 		      .help = "read many from FILE, one a line (- is standard input); of\n"
-			      "`watch`: go on after CURSOR, HEIGHT or HEIGHT.INDEX"},
+			      "`watch`: go on after CURSOR, HEIGHT or HEIGHT.INDEX; of\n"
+			      "`member replace`: go on with what others have signed"},
 	[OPT_ABSENT] = {"absent", 0, TYPE_FLAG,
 			.help = "the key must be absent (instead of OLD)"},
 	[OPT_NONCE] = {"nonce", 0, TYPE_U64, false, "N", 1, UINT64_MAX,
@@ -75,7 +76,8 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_SAVE] = {"save", 0, TYPE_TEXT, false, "FILE",
 		      .help = "write the signed transaction to FILE before it is sent;\n"
 			      "of `doctor` and `monitor`: the nodes' answers;\n"
-			      "of `bench run`: what became of each one"},
+			      "of `bench run`: what became of each one;\n"
+			 "of `member replace`: what has been signed so far"},
 	[OPT_NO_SEND] = {"no-send", 0, TYPE_FLAG, .help = "sign, save, send nothing"},
 	[OPT_NODES] = {"nodes", 0, TYPE_U64, false, "N", 1, 64, "how many nodes (default 4)"},
 	[OPT_BALANCE] = {"balance", 0, TYPE_U64, false, "AMOUNT", 0, INT64_MAX,
@@ -128,8 +130,8 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_NEW_KEY] = {"new-key", 0, TYPE_TEXT, false, "KEY",
 			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
 				 "encrypted: only its public part is read"},
-	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILE[,FILE...]",
-				.help = "governance keys that sign"},
+	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILES",
+				.help = "governance keys that sign, with commas between"},
 	[OPT_DRY_RUN] = {"dry-run", 0, TYPE_FLAG,
 			 .help = "sign and check, send nothing"},
 };
