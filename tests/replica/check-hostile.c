@@ -11,6 +11,7 @@ int main(void)
 	hostile_room(s);
 	hostile_suspicion(s);
 	hostile_observer(s);
+	hostile_epoch(s);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

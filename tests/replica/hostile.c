@@ -63,13 +63,13 @@ void open_replica(void)
 	replica_tick(replica, now);
 }
 
-static void begin_genesis(void)
+void begin_genesis(void)
 {
 	world_genesis(&w, 0);
 	w.genesis.time_ms = 1600000000000;
 }
 
-static void open_world(void)
+void open_world(void)
 {
 	world_seal(&w);
 	world_open(&w, NULL);

@@ -37,6 +37,8 @@ extern unsigned sent_count;
 
 void forget_sent(void);
 void open_replica(void);
+void begin_genesis(void); /* setup() is this, */
+void open_world(void);	  /* and this */
 void setup(void);
 void teardown(void);
 void deliver(unsigned from, struct writer *bytes); /* and frees them */
@@ -87,6 +89,7 @@ void hostile_fetch(Suite *s);
 void hostile_room(Suite *s);
 void hostile_suspicion(Suite *s);
 void hostile_observer(Suite *s);
+void hostile_epoch(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 
