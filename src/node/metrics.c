@@ -70,6 +70,7 @@ static void render_consensus(struct writer *w, const struct snapshot *s)
 	const struct engine_status *e = &s->status;
 	gauge(w, "ready", "1 if /readyz says so", !s->not_ready[0]);
 	gauge(w, "halted", "1 if this replica has stopped", s->halted);
+	gauge(w, "epoch", "sets of validators that there have been before this one", s->ctx.epoch);
 	gauge(w, "term", "current term", e->term);
 	head(w, "mode", "gauge", "1 for the mode that the replica is in");
 	for (int m = MODE_FAST; m <= MODE_PBFT; m++)

@@ -299,6 +299,13 @@ START_TEST(other_causes)
 	expect(v, "node_observer", "warning", "node2");
 	json_free(v);
 	json_set(json_get(node, "status"), "observer", json_null());
+	for (size_t i = 0; i < 4; i++) /* all but the second have a newer set of validators */
+		json_set(json_get(json_at(json_get(doc, "nodes"), i), "status"), "epoch",
+			 json_string(i == 1 ? "2" : "3"));
+	v = doctor_analyse(doc);
+	expect(v, "epoch_behind", "warning", "node2");
+	json_free(v);
+	json_set(json_get(node, "status"), "epoch", json_string("3"));
 	json_set(json_get(node, "status"), "state_root", json_string("aa"));
 	json_set(json_get(json_at(json_get(doc, "nodes"), 2), "status"), "state_root",
 		 json_string("bb"));

@@ -69,6 +69,15 @@ static bool anybody_linked(const struct doctor_view *v, unsigned i, bool *any_sa
 	return false;
 }
 
+static uint64_t newest_epoch(const struct doctor_view *v)
+{
+	uint64_t newest = 0;
+	for (unsigned i = 0; i < v->count; i++)
+		if (v->node[i].epoch > newest)
+			newest = v->node[i].epoch;
+	return newest;
+}
+
 static const char *cause_of(const struct doctor_view *v, unsigned i)
 {
 	const struct node_view *node = &v->node[i];
@@ -86,6 +95,8 @@ static const char *cause_of(const struct doctor_view *v, unsigned i)
 		return "node_halted";
 	if (node->observer[0] != '\0')
 		return "node_observer";
+	if (node->reach == REACH_ANSWERED && node->epoch < newest_epoch(v))
+		return "epoch_behind";
 	if (node->process == SEEN_PAUSED)
 		return "node_stopped";
 	if (node->process == SEEN_DOWN || node->reach == REACH_REFUSED)
@@ -276,7 +287,20 @@ static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 	say(&f->advice,
 	    "If the data directory that it last ran with still exists, stop it and put that "
 	    "very one back, no older copy: with votes forgotten its key could vote twice. "
-	    "Else it stays an observer; giving a validator a new key is not built yet.");
+	    "Else governance can give its place a new key, with which it votes: `ostrakon "
+	    "member replace %s`.",
+	    a->v.node[i].name);
+}
+
+/* It believes validators that the others have replaced. */
+static void report_epoch(struct analysis *a, unsigned i, struct finding *f)
+{
+	say(&f->text,
+	    "%s is in epoch %llu, others are in epoch %llu: it has not heard yet that a "
+	    "validator has a new key, and takes the one before for one.",
+	    a->v.node[i].name, (unsigned long long)a->v.node[i].epoch,
+	    (unsigned long long)newest_epoch(&a->v));
+	say(&f->advice, "It asks by itself; if this lasts, look at its links to the others.");
 }
 
 static void report_config(struct analysis *a, unsigned i, struct finding *f)
@@ -370,7 +394,8 @@ void report_nodes(struct analysis *a)
 		       {"disk_full", report_disk},
 		       {"disk_error", report_disk},
 		       {"node_halted", report_halted},
-		       {"node_observer", report_observer}};
+		       {"node_observer", report_observer},
+		       {"epoch_behind", report_epoch}};
 	static const char *const groups[] = {"node_down", "node_stopped", "node_hangs",
 					     "node_unheard"};
 

@@ -107,6 +107,8 @@ static void read_status(struct node_view *node, const struct json *s)
 	read_text(node->leader, sizeof node->leader, s, "leader");
 	read_text(node->halted, sizeof node->halted, s, "halted");
 	read_text(node->observer, sizeof node->observer, s, "observer");
+	if (json_read_u64(s, "epoch", &node->epoch) != ERR_NONE)
+		node->epoch = 0;
 	read_text(node->not_ready, sizeof node->not_ready, s, "not_ready");
 	read_text(node->state_root, sizeof node->state_root, s, "state_root");
 	node->has_term = read_number(s, "term", &node->term);
