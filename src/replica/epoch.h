@@ -15,6 +15,7 @@
 /* Messages of epochs above 0 begin with this type and the u64 epoch. Engines' types are below.
  */
 #define EPOCH_ENVELOPE 63
+#define EPOCH_HEAD     (1 + 8)
 
 /* From the genesis file on, each handover on disk checked by the epoch before. r->ctx is then
  * that of the newest epoch, r->start the block that it begins with. */

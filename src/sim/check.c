@@ -101,7 +101,9 @@ static void note_mode(struct sim *s, const struct block *b, const struct system_
 		if (!r->first_conviction_us)
 			r->first_conviction_us = s->now;
 	}
-	if (tx->kind != SYSTEM_CONVICTION)
+	if (tx->kind == SYSTEM_MEMBER)
+		ev.culprit = tx->member.place;
+	else if (tx->kind != SYSTEM_CONVICTION)
 		r->in_pbft = tx->kind == SYSTEM_ESCALATED;
 	if (r->mode_count < SIM_MODES_MAX)
 		r->modes[r->mode_count++] = (struct sim_mode){.at_us = s->now,
@@ -491,6 +493,8 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 	check_left(s, from, v, last);
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
+	if (block_ref_equal(&v->ref, last))
+		return; /* once more: of a block that was durable, and perhaps never sent */
 	if (v->ref.term == last->term) {
 		const struct block_ref *low = v->ref.height < last->height ? &v->ref : last;
 		struct hash at = low == last ? v->ref.hash : last->hash;

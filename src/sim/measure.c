@@ -48,11 +48,13 @@ enum measure_phase measure_phase_of(uint8_t type)
 	case MSG_FETCH:
 	case MSG_BLOCKS:
 	case MSG_FETCH_VIEW:
+	case MSG_FINAL:
 	case PAXOS_FETCH:
 	case PAXOS_CHOSEN:
 		return PHASE_REPAIR;
 	case MSG_FORWARD:
 	case MSG_RELAY:
+	case MSG_MEMBER:
 	case CRASH_FORWARD:
 		return PHASE_CLIENT;
 	default: /* votes, requests for them, refusals, view changes */

@@ -5,6 +5,7 @@
 #include "consensus/hybrid/message.h"
 #include "consensus/multipaxos/message.h"
 #include "consensus/raft/message.h"
+#include "replica/epoch.h"
 #include "sim/measure_private.h"
 
 #define STEADY_AFTER 40 /* decisions */
@@ -132,6 +133,8 @@ static bool has_height(uint8_t type)
 void measure_packet(struct sim *s, unsigned from, struct packet *p)
 {
 	struct slice bytes = slice_of(p->bytes, p->len);
+	if (p->len > EPOCH_HEAD && p->bytes[0] == EPOCH_ENVELOPE)
+		bytes = slice_of(p->bytes + EPOCH_HEAD, p->len - EPOCH_HEAD);
 	p->phase = (uint8_t)measure_phase_of(p->type);
 	p->height = 0;
 	p->ticket = s->measure->sent;

@@ -16,9 +16,18 @@ static void governor(struct keypair *out, unsigned i)
 	keypair_from_seed(out, seed);
 }
 
+static bool has_governance(const struct sim *s)
+{
+	const struct script *script = s->options.script;
+	bool has = s->options.members > 0;
+	for (unsigned i = 0; script && i < script->count; i++)
+		has |= script->action[i].kind == SCRIPT_REPLACE;
+	return has;
+}
+
 void members_genesis(struct sim *s)
 {
-	if (!s->options.members)
+	if (!has_governance(s))
 		return;
 	s->genesis.governance = (struct genesis_keys){.k = GOVERNORS_MIN, .m = GOVERNORS};
 	for (unsigned i = 0; i < GOVERNORS; i++) {
@@ -44,6 +53,8 @@ void members_begin(struct sim *s)
 
 void members_free(struct sim *s)
 {
+	for (unsigned i = 0; i < REPLAYS_MAX; i++)
+		packet_drop(s->member.replay[i].packet);
 	mem_free(s->epochs);
 	writer_free(&s->member.change);
 }
@@ -128,6 +139,14 @@ static unsigned choose(struct sim *s)
 	return best;
 }
 
+void member_wanted(struct sim *s, unsigned node)
+{
+	bool idle = !s->member.active && !s->member.wanted;
+	s->member.wanted |= UINT64_C(1) << node;
+	if (idle && s->result->epochs >= s->options.members)
+		again(s);
+}
+
 static void begin(struct sim *s)
 {
 	struct sim_member *m = &s->member;
@@ -136,7 +155,8 @@ static void begin(struct sim *s)
 	struct member_change change;
 	m->active = true;
 	m->installed = false;
-	m->place = choose(s);
+	m->place = m->wanted ? (unsigned)__builtin_ctzll(m->wanted) : choose(s);
+	m->wanted &= ~(UINT64_C(1) << m->place);
 	m->epoch = ctx->epoch;
 	/* who votes not is restarted when it pleases; a voter goes on with its old key */
 	m->early = s->node[m->place].wiped && random_chance(&s->random, 1, 2);
@@ -170,7 +190,7 @@ void member_next(struct sim *s)
 {
 	struct sim_member *m = &s->member;
 	struct sim_node *n = &s->node[m->place];
-	if (!m->active && s->result->epochs >= s->options.members)
+	if (!m->active && !m->wanted && s->result->epochs >= s->options.members)
 		return;
 	if (!m->active)
 		begin(s);
@@ -187,7 +207,44 @@ void member_next(struct sim *s)
 
 bool members_are_over(const struct sim *s)
 {
-	return !s->member.active && s->result->epochs >= s->options.members;
+	return !s->member.active && !s->member.wanted &&
+	       s->result->epochs >= s->options.members;
+}
+
+static void replay(struct sim *s, unsigned from, const struct replay *r)
+{
+	unsigned to = (unsigned)random_below(&s->random, s->n);
+	size_t head = r->epoch ? EPOCH_HEAD : 0;
+	if (to == from || s->node[to].epoch <= r->epoch || !s->node[to].replica)
+		return;
+	struct writer w = {0};
+	writer_u8(&w, EPOCH_ENVELOPE);
+	writer_u64(&w, s->node[to].epoch);
+	writer_raw(&w, r->packet->bytes + head, r->packet->len - head);
+	struct packet *p = packet_new(r->packet->type, writer_slice(&w));
+	writer_free(&w);
+	s->result->replays++;
+	sim_push(s, (struct event){.at = s->now + s->delay_min,
+				   .kind = EVENT_DELIVER,
+				   .node = to,
+				   .from = from,
+				   .packet = p});
+}
+
+void member_replays(struct sim *s, unsigned from, struct packet *p)
+{
+	if (!s->options.members || !s->team || !random_chance(&s->random, 1, 8))
+		return;
+	struct replay *r = &s->member.replay[random_below(&s->random, REPLAYS_MAX)];
+	if (random_chance(&s->random, 1, 4) || !r->packet) { /* heard, or sent */
+		packet_drop(r->packet);
+		p->refs++;
+		*r = (struct replay){p, s->node[from].epoch};
+		return;
+	}
+	for (unsigned i = 0; i < s->n; i++)
+		if (sim_is_corrupt(s, i) && !s->node[i].reformed && s->node[i].replica)
+			replay(s, i, r);
 }
 
 /* A node of an epoch that it has left says what is final there, and nothing else. */

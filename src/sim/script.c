@@ -33,6 +33,7 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_HEAL:
 	case SCRIPT_PEACE:
 	case SCRIPT_LOAD:
+	case SCRIPT_REPLACE:
 	case SCRIPT_KINDS:
 		break;
 	}
@@ -202,6 +203,8 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			sim_fill_disk(s, i);
 		if (a->kind == SCRIPT_WIPE)
 			sim_wipe_disk(s, i);
+		if (a->kind == SCRIPT_REPLACE)
+			member_wanted(s, i);
 		if (a->kind == SCRIPT_SLOW) {
 			node->slow_min = a->low;
 			node->slow_max = a->high;

@@ -37,6 +37,7 @@ enum script_kind {
 	SCRIPT_PEACE,  /* no attacks from now on */
 	SCRIPT_QUIET,  /* clients stop */
 	SCRIPT_LOAD,   /* and go on */
+	SCRIPT_REPLACE, /* governance gives them new keys, one after the other */
 	SCRIPT_KINDS
 };
 enum script_who {

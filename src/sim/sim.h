@@ -89,7 +89,8 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t events;	    /* of the loop */
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
-	uint64_t epochs; /* that ended */
+	uint64_t epochs;  /* that ended */
+	uint64_t replays; /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t strikes[ATTACKS];
@@ -103,7 +104,7 @@ struct sim_result {
 		uint64_t at_us, height, term;
 		enum system_kind kind;
 		enum escalation_reason reason;
-		unsigned culprit;
+		unsigned culprit; /* MEMBER: whose key it is */
 		enum evidence_kind proof;
 	} modes[SIM_MODES_MAX];
 	uint32_t mode_count;

@@ -162,6 +162,7 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 	struct packet *p = packet_new(m->type, m->bytes);
 	if (s->measure)
 		measure_packet(s, from, p);
+	member_replays(s, from, p);
 	for (unsigned to = 0; to < s->n; to++)
 		if (m->to >> to & 1) {
 			send_one(s, from, to, p);

@@ -58,6 +58,7 @@ struct fair_node {
 	uint64_t seen_at;	 /* the last look at it */
 	uint64_t opened_at;	 /* newest final block, or newest leader's acceptance */
 	uint64_t allowed, held;	 /* time: in which it could; that is held against it */
+	uint64_t left;		 /* of what was allowed, not held yet, at seen_at */
 	uint64_t final, tc_term; /* as of the last look */
 	uint16_t tc_leader;
 	enum mode tc_mode;
@@ -135,12 +136,18 @@ struct modes_seen {
 	struct mode_state state; /* after the newest final block */
 	uint64_t last_of_term;	 /* it holds a mode fast of this term; 0: none */
 };
+#define REPLAYS_MAX 64
 struct sim_member { /* the change under way */
 	bool active, installed, early;
+	uint64_t wanted; /* by a script: bit mask */
 	unsigned place, number;
 	uint64_t epoch; /* that it ends */
 	struct keypair key;
 	struct writer change;
+	struct replay { /* what was sent in an epoch, for malicious replicas to send in another */
+		struct packet *packet;
+		uint64_t epoch;
+	} replay[REPLAYS_MAX];
 };
 struct sim {
 	struct sim_options options;
@@ -247,6 +254,9 @@ void members_genesis(struct sim *s);
 void members_begin(struct sim *s);
 void members_free(struct sim *s);
 void member_next(struct sim *s);
+void member_wanted(struct sim *s, unsigned node); /* a new key for it, when its turn comes */
+/* A malicious replica may keep it, and send what it has kept as if it were of a later epoch. */
+void member_replays(struct sim *s, unsigned from, struct packet *p);
 bool members_are_over(const struct sim *s);
 void members_final(struct sim *s, const struct block *b); /* a new final block */
 void members_entered(struct sim *s, unsigned node);

@@ -17,7 +17,7 @@ struct totals {
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
 	uint64_t strikes[ATTACKS];
-	uint64_t epochs;
+	uint64_t epochs, replays;
 	uint64_t jailed, corrupt; /* validators */
 	uint64_t kills, kills_starting, acknowledged;
 };
@@ -47,6 +47,7 @@ static void add(struct totals *t, const struct sim_result *r)
 		t->strikes[a] += r->strikes[a];
 	t->jailed += (uint64_t)__builtin_popcountll(r->jailed_mask);
 	t->epochs += r->epochs;
+	t->replays += r->replays;
 	t->corrupt += (uint64_t)__builtin_popcountll(r->corrupt_mask);
 }
 
@@ -234,7 +235,8 @@ static void print_totals(unsigned nodes, const struct totals *t)
 	       (unsigned long long)t->crashes, (unsigned long long)t->partitions,
 	       (double)t->virtual_us / 1e6);
 	if (t->epochs)
-		printf("%llu epochs ended\n", (unsigned long long)t->epochs);
+		printf("%llu epochs ended, %llu messages replayed in later ones\n",
+		       (unsigned long long)t->epochs, (unsigned long long)t->replays);
 }
 
 /* Coverage that a thousand seeds must reach; the table is printed in any case. */

@@ -8,7 +8,7 @@ static struct json *modes_json(const struct sim_result *r)
 	struct json *a = json_array();
 	for (uint32_t i = 0; i < r->mode_count; i++) {
 		const struct sim_mode *m = &r->modes[i];
-		if (m->kind == SYSTEM_CONVICTION)
+		if (m->kind == SYSTEM_CONVICTION || m->kind == SYSTEM_MEMBER)
 			continue;
 		struct json *o = json_object();
 		json_set(o, "at_ms", result_ms(m->at_us));

@@ -15,6 +15,8 @@ static void print_modes(const struct sim_result *r)
 			       escalation_reason_name(m->reason));
 		else if (m->kind == SYSTEM_MODE_FAST)
 			printf("back to fast\n");
+		else if (m->kind == SYSTEM_MEMBER)
+			printf("node%u gets a new key\n", m->culprit + 1u);
 		else
 			printf("node%u convicted, proof %s\n", m->culprit + 1u,
 			       evidence_kind_name(m->proof));

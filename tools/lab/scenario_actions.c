@@ -18,6 +18,7 @@ static const char *const kinds[SCRIPT_KINDS] = {
 	[SCRIPT_FILL] = "fill",		  [SCRIPT_WIPE] = "wipe",
 	[SCRIPT_ATTACK] = "attack",	  [SCRIPT_PEACE] = "peace",
 	[SCRIPT_QUIET] = "quiet",	  [SCRIPT_LOAD] = "load",
+	[SCRIPT_REPLACE] = "replace",
 };
 static const char *const people[] = {"leader", "followers", "malicious", "honest",
 				     "all",    "minority",  "half"};
@@ -157,6 +158,7 @@ static int read_details(struct words *w, struct script_action *a)
 	case SCRIPT_TEAR:
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
+	case SCRIPT_REPLACE:
 		return read_who(w, a);
 	case SCRIPT_SKEW:
 		return read_skew(w, a);
@@ -232,6 +234,10 @@ static const char *not_live(enum script_kind kind)
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
 		return "the lab does not touch the disks of real processes";
+	case SCRIPT_REPLACE:
+		return "the lab's networks have no governance keys; tests/cluster/member.sh "
+		       "does "
+		       "it live";
 	default:
 		return NULL;
 	}
