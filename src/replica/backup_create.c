@@ -229,6 +229,10 @@ int backup_create(struct store *s, const char *dest, const struct backup_options
 	backup_writer_init(&c->w, dir.partial, &c->view.ctx.id,
 			   o->part_bytes ? o->part_bytes : BACKUP_PART_BYTES);
 	int err = files_begin_dir(&dir, dest, m);
+	if (!err && c->view.epoch_count > 1)
+		err = err_set(m, ERR_UNSUPPORTED,
+			      "a validator of this chain has a new key: backups across that are "
+			      "not built");
 	if (!err)
 		err = find_tip(c);
 	if (!err)

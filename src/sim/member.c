@@ -77,7 +77,7 @@ void members_final(struct sim *s, const struct block *b)
 		return;
 	if (ctx != &s->epochs[s->epoch_count - 1] || member_change_check(&m, ctx) ||
 	    epoch_next(&next, ctx, &m, &end)) {
-		sim_violation(s, SIM_SAFETY, "[I17] block %llu ends no epoch, and is final",
+		sim_violation(s, SIM_SAFETY, "[I18] block %llu ends no epoch, and is final",
 			      (unsigned long long)b->sh.h.height);
 		return;
 	}
@@ -95,7 +95,7 @@ void members_entered(struct sim *s, unsigned node)
 		return;
 	if (epoch < n->epoch && !n->lost && !sim_is_corrupt(s, node))
 		sim_violation(s, SIM_SAFETY,
-			      "[I17] replica %u goes back from epoch %llu to %llu", node,
+			      "[I18] replica %u goes back from epoch %llu to %llu", node,
 			      (unsigned long long)n->epoch, (unsigned long long)epoch);
 	n->epoch = epoch;
 	n->lost = false;
@@ -261,7 +261,7 @@ bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
 		return true;
 	if (epoch > s->node[from].epoch || (m->type != MSG_BLOCKS && m->type != MSG_FINAL))
 		sim_violation(s, SIM_SAFETY,
-			      "[I17] replica %u, in epoch %llu, sends %s of epoch %llu", from,
+			      "[I18] replica %u, in epoch %llu, sends %s of epoch %llu", from,
 			      (unsigned long long)s->node[from].epoch,
 			      engine_message_name(m->type), (unsigned long long)epoch);
 	return false;

@@ -87,6 +87,9 @@ struct json *target_handovers(struct target *t, uint64_t height);
 struct json *target_offline(struct target *t, const struct json *proof);
 /* Puts them beside the proof that o has. */
 void target_add_handovers(struct target *t, struct json *o);
+/* The epochs that a list of handovers proves, [0] the genesis file's: mem_free(*out). */
+int handovers_read(const struct json *list, const struct genesis *g, struct chain_ctx **out,
+		   unsigned *count, struct errmsg *m);
 void target_forget_epochs(struct target *t);
 /* Checks a transaction's proof document; a header's finality only once for all threads. The
  * caller compares doc->tx and frees doc in any case. */

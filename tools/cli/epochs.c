@@ -99,6 +99,33 @@ static int take(struct target *t, const struct json *document, struct errmsg *m)
 	return ERR_NONE;
 }
 
+int handovers_read(const struct json *list, const struct genesis *g, struct chain_ctx **out,
+		   unsigned *count, struct errmsg *m)
+{
+	size_t len = json_len(list);
+	int err = len > EPOCHS_MAX ? err_set(m, ERR_LIMIT, "too many handovers") : ERR_NONE;
+	*out = mem_array(err ? 1 : len + 1, sizeof **out);
+	*count = 1;
+	genesis_ctx(*out, g);
+	for (size_t i = 0; i < len && err == ERR_NONE; i++) {
+		struct proof_document d;
+		struct errmsg why;
+		char *text = json_dump(json_at(list, i), false);
+		proof_document_init(&d);
+		(*out)[*count] = (*out)[*count - 1];
+		err = proof_document_parse(&d, slice_str(text), &why);
+		if (err == ERR_NONE)
+			err = proof_handover_check(&d, g, &(*out)[*count], &why);
+		if (err == ERR_NONE)
+			++*count;
+		else
+			err_set(m, err, "handovers[%zu]: %s", i, why.text);
+		mem_free(text);
+		proof_document_free(&d);
+	}
+	return err;
+}
+
 int target_learn_epochs(struct target *t, struct errmsg *m)
 {
 	struct link l;

@@ -58,8 +58,17 @@ static int check_members(const struct json *item, const struct evidence *e,
 	return ERR_NONE;
 }
 
+/* In the epoch that it is of, which it does not say. */
+static int check_proof(const struct evidence *e, const struct chain_ctx *sets, unsigned count)
+{
+	int err = ERR_BAD_PROOF;
+	while (count > 0 && err != ERR_NONE)
+		err = evidence_check(e, &sets[--count], tx_never_valid);
+	return err;
+}
+
 static int check_item(const struct json *item, const struct genesis *g,
-		      const struct chain_ctx *ctx, struct errmsg *m)
+		      const struct chain_ctx *sets, unsigned count, struct errmsg *m)
 {
 	const char *hex = text_of(item, "bytes");
 	struct evidence *e = mem_zalloc(sizeof *e);
@@ -86,7 +95,7 @@ static int check_item(const struct json *item, const struct genesis *g,
 		err_set(m, err, "it does not decode: %s", err_text(err));
 	else if (e->culprit >= g->n)
 		err = err_set(m, ERR_UNKNOWN_SIGNER, "its culprit is no validator");
-	else if ((err = evidence_check(e, ctx, tx_never_valid)) != ERR_NONE)
+	else if ((err = check_proof(e, sets, count)) != ERR_NONE)
 		err_set(m, err, "it proves nothing: %s", err_text(err));
 	else
 		err = check_members(item, e, g, m);
@@ -95,7 +104,9 @@ static int check_item(const struct json *item, const struct genesis *g,
 	return err;
 }
 
-static int show_list(struct cli *c, struct json *list, const struct genesis *g)
+/* handovers: what proves the epochs after the first; taken over, NULL: there are none. */
+static int show_list(struct cli *c, struct json *list, struct json *handovers,
+		     const struct genesis *g)
 {
 	static const struct column plain[] = {
 		{"ID", "id"}, {"KIND", "kind"}, {"CULPRIT", "culprit"}, {"SIZE", "size"}};
@@ -104,16 +115,23 @@ static int show_list(struct cli *c, struct json *list, const struct genesis *g)
 						{"CULPRIT", "culprit"},
 						{"VERIFIED", "verified"},
 						{"WHY", "why"}};
-	struct chain_ctx *ctx = mem_zalloc(sizeof *ctx);
+	struct chain_ctx *sets = NULL;
 	struct json *doc = json_object();
+	unsigned count = 0;
 	size_t bad = 0;
 	struct errmsg m;
 
-	if (g != NULL)
-		genesis_ctx(ctx, g);
+	if (g != NULL && handovers_read(handovers, g, &sets, &count, &m) != ERR_NONE) {
+		mem_free(sets);
+		json_free(list);
+		json_free(handovers);
+		json_free(doc);
+		return cli_fail(c, EXIT_UNVERIFIED, "bad_proof", NULL, "NOT verified: %s",
+				m.text);
+	}
 	for (size_t i = 0; g != NULL && i < json_len(list); i++) {
 		struct json *item = json_at(list, i);
-		int err = json_is_object(item) ? check_item(item, g, ctx, &m)
+		int err = json_is_object(item) ? check_item(item, g, sets, count, &m)
 					       : err_set(&m, ERR_SYNTAX, "this is no evidence");
 		bad += err != ERR_NONE;
 		if (!json_is_object(item))
@@ -124,6 +142,8 @@ static int show_list(struct cli *c, struct json *list, const struct genesis *g)
 	if (json_len(list) == 0)
 		cli_hint(c, "no evidence against anybody");
 	json_set(doc, "evidence", list);
+	if (handovers != NULL)
+		json_set(doc, "handovers", handovers);
 	if (c->format == FORMAT_JSONL) {
 		out_rows(c, plain, MEM_COUNT(plain), json_copy(list));
 		json_free(doc);
@@ -131,7 +151,7 @@ static int show_list(struct cli *c, struct json *list, const struct genesis *g)
 		out_document(c, g ? checked : plain, g ? MEM_COUNT(checked) : MEM_COUNT(plain),
 			     doc, "evidence");
 	}
-	mem_free(ctx);
+	mem_free(sets);
 	if (bad == 0)
 		return EXIT_DONE;
 	fprintf(c->err, "ostrakon: %zu of the proofs prove nothing\n", bad);
@@ -142,7 +162,7 @@ static int verify_file(struct cli *c, const char *path)
 {
 	const char *genesis = c->opt.value[OPT_GENESIS];
 	char dir[PATH_SIZE], own[PATH_SIZE + 32];
-	struct json *doc = NULL;
+	struct json *doc = NULL, *handovers = NULL;
 	struct genesis *g;
 	struct errmsg m;
 	uint8_t *text;
@@ -169,9 +189,12 @@ static int verify_file(struct cli *c, const char *path)
 	} else {
 		err = json_parse(&doc, slice_of(text, len), &m);
 		mem_free(text);
+		if (err == ERR_NONE && json_is_object(doc) &&
+		    json_get(doc, "handovers") != NULL)
+			handovers = json_copy(json_get(doc, "handovers"));
 		rc = err != ERR_NONE ? cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
 						"NOT verified: %s", m.text)
-				     : show_list(c, take_list(doc), g);
+				     : show_list(c, take_list(doc), handovers, g);
 	}
 	genesis_free(g);
 	mem_free(g);
@@ -194,8 +217,15 @@ int verb_evidence(struct cli *c)
 	if (rc == EXIT_DONE) {
 		link_open(&l, t, 0);
 		rc = link_get_or_fail(&l, "/v1/evidence?full=1");
+		struct errmsg m;
+		int err = rc == EXIT_DONE && target_proves(t) ? target_learn_epochs(t, &m)
+							      : ERR_NONE;
+		if (err != ERR_NONE)
+			rc = cli_fail_err(c, err, &m, NULL);
 		if (rc == EXIT_DONE)
 			rc = show_list(c, take_list(plain_numbers(l.answer, "")),
+				       target_proves(t) ? target_handovers(t, UINT64_MAX)
+							: NULL,
 				       verify ? &t->genesis : NULL);
 		link_close(&l);
 	}

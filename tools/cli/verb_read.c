@@ -413,31 +413,21 @@ static void show_verified(struct cli *c, const struct proof_document *doc,
 static int read_handovers(const struct json *whole, const struct proof_document *doc,
 			  const struct genesis *g, struct chain_ctx *ctx, struct errmsg *m)
 {
-	const struct json *a = json_get(whole, "handovers");
 	const struct header *h = &doc->ch.headers[0].h;
-	int err = ERR_NONE;
+	struct chain_ctx *sets;
+	unsigned count;
+	int err = handovers_read(json_get(whole, "handovers"), g, &sets, &count, m);
 
-	genesis_ctx(ctx, g);
-	for (size_t i = 0; i < json_len(a) && err == ERR_NONE; i++) {
-		struct proof_document d;
-		struct errmsg why;
-		char *text = json_dump(json_at(a, i), false);
-		proof_document_init(&d);
-		err = proof_document_parse(&d, slice_str(text), &why);
-		if (err == ERR_NONE)
-			err = proof_handover_check(&d, g, ctx, &why);
-		if (err != ERR_NONE)
-			err_set(m, err, "handovers[%zu]: %s", i, why.text);
-		mem_free(text);
-		proof_document_free(&d);
-	}
+	*ctx = sets[count - 1];
+	mem_free(sets);
 	if (err == ERR_NONE && doc->ch.count && h->height > 0 &&
 	    (!hash_equal(&h->valset, &ctx->vals.hash) || h->height <= ctx->start_height))
-		err = err_set(m, ERR_BAD_PROOF,
-			      "height %llu is of another epoch than %llu, up to which handovers "
-			      "stand beside it: `ostrakon get --prove` and `tx status --prove` "
-			      "print those that it takes",
-			      (unsigned long long)h->height, (unsigned long long)ctx->epoch);
+		err = err_set(
+			m, ERR_BAD_PROOF,
+			"height %llu is of another epoch than %llu, up to which handovers "
+			"stand beside it: `ostrakon get --prove` and `tx status --prove` "
+			"print those that it takes",
+			(unsigned long long)h->height, (unsigned long long)ctx->epoch);
 	return err;
 }
 
