@@ -620,6 +620,47 @@ START_TEST(close_at_any_moment)
 }
 END_TEST
 
+static bool is_refused(void *arg)
+{
+	struct node *n = arg;
+
+	return !n->up[1 - n->self] && stats_of(n, 1 - n->self).failures + refused(n) >= 2;
+}
+
+/* Node 1 - who gets a new key: the other one closes the link with the old one, takes nobody for
+ * it who has that, and then the holder of the new one. */
+START_TEST(new_key_of_a_peer)
+{
+	unsigned who = (unsigned)_i, other = 1 - who;
+	struct keypair old = keys[other];
+	struct node n[2];
+	uint16_t ports[2] = {0};
+
+	cluster_open(n, 2, ports, NULL);
+	ck_assert(all_up(n, 2));
+	ck_assert_int_eq(net_set_key(n[who].net, other, &old.pub), ERR_NONE); /* no change */
+	ck_assert(stats_of(&n[who], other).up);
+	ck_assert_int_eq(net_set_key(n[who].net, other, &keys[who].pub), ERR_EXISTS);
+	ck_assert(stats_of(&n[who], other).up);
+	ck_assert_int_eq(net_set_key(n[who].net, other, &keys[NODES_MAX].pub), ERR_NONE);
+	ck_assert(run_until(n, 2, is_refused, &n[who]));
+	ck_assert(!stats_of(&n[who], other).up);
+	node_close(&n[other]);
+	keys[other] = keys[NODES_MAX];
+	node_open(&n[other], other, 2, ports, NULL);
+	memset(n[who].next_in, 0, sizeof n[who].next_in); /* it is another one */
+	memset(n[who].next_out, 0, sizeof n[who].next_out);
+	ck_assert(all_up(n, 2));
+	for (int i = 0; i < 100; i++) {
+		ck_assert(node_send(&n[0], 1, i % NET_CLASSES, 100));
+		ck_assert(node_send(&n[1], 0, i % NET_CLASSES, 100));
+	}
+	assert_all_arrive(n, 2);
+	keys[other] = old;
+	cluster_close(n, 2);
+}
+END_TEST
+
 Suite *loopback_suite(void)
 {
 	Suite *s = suite_create("net-loopback");
@@ -635,6 +676,7 @@ Suite *loopback_suite(void)
 	tcase_add_test(t, bad_configurations);
 	tcase_add_test(t, peer_away);
 	tcase_add_test(t, peer_restarts);
+	tcase_add_loop_test(t, new_key_of_a_peer, 0, 2);
 	tcase_add_test(t, blocked_links_heal);
 	tcase_add_test(t, blocked_stays_down);
 	tcase_add_test(t, connections_break);
