@@ -1,5 +1,6 @@
 /* Every object of src/chain: what decodes has one encoding; with everybody's keys the checks behind
  * the signatures are reached, and whatever they say they do not change what is encoded. */
+#include "chain/epoch.h"
 #include "chain/select.h"
 #include "chain/system.h"
 #include "ledger/tx.h"
@@ -24,6 +25,8 @@ enum kind {
 	KIND_SYSTEM_TX,
 	KIND_MODE_STATE,
 	KIND_MERKLE_PATH,
+	KIND_MEMBER,
+	KIND_HANDOVER,
 	KINDS
 };
 #define FLAG_SIGN 0x80 /* beside the kind, in the first byte */
@@ -344,6 +347,37 @@ static void merkle_path_one(struct slice in, struct writer *w)
 	merkle_verify(&path, &leaf, &root);
 }
 
+static void member_one(struct slice in, struct writer *w)
+{
+	struct member_change m;
+	struct reader r;
+	reader_init(&r, in);
+	member_change_decode(&r, &m);
+	if (reader_finish(&r))
+		return;
+	member_change_encode(w, &m);
+	same_bytes(w, in);
+	invariant(member_change_check(&m, forge->ctx) != ERR_NONE); /* nobody governs */
+	struct chain_ctx next;
+	const struct block_ref end = {.term = 3, .height = 8};
+	if (epoch_next(&next, forge->ctx, &m, &end) == ERR_NONE)
+		invariant(!hash_equal(&next.domain, &forge->ctx->domain));
+}
+
+static void handover_one(struct slice in, struct writer *w)
+{
+	struct handover h;
+	struct chain_ctx next;
+	struct reader r;
+	reader_init(&r, in);
+	if (handover_decode(&r, &h) == ERR_NONE && reader_finish(&r) == ERR_NONE) {
+		handover_encode(w, &h);
+		same_bytes(w, in);
+		invariant(handover_check(&h, forge->ctx, &next) != ERR_NONE);
+	}
+	handover_free(&h);
+}
+
 static void begin(void)
 {
 	if (forge)
@@ -408,6 +442,12 @@ static void one(struct slice in)
 		break;
 	case KIND_MERKLE_PATH:
 		merkle_path_one(rest, &w);
+		break;
+	case KIND_MEMBER:
+		member_one(rest, &w);
+		break;
+	case KIND_HANDOVER:
+		handover_one(rest, &w);
 		break;
 	case KINDS:
 		break;
@@ -533,6 +573,26 @@ static void collect(void *ctx, struct sim *s, unsigned from, const struct messag
 	message_free(m);
 }
 
+static void epoch_seeds(struct collector *c)
+{
+	const struct sim *w = forge_world(4, PROTOCOL_HYBRID, false);
+	struct block *b = genesis_block(&w->genesis, &w->ctx);
+	struct member_change m;
+	member_change_init(&m, &w->ctx, 1, &w->node[0].key.pub);
+	m.signers = 5;
+	member_change_encode(&part, &m);
+	take(c, KIND_MEMBER);
+	const struct system_tx tx = {.kind = SYSTEM_MEMBER, .height = 8, .member = m};
+	system_tx_encode(&part, &tx, &w->ctx);
+	take(c, KIND_SYSTEM_TX);
+	struct signed_header filler = b->sh;
+	struct handover h = {.end = b, .filler_count = 1, .fillers = &filler};
+	h.cert = (struct cert){.kind = CERT_TWO_ROUND, .signers = 7, .count = 3};
+	handover_encode(&part, &h);
+	take(c, KIND_HANDOVER);
+	block_drop(b);
+}
+
 static void seeds(struct fuzz_seeds *out)
 {
 	struct mode_state state;
@@ -554,6 +614,7 @@ static void seeds(struct fuzz_seeds *out)
 	merkle_prove(&path, leaves, 11, 5);
 	merkle_path_encode(&part, &path);
 	take(&c, KIND_MERKLE_PATH);
+	epoch_seeds(&c);
 	writer_free(&part);
 }
 
