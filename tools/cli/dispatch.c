@@ -33,7 +33,8 @@ const struct verb verbs[] = {
 	 0, 1, verb_key_passwd},
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
-	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
+	 "DIR must not exist, or be empty. The keys in it are not encrypted. Two of the three\n"
+	 "governance keys give a validator a new key (`member replace`).",
 	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) |
 		 B(PROTOCOL),
 	 0, 1, verb_net_init},

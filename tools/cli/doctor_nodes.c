@@ -284,6 +284,14 @@ static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 	    "%s is an observer, which signs nothing: %s. It counts as one of the faults that "
 	    "the network tolerates.",
 	    a->v.node[i].name, a->v.node[i].observer);
+	if (strstr(a->v.node[i].observer, "its key is not that of its place") != NULL) {
+		say(&f->advice,
+		    "If its key has been replaced, start the new key's home in its place. If it "
+		    "is the new one, governance has yet to put it there: `ostrakon member "
+		    "replace %s`.",
+		    a->v.node[i].name);
+		return;
+	}
 	say(&f->advice,
 	    "If the data directory that it last ran with still exists, stop it and put that "
 	    "very one back, no older copy: with votes forgotten its key could vote twice. "
