@@ -313,6 +313,10 @@ int verb_member_replace(struct cli *c)
 		rc = cli_fail(c, EXIT_REFUSED, "unsupported", NULL,
 			      "the validators of a chain of this protocol are those of its "
 			      "genesis file for good");
+	if (rc == EXIT_DONE && t->ctx.vals.n == 1)
+		rc = cli_fail(c, EXIT_REFUSED, "unsupported", NULL,
+			      "the new key's home fetches the chain from the others, and there "
+			      "are none: the only validator cannot be replaced");
 	if (rc == EXIT_DONE)
 		rc = newest(t, &ctx);
 	if (rc == EXIT_DONE)
