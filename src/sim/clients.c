@@ -129,6 +129,7 @@ void client_act(struct sim *s, unsigned i)
 		 !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
+	sim_look(s, c->node);
 	/* the submission may have moved the replica's timers */
 	if (node->replica)
 		sim_push(s, (struct event){.at = s->now,

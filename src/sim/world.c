@@ -248,17 +248,23 @@ static uint64_t host_wall_ms(void *ctx)
 	return node->sim->genesis.time_ms + node->sim->now / 1000 + (uint64_t)node->skew_ms;
 }
 
+void sim_look(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (!node->replica || node->dying || sim_is_corrupt(s, i))
+		return;
+	if (!s->options.unchecked)
+		check_term_cert(s, i);
+	if (s->team)
+		check_innocence(s, i);
+}
+
 static void after_step(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
 	if (!node->replica || node->dying)
 		return;
-	if (!sim_is_corrupt(s, i)) {
-		if (!s->options.unchecked)
-			check_term_cert(s, i);
-		if (s->team)
-			check_innocence(s, i);
-	}
+	sim_look(s, i);
 	if (s->measure)
 		measure_step(s, i);
 	uint64_t at = replica_wake_at(node->replica);

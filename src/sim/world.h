@@ -251,6 +251,7 @@ void check_sent_crash(struct sim *s, unsigned from,
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
 /* Only malicious replicas are convicted, or accused by proofs. */
 void check_innocence(struct sim *s, unsigned node);
+void sim_look(struct sim *s, unsigned node); /* checks it; after each step */
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
