@@ -22,7 +22,7 @@ void emit_begin(struct emit *o)
 		block_drop(o->held[i]);
 	o->write_count = o->slot_count = o->message_count = o->final_count = 0;
 	o->work_count = o->rejected_count = o->held_count = 0;
-	o->sync = false;
+	o->sync = o->finals_wait = false;
 }
 
 void emit_free(struct emit *o)
@@ -129,6 +129,11 @@ void emit_final(struct emit *o, struct block *b, const struct cert *c)
 	emit_hold(o, b);
 }
 
+void emit_finals_wait(struct emit *o)
+{
+	o->finals_wait = true;
+}
+
 struct work *emit_work(struct emit *o, enum work_kind kind)
 {
 	o->works = grow(o->works, o->work_count, &o->work_cap, sizeof *o->works);
@@ -185,6 +190,7 @@ void emit_finish(struct emit *o, struct output *out)
 		.message_count = kept,
 		.finals = o->finals,
 		.final_count = o->final_count,
+		.finals_wait = o->finals_wait,
 		.works = o->works,
 		.work_count = o->work_count,
 		.rejected = o->rejected,

@@ -207,6 +207,10 @@ struct output {
 	uint32_t message_count;
 	const struct final_block *finals; /* ascending heights, no gap to the last final one */
 	uint32_t final_count;
+	/* A vote of our own that may not be durable yet counts in the certificate: the finals
+	 * wait like messages. Else they need not: whatever a crash undoes here, the certificate
+	 * stands. */
+	bool finals_wait;
 	const struct work *works;
 	uint32_t work_count;
 	const struct rejected_tx *rejected; /* transactions dropped from the pool */

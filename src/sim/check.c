@@ -249,6 +249,20 @@ static void note_fork(struct sim *s, uint64_t height, const struct hash *other,
 						    .kind = {a->kind, b->kind}};
 }
 
+/* [I1] In pbft mode a COMMIT of one's own counts at once; but nobody is told of a final block
+ * before it is durable, and has left. */
+static void check_own_word(struct sim *s, unsigned node, const struct block *b,
+			   const struct cert *c)
+{
+	if (b->sh.h.mode == MODE_PBFT && c->kind == CERT_TWO_ROUND && c->signers >> node & 1 &&
+	    hash_equal(&c->ref.hash, &b->hash) &&
+	    position_compare(&s->node[node].commit, &c->ref) < 0)
+		sim_violation(s, SIM_SAFETY,
+			      "[I1] replica %u finalises block %llu by a COMMIT of its own "
+			      "that may not be durable",
+			      node, (unsigned long long)b->sh.h.height);
+}
+
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c)
 {
 	uint64_t height = b->sh.h.height;
@@ -257,8 +271,10 @@ void check_final(struct sim *s, unsigned node, const struct block *b, const stru
 			      (unsigned long long)height);
 		return;
 	}
-	if (!s->options.unchecked)
+	if (!s->options.unchecked) {
 		check_header(s, &b->sh.h, &b->hash);
+		check_own_word(s, node, b, c);
+	}
 	if (height != s->node[node].final + 1) {
 		sim_violation(s, SIM_SAFETY, "replica %u reports block %llu final after %llu",
 			      node, (unsigned long long)height,

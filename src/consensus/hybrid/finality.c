@@ -166,6 +166,10 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		held |= settle_transactions(h, blocks[i]);
 		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
 	}
+	/* In pbft mode own votes count at once (pbft.c), in fast mode once they are durable. */
+	if (blocks[count - 1]->sh.h.mode == MODE_PBFT && c->signers >> h->self & 1 &&
+	    !MUTANT(MUTANT_FINAL_ON_OWN_WORD))
+		emit_finals_wait(&h->out);
 	make_checkpoint_vote(h, blocks, count);
 	for (uint32_t i = 0; i < count; i++)
 		block_drop(blocks[i]);

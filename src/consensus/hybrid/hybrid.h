@@ -363,6 +363,8 @@ void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
 void set_qc(struct hybrid *h, const struct cert *qc);
 void drop_qc(struct hybrid *h);
 void flush_state(struct hybrid *h); /* writes the dirty slots; messages of this step follow */
+/* The same, for the batch of this step alone: they stay dirty, nothing waits for a sync. */
+void write_state(struct hybrid *h);
 void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot);
 int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes);
 void own_entitlement(const struct hybrid *h, struct entitlement *out); /* deep copy */
