@@ -129,6 +129,14 @@ void emit_final(struct emit *o, struct block *b, const struct cert *c)
 	emit_hold(o, b);
 }
 
+bool emit_waits(const struct emit *o)
+{
+	for (uint32_t i = 0; i < o->message_count; i++)
+		if (!o->messages[i].before_durable)
+			return true;
+	return false;
+}
+
 void emit_finals_wait(struct emit *o)
 {
 	o->finals_wait = true;

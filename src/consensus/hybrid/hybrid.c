@@ -258,7 +258,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	pbft_end_of_step(h);
 	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves
 	 * is written with the certificate that did, so that a crash undoes both or neither. */
-	if (h->out.message_count || h->want_sync)
+	if (emit_waits(&h->out) || h->want_sync)
 		flush_state(h);
 	else if (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP))
 		write_state(h);

@@ -225,6 +225,7 @@ static void propose(struct hybrid *h, struct block *b)
 	struct vote_slot_tally *t = tally_at(h, ref.height);
 	t->ref = ref;
 	t->own_seq = emit_seq(&h->out);
+	h->want_sync = true; /* our own PREPARE counts once this is durable: lead_durable() */
 	struct hash none = {0};
 	tally_init(&t->prepare, VOTE_PREPARE_FAST, &ref, &none);
 	tally_init(&t->commit, VOTE_COMMIT, &ref, &none);
