@@ -1,5 +1,5 @@
 /* Directed scenarios, each of which shows a hole: it fails as long as the hole is there. The world
- * is calm but for what the interceptor does. Not among TESTS; by hand: tests/sim/check-holes. */
+ * is calm but for what the interceptor does. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
