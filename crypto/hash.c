@@ -7,6 +7,8 @@
 
 #include <openssl/sha.h>
 
+#include "crypto/sha256.h"
+
 _Static_assert(HASH_SIZE == SHA256_DIGEST_LENGTH, "SHA-256");
 
 void sha256(struct hash *out, const void *ptr, size_t len)
@@ -17,7 +19,6 @@ void sha256(struct hash *out, const void *ptr, size_t len)
 	SHA256_Final(out->b, &ctx);
 }
 
-#define BLOCK_SIZE  64
 #define LENGTH_SIZE 8
 
 /* FIPS 180-4, 5.1.1. In whole blocks the message goes to the compression function as it stands;
@@ -25,56 +26,112 @@ void sha256(struct hash *out, const void *ptr, size_t len)
  * the time. */
 static size_t pad(uint8_t *buf, size_t len)
 {
-	size_t size = (len + 1 + LENGTH_SIZE + BLOCK_SIZE - 1) & ~(size_t)(BLOCK_SIZE - 1);
-	memset(buf + len, 0, HASH_ROOM); /* at least to the end; of known length it is no call */
+	size_t size = (len + 1 + LENGTH_SIZE + SHA256_BLOCK - 1) & ~(size_t)(SHA256_BLOCK - 1);
+	memset(buf + len, 0,
+	       HASH_ROOM); /* at least to the end; of known length it is no call */
 	buf[len] = 0x80;
 	store_be64(buf + size - LENGTH_SIZE, (uint64_t)len * 8);
 	return size;
 }
 
-static void digest(struct hash *out, const SHA256_CTX *ctx)
+static void digest(struct hash *out, const uint32_t h[SHA256_WORDS])
 {
-	for (unsigned i = 0; i < HASH_SIZE / 4; i++) {
-		uint32_t word = htobe32((uint32_t)ctx->h[i]);
+	for (unsigned i = 0; i < SHA256_WORDS; i++) {
+		uint32_t word = htobe32(h[i]);
 		memcpy(out->b + 4 * i, &word, 4);
 	}
 }
 
 void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
 {
-	SHA256_CTX ctx;
-	SHA256_Init(&ctx);
-	SHA256_Update(&ctx, buf, pad(buf, len));
-	digest(out, &ctx);
+	uint32_t h[SHA256_WORDS];
+	memcpy(h, sha256_begin, sizeof h);
+	sha256_compress(h, buf, pad(buf, len) / SHA256_BLOCK);
+	digest(out, h);
+}
+
+/* Of a message of which some blocks may be behind us: what is left. */
+struct rest {
+	struct hash *out;
+	const uint8_t *at;
+	size_t blocks;
+	uint32_t h[SHA256_WORDS];
+};
+
+static void finish(struct rest *r)
+{
+	if (r->blocks > 0)
+		sha256_compress(r->h, r->at, r->blocks);
+	digest(r->out, r->h);
+}
+
+static void finish2(struct rest *a, struct rest *b)
+{
+	size_t both = a->blocks < b->blocks ? a->blocks : b->blocks;
+	if (both > 0)
+		sha256_compress2(a->h, a->at, b->h, b->at, both);
+	a->blocks -= both;
+	b->blocks -= both;
+	a->at += both * SHA256_BLOCK;
+	b->at += both * SHA256_BLOCK;
+	finish(a);
+	finish(b);
+}
+
+static struct rest begin(struct hash *out, uint8_t *buf, size_t len)
+{
+	struct rest r = {.out = out, .at = buf, .blocks = pad(buf, len) / SHA256_BLOCK};
+	memcpy(r.h, sha256_begin, sizeof r.h);
+	return r;
+}
+
+void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
+		    uint8_t *other_buf, size_t other_len)
+{
+	struct rest a = begin(out, buf, len), b = begin(other, other_buf, other_len);
+	finish2(&a, &b);
 }
 
 #define BEGINNINGS 256 /* a power of two */
 
-void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
+/* As begin(), but beyond the first block. */
+static struct rest begin_alike(struct hash *out, uint8_t *buf, size_t len)
 {
 	static _Thread_local struct beginning {
-		uint8_t block[BLOCK_SIZE];
-		SHA_LONG h[8];
+		uint8_t block[SHA256_BLOCK];
+		uint32_t h[SHA256_WORDS];
 		bool known;
 	} beginnings[BEGINNINGS];
-	SHA256_CTX ctx;
-	size_t size = pad(buf, len);
+	struct rest r = begin(out, buf, len);
 	uint64_t key = 0;
-	SHA256_Init(&ctx);
-	for (size_t i = 0; i < BLOCK_SIZE; i += 16)
+	for (size_t i = 0; i < SHA256_BLOCK; i += 16)
 		key = (key ^ load_be64(buf + i + 4)) * UINT64_C(0x9e3779b97f4a7c15);
 	struct beginning *b = &beginnings[key >> 32 & (BEGINNINGS - 1)];
-	if (b->known && memcmp(b->block, buf, BLOCK_SIZE) == 0) {
-		memcpy(ctx.h, b->h, sizeof ctx.h);
+	if (b->known && memcmp(b->block, buf, SHA256_BLOCK) == 0) {
+		memcpy(r.h, b->h, sizeof r.h);
 	} else {
-		SHA256_Update(&ctx, buf, BLOCK_SIZE);
-		memcpy(b->block, buf, BLOCK_SIZE);
-		memcpy(b->h, ctx.h, sizeof b->h);
+		sha256_compress(r.h, buf, 1);
+		memcpy(b->block, buf, SHA256_BLOCK);
+		memcpy(b->h, r.h, sizeof b->h);
 		b->known = true;
 	}
-	if (size > BLOCK_SIZE)
-		SHA256_Update(&ctx, buf + BLOCK_SIZE, size - BLOCK_SIZE);
-	digest(out, &ctx);
+	r.at += SHA256_BLOCK;
+	r.blocks--;
+	return r;
+}
+
+void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
+{
+	struct rest r = begin_alike(out, buf, len);
+	finish(&r);
+}
+
+void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
+			  uint8_t *other_buf, size_t other_len)
+{
+	struct rest a = begin_alike(out, buf, len),
+		    b = begin_alike(other, other_buf, other_len);
+	finish2(&a, &b);
 }
 
 #define SHORT_MAX 1024
