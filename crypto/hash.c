@@ -142,6 +142,22 @@ static void put(uint8_t *to, struct slice s)
 		memcpy(to, s.ptr, s.len);
 }
 
+static bool is_short(struct slice a, struct slice b)
+{
+	return a.len < SHORT_MAX && b.len < SHORT_MAX - a.len;
+}
+
+#define SHORT_BUF (SHORT_MAX + HASH_ROOM)
+
+static size_t put_tagged(uint8_t buf[SHORT_BUF], enum hash_tag tag, struct slice a,
+			 struct slice b)
+{
+	buf[0] = (uint8_t)tag;
+	put(buf + 1, a);
+	put(buf + 1 + a.len, b);
+	return 1 + a.len + b.len;
+}
+
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 {
 	hash_tagged2(out, tag, data, slice_of(NULL, 0));
@@ -150,12 +166,9 @@ void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b)
 {
 	uint8_t first = (uint8_t)tag;
-	if (a.len < SHORT_MAX && b.len < SHORT_MAX - a.len) {
-		uint8_t buf[SHORT_MAX + HASH_ROOM];
-		buf[0] = first;
-		put(buf + 1, a);
-		put(buf + 1 + a.len, b);
-		hash_in_place(out, buf, 1 + a.len + b.len);
+	if (is_short(a, b)) {
+		uint8_t buf[SHORT_BUF];
+		hash_in_place(out, buf, put_tagged(buf, tag, a, b));
 		return;
 	}
 	SHA256_CTX ctx;
@@ -164,6 +177,20 @@ void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct sl
 	SHA256_Update(&ctx, a.ptr, a.len);
 	SHA256_Update(&ctx, b.ptr, b.len);
 	SHA256_Final(out->b, &ctx);
+}
+
+void hash_tagged_pair(struct hash *out, const struct tagged *x, struct hash *other,
+		      const struct tagged *y)
+{
+	if (!is_short(x->a, x->b) || !is_short(y->a, y->b)) {
+		hash_tagged2(out, x->tag, x->a, x->b);
+		hash_tagged2(other, y->tag, y->a, y->b);
+		return;
+	}
+	uint8_t buf[SHORT_BUF], other_buf[SHORT_BUF];
+	size_t len = put_tagged(buf, x->tag, x->a, x->b);
+	hash_in_place2(out, buf, len, other, other_buf,
+		       put_tagged(other_buf, y->tag, y->a, y->b));
 }
 
 void writer_hash(struct writer *w, const struct hash *h)

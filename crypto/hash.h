@@ -50,6 +50,13 @@ void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct has
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data);
 /* Hash of tag, then a, then b. */
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b);
+/* Two of these, as hash_in_place2(). */
+struct tagged {
+	enum hash_tag tag;
+	struct slice a, b;
+};
+void hash_tagged_pair(struct hash *out, const struct tagged *x, struct hash *other,
+		      const struct tagged *y);
 
 static inline bool hash_equal(const struct hash *a, const struct hash *b)
 {

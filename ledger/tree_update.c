@@ -7,15 +7,79 @@ enum child_kind { CHILD_NONE, CHILD_LEAF, CHILD_NODE };
 /* A place in the tree. Results own a reference, inputs borrow. */
 struct child {
 	enum child_kind kind;
+	uint32_t hashing; /* its hash is still to come from this one; 0: it is there */
 	struct tree_slot slot;
 };
+
+/* Of what? A leaf's can be taken at any time, a node's when those below it are there. */
+#define LEVEL_LEAVES (TREE_DEPTH_MAX + 1)
+#define LEVELS	     (LEVEL_LEAVES + 1)
 
 struct update {
 	struct tree *tree;
 	uint64_t version;
 	int64_t added;
 	struct writer *stale;
+	uint32_t count;		 /* of hashings, from 1 on */
+	uint32_t newest[LEVELS]; /* hashing of each level; 0: none */
 };
+
+/* ---- hashing ----------------------------------------------------------------------------- */
+
+static uint32_t hashing_add(struct update *u, unsigned level, const struct tree_leaf *leaf,
+			    const struct tree_node *node)
+{
+	struct tree *t = u->tree;
+	if (u->count + 1 >= t->hashings_cap) {
+		t->hashings_cap = t->hashings_cap ? 2 * t->hashings_cap : 64;
+		t->hashings = mem_realloc(t->hashings, t->hashings_cap * sizeof(*t->hashings));
+	}
+	t->hashings[++u->count] =
+		(struct tree_hashing){.leaf = leaf, .node = node, .below = u->newest[level]};
+	u->newest[level] = u->count;
+	return u->count;
+}
+
+/* That is where c's hash will be wanted. */
+static void hashing_goes_to(struct update *u, const struct child *c, struct hash *to)
+{
+	if (c->hashing)
+		u->tree->hashings[c->hashing].to = to;
+}
+
+static size_t hashing_preimage(const struct tree_hashing *h, uint8_t buf[NODE_PREIMAGE_MAX])
+{
+	return h->leaf ? leaf_preimage(buf, h->leaf) : node_preimage(buf, h->node);
+}
+
+/* Two at a time, from the leaves to the root. Those without a place are of leaves that an
+ * update put in one after the other. */
+static void hash_all(struct update *u)
+{
+	uint8_t buf[2][NODE_PREIMAGE_MAX + HASH_ROOM];
+	for (unsigned level = LEVELS; level-- > 0;) {
+		const struct tree_hashing *first = NULL;
+		size_t first_len = 0;
+		for (uint32_t i = u->newest[level]; i;) {
+			const struct tree_hashing *h = &u->tree->hashings[i];
+			i = h->below;
+			if (!h->to)
+				continue;
+			if (!first) {
+				first = h;
+				first_len = hashing_preimage(h, buf[0]);
+				continue;
+			}
+			size_t len = hashing_preimage(h, buf[1]);
+			hash_in_place2(first->to, buf[0], first_len, h->to, buf[1], len);
+			first = NULL;
+		}
+		if (first)
+			hash_in_place(first->to, buf[0], first_len);
+	}
+}
+
+/* ---- changing ---------------------------------------------------------------------------- */
 
 /* In the form of docs/ledger-format.md: what the store deletes when this version's parent is
  * pruned. */
@@ -36,7 +100,7 @@ static void child_drop(struct tree *t, struct child *c)
 
 static struct child child_of(const struct tree_node *n, unsigned nibble)
 {
-	struct child c = {.kind = CHILD_NONE};
+	struct child c = {.kind = CHILD_NONE, .hashing = 0};
 	if (!slot_present(n, nibble))
 		return c;
 	c.kind = slot_is_leaf(n, nibble) ? CHILD_LEAF : CHILD_NODE;
@@ -87,9 +151,10 @@ static bool update_leaf(struct update *u, const struct child *in, struct tree_ch
 			result.kind = CHILD_LEAF;
 			result.slot.leaf = c->leaf;
 			result.slot.version = u->version;
-			tree_leaf_hash(&result.slot.hash, &c->key, &c->leaf->value_hash);
+			result.hashing = hashing_add(u, LEVEL_LEAVES, c->leaf, NULL);
 		} else if (result.kind == CHILD_LEAF && result.slot.leaf == in->slot.leaf) {
 			result.kind = CHILD_NONE;
+			result.hashing = 0;
 		}
 	}
 	u->added += (int)(result.kind == CHILD_LEAF) - (int)(in->kind == CHILD_LEAF);
@@ -123,7 +188,13 @@ static void family_drop(struct tree *t, struct family *f)
 			child_drop(t, &f->child[i]);
 }
 
-static void fill(struct tree_node *n, const struct family *f)
+static void fill_slot(struct update *u, struct tree_slot *s, const struct child *c)
+{
+	*s = c->slot;
+	hashing_goes_to(u, c, &s->hash);
+}
+
+static void fill(struct update *u, struct tree_node *n, const struct family *f)
 {
 	struct tree_slot *s = n->slot;
 	const struct tree_slot *old = f->old ? f->old->slot : NULL;
@@ -134,26 +205,27 @@ static void fill(struct tree_node *n, const struct family *f)
 		if (!(f->touched >> i & 1))
 			*s++ = *old;
 		else if (f->child[i].kind != CHILD_NONE)
-			*s++ = f->child[i].slot;
+			fill_slot(u, s++, &f->child[i]);
 		if (was)
 			old++;
 	}
 }
 
 /* As most are: children in the same places as before. */
-static void fill_alike(struct tree_node *n, const struct family *f)
+static void fill_alike(struct update *u, struct tree_node *n, const struct family *f)
 {
 	memcpy(n->slot, f->old->slot, tree_bits(f->present) * sizeof(n->slot[0]));
 	for (unsigned left = f->touched & f->present; left; left &= left - 1) {
 		unsigned i = tree_lowest(left);
-		n->slot[tree_index(f->present, i)] = f->child[i].slot;
+		fill_slot(u, &n->slot[tree_index(f->present, i)], &f->child[i]);
 	}
 }
 
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
-static struct child assemble(struct update *u, struct family *f, bool is_root)
+static struct child assemble(struct update *u, struct family *f, unsigned depth)
 {
+	bool is_root = depth == 0;
 	if (!is_root && f->present == 0)
 		return (struct child){.kind = CHILD_NONE};
 	if (!is_root && f->present == f->leaves && (f->present & (f->present - 1)) == 0) {
@@ -166,11 +238,11 @@ static struct child assemble(struct update *u, struct family *f, bool is_root)
 	if (f->old)
 		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
 	if (f->old && f->old->present == f->present)
-		fill_alike(n, f);
+		fill_alike(u, n, f);
 	else
-		fill(n, f);
-	tree_hash(&out.slot.hash, n);
+		fill(u, n, f);
 	out.slot.node = n;
+	out.hashing = hashing_add(u, depth, NULL, n);
 	return out;
 }
 
@@ -270,7 +342,7 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 	*changed = true;
 	if (n && depth > 0 && u->stale)
 		stale_add(u, in->slot.version, &changes[0].key, depth);
-	*out = assemble(u, &f, depth == 0);
+	*out = assemble(u, &f, depth);
 	return ERR_NONE;
 }
 
@@ -289,8 +361,10 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		return err;
 	invariant(result.kind == CHILD_NODE);
 	*out = result.slot.node;
-	if (changed)
-		*hash = result.slot.hash;
+	if (changed) {
+		hashing_goes_to(&u, &result, hash);
+		hash_all(&u);
+	}
 	*added = u.added;
 	return ERR_NONE;
 }
