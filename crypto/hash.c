@@ -34,104 +34,69 @@ static size_t pad(uint8_t *buf, size_t len)
 	return size;
 }
 
-static void digest(struct hash *out, const uint32_t h[SHA256_WORDS])
+static struct sha256_rest begin(struct hash *out, uint8_t *buf, size_t len)
 {
-	for (unsigned i = 0; i < SHA256_WORDS; i++) {
-		uint32_t word = htobe32(h[i]);
-		memcpy(out->b + 4 * i, &word, 4);
-	}
+	return (struct sha256_rest){.digest = out->b,
+				    .from = sha256_begin,
+				    .blocks = buf,
+				    .count = pad(buf, len) / SHA256_BLOCK};
 }
 
 void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
 {
-	uint32_t h[SHA256_WORDS];
-	memcpy(h, sha256_begin, sizeof h);
-	sha256_compress(h, buf, pad(buf, len) / SHA256_BLOCK);
-	digest(out, h);
-}
-
-/* Of a message of which some blocks may be behind us: what is left. */
-struct rest {
-	struct hash *out;
-	const uint8_t *at;
-	size_t blocks;
-	uint32_t h[SHA256_WORDS];
-};
-
-static void finish(struct rest *r)
-{
-	if (r->blocks > 0)
-		sha256_compress(r->h, r->at, r->blocks);
-	digest(r->out, r->h);
-}
-
-static void finish2(struct rest *a, struct rest *b)
-{
-	size_t both = a->blocks < b->blocks ? a->blocks : b->blocks;
-	if (both > 0)
-		sha256_compress2(a->h, a->at, b->h, b->at, both);
-	a->blocks -= both;
-	b->blocks -= both;
-	a->at += both * SHA256_BLOCK;
-	b->at += both * SHA256_BLOCK;
-	finish(a);
-	finish(b);
-}
-
-static struct rest begin(struct hash *out, uint8_t *buf, size_t len)
-{
-	struct rest r = {.out = out, .at = buf, .blocks = pad(buf, len) / SHA256_BLOCK};
-	memcpy(r.h, sha256_begin, sizeof r.h);
-	return r;
+	struct sha256_rest r = begin(out, buf, len);
+	sha256_digest(&r);
 }
 
 void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
 		    uint8_t *other_buf, size_t other_len)
 {
-	struct rest a = begin(out, buf, len), b = begin(other, other_buf, other_len);
-	finish2(&a, &b);
+	struct sha256_rest a = begin(out, buf, len), b = begin(other, other_buf, other_len);
+	sha256_digest2(&a, &b);
 }
 
 #define BEGINNINGS 256 /* a power of two */
 
-/* As begin(), but beyond the first block. */
-static struct rest begin_alike(struct hash *out, uint8_t *buf, size_t len)
+/* As begin(), but beyond the first block. from gets what it comes to. */
+static struct sha256_rest begin_alike(struct hash *out, uint8_t *buf, size_t len,
+				      uint32_t from[SHA256_WORDS])
 {
 	static _Thread_local struct beginning {
 		uint8_t block[SHA256_BLOCK];
 		uint32_t h[SHA256_WORDS];
 		bool known;
 	} beginnings[BEGINNINGS];
-	struct rest r = begin(out, buf, len);
+	struct sha256_rest r = begin(out, buf, len);
 	uint64_t key = 0;
 	for (size_t i = 0; i < SHA256_BLOCK; i += 16)
 		key = (key ^ load_be64(buf + i + 4)) * UINT64_C(0x9e3779b97f4a7c15);
 	struct beginning *b = &beginnings[key >> 32 & (BEGINNINGS - 1)];
-	if (b->known && memcmp(b->block, buf, SHA256_BLOCK) == 0) {
-		memcpy(r.h, b->h, sizeof r.h);
-	} else {
-		sha256_compress(r.h, buf, 1);
+	if (!b->known || memcmp(b->block, buf, SHA256_BLOCK) != 0) {
+		memcpy(b->h, sha256_begin, sizeof b->h);
+		sha256_compress(b->h, buf, 1);
 		memcpy(b->block, buf, SHA256_BLOCK);
-		memcpy(b->h, r.h, sizeof b->h);
 		b->known = true;
 	}
-	r.at += SHA256_BLOCK;
-	r.blocks--;
+	r.from = memcpy(from, b->h, sizeof b->h); /* another one may take that place */
+	r.blocks += SHA256_BLOCK;
+	r.count--;
 	return r;
 }
 
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
 {
-	struct rest r = begin_alike(out, buf, len);
-	finish(&r);
+	uint32_t from[SHA256_WORDS];
+	struct sha256_rest r = begin_alike(out, buf, len, from);
+	sha256_digest(&r);
 }
 
 void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
 			  uint8_t *other_buf, size_t other_len)
 {
-	struct rest a = begin_alike(out, buf, len),
-		    b = begin_alike(other, other_buf, other_len);
-	finish2(&a, &b);
+	uint32_t from[2][SHA256_WORDS];
+	struct sha256_rest a = begin_alike(out, buf, len, from[0]),
+			   b = begin_alike(other, other_buf, other_len, from[1]);
+	sha256_digest2(&a, &b);
 }
 
 #define SHORT_MAX 1024

@@ -5,6 +5,7 @@
 
 #include "crypto/sha256.h"
 
+#include <endian.h>
 #include <openssl/sha.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -20,6 +21,12 @@
 const uint32_t sha256_begin[SHA256_WORDS] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 					     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
+static void put_word(uint8_t *to, uint32_t word)
+{
+	word = htobe32(word);
+	memcpy(to, &word, sizeof(word));
+}
+
 static void by_libcrypto(uint32_t h[SHA256_WORDS], const uint8_t *blocks, size_t count)
 {
 	SHA256_CTX ctx;
@@ -29,6 +36,16 @@ static void by_libcrypto(uint32_t h[SHA256_WORDS], const uint8_t *blocks, size_t
 	SHA256_Update(&ctx, blocks, count * SHA256_BLOCK);
 	for (unsigned i = 0; i < SHA256_WORDS; i++)
 		h[i] = (uint32_t)ctx.h[i];
+}
+
+static void digest_by_libcrypto(const struct sha256_rest *r)
+{
+	uint32_t h[SHA256_WORDS];
+	memcpy(h, r->from, sizeof(h));
+	if (r->count > 0)
+		by_libcrypto(h, r->blocks, r->count);
+	for (unsigned i = 0; i < SHA256_WORDS; i++)
+		put_word(r->digest + 4 * i, h[i]);
 }
 
 #if HAVE_INSTRUCTIONS
@@ -65,22 +82,28 @@ INSIDE struct lane lane_load(const uint32_t h[SHA256_WORDS])
 	return l;
 }
 
-INSIDE void lane_store(const struct lane *l, uint32_t h[SHA256_WORDS])
+INSIDE __m128i big_endian(__m128i words)
+{
+	return _mm_shuffle_epi8(words, _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));
+}
+
+/* Into words of this processor, or the bytes of a digest. */
+INSIDE void lane_store(const struct lane *l, void *to, bool digest)
 {
 	__m128i feba = _mm_shuffle_epi32(l->abef, 0x1b);
 	__m128i dchg = _mm_shuffle_epi32(l->cdgh, 0xb1);
-	_mm_storeu_si128((__m128i *)h, _mm_blend_epi16(feba, dchg, 0xf0));
-	_mm_storeu_si128((__m128i *)h + 1, _mm_alignr_epi8(dchg, feba, 8));
+	__m128i first = _mm_blend_epi16(feba, dchg, 0xf0);
+	__m128i second = _mm_alignr_epi8(dchg, feba, 8);
+	_mm_storeu_si128((__m128i *)to, digest ? big_endian(first) : first);
+	_mm_storeu_si128((__m128i *)to + 1, digest ? big_endian(second) : second);
 }
 
 INSIDE void begin_block(struct lane *l, const uint8_t *block)
 {
-	const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
 	l->abef_before = l->abef;
 	l->cdgh_before = l->cdgh;
 	for (unsigned i = 0; i < 4; i++)
-		l->w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)block + i),
-					   big_endian);
+		l->w[i] = big_endian(_mm_loadu_si128((const __m128i *)block + i));
 }
 
 INSIDE void end_block(struct lane *l)
@@ -141,49 +164,71 @@ INSIDE void pass2(struct lane *l, struct lane *m, const __m128i k[4])
 
 #define SCHEDULED 12 /* fours of rounds, of 16; the last words need no others behind them */
 
-INSTRUCTIONS static void one(uint32_t h[SHA256_WORDS], const uint8_t *blocks, size_t count)
+INSIDE void one_block(struct lane *l, const uint8_t *block)
 {
 	const __m128i *k = (const __m128i *)round_constants;
-	struct lane l = lane_load(h);
-	for (; count > 0; count--, blocks += SHA256_BLOCK) {
-		begin_block(&l, blocks);
-		for (unsigned i = 0; i < SCHEDULED; i += 4)
-			pass(&l, k + i);
-		rounds(&l, 0, k[12]);
-		rounds(&l, 1, k[13]);
-		rounds(&l, 2, k[14]);
-		rounds(&l, 3, k[15]);
-		end_block(&l);
-	}
-	lane_store(&l, h);
+	begin_block(l, block);
+	for (unsigned i = 0; i < SCHEDULED; i += 4)
+		pass(l, k + i);
+	rounds(l, 0, k[12]);
+	rounds(l, 1, k[13]);
+	rounds(l, 2, k[14]);
+	rounds(l, 3, k[15]);
+	end_block(l);
 }
 
-INSTRUCTIONS static void two(uint32_t h[SHA256_WORDS], const uint8_t *blocks,
-			     uint32_t other[SHA256_WORDS], const uint8_t *other_blocks,
-			     size_t count)
+INSIDE void two_blocks(struct lane *l, const uint8_t *block, struct lane *m,
+		       const uint8_t *other)
 {
 	const __m128i *k = (const __m128i *)round_constants;
-	struct lane l = lane_load(h), m = lane_load(other);
-	for (; count > 0; count--) {
-		begin_block(&l, blocks);
-		begin_block(&m, other_blocks);
-		for (unsigned i = 0; i < SCHEDULED; i += 4)
-			pass2(&l, &m, k + i);
-		rounds(&l, 0, k[12]);
-		rounds(&m, 0, k[12]);
-		rounds(&l, 1, k[13]);
-		rounds(&m, 1, k[13]);
-		rounds(&l, 2, k[14]);
-		rounds(&m, 2, k[14]);
-		rounds(&l, 3, k[15]);
-		rounds(&m, 3, k[15]);
-		end_block(&l);
-		end_block(&m);
-		blocks += SHA256_BLOCK;
-		other_blocks += SHA256_BLOCK;
-	}
-	lane_store(&l, h);
-	lane_store(&m, other);
+	begin_block(l, block);
+	begin_block(m, other);
+	for (unsigned i = 0; i < SCHEDULED; i += 4)
+		pass2(l, m, k + i);
+	rounds(l, 0, k[12]);
+	rounds(m, 0, k[12]);
+	rounds(l, 1, k[13]);
+	rounds(m, 1, k[13]);
+	rounds(l, 2, k[14]);
+	rounds(m, 2, k[14]);
+	rounds(l, 3, k[15]);
+	rounds(m, 3, k[15]);
+	end_block(l);
+	end_block(m);
+}
+
+INSTRUCTIONS static void own_compress(uint32_t h[SHA256_WORDS], const uint8_t *blocks,
+				      size_t count)
+{
+	struct lane l = lane_load(h);
+	for (; count > 0; count--, blocks += SHA256_BLOCK)
+		one_block(&l, blocks);
+	lane_store(&l, h, false);
+}
+
+INSTRUCTIONS static void own_digest(const struct sha256_rest *r)
+{
+	struct lane l = lane_load(r->from);
+	const uint8_t *block = r->blocks;
+	for (size_t left = r->count; left > 0; left--, block += SHA256_BLOCK)
+		one_block(&l, block);
+	lane_store(&l, r->digest, true);
+}
+
+INSTRUCTIONS static void own_digest2(const struct sha256_rest *r,
+				     const struct sha256_rest *other)
+{
+	const struct sha256_rest *longer = r->count >= other->count ? r : other;
+	const struct sha256_rest *shorter = longer == r ? other : r;
+	struct lane l = lane_load(longer->from), m = lane_load(shorter->from);
+	const uint8_t *block = longer->blocks, *of_shorter = shorter->blocks;
+	size_t both = shorter->count, left = longer->count - both;
+	for (; both > 0; both--, block += SHA256_BLOCK, of_shorter += SHA256_BLOCK)
+		two_blocks(&l, block, &m, of_shorter);
+	lane_store(&m, shorter->digest, true);
+	for (; left > 0; left--, block += SHA256_BLOCK)
+		one_block(&l, block);
+	lane_store(&l, longer->digest, true);
 }
 
 #define LEAF_1_ECX_SSSE3  (1u << 9)
@@ -230,22 +275,32 @@ void sha256_compress(uint32_t h[SHA256_WORDS], const uint8_t *blocks, size_t cou
 {
 #if HAVE_INSTRUCTIONS
 	if (sha256_own()) {
-		one(h, blocks, count);
+		own_compress(h, blocks, count);
 		return;
 	}
 #endif
 	by_libcrypto(h, blocks, count);
 }
 
-void sha256_compress2(uint32_t h[SHA256_WORDS], const uint8_t *blocks,
-		      uint32_t other[SHA256_WORDS], const uint8_t *other_blocks, size_t count)
+void sha256_digest(const struct sha256_rest *r)
 {
 #if HAVE_INSTRUCTIONS
 	if (sha256_own()) {
-		two(h, blocks, other, other_blocks, count);
+		own_digest(r);
 		return;
 	}
 #endif
-	by_libcrypto(h, blocks, count);
-	by_libcrypto(other, other_blocks, count);
+	digest_by_libcrypto(r);
+}
+
+void sha256_digest2(const struct sha256_rest *r, const struct sha256_rest *other)
+{
+#if HAVE_INSTRUCTIONS
+	if (sha256_own()) {
+		own_digest2(r, other);
+		return;
+	}
+#endif
+	digest_by_libcrypto(r);
+	digest_by_libcrypto(other);
 }
