@@ -12,8 +12,9 @@ struct child {
 };
 
 /* Of what? A leaf's can be taken at any time, a node's when those below it are there. */
-#define LEVEL_LEAVES (TREE_DEPTH_MAX + 1)
-#define LEVELS	     (LEVEL_LEAVES + 1)
+#define LEVEL_LEAVES	  0
+#define LEVEL_NODE(depth) ((depth) + 1)
+#define LEVELS		  LEVEL_NODE(TREE_DEPTH_MAX)
 
 struct update {
 	struct tree *tree;
@@ -21,6 +22,7 @@ struct update {
 	int64_t added;
 	struct writer *stale;
 	uint32_t count;		 /* of hashings, from 1 on */
+	unsigned levels;	 /* that there are; those above are not set */
 	uint32_t newest[LEVELS]; /* hashing of each level; 0: none */
 };
 
@@ -34,6 +36,8 @@ static uint32_t hashing_add(struct update *u, unsigned level, const struct tree_
 		t->hashings_cap = t->hashings_cap ? 2 * t->hashings_cap : 64;
 		t->hashings = mem_realloc(t->hashings, t->hashings_cap * sizeof(*t->hashings));
 	}
+	while (u->levels <= level)
+		u->newest[u->levels++] = 0;
 	t->hashings[++u->count] =
 		(struct tree_hashing){.leaf = leaf, .node = node, .below = u->newest[level]};
 	u->newest[level] = u->count;
@@ -54,29 +58,34 @@ static size_t hashing_preimage(const struct tree_hashing *h, uint8_t buf[NODE_PR
 
 /* Two at a time, from the leaves to the root. Those without a place are of leaves that an
  * update put in one after the other. */
-static void hash_all(struct update *u)
+static void hash_level(struct update *u, unsigned level)
 {
 	uint8_t buf[2][NODE_PREIMAGE_MAX + HASH_ROOM];
-	for (unsigned level = LEVELS; level-- > 0;) {
-		const struct tree_hashing *first = NULL;
-		size_t first_len = 0;
-		for (uint32_t i = u->newest[level]; i;) {
-			const struct tree_hashing *h = &u->tree->hashings[i];
-			i = h->below;
-			if (!h->to)
-				continue;
-			if (!first) {
-				first = h;
-				first_len = hashing_preimage(h, buf[0]);
-				continue;
-			}
-			size_t len = hashing_preimage(h, buf[1]);
-			hash_in_place2(first->to, buf[0], first_len, h->to, buf[1], len);
-			first = NULL;
+	const struct tree_hashing *first = NULL;
+	size_t first_len = 0;
+	for (uint32_t i = u->newest[level]; i;) {
+		const struct tree_hashing *h = &u->tree->hashings[i];
+		i = h->below;
+		if (!h->to)
+			continue;
+		if (!first) {
+			first = h;
+			first_len = hashing_preimage(h, buf[0]);
+			continue;
 		}
-		if (first)
-			hash_in_place(first->to, buf[0], first_len);
+		size_t len = hashing_preimage(h, buf[1]);
+		hash_in_place2(first->to, buf[0], first_len, h->to, buf[1], len);
+		first = NULL;
 	}
+	if (first)
+		hash_in_place(first->to, buf[0], first_len);
+}
+
+static void hash_all(struct update *u)
+{
+	hash_level(u, LEVEL_LEAVES);
+	for (unsigned level = u->levels; level-- > LEVEL_NODE(0);)
+		hash_level(u, level);
 }
 
 /* ---- changing ---------------------------------------------------------------------------- */
@@ -242,7 +251,7 @@ static struct child assemble(struct update *u, struct family *f, unsigned depth)
 	else
 		fill(u, n, f);
 	out.slot.node = n;
-	out.hashing = hashing_add(u, depth, NULL, n);
+	out.hashing = hashing_add(u, LEVEL_NODE(depth), NULL, n);
 	return out;
 }
 
@@ -350,10 +359,16 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct tree_change *changes, size_t count, struct tree_node **out,
 		struct hash *hash, int64_t *added, struct writer *stale)
 {
-	struct update u = {.tree = t, .version = version, .stale = stale};
+	struct update u;
 	struct child in = {.kind = CHILD_NODE, .slot.node = root}, result;
 	bool changed;
 
+	u.tree = t;
+	u.version = version;
+	u.stale = stale;
+	u.added = 0;
+	u.count = 0;
+	u.levels = 0;
 	for (size_t i = 1; i < count; i++)
 		invariant(memcmp(changes[i - 1].key.b, changes[i].key.b, HASH_SIZE) < 0);
 	int err = update_place(&u, &in, 0, changes, count, &result, &changed);
