@@ -38,8 +38,8 @@ void store_batch_clear(struct store_batch *b)
 }
 
 /* Returns where the value goes. */
-static uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is_delete,
-			     struct slice key, size_t value_len)
+static inline uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is_delete,
+				    struct slice key, size_t value_len)
 {
 	invariant((unsigned)f < STORE_FAMILIES);
 	invariant(key.len <= UINT32_MAX && value_len <= UINT32_MAX);
@@ -53,10 +53,11 @@ static uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is
 
 	invariant(at != NULL);
 	memcpy(at, &head, sizeof(head));
+	at += sizeof(head);
 	if (key.len > 0)
-		memcpy(at + sizeof(head), key.ptr, key.len);
+		memcpy(at, key.ptr, key.len);
 	b->count++;
-	return at + sizeof(head) + key.len;
+	return at + key.len;
 }
 
 void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
