@@ -7,15 +7,6 @@
 #include "base/mem.h"
 #include "ledger/store_private.h"
 
-/* Host byte order: a batch never leaves the process. */
-struct op_head {
-	uint8_t family;
-	uint8_t is_delete;
-	uint16_t zero;
-	uint32_t key_len;
-	uint32_t value_len;
-};
-
 struct store_batch *store_batch_new(void)
 {
 	struct store_batch *b = mem_zalloc(sizeof(*b));
@@ -87,22 +78,6 @@ size_t store_batch_count(const struct store_batch *b)
 size_t store_batch_bytes(const struct store_batch *b)
 {
 	return b->ops.len;
-}
-
-bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op)
-{
-	struct op_head head;
-
-	if (*offset == b->ops.len)
-		return false;
-	const uint8_t *at = b->ops.buf + *offset;
-	memcpy(&head, at, sizeof(head));
-	op->family = (enum store_family)head.family;
-	op->is_delete = head.is_delete != 0;
-	op->key = slice_of(at + sizeof(head), head.key_len);
-	op->value = slice_of(at + sizeof(head) + head.key_len, head.value_len);
-	*offset += sizeof(head) + head.key_len + head.value_len;
-	return true;
 }
 
 void store_close(struct store *s)

@@ -141,15 +141,15 @@ static void item_free(struct memory_store *m, struct item *i)
 }
 
 /* In a batch a key and its value lie one behind the other. */
-static struct item *item_new(struct memory_store *m, const struct store_op *op)
+static struct item *item_new(struct memory_store *m, struct slice key, size_t value_len)
 {
-	struct item *i = item_alloc(m, item_size(op->key, op->value));
+	size_t len = key.len + value_len;
+	struct item *i = item_alloc(m, sizeof(*i) + len);
 
-	invariant(op->key.ptr + op->key.len == op->value.ptr);
 	i->refs = 1;
-	i->key_len = (uint32_t)op->key.len;
-	i->value_len = op->value.len;
-	memcpy(i->bytes, op->key.ptr, op->key.len + op->value.len);
+	i->key_len = (uint32_t)key.len;
+	i->value_len = value_len;
+	memcpy(i->bytes, key.ptr, len);
 	return i;
 }
 
@@ -361,10 +361,13 @@ static void batch_push(struct memory_store *m)
 	m->batches[m->batches_len++] = m->undo_len;
 }
 
+/* An operation, its key and value being made into an item. */
 struct ahead {
-	struct store_op op;
-	uint32_t mark;
+	struct slice key;      /* in the batch */
 	struct item *inserted; /* NULL: it is a delete */
+	struct table *table;
+	uint32_t mark;
+	enum store_family family;
 };
 
 /* Most places in the tables are in no cache. They are asked for together, and come while the
@@ -372,23 +375,23 @@ struct ahead {
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
+	struct store_op op;
 	size_t count = 0;
 
-	for (; count < OPS_AHEAD && store_batch_next(b, offset, &ahead[count].op); count++) {
-		const struct table *t = &m->tables[ahead[count].op.family];
-		ahead[count].mark = key_mark(ahead[count].op.key);
-		if (t->cap > 0)
-			__builtin_prefetch(&t->marks[ahead[count].mark & (t->cap - 1)], 1);
+	while (count < OPS_AHEAD && store_batch_next(b, offset, &op)) {
+		struct ahead *a = &ahead[count++];
+		a->key = op.key;
+		a->table = &m->tables[op.family];
+		a->mark = key_mark(op.key);
+		a->family = op.family;
+		if (a->table->cap > 0)
+			__builtin_prefetch(&a->table->marks[a->mark & (a->table->cap - 1)], 1);
+		a->inserted = op.is_delete ? NULL : item_new(m, op.key, op.value.len);
 	}
-	for (size_t i = 0; i < count; i++) {
-		const struct store_op *op = &ahead[i].op;
-		ahead[i].inserted = op->is_delete ? NULL : item_new(m, op);
-	}
-	for (size_t i = 0; i < count; i++) {
-		const struct table *t = &m->tables[ahead[i].op.family];
-		size_t at = ahead[i].mark & (t->cap - 1);
-		if (t->cap > 0 && t->marks[at] != 0)
-			__builtin_prefetch(t->items[at]);
+	for (const struct ahead *a = ahead; a < ahead + count; a++) {
+		const struct table *t = a->table;
+		if (t->cap > 0 && t->marks[a->mark & (t->cap - 1)] != 0)
+			__builtin_prefetch(t->items[a->mark & (t->cap - 1)]);
 	}
 	return count;
 }
@@ -399,17 +402,15 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 	size_t offset = 0, count;
 
 	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
-		for (size_t i = 0; i < count; i++) {
-			const struct store_op *op = &ahead[i].op;
-			struct table *t = &m->tables[op->family];
-			struct undo u = {.family = op->family, .inserted = ahead[i].inserted};
+		for (const struct ahead *a = ahead; a < ahead + count; a++) {
+			struct undo u = {.family = a->family, .inserted = a->inserted};
 
-			if (op->is_delete) {
-				u.replaced = table_remove(t, ahead[i].mark, op->key);
+			if (a->inserted == NULL) {
+				u.replaced = table_remove(a->table, a->mark, a->key);
 				if (u.replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				u.replaced = table_put(t, ahead[i].mark, u.inserted);
+				u.replaced = table_put(a->table, a->mark, a->inserted);
 			}
 			undo_push(m, u);
 		}

@@ -3,6 +3,7 @@
 #define LEDGER_STORE_PRIVATE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "ledger/store.h"
 
@@ -53,8 +54,33 @@ struct store_op {
 	struct slice key, value;
 };
 
+/* What precedes key and value. Host byte order: a batch never leaves the process. */
+struct op_head {
+	uint8_t family;
+	uint8_t is_delete;
+	uint16_t zero;
+	uint32_t key_len;
+	uint32_t value_len;
+};
+
 /* offset counts from 0; false at the end. Slices are borrowed from the batch. */
-bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op);
+static inline bool store_batch_next(const struct store_batch *b, size_t *offset,
+				    struct store_op *op)
+{
+	struct op_head head;
+
+	if (*offset == b->ops.len)
+		return false;
+	const uint8_t *at = b->ops.buf + *offset;
+	memcpy(&head, at, sizeof(head));
+	at += sizeof(head);
+	op->family = (enum store_family)head.family;
+	op->is_delete = head.is_delete != 0;
+	op->key = slice_of(at, head.key_len);
+	op->value = slice_of(at + head.key_len, head.value_len);
+	*offset += sizeof(head) + head.key_len + head.value_len;
+	return true;
+}
 
 /* Checks the write-ahead logs (NNNNNN.log) and the manifest in the directory before RocksDB
  * replays them, and cuts a torn tail. Damage to what a later mark says was synced is not a torn
