@@ -178,6 +178,36 @@ END_TEST
 
 /* ---- key files --------------------------------------------------------------------------- */
 
+/* Two are good if each of them is. */
+START_TEST(two_signatures_of_one_message)
+{
+	enum sig_scheme scheme = _i ? SIG_SYMBOLIC : SIG_ED25519;
+	struct keypair k[2];
+	struct signature s[2];
+	const struct pubkey *keys[2] = {&k[0].pub, &k[1].pub},
+			    *swapped[2] = {&k[1].pub, &k[0].pub};
+	struct slice m = slice_str("message");
+	for (unsigned i = 0; i < 2; i++) {
+		keypair_generate(&k[i]);
+		sig_make(scheme, &s[i], &k[i], SIG_TAG_COMMIT, &chain_id, m);
+	}
+	uint64_t before = sig_counts().checked;
+	ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_COMMIT, &chain_id, m), ERR_NONE);
+	ck_assert_uint_eq(sig_counts().checked - before, 2);
+	ck_assert_int_eq(sig_check2(scheme, s, swapped, SIG_TAG_COMMIT, &chain_id, m),
+			 ERR_BAD_SIGNATURE);
+	ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_TX, &chain_id, m),
+			 ERR_BAD_SIGNATURE);
+	for (unsigned bit = 0; bit < 1024; bit++) {
+		uint8_t *b = &s[bit / 512].b[bit % 512 / 8], mask = (uint8_t)(1 << bit % 8);
+		*b ^= mask;
+		ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_COMMIT, &chain_id, m),
+				 ERR_BAD_SIGNATURE);
+		*b ^= mask;
+	}
+}
+END_TEST
+
 START_TEST(key_files)
 {
 	char dir[] = "/tmp/ostrakon-keys-XXXXXX", path[64];
@@ -345,6 +375,7 @@ int main(void)
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
+	tcase_add_loop_test(t, two_signatures_of_one_message, 0, 2);
 	tcase_add_test(t, key_files);
 	tcase_add_test(t, channel_carries_messages_both_ways);
 	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);
