@@ -146,8 +146,14 @@ static struct entry *entry_of(struct execution *x, struct slice state_key)
 		grow_buckets(x);
 	struct entry *e = arena_alloc(&x->arena, sizeof(*e));
 	struct entry **bucket = bucket_of(x, &key);
-	*e = (struct entry){
-		.key = key, .state_key = arena_copy(&x->arena, state_key), .chained = *bucket};
+	e->next = NULL;
+	e->chained = *bucket;
+	e->key = key;
+	e->state_key = arena_copy(&x->arena, state_key);
+	e->loaded = e->dirty = e->present = e->has_value = false;
+	e->value = slice_of(NULL, 0);
+	e->base = NULL;
+	e->base_version = 0;
 	*bucket = e;
 	*x->last = e;
 	x->last = &e->next;

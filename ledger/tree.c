@@ -214,8 +214,13 @@ static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
 	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
-	*l = (struct tree_leaf){
-		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
+	l->refs = 1;
+	l->loaded = false;
+	l->key = *key;
+	l->value_hash = *value_hash;
+	l->value = NULL;
+	l->value_len = 0;
+	l->inline_len = inline_len;
 	t->bytes += sizeof(*l) + inline_len;
 	return l;
 }

@@ -223,7 +223,9 @@ static void fill(struct update *u, struct tree_node *n, const struct family *f)
 /* As most are: children in the same places as before. */
 static void fill_alike(struct update *u, struct tree_node *n, const struct family *f)
 {
-	memcpy(n->slot, f->old->slot, tree_bits(f->present) * sizeof(n->slot[0]));
+	/* In a loop: compilers make of memcpy() here what is good for large pieces only. */
+	for (unsigned i = 0, count = tree_bits(f->present); i < count; i++)
+		n->slot[i] = f->old->slot[i];
 	for (unsigned left = f->touched & f->present; left; left &= left - 1) {
 		unsigned i = tree_lowest(left);
 		fill_slot(u, &n->slot[tree_index(f->present, i)], &f->child[i]);
