@@ -33,7 +33,16 @@ void sim_push(struct sim *s, struct event e)
 	struct event_time *heap = q->heap;
 	const struct event_time t = {
 		.at = e.at, .order = e.order, .event = q->free[q->cap - q->len - 1]};
-	q->events[t.event] = e;
+	/* By parts: as a whole it would wait for those that the caller has just written. */
+	struct event *to = &q->events[t.event];
+	to->at = t.at;
+	to->order = t.order;
+	to->kind = e.kind;
+	to->node = e.node;
+	to->from = e.from;
+	to->number = e.number;
+	to->life = e.life;
+	to->packet = e.packet;
 	size_t i = q->len++;
 	while (i > 0 && earlier(&t, &heap[(i - 1) / 2])) {
 		heap[i] = heap[(i - 1) / 2];
