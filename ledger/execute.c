@@ -5,6 +5,8 @@
 #define ARENA_CHUNK (16u << 10)
 #define BUCKETS_MIN 256
 #define FEW_CHANGES 16
+/* Nodes above this are in a cache all the time. */
+#define PREFETCH_DEPTH 1
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -367,7 +369,9 @@ static int run_op(struct execution *x, const struct tx *tx, const struct op *op,
 	int err = ERR_NONE;
 	switch (op->kind) {
 	case OP_PUT:
-		entry_put(x, user_entry(x, op->key), op->value);
+		e = user_entry(x, op->key);
+		tree_prefetch(x->parent->root, &e->key, PREFETCH_DEPTH);
+		entry_put(x, e, op->value);
 		return ERR_NONE;
 	case OP_DELETE:
 		e = user_entry(x, op->key);
@@ -487,6 +491,8 @@ static size_t collect(struct execution *x, struct tree_change *changes)
 		c->leaf = NULL;
 		c->effective = false;
 		c->tag = e;
+		if (!e->loaded)
+			tree_prefetch(x->parent->root, &e->key, PREFETCH_DEPTH + 1);
 		if (e->present)
 			make_leaf(x, &waiting, e, c);
 	}

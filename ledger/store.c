@@ -34,17 +34,15 @@ static inline uint8_t *batch_append(struct store_batch *b, enum store_family f, 
 {
 	invariant((unsigned)f < STORE_FAMILIES);
 	invariant(key.len <= UINT32_MAX && value_len <= UINT32_MAX);
-	const struct op_head head = {
-		.family = (uint8_t)f,
-		.is_delete = is_delete,
-		.key_len = (uint32_t)key.len,
-		.value_len = (uint32_t)value_len,
-	};
-	uint8_t *at = writer_extend(&b->ops, sizeof(head) + key.len + value_len);
+	const uint32_t lens[2] = {(uint32_t)key.len, (uint32_t)value_len};
+	uint8_t *at = writer_extend(&b->ops, OP_HEAD_SIZE + key.len + value_len);
 
 	invariant(at != NULL);
-	memcpy(at, &head, sizeof(head));
-	at += sizeof(head);
+	at[0] = (uint8_t)f;
+	at[1] = is_delete;
+	memcpy(at + 2, &lens[0], 4);
+	memcpy(at + 6, &lens[1], 4);
+	at += OP_HEAD_SIZE;
 	if (key.len > 0)
 		memcpy(at, key.ptr, key.len);
 	b->count++;

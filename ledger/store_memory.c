@@ -343,13 +343,18 @@ static void memory_iter_free(struct store_iter *base)
 
 /* Writing, and taking it back */
 
-static void undo_push(struct memory_store *m, struct undo u)
+/* By parts: a struct put together first and then copied waits for its parts to be written. */
+static inline void undo_push(struct memory_store *m, enum store_family family,
+			     struct item *inserted, struct item *replaced)
 {
 	if (m->undo_len == m->undo_cap) {
 		m->undo_cap = m->undo_cap > 0 ? 2 * m->undo_cap : 64;
 		m->undo = mem_realloc(m->undo, m->undo_cap * sizeof(m->undo[0]));
 	}
-	m->undo[m->undo_len++] = u;
+	struct undo *u = &m->undo[m->undo_len++];
+	u->family = family;
+	u->inserted = inserted;
+	u->replaced = replaced;
 }
 
 static void batch_push(struct memory_store *m)
@@ -384,8 +389,11 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 		a->table = &m->tables[op.family];
 		a->mark = key_mark(op.key);
 		a->family = op.family;
-		if (a->table->cap > 0)
-			__builtin_prefetch(&a->table->marks[a->mark & (a->table->cap - 1)], 1);
+		size_t at = a->mark & (a->table->cap - 1);
+		if (a->table->cap > 0) {
+			__builtin_prefetch(&a->table->marks[at], 1);
+			__builtin_prefetch(&a->table->items[at], 1);
+		}
 		a->inserted = op.is_delete ? NULL : item_new(m, op.key, op.value.len);
 	}
 	for (const struct ahead *a = ahead; a < ahead + count; a++) {
@@ -403,16 +411,16 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 
 	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
 		for (const struct ahead *a = ahead; a < ahead + count; a++) {
-			struct undo u = {.family = a->family, .inserted = a->inserted};
+			struct item *replaced;
 
 			if (a->inserted == NULL) {
-				u.replaced = table_remove(a->table, a->mark, a->key);
-				if (u.replaced == NULL)
+				replaced = table_remove(a->table, a->mark, a->key);
+				if (replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				u.replaced = table_put(a->table, a->mark, a->inserted);
+				replaced = table_put(a->table, a->mark, a->inserted);
 			}
-			undo_push(m, u);
+			undo_push(m, a->family, a->inserted, replaced);
 		}
 }
 

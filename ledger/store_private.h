@@ -54,31 +54,28 @@ struct store_op {
 	struct slice key, value;
 };
 
-/* What precedes key and value. Host byte order: a batch never leaves the process. */
-struct op_head {
-	uint8_t family;
-	uint8_t is_delete;
-	uint16_t zero;
-	uint32_t key_len;
-	uint32_t value_len;
-};
+/* What precedes key and value: u8 family, u8 whether it is a delete, u32 length of the key, of
+ * the value. In host byte order: a batch never leaves the process. Written and read by parts; a
+ * struct put together first and then copied would wait for its parts to be written. */
+#define OP_HEAD_SIZE (1 + 1 + 4 + 4)
 
 /* offset counts from 0; false at the end. Slices are borrowed from the batch. */
 static inline bool store_batch_next(const struct store_batch *b, size_t *offset,
 				    struct store_op *op)
 {
-	struct op_head head;
+	uint32_t key_len, value_len;
 
 	if (*offset == b->ops.len)
 		return false;
 	const uint8_t *at = b->ops.buf + *offset;
-	memcpy(&head, at, sizeof(head));
-	at += sizeof(head);
-	op->family = (enum store_family)head.family;
-	op->is_delete = head.is_delete != 0;
-	op->key = slice_of(at, head.key_len);
-	op->value = slice_of(at + head.key_len, head.value_len);
-	*offset += sizeof(head) + head.key_len + head.value_len;
+	op->family = (enum store_family)at[0];
+	op->is_delete = at[1] != 0;
+	memcpy(&key_len, at + 2, 4);
+	memcpy(&value_len, at + 6, 4);
+	at += OP_HEAD_SIZE;
+	op->key = slice_of(at, key_len);
+	op->value = slice_of(at + key_len, value_len);
+	*offset += OP_HEAD_SIZE + key_len + value_len;
 	return true;
 }
 

@@ -321,6 +321,27 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 	return ERR_CORRUPT; /* a node below the last nibble: only a damaged store has one */
 }
 
+void tree_prefetch(const struct tree_node *n, const struct hash *key, unsigned depth)
+{
+	for (unsigned at = 0; at < TREE_DEPTH_MAX; at++) {
+		unsigned nibble = tree_nibble(key, at);
+		if (!slot_present(n, nibble))
+			return;
+		const struct tree_slot *s = &n->slot[tree_index(n->present, nibble)];
+		if (slot_is_leaf(n, nibble)) {
+			mem_prefetch(s->leaf, sizeof(*s->leaf));
+			return;
+		}
+		if (!s->node)
+			return;
+		if (at == depth) {
+			node_prefetch(s->node);
+			return;
+		}
+		n = s->node;
+	}
+}
+
 static void value_key(struct writer *w, struct slice state_key, uint64_t version)
 {
 	writer_reset(w);

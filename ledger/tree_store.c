@@ -162,7 +162,6 @@ static void write_node(struct tree *t, const struct tree_node *n, uint64_t versi
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
 	uint8_t buf[NODE_KEY_MAX];
-	prefetch_leaves(n);
 	unsigned changed = node_encode(store_batch_put_room(batch, STORE_TREE,
 							    node_key(buf, version, path, depth),
 							    node_record_size(n)),
@@ -180,6 +179,15 @@ static void write_node(struct tree *t, const struct tree_node *n, uint64_t versi
 			   batch);
 		*b = old;
 	}
+}
+
+void tree_prefetch_written(const struct tree_node *n, uint64_t version)
+{
+	prefetch_leaves(n);
+	const struct tree_slot *s = n->slot;
+	for (unsigned left = n->present; left; left &= left - 1, s++)
+		if (s->version == version && !slot_is_leaf(n, tree_lowest(left)))
+			tree_prefetch_written(s->node, version);
 }
 
 void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,

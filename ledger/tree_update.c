@@ -6,9 +6,10 @@ enum child_kind { CHILD_NONE, CHILD_LEAF, CHILD_NODE };
 
 /* A place in the tree. Results own a reference, inputs borrow. */
 struct child {
+	struct tree_slot
+		slot; /* first: copies of it and of the whole are made of the same words */
 	enum child_kind kind;
 	uint32_t hashing; /* its hash is still to come from this one; 0: it is there */
-	struct tree_slot slot;
 };
 
 /* Of what? A leaf's can be taken at any time, a node's when those below it are there. */
@@ -107,21 +108,21 @@ static void child_drop(struct tree *t, struct child *c)
 	c->kind = CHILD_NONE;
 }
 
-static struct child child_of(const struct tree_node *n, unsigned nibble)
+static void child_of(const struct tree_node *n, unsigned nibble, struct child *out)
 {
-	struct child c = {.kind = CHILD_NONE, .hashing = 0};
-	if (!slot_present(n, nibble))
-		return c;
-	c.kind = slot_is_leaf(n, nibble) ? CHILD_LEAF : CHILD_NODE;
-	c.slot = n->slot[tree_index(n->present, nibble)];
-	return c;
+	out->hashing = 0;
+	if (!slot_present(n, nibble)) {
+		out->kind = CHILD_NONE;
+		return;
+	}
+	out->kind = slot_is_leaf(n, nibble) ? CHILD_LEAF : CHILD_NODE;
+	out->slot = n->slot[tree_index(n->present, nibble)];
 }
 
-static struct child child_hold(struct child c)
+static void child_hold(const struct child *c)
 {
-	if (c.kind != CHILD_NONE)
-		slot_hold(&c.slot, c.kind == CHILD_LEAF);
-	return c;
+	if (c->kind != CHILD_NONE)
+		slot_hold(&c->slot, c->kind == CHILD_LEAF);
 }
 
 /* Leaves that would be under a place that has at most one now. */
@@ -143,8 +144,8 @@ static size_t survivors(const struct child *in, const struct tree_change *change
 static bool update_leaf(struct update *u, const struct child *in, struct tree_change *changes,
 			size_t count, struct child *out)
 {
-	struct child result = *in; /* borrowed */
 	bool changed = false;
+	*out = *in; /* borrowed */
 	for (size_t i = 0; i < count; i++) {
 		struct tree_change *c = &changes[i];
 		bool hit = in->kind == CHILD_LEAF && hash_equal(&in->slot.leaf->key, &c->key);
@@ -157,17 +158,17 @@ static bool update_leaf(struct update *u, const struct child *in, struct tree_ch
 			continue;
 		changed = true;
 		if (c->leaf) {
-			result.kind = CHILD_LEAF;
-			result.slot.leaf = c->leaf;
-			result.slot.version = u->version;
-			result.hashing = hashing_add(u, LEVEL_LEAVES, c->leaf, NULL);
-		} else if (result.kind == CHILD_LEAF && result.slot.leaf == in->slot.leaf) {
-			result.kind = CHILD_NONE;
-			result.hashing = 0;
+			out->kind = CHILD_LEAF;
+			out->slot.leaf = c->leaf;
+			out->slot.version = u->version;
+			out->hashing = hashing_add(u, LEVEL_LEAVES, c->leaf, NULL);
+		} else if (out->kind == CHILD_LEAF && out->slot.leaf == in->slot.leaf) {
+			out->kind = CHILD_NONE;
+			out->hashing = 0;
 		}
 	}
-	u->added += (int)(result.kind == CHILD_LEAF) - (int)(in->kind == CHILD_LEAF);
-	*out = child_hold(result);
+	u->added += (int)(out->kind == CHILD_LEAF) - (int)(in->kind == CHILD_LEAF);
+	child_hold(out);
 	return changed;
 }
 
@@ -234,17 +235,24 @@ static void fill_alike(struct update *u, struct tree_node *n, const struct famil
 
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
-static struct child assemble(struct update *u, struct family *f, unsigned depth)
+static void assemble(struct update *u, struct family *f, unsigned depth, struct child *out)
 {
 	bool is_root = depth == 0;
-	if (!is_root && f->present == 0)
-		return (struct child){.kind = CHILD_NONE};
+	if (!is_root && f->present == 0) {
+		out->kind = CHILD_NONE;
+		out->hashing = 0;
+		return;
+	}
 	if (!is_root && f->present == f->leaves && (f->present & (f->present - 1)) == 0) {
 		unsigned last = (unsigned)__builtin_ctz(f->present);
-		return f->touched >> last & 1 ? f->child[last]
-					      : child_hold(child_of(f->old, last));
+		if (f->touched >> last & 1) {
+			*out = f->child[last];
+			return;
+		}
+		child_of(f->old, last, out);
+		child_hold(out);
+		return;
 	}
-	struct child out = {.kind = CHILD_NODE, .slot.version = u->version};
 	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
 	if (f->old)
 		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
@@ -252,9 +260,10 @@ static struct child assemble(struct update *u, struct family *f, unsigned depth)
 		fill_alike(u, n, f);
 	else
 		fill(u, n, f);
-	out.slot.node = n;
-	out.hashing = hashing_add(u, LEVEL_NODE(depth), NULL, n);
-	return out;
+	out->kind = CHILD_NODE;
+	out->slot.version = u->version;
+	out->slot.node = n;
+	out->hashing = hashing_add(u, LEVEL_NODE(depth), NULL, n);
 }
 
 /* The place of a group of changes below n: fetched if it is a node that is not here yet. */
@@ -262,7 +271,7 @@ static int place_below(struct update *u, struct tree_node *n, unsigned nibble, u
 		       const struct hash *key, struct child *out)
 {
 	struct tree_node *child;
-	*out = child_of(n, nibble);
+	child_of(n, nibble, out);
 	if (out->kind != CHILD_NODE || out->slot.node)
 		return ERR_NONE;
 	int err =
@@ -299,15 +308,20 @@ static int update_family(struct update *u, const struct child *in, unsigned dept
 		prefetch_below(u, n, depth, changes, count);
 	for (size_t from = 0, to; from < count; from = to) {
 		unsigned nibble = tree_nibble(&changes[from].key, depth);
-		struct child below = {.kind = CHILD_NONE};
+		struct child below;
 		bool one = false;
 		for (to = from + 1;
 		     to < count && tree_nibble(&changes[to].key, depth) == nibble;)
 			to++;
-		int err = n ? place_below(u, n, nibble, depth, &changes[from].key, &below)
-			    : ERR_NONE;
-		if (leaf_at == nibble)
+		int err = ERR_NONE;
+		if (n) {
+			err = place_below(u, n, nibble, depth, &changes[from].key, &below);
+		} else if (leaf_at == nibble) {
 			below = *in;
+		} else {
+			below.kind = CHILD_NONE;
+			below.hashing = 0;
+		}
 		if (!err)
 			err = update_place(u, &below, depth + 1, changes + from, to - from,
 					   &f->child[nibble], &one);
@@ -319,7 +333,8 @@ static int update_family(struct update *u, const struct child *in, unsigned dept
 		*changed |= one;
 	}
 	if (leaf_at < 16 && !(f->touched >> leaf_at & 1)) {
-		f->child[leaf_at] = child_hold(*in);
+		f->child[leaf_at] = *in;
+		child_hold(in);
 		family_set(f, leaf_at, CHILD_LEAF);
 	}
 	return ERR_NONE;
@@ -347,13 +362,14 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 		return err;
 	if (n && !*changed) {
 		family_drop(u->tree, &f);
-		*out = child_hold(*in);
+		*out = *in;
+		child_hold(in);
 		return ERR_NONE;
 	}
 	*changed = true;
 	if (n && depth > 0 && u->stale)
 		stale_add(u, in->slot.version, &changes[0].key, depth);
-	*out = assemble(u, &f, depth);
+	assemble(u, &f, depth, out);
 	return ERR_NONE;
 }
 
@@ -362,7 +378,7 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct hash *hash, int64_t *added, struct writer *stale)
 {
 	struct update u;
-	struct child in = {.kind = CHILD_NODE, .slot.node = root}, result;
+	struct child in = {.slot.node = root, .kind = CHILD_NODE}, result;
 	bool changed;
 
 	u.tree = t;
