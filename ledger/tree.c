@@ -18,6 +18,7 @@ void tree_close(struct tree *t)
 {
 	invariant(t->bytes == 0);
 	freelist_drain(&t->free);
+	mem_free(t->hashings);
 	writer_free(&t->scratch);
 }
 
@@ -38,9 +39,7 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 	hash_tagged2(out, HASH_TREE_LEAF, hash_slice(key), hash_slice(value_hash));
 }
 
-#define NODE_PREIMAGE_HEAD 3
-
-/* In one piece, which libcrypto hashes where it stands. */
+/* In one piece, which is hashed where it stands. */
 static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 {
 	buf[0] = HASH_TREE_NODE;
@@ -51,20 +50,33 @@ static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
+	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
 	size_t size = tree_bits(bitmap) * sizeof(*children);
 	memcpy(preimage_head(buf, bitmap), children, size);
 	hash_in_place(out, buf, NODE_PREIMAGE_HEAD + size);
 }
 
-void tree_hash(struct hash *out, const struct tree_node *n)
+size_t node_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_node *n)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	uint8_t *p = preimage_head(buf, n->present);
 	const struct tree_slot *s = n->slot, *end = s + tree_bits(n->present);
 	for (; s < end; s++, p += HASH_SIZE)
 		memcpy(p, s->hash.b, HASH_SIZE);
-	hash_in_place(out, buf, (size_t)(p - buf));
+	return (size_t)(p - buf);
+}
+
+size_t leaf_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_leaf *l)
+{
+	buf[0] = HASH_TREE_LEAF;
+	memcpy(buf + 1, l->key.b, HASH_SIZE);
+	memcpy(buf + 1 + HASH_SIZE, l->value_hash.b, HASH_SIZE);
+	return 1 + 2 * HASH_SIZE;
+}
+
+void tree_hash(struct hash *out, const struct tree_node *n)
+{
+	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
+	hash_in_place(out, buf, node_preimage(buf, n));
 }
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
@@ -202,8 +214,13 @@ static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
 	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
-	*l = (struct tree_leaf){
-		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
+	l->refs = 1;
+	l->loaded = false;
+	l->key = *key;
+	l->value_hash = *value_hash;
+	l->value = NULL;
+	l->value_len = 0;
+	l->inline_len = inline_len;
 	t->bytes += sizeof(*l) + inline_len;
 	return l;
 }
@@ -232,22 +249,38 @@ static void leaf_unload(struct tree *t, struct tree_leaf *l)
 	l->loaded = false;
 }
 
-struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
+static struct tree_leaf *leaf_of(struct tree *t, const struct hash *key, struct slice value,
+				 const struct hash *value_hash)
 {
-	struct hash value_hash;
-	tree_value_hash(&value_hash, value);
 	if (value.len > LEAF_INLINE_MAX) {
-		struct tree_leaf *l = leaf_new(t, key, &value_hash);
+		struct tree_leaf *l = leaf_new(t, key, value_hash);
 		leaf_load(t, l, value);
 		return l;
 	}
-	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, value.len);
+	struct tree_leaf *l = leaf_alloc(t, key, value_hash, value.len);
 	l->value = l->inline_value;
 	l->value_len = value.len;
 	l->loaded = true;
 	if (value.len)
 		memcpy(l->inline_value, value.ptr, value.len);
 	return l;
+}
+
+struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
+{
+	struct hash value_hash;
+	tree_value_hash(&value_hash, value);
+	return leaf_of(t, key, value, &value_hash);
+}
+
+void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2])
+{
+	struct hash h[2];
+	const struct tagged x = {.tag = HASH_TREE_VALUE, .a = v[0].value};
+	const struct tagged y = {.tag = HASH_TREE_VALUE, .a = v[1].value};
+	hash_tagged_pair(&h[0], &x, &h[1], &y);
+	for (unsigned i = 0; i < 2; i++)
+		v[i].leaf = leaf_of(t, v[i].key, v[i].value, &h[i]);
 }
 
 void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
@@ -286,6 +319,27 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 			return err;
 	}
 	return ERR_CORRUPT; /* a node below the last nibble: only a damaged store has one */
+}
+
+void tree_prefetch(const struct tree_node *n, const struct hash *key, unsigned depth)
+{
+	for (unsigned at = 0; at < TREE_DEPTH_MAX; at++) {
+		unsigned nibble = tree_nibble(key, at);
+		if (!slot_present(n, nibble))
+			return;
+		const struct tree_slot *s = &n->slot[tree_index(n->present, nibble)];
+		if (slot_is_leaf(n, nibble)) {
+			mem_prefetch(s->leaf, sizeof(*s->leaf));
+			return;
+		}
+		if (!s->node)
+			return;
+		if (at == depth) {
+			node_prefetch(s->node);
+			return;
+		}
+		n = s->node;
+	}
 }
 
 static void value_key(struct writer *w, struct slice state_key, uint64_t version)

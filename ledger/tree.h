@@ -55,12 +55,22 @@ struct tree_node {
 	struct tree_slot slot[]; /* the present ones, ascending */
 };
 
+/* A hash that an update still has to take, of a leaf or else a node. */
+struct tree_hashing {
+	const struct tree_leaf *leaf;
+	const struct tree_node *node;
+	struct hash *to; /* in the node above, or the root's; NULL: nobody wants it */
+	uint32_t below;	 /* the one before of its level */
+};
+
 struct tree {
 	struct store *store; /* NULL: everything is in memory */
 	size_t bytes, limit; /* memory held by nodes, leaves and values */
 	unsigned cursor;     /* where trimming goes on */
 	uint64_t reads, writes;
-	struct freelist free; /* of nodes and leaves */
+	struct freelist free;	       /* of nodes and leaves */
+	struct tree_hashing *hashings; /* scratch of updates */
+	uint32_t hashings_cap;
 	struct writer scratch;
 };
 
@@ -100,12 +110,24 @@ static inline unsigned tree_index(uint16_t bitmap, unsigned nibble)
 /* The leaf of key, lent, or NULL in *leaf; version is that of its value. */
 int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 	      struct tree_leaf **leaf, uint64_t *version);
+/* Of key's path, that much which is known without waiting for it will be used soon: called
+ * again later it gets further. */
+void tree_prefetch(const struct tree_node *root, const struct hash *key, unsigned depth);
+/* The same for what the records of the nodes of `version` are made of. */
+void tree_prefetch_written(const struct tree_node *root, uint64_t version);
 /* Its value, lent until the next tree_trim(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);
 
 /* A leaf with this value, one reference. */
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value);
+/* Two at a time. */
+struct tree_leaf_value {
+	const struct hash *key;
+	struct slice value;
+	struct tree_leaf *leaf; /* out */
+};
+void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2]);
 void tree_leaf_drop(struct tree *t, struct tree_leaf *leaf);
 
 struct tree_change {

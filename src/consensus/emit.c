@@ -185,7 +185,9 @@ void emit_finish(struct emit *o, struct output *out)
 		if (!o->messages[i].to)
 			continue;
 		o->messages[i].bytes = writer_slice(&o->bodies[i]);
-		o->messages[kept++] = o->messages[i];
+		if (kept != i)
+			o->messages[kept] = o->messages[i];
+		kept++;
 	}
 	if (o->write_count)
 		o->write_seq++;

@@ -30,6 +30,8 @@ static void push_header(struct block_log *l, const struct signed_header *sh,
 	uint32_t at = (l->header_first + l->header_count++) % l->header_cap;
 	l->headers[at].sh = *sh;
 	l->headers[at].hash = *hash;
+	/* where the next one goes is in no cache; there is time until then */
+	mem_prefetch(&l->headers[(at + 1) % l->header_cap], sizeof *l->headers);
 }
 
 bool log_add_older(struct block_log *l, const struct signed_header *sh)
@@ -59,14 +61,16 @@ void block_log_init(struct block_log *l, struct block *final,
 
 static struct log_entry **recent_of(struct block_log *l, const struct log_entry *e)
 {
-	return &l->recent[e->block->hash.b[0] % LOG_RECENT];
+	return &l->recent[e->block->hash.b[0]];
 }
 
 static void free_entry(struct block_log *l, struct log_entry *e)
 {
 	struct log_entry **recent = recent_of(l, e);
-	if (*recent == e)
+	if (*recent == e) {
 		*recent = NULL;
+		l->recent_count--;
+	}
 	map_remove(&l->by_hash, e->block->hash.b);
 	l->bytes -= e->block->body_size;
 	block_drop(e->block);
@@ -87,8 +91,10 @@ void block_log_free(struct block_log *l)
 
 struct log_entry *log_find(const struct block_log *l, const struct hash *hash)
 {
-	struct log_entry *e = l->recent[hash->b[0] % LOG_RECENT];
-	return e && hash_equal(&e->block->hash, hash) ? e : map_get(&l->by_hash, hash->b);
+	struct log_entry *e = l->recent[hash->b[0]];
+	if (e && hash_equal(&e->block->hash, hash))
+		return e;
+	return l->recent_count < map_len(&l->by_hash) ? map_get(&l->by_hash, hash->b) : NULL;
 }
 
 static int add(struct block_log *l, struct block *b, bool limited, struct log_entry **out)
@@ -125,7 +131,9 @@ static int add(struct block_log *l, struct block *b, bool limited, struct log_en
 		parent->first_child = e;
 	}
 	map_put(&l->by_hash, b->hash.b, e);
-	*recent_of(l, e) = e;
+	struct log_entry **recent = recent_of(l, e);
+	l->recent_count += !*recent;
+	*recent = e;
 	*out = e;
 	return ERR_NONE;
 }

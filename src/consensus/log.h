@@ -27,11 +27,12 @@ struct log_entry {
 	enum rules { RULES_UNKNOWN, RULES_HOLD, RULES_BROKEN } rules;
 };
 
-#define LOG_RECENT 64 /* a power of two */
+#define LOG_RECENT 256 /* values of a byte */
 struct block_log {
 	struct map by_hash; /* struct log_entry */
 	/* most are asked for again and again; by the hash's first byte, NULL: none */
 	struct log_entry *recent[LOG_RECENT];
+	size_t recent_count; /* as many as by_hash has: what is not here is not there either */
 	struct block *final; /* held */
 	uint64_t bytes;	     /* of the entries' bodies */
 	uint64_t bytes_max;  /* LOG_BYTES_MAX or more */

@@ -99,9 +99,7 @@ uint64_t sim_bare_replay(const struct sim_bare *b)
 					   .packet = p});
 	}
 	packet_drop(p);
-	while (s->heap_len)
-		packet_drop(sim_pop(s).packet);
-	mem_free(s->heap);
+	sim_drop_events(s);
 	mem_free(s);
 	mem_free(bytes);
 	return events;

@@ -8,45 +8,81 @@
 
 /* ---- events: a binary heap --------------------------------------------------------------- */
 
-static bool earlier(const struct event *a, const struct event *b)
+static bool earlier(const struct event_time *a, const struct event_time *b)
 {
 	return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
+static void queue_grow(struct event_queue *q)
+{
+	size_t cap = q->cap ? 2 * q->cap : 64;
+	q->heap = mem_realloc(q->heap, cap * sizeof *q->heap);
+	q->events = mem_realloc(q->events, cap * sizeof *q->events);
+	q->free = mem_realloc(q->free, cap * sizeof *q->free);
+	for (size_t i = q->cap; i < cap; i++)
+		q->free[cap - 1 - i] = (uint32_t)i; /* the lowest goes first */
+	q->cap = cap;
+}
+
 void sim_push(struct sim *s, struct event e)
 {
+	struct event_queue *q = &s->queue;
 	e.order = ++s->order;
-	if (s->heap_len == s->heap_cap) {
-		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 256;
-		s->heap = mem_realloc(s->heap, s->heap_cap * sizeof *s->heap);
-	}
-	size_t i = s->heap_len++;
-	while (i > 0 && earlier(&e, &s->heap[(i - 1) / 2])) {
-		s->heap[i] = s->heap[(i - 1) / 2];
+	if (q->len == q->cap)
+		queue_grow(q);
+	struct event_time *heap = q->heap;
+	const struct event_time t = {
+		.at = e.at, .order = e.order, .event = q->free[q->cap - q->len - 1]};
+	/* By parts: as a whole it would wait for those that the caller has just written. */
+	struct event *to = &q->events[t.event];
+	to->at = t.at;
+	to->order = t.order;
+	to->kind = e.kind;
+	to->node = e.node;
+	to->from = e.from;
+	to->number = e.number;
+	to->life = e.life;
+	to->packet = e.packet;
+	size_t i = q->len++;
+	while (i > 0 && earlier(&t, &heap[(i - 1) / 2])) {
+		heap[i] = heap[(i - 1) / 2];
 		i = (i - 1) / 2;
 	}
-	s->heap[i] = e;
+	heap[i] = t;
 	if (s->options.bare)
 		bare_push(s->options.bare, &e, s->now);
 }
 
 struct event sim_pop(struct sim *s)
 {
-	struct event top = s->heap[0], last = s->heap[--s->heap_len];
-	size_t i = 0;
+	struct event_queue *q = &s->queue;
+	struct event_time *heap = q->heap;
+	const uint32_t top = heap[0].event;
+	const struct event_time last = heap[--q->len];
+	size_t i = 0, len = q->len;
 	for (;;) {
 		size_t child = 2 * i + 1;
-		if (child >= s->heap_len)
+		if (child >= len)
 			break;
-		if (child + 1 < s->heap_len && earlier(&s->heap[child + 1], &s->heap[child]))
+		if (child + 1 < len && earlier(&heap[child + 1], &heap[child]))
 			child++;
-		if (!earlier(&s->heap[child], &last))
+		if (!earlier(&heap[child], &last))
 			break;
-		s->heap[i] = s->heap[child];
+		heap[i] = heap[child];
 		i = child;
 	}
-	s->heap[i] = last;
-	return top;
+	heap[i] = last;
+	q->free[q->cap - len - 1] = top;
+	return q->events[top];
+}
+
+void sim_drop_events(struct sim *s)
+{
+	while (s->queue.len)
+		packet_drop(sim_pop(s).packet);
+	mem_free(s->queue.heap);
+	mem_free(s->queue.events);
+	mem_free(s->queue.free);
 }
 
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
@@ -591,7 +627,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 static void loop(struct sim *s)
 {
 	uint64_t goal = 0, deadline = 0;
-	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
+	while (!s->stopped && s->queue.len && !finished(s, &goal, &deadline)) {
 		struct event e = sim_pop(s);
 		if (s->options.bare)
 			bare_pop(s->options.bare);
@@ -738,13 +774,11 @@ void sim_world_end(struct sim *s)
 	if (s->team)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
-	while (s->heap_len)
-		packet_drop(sim_pop(s).packet);
+	sim_drop_events(s);
 	measure_free(s->measure);
 	clients_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
-	mem_free(s->heap);
 	mem_free(s);
 }
 

@@ -37,6 +37,16 @@ struct event {
 	uint32_t life;	 /* of the node when it was made */
 	struct packet *packet;
 };
+/* A heap of times, beside the events themselves, which stay where they are. */
+struct event_queue {
+	struct event_time {
+		uint64_t at, order;
+		uint32_t event;
+	} * heap;
+	struct event *events;
+	uint32_t *free;	 /* places in events */
+	size_t len, cap; /* cap - len are free */
+};
 /* What a correct replica has counted, as far as it has been looked at. */
 struct modes_node {
 	uint32_t life;
@@ -136,8 +146,7 @@ struct sim {
 	unsigned armed; /* with a kill point; n: none */
 	bool dying;	/* some node is */
 	uint64_t now, order;
-	struct event *heap;
-	size_t heap_len, heap_cap;
+	struct event_queue queue;
 	struct genesis genesis;
 	struct chain_ctx ctx;
 	unsigned n;
@@ -188,6 +197,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 void sim_world_end(struct sim *s); /* frees s */
 void sim_push(struct sim *s, struct event e);
 struct event sim_pop(struct sim *s);
+void sim_drop_events(struct sim *s);			     /* all that there are */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
