@@ -223,18 +223,29 @@ static int has_value(struct audit *a, struct tree_node *root, const struct hash 
 	return hash_equal(&leaf->value_hash, value_hash) ? ERR_NONE : ERR_BAD_HASH;
 }
 
-static void check_value(struct audit *a, struct slice record_key, struct slice value)
+static void check_value(struct audit *a, struct slice record_key, struct slice record)
 {
+	struct slice value;
 	struct hash key, value_hash;
-	if (record_key.len <= 8) {
+	struct slice state_key;
+	if (record_key.len != TREE_VALUE_KEY_SIZE) {
 		a->host->found(a->host->arg, STORE_STATE, record_key, UINT64_MAX, ERR_CORRUPT,
 			       "this is no value's key");
 		return;
 	}
-	uint64_t version = load_be64(record_key.ptr + record_key.len - 8);
+	uint64_t version = load_be64(record_key.ptr + HASH_SIZE);
 	uint64_t first = version < a->out->oldest ? a->out->oldest : version;
-	tree_key(&key, slice_of(record_key.ptr, record_key.len - 8));
-	tree_value_hash(&value_hash, value);
+	bool reads = tree_record_read(record, &state_key, &value);
+	if (reads) {
+		tree_key(&key, state_key);
+		tree_value_hash(&value_hash, value);
+	}
+	if (!reads || memcmp(key.b, record_key.ptr, HASH_SIZE) != 0) {
+		if (!a->collect)
+			a->host->found(a->host->arg, STORE_STATE, record_key, version,
+				       ERR_CORRUPT, "the value's record is damaged");
+		return;
+	}
 	a->out->values++;
 	struct tree_node *root = first <= a->out->height ? root_of(a, first) : NULL;
 	int err = root ? has_value(a, root, &key, version, &value_hash) : ERR_NOT_FOUND;
