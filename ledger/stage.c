@@ -229,8 +229,10 @@ static bool is_rubbish(const struct stage_sweep *w, enum store_family f, struct 
 		       struct slice value)
 {
 	uint64_t version;
-	if (f == STORE_TXINDEX)
-		return !w->exact && value.len >= 8 && load_be64(value.ptr) < w->index_from;
+	if (f == STORE_TXINDEX) {
+		uint64_t height = value.len >= 8 ? load_be64(value.ptr) : w->index_from;
+		return w->exact ? height > w->index_from : height < w->index_from;
+	}
 	if (f == STORE_TREE && key.len >= 8)
 		version = load_be64(key.ptr);
 	else if (f == STORE_STATE && key.len == TREE_VALUE_KEY_SIZE)

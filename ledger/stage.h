@@ -29,7 +29,8 @@ void stage_install(struct store_batch *batch, const struct chain_ctx *ctx, uint6
 
 /* Deletes, some at a time, what nothing leads to: after stage_install() all records of states
  * below the height, and of the transaction index below index_from; after a stage was given up
- * the records of its very height. May begin anew at any time. */
+ * the records of its very height, and of the index above index_from, which is the ledger's
+ * height. May begin anew at any time. */
 struct stage_sweep {
 	uint64_t height, index_from;
 	bool exact;

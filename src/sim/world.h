@@ -80,6 +80,7 @@ struct sim_node {
 	bool crash_at_sync; /* the next sync does not end */
 	bool disk_full;	    /* no write succeeds */
 	bool dying;	    /* killed at a write, until its step is over */
+	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
