@@ -260,6 +260,7 @@ static void look(struct replica *r)
 	    r->now < s->moved_at + SYNC_STUCK_US)
 		return;
 	sync_state_forget(s);
+	s->struck = s->status.struck = 0;
 	s->phase = SYNC_ASKING;
 	ask_all(r, 0);
 }

@@ -687,6 +687,11 @@ void check_refused(struct sim *s, unsigned node, const struct hash *id, int err)
 	/* Dropped because it is final is not refused: the retry learns it. */
 	if (r && ledger_find_tx(replica_ledger(r), id, &height, &index) == ERR_NONE)
 		return;
+	/* Nor is it told from a rival of its nonce by who has no index so far back. */
+	bool forgets = s->node[node].synced || s->options.blocks;
+	if (forgets && (err == ERR_TX_NONCE_USED || err == ERR_TX_NONCE_WINDOW) &&
+	    map_get(&s->final_ids, id->b))
+		return;
 	if (map_get(&s->final_ids, id->b))
 		sim_violation(s, SIM_SAFETY,
 			      "replica %u refuses a final transaction for good: %s", node,

@@ -328,6 +328,8 @@ static void host_reopened(void *ctx, uint64_t height)
 		return;
 	node->synced = true;
 	node->final = height;
+	node->life++; /* of its engine, which checkers tell from the one before */
+	node->wake_at = 0;
 	node->tc_term = 0;
 	if (!sim_is_corrupt(node->sim, node->index))
 		check_recovered(node->sim, node->index);

@@ -13,13 +13,14 @@ static struct sim_options small(uint64_t seed)
 	return (struct sim_options){.nodes = 4,
 				    .seed = seed,
 				    .decisions = 600,
-				    .clients = 8,
+				    .clients = 60,
 				    .scheme = SIG_SYMBOLIC,
 				    .calm = true,
 				    .checkpoint = 8,
 				    .history = LEDGER_HISTORY_MIN,
 				    .blocks = 1,
-				    .sync_gap = 100};
+				    .sync_gap = 100,
+				    .trace = getenv("OSTRAKON_TRACE") != NULL};
 }
 
 static void show(const char *what, uint64_t seed, const struct sim_result *r)
@@ -89,11 +90,11 @@ static struct script away(enum script_kind kind, uint64_t for_us)
 START_TEST(while_load_goes_on)
 {
 	static const enum script_kind kinds[] = {SCRIPT_WIPE, SCRIPT_CRASH};
-	struct script script = away(kinds[_i % 2], 9 * SECOND);
+	struct script script = away(kinds[_i % 2], 14 * SECOND);
 	struct sim_options o = small((uint64_t)_i / 2);
 	struct sim_result r;
 	o.script = &script;
-	o.duration_us = 14 * SECOND;
+	o.duration_us = 19 * SECOND;
 	o.delay_max_us = 4000;
 	o.await_one_term = true;
 	sim_run(&o, &r);
@@ -108,11 +109,11 @@ START_TEST(among_liars)
 {
 	uint64_t syncs = 0, strikes = 0;
 	for (uint64_t seed = 0; seed < 30; seed++) {
-		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 9 * SECOND);
+		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 14 * SECOND);
 		struct sim_options o = small(seed);
 		struct sim_result r;
 		o.script = &script;
-		o.duration_us = 14 * SECOND;
+		o.duration_us = 19 * SECOND;
 		o.corrupt = 1;
 		o.steady = true;
 		o.attacks = ATTACK_BIT(ATTACK_LIE_FETCH);
@@ -134,11 +135,11 @@ START_TEST(dying_at_writes)
 {
 	uint64_t syncs = 0, kills = 0;
 	for (uint64_t seed = 0; seed < 60; seed++) {
-		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 7 * SECOND);
+		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 12 * SECOND);
 		struct sim_options o = small(seed);
 		struct sim_result r;
 		o.script = &script;
-		o.duration_us = 14 * SECOND;
+		o.duration_us = 19 * SECOND;
 		o.kill_points = 8 + (uint32_t)seed % 24;
 		sim_run(&o, &r);
 		ck_assert_msg(r.verdict == SIM_OK, "seed %llu: %s", (unsigned long long)seed,
@@ -164,7 +165,8 @@ START_TEST(in_storms)
 		struct sim_result r;
 		o.nodes = sizes[seed % 3];
 		o.decisions = 200;
-		o.sync_gap = 10;
+		o.clients = 8;
+		o.sync_gap = 5;
 		o.calm = false;
 		o.corrupt = seed % 2 ? (o.nodes - 1) / 3 : 0;
 		o.wiped = o.corrupt ? 0 : 1;
