@@ -41,11 +41,21 @@ static struct serve_pin *pin_at(struct replica *r, uint64_t height)
 	return NULL;
 }
 
+/* Free, or not used for a while: who fetches comes back all the time. */
+static struct serve_pin *spare_pin(struct replica *r)
+{
+	struct serve_pin *oldest = pin_at(r, 0);
+	for (unsigned i = 0; i < SERVE_PINS_MAX && !oldest; i++)
+		if (r->now > r->serve.pin[i].used + SERVE_PIN_BUSY_US)
+			oldest = &r->serve.pin[i];
+	return oldest;
+}
+
 static bool pin(struct replica *r, uint64_t height)
 {
 	struct serve_pin *p = pin_at(r, height);
 	if (!p) {
-		p = pin_at(r, 0);
+		p = spare_pin(r);
 		if (!p)
 			return false;
 		*p = (struct serve_pin){.height = height, .begun = r->now};
@@ -58,11 +68,11 @@ static bool pin(struct replica *r, uint64_t height)
 /* ---- offers ------------------------------------------------------------------------------ */
 
 /* The newest one that others are likely to choose as well. */
-static uint64_t state_to_offer(const struct replica *r)
+static uint64_t state_to_offer(const struct replica *r, uint64_t above)
 {
 	uint64_t newest = ledger_height(r->ledger);
 	uint64_t round = newest - newest % SERVE_STATES;
-	return round > 0 && round >= ledger_oldest(r->ledger) ? round : newest;
+	return round > above && round >= ledger_oldest(r->ledger) ? round : newest;
 }
 
 static bool is_readable(const struct replica *r, uint64_t height)
@@ -94,16 +104,16 @@ static void send_gone(struct replica *r, unsigned to, uint64_t height, const str
 	send(r, to, &m);
 }
 
-static void offer(struct replica *r, unsigned to, uint64_t wanted)
+static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t above)
 {
 	struct serve_peer *p = &r->serve.peer[to];
 	const struct hash zero = {0};
 	if (r->now < p->offer_at)
 		return;
 	p->offer_at = r->now + SERVE_ASKS_US;
-	uint64_t height = wanted ? wanted : state_to_offer(r);
+	uint64_t height = wanted ? wanted : state_to_offer(r, above);
 	struct sync_msg m = {.type = SYNC_OFFER, .blocks_from = r->blocks_from};
-	if (!wanted && !pin_at(r, height) && !pin_at(r, 0)) /* both are taken: one of those */
+	if (!wanted && !pin_at(r, height) && !spare_pin(r)) /* both are taken: one of those */
 		height = later_of(r->serve.pin[0].height, r->serve.pin[1].height);
 	if (!is_readable(r, height) || replica_certified_header(r, height, &m.header)) {
 		send_gone(r, to, height, &zero, &zero);
@@ -198,7 +208,7 @@ void serve_message(struct replica *r, unsigned from, const struct sync_msg *m)
 {
 	expire_pins(r);
 	if (m->type == SYNC_ASK)
-		offer(r, from, m->height);
+		offer(r, from, m->height, m->above);
 	else
 		enqueue(r, from, m);
 	answer_some(r);

@@ -186,7 +186,9 @@ static void pump(struct replica *r)
 static void ask_all(struct replica *r, uint64_t height)
 {
 	struct sync *s = &r->sync;
-	const struct sync_msg m = {.type = SYNC_ASK, .height = height};
+	const struct sync_msg m = {.type = SYNC_ASK,
+				   .height = height,
+				   .above = ledger_height(r->ledger) + r->config.sync_gap};
 	for (unsigned i = 0; i < peers(r); i++) {
 		s->peer[i].asked = true;
 		s->peer[i].offered = false;

@@ -27,6 +27,7 @@ enum sync_type {
 struct sync_msg {
 	enum sync_type type;
 	uint64_t height;      /* ASK: 0 for any; BLOCKS: of the first block */
+	uint64_t above;	      /* ASK: of any, one that is higher */
 	struct hash from, to; /* GET, RANGE, GONE; GET_BLOCKS, BLOCKS: from, its hash */
 	uint64_t blocks_from; /* OFFER: lowest block kept; proves nothing */
 	struct certified_header header;	       /* OFFER: of the state's block; owned */
@@ -46,6 +47,7 @@ void sync_msg_free(struct sync_msg *m);
 #define SERVE_QUEUE	  8	 /* questions of one peer that wait */
 #define SERVE_SPACING_US  4000	 /* between two answers to one peer, for each 64 KiB */
 #define SERVE_ASKS_US	  200000 /* between two offers to one peer */
+#define SERVE_PIN_BUSY_US (10 * UINT64_C(1000000)) /* then another one may take its place */
 #define SERVE_PIN_IDLE_US (60 * UINT64_C(1000000))
 #define SERVE_PIN_LIFE_US (7200 * UINT64_C(1000000))
 #define SERVE_STATES	  128 /* states at multiples of this height are offered, if they can be */

@@ -21,6 +21,7 @@ void sync_encode(struct writer *w, const struct sync_msg *m)
 	writer_u64(w, m->height);
 	switch (m->type) {
 	case SYNC_ASK:
+		writer_u64(w, m->above);
 		break;
 	case SYNC_OFFER:
 		offer_encode(w, m);
@@ -93,6 +94,7 @@ int sync_decode(struct sync_msg *out, struct slice bytes)
 	out->type = (enum sync_type)type;
 	switch (out->type) {
 	case SYNC_ASK:
+		out->above = reader_u64(&r);
 		break;
 	case SYNC_OFFER:
 		offer_decode(&r, out);

