@@ -495,8 +495,9 @@ static void fetching(struct replica *r)
 		give_up(r);
 		return;
 	}
-	if (r->now >= s->ask_until + SYNC_AGAIN_US &&
-	    r->now >= s->progress_at + SYNC_ASK_US) /* who has it now? */
+	if (s->ask_until == 0 || /* begun in an earlier life */
+	    (r->now >= s->ask_until + SYNC_AGAIN_US &&
+	     r->now >= s->progress_at + SYNC_ASK_US)) /* who has it now? */
 		ask_all(r, s->height);
 	pump(r);
 }

@@ -146,6 +146,8 @@ void sync_before_final(struct replica *r, uint64_t height);
 #define SYNC_KEY       "sync"
 #define SYNC_RANGE_KEY "sync_range"
 #define SYNC_SWEEP_KEY "sync_sweep"
+/* For audits: what in a store is not the ledger's yet, or any more (struct audit_host). */
+void sync_apart(struct store *s, uint64_t *staged, uint64_t *swept_below);
 int sync_state_read(struct replica *r);
 bool sync_state_begin(struct replica *r); /* s->target is to be fetched */
 bool sync_state_range(struct replica *r, unsigned item, const struct range *range);

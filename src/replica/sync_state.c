@@ -195,6 +195,18 @@ static int read_ranges(struct replica *r)
 	return ERR_NONE;
 }
 
+void sync_apart(struct store *s, uint64_t *staged, uint64_t *swept_below)
+{
+	struct writer w = {0};
+	*staged = *swept_below = 0;
+	if (store_get(s, STORE_META, slice_str(SYNC_SWEEP_KEY), &w) == ERR_NONE &&
+	    w.len >= 2 + 8 + 8 + 1)
+		*(w.buf[2 + 8 + 8] ? staged : swept_below) = load_be64(w.buf + 2);
+	if (store_get(s, STORE_META, slice_str(SYNC_KEY), &w) == ERR_NONE && w.len >= 2 + 8)
+		*staged = load_be64(w.buf + 2);
+	writer_free(&w);
+}
+
 static int read_sweep(struct replica *r)
 {
 	struct sync *s = &r->sync;

@@ -67,6 +67,8 @@ START_TEST(who_is_not_far_behind)
 	ck_assert_uint_eq(r.syncs, 0);
 	for (unsigned t = 24; t <= 30; t++)
 		ck_assert_uint_eq(r.messages[t], 0);
+	/* Which sync_holds_back() knows by number. */
+	ck_assert(MSG_FETCH == 10 && MSG_BLOCKS == 11);
 }
 END_TEST
 
