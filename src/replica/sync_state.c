@@ -236,6 +236,9 @@ int sync_state_read(struct replica *r)
 	if (err)
 		return err == ERR_NOT_FOUND ? ERR_NONE : err;
 	err = target_decode(writer_slice(&r->scratch), &s->target);
+	if (!err && (s->target.headers[0].h.height == 0 ||
+		     certified_header_check(&s->target, &r->ctx, &r->genesis_block->hash)))
+		err = ERR_CORRUPT; /* heights below are taken from it */
 	if (!err)
 		err = read_ranges(r);
 	if (err)
