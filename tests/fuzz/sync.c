@@ -296,6 +296,6 @@ static void sync_seeds(struct fuzz_seeds *out)
 const struct fuzz_target fuzz_sync = {.name = "sync",
 				      .shape = FUZZ_OPS,
 				      .size_max = 65536,
-				      .runs = 1500,
+				      .runs = 10000,
 				      .one = sync_one,
 				      .seeds = sync_seeds};
