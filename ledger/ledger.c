@@ -65,8 +65,8 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
 		tree_write_value(&l->tree, &c->leaf->key,
-				 slice_of(o->key_bytes + c->key_offset, c->key_len), o->height, slice_of(c->leaf->value, c->leaf->value_len),
-				 batch);
+				 slice_of(o->key_bytes + c->key_offset, c->key_len), o->height,
+				 slice_of(c->leaf->value, c->leaf->value_len), batch);
 		tree_leaf_drop(&l->tree, c->leaf);
 	}
 	o->change_count = 0;

@@ -61,9 +61,8 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	}
 	/* The list of height h is of records that states below h need. */
 	uint64_t keep = l->history ? l->history : 1;
-	for (unsigned i = 0; i < LISTS_PER_BLOCK && o->height - l->oldest > keep &&
-			     l->oldest < l->pinned;
-	     i++)
+	for (unsigned i = 0;
+	     i < LISTS_PER_BLOCK && o->height - l->oldest > keep && l->oldest < l->pinned; i++)
 		carry_out_stored(l, ++l->oldest, batch);
 	o->stale_len = 0;
 }

@@ -171,7 +171,8 @@ void report_peers(struct node *n, struct request *r, uint64_t now);
 struct json *report_change(const struct node *n, const char *change,
 			   const struct engine_status *s);
 
-/* state_sync.c: for the replica's host; once a snapshot; for /v1/status, null: there was none. */
+/* state_sync.c: for the replica's host; once a snapshot; for /v1/status, null: there was none.
+ */
 void state_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
 		     const struct replica_sync_status *s);
 void state_sync_reopened(void *ctx, uint64_t height);

@@ -77,7 +77,7 @@ int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
 /* Height of a final block with SYSTEM transactions, and their evidence: into the batch. */
 void records_index_system(struct replica *r, const struct block *b);
-void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
+void records_read(struct replica *r, const struct work *w); /* WORK_READ */
 
 /* retention.c: gives up final blocks below the newest `config.blocks`, a few at a time, into
  * the batch. */

@@ -53,7 +53,7 @@ struct replica_host {
 };
 
 /* What a start, proofs and positions may want to see. */
-#define REPLICA_BLOCKS_MIN 8192 /* for live nodes */
+#define REPLICA_BLOCKS_MIN   8192 /* for live nodes */
 #define REPLICA_SYNC_GAP_MIN 64
 struct replica_config {
 	const struct genesis *genesis; /* outlives the replica */

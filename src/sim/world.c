@@ -284,57 +284,6 @@ static struct engine *wrap_engine(void *ctx, struct engine *e)
 	return adversary_wrap(node->sim->team, node->index, e);
 }
 
-static void lie(void *ctx, uint8_t type, struct writer *bytes)
-{
-	struct sim_node *node = ctx;
-	adversary_lie(node->sim->team, node->index, type, bytes);
-}
-
-static void host_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
-			   const struct replica_sync_status *status)
-{
-	static const char *const notes[] = {[SYNC_NOTE_STARTED] = "fetches the state",
-					    [SYNC_NOTE_STRUCK] = "is lied to about the state",
-					    [SYNC_NOTE_BUILDING] =
-						    "has all leaves of the state",
-					    [SYNC_NOTE_GIVEN_UP] = "gives up the state",
-					    [SYNC_NOTE_DONE] = "has the state"};
-	struct sim_node *node = ctx;
-	struct sim *s = node->sim;
-	if (s->options.trace)
-		printf("%10.6f %u %s of height %llu (by %u)\n", (double)s->now / 1e6,
-		       node->index, notes[note], (unsigned long long)status->height, peer);
-	if (sim_is_corrupt(s, node->index) || node->dying)
-		return;
-	if (note == SYNC_NOTE_STRUCK) {
-		s->result->sync_strikes++;
-		if (!sim_is_corrupt(s, peer))
-			sim_violation(s, SIM_SAFETY,
-				      "replica %u strikes %u, which is honest, off as a liar",
-				      node->index, peer);
-	}
-	if (note == SYNC_NOTE_DONE) {
-		s->result->syncs++;
-		s->result->sync_bytes += status->bytes;
-		s->result->sync_retries += status->retries;
-	}
-}
-
-/* From one final block to another: what check_final() asks of each is asked of the newest. */
-static void host_reopened(void *ctx, uint64_t height)
-{
-	struct sim_node *node = ctx;
-	if (node->dying)
-		return;
-	node->synced = true;
-	node->final = height;
-	node->life++; /* of its engine, which checkers tell from the one before */
-	node->wake_at = 0;
-	node->tc_term = 0;
-	if (!sim_is_corrupt(node->sim, node->index))
-		check_recovered(node->sim, node->index);
-}
-
 void sim_start_node(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
@@ -357,11 +306,11 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .rejected = host_rejected,
 						 .halted = host_halted,
 						 .wall_ms = host_wall_ms,
-						 .sync_note = host_sync_note,
-						 .reopened = host_reopened}};
+						 .sync_note = sim_sync_note,
+						 .reopened = sim_sync_reopened}};
 	if (sim_is_corrupt(s, i)) {
 		config.wrap = wrap_engine;
-		config.lie = lie;
+		config.lie = sim_sync_lie;
 		config.wrap_ctx = node;
 	}
 	node->life++;

@@ -220,6 +220,11 @@ void faults_end(struct sim *s);
 bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
+/* state_sync.c: of a replica's host */
+void sim_sync_lie(void *ctx, uint8_t type, struct writer *bytes);
+void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
+		     const struct replica_sync_status *status);
+void sim_sync_reopened(void *ctx, uint64_t height);
 /* kill.c */
 void kill_begin(struct sim *s);
 void kill_next(struct sim *s);
