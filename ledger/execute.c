@@ -508,9 +508,8 @@ static void list_stale_values(struct execution *x, const struct tree_change *cha
 			      size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct entry *e = changes[i].tag;
 		if (changes[i].effective && changes[i].replaces)
-			tree_stale_value(&x->stale, e->state_key, changes[i].old_version);
+			tree_stale_value(&x->stale, &changes[i].key, changes[i].old_version);
 	}
 }
 

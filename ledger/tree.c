@@ -1,6 +1,7 @@
 #include "ledger/tree.h"
 
 #include "base/mem.h"
+#include "ledger/proof.h"
 #include "ledger/tree_private.h"
 
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
@@ -342,39 +343,65 @@ void tree_prefetch(const struct tree_node *n, const struct hash *key, unsigned d
 	}
 }
 
-static void value_key(struct writer *w, struct slice state_key, uint64_t version)
+void tree_value_key(uint8_t out[TREE_VALUE_KEY_SIZE], const struct hash *key, uint64_t version)
 {
-	writer_reset(w);
-	writer_raw(w, state_key.ptr, state_key.len);
-	writer_u64(w, version);
+	memcpy(out, key->b, HASH_SIZE);
+	store_be64(out + HASH_SIZE, version);
+}
+
+bool tree_record_read(struct slice record, struct slice *state_key, struct slice *value)
+{
+	struct reader r;
+	reader_init(&r, record);
+	*state_key = reader_var(&r, STATE_KEY_MAX);
+	*value = reader_take(&r, r.left);
+	return !r.err;
+}
+
+int tree_record(struct tree *t, const struct hash *key, uint64_t version,
+		struct slice *state_key, struct slice *value)
+{
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
+	int err = store_get(t->store, STORE_STATE, slice_of(buf, sizeof(buf)), &t->scratch);
+	t->reads++;
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	return tree_record_read(writer_slice(&t->scratch), state_key, value) ? ERR_NONE
+									     : ERR_CORRUPT;
 }
 
 int tree_value(struct tree *t, struct tree_leaf *l, uint64_t version, struct slice state_key,
 	       struct slice *out)
 {
 	if (!l->loaded) {
-		struct writer key = {0};
+		struct slice own, value;
 		struct hash h;
-		value_key(&key, state_key, version);
-		int err = store_get(t->store, STORE_STATE, writer_slice(&key), &t->scratch);
-		writer_free(&key);
-		t->reads++;
+		int err = tree_record(t, &l->key, version, &own, &value);
 		if (err)
-			return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
-		tree_value_hash(&h, writer_slice(&t->scratch));
-		if (!hash_equal(&h, &l->value_hash))
+			return err;
+		tree_value_hash(&h, value);
+		if (!slice_equal(own, state_key) || !hash_equal(&h, &l->value_hash))
 			return ERR_CORRUPT;
-		leaf_load(t, l, writer_slice(&t->scratch));
+		leaf_load(t, l, value);
 	}
 	*out = slice_of(l->value, l->value_len);
 	return ERR_NONE;
 }
 
-void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
-		      struct slice value, struct store_batch *batch)
+void tree_write_value(struct tree *t, const struct hash *key, struct slice state_key,
+		      uint64_t version, struct slice value, struct store_batch *batch)
 {
-	value_key(&t->scratch, state_key, version);
-	store_batch_put(batch, STORE_STATE, writer_slice(&t->scratch), value);
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
+	uint8_t *p = store_batch_put_room(batch, STORE_STATE, slice_of(buf, sizeof(buf)),
+					  4 + state_key.len + value.len);
+	uint32_t len = htobe32((uint32_t)state_key.len);
+	memcpy(p, &len, sizeof(len));
+	if (state_key.len)
+		memcpy(p + 4, state_key.ptr, state_key.len);
+	if (value.len)
+		memcpy(p + 4 + state_key.len, value.ptr, value.len);
 	t->writes++;
 }
 

@@ -118,6 +118,12 @@ void tree_prefetch_written(const struct tree_node *root, uint64_t version);
 /* Its value, lent until the next tree_trim(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);
+/* The record of the value with this key hash: its state key and value, which lie in the tree's
+ * scratch. Not held against any leaf's hash. */
+int tree_record(struct tree *t, const struct hash *key, uint64_t version,
+		struct slice *state_key, struct slice *value);
+/* What a value's record consists of; false: it is damaged. */
+bool tree_record_read(struct slice record, struct slice *state_key, struct slice *value);
 
 /* A leaf with this value, one reference. */
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value);
@@ -150,10 +156,13 @@ void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
 		struct store_batch *batch);
 /* Store keys, for stale lists. */
 void tree_stale_root(struct writer *stale, uint64_t version);
-void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version);
-/* Value record: (state key, version). */
-void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
-		      struct slice value, struct store_batch *batch);
+void tree_stale_value(struct writer *stale, const struct hash *key, uint64_t version);
+/* Value record, by (key hash, version), so that values lie in the order of the tree and a leaf
+ * leads to its state key: {u32 length, state key}, then the value. */
+#define TREE_VALUE_KEY_SIZE (HASH_SIZE + 8)
+void tree_value_key(uint8_t out[TREE_VALUE_KEY_SIZE], const struct hash *key, uint64_t version);
+void tree_write_value(struct tree *t, const struct hash *key, struct slice state_key,
+		      uint64_t version, struct slice value, struct store_batch *batch);
 
 bool tree_over_limit(const struct tree *t);
 /* Forgets cached parts, not newer than version `written`, until memory is below the limit. */

@@ -26,12 +26,12 @@ void tree_stale_root(struct writer *stale, uint64_t version)
 	writer_var(stale, node_key(buf, version, &no_path, 0));
 }
 
-void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version)
+void tree_stale_value(struct writer *stale, const struct hash *key, uint64_t version)
 {
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
 	writer_u8(stale, STORE_STATE);
-	writer_u32(stale, (uint32_t)state_key.len + 8);
-	writer_raw(stale, state_key.ptr, state_key.len);
-	writer_u64(stale, version);
+	writer_var(stale, slice_of(buf, sizeof(buf)));
 }
 
 static size_t node_record_size(const struct tree_node *n)

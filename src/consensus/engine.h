@@ -237,6 +237,8 @@ int engine_new(struct engine **out, const struct engine_config *config,
 /* Of any engine's message; "unknown". Types are below this: */
 #define ENGINE_MESSAGE_TYPES 64
 const char *engine_message_name(uint8_t type);
+/* Of state sync, which the replica takes before an engine does. */
+bool engine_message_is_sync(uint8_t type);
 
 enum engine_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
 const char *engine_role_name(enum engine_role r);
@@ -339,6 +341,8 @@ struct engine_status {
 	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
+	/* The highest final height that a peer has spoken of, or a certificate is of: a hint. */
+	uint64_t known_final;
 };
 void engine_status(const struct engine *e, struct engine_status *out);
 /* "observer", or the name of its role. */

@@ -291,6 +291,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	struct snapshot next = {
 		.now = now, .halted = n->halted, .observes = replica_observes(n->replica)};
 	replica_status(n->replica, &next.status);
+	replica_sync_status(n->replica, &next.sync);
 	if (next.status.pool_count == 0)
 		n->final_since = now;
 	log_changes(n, &next.status);
@@ -319,6 +320,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	pthread_mutex_unlock(&n->snapshot_lock);
 	n->snapshot_due = now + SNAPSHOT_US;
 	say_stall(n, now);
+	state_sync_progress(n, now);
 	say_clocks(n, now);
 }
 

@@ -95,6 +95,7 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "read_only", text_or_null(read_only));
 	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
 	json_set(o, "observer", text_or_null(observes(n)));
+	json_set(o, "state_sync", state_sync_json(n, now));
 	json_set(o, "uptime_ms", json_u64_string((now - n->started) / 1000));
 	json_set(o, "time_ms", json_u64_string(node_wall_ms()));
 	r->json = o;

@@ -211,7 +211,8 @@ static const char restored_text[] =
 	"No validator may vote from here: nobody knows any more what its key has signed "
 	"since,\n"
 	"and two votes that contradict each other convict it. The data says so itself: a node\n"
-	"that is given a key and started here is an observer, which follows the chain, answers\n"
+	"that is given a key and started here is an observer, which follows the chain, "
+	"answers\n"
 	"reads, and signs nothing. To start it so, put the node's validator.key here and its\n"
 	"[peers] into ostrakond.conf. `ostrakon db inspect` and `ostrakon db check` need "
 	"neither.\n";

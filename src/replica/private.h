@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "replica/replica.h"
+#include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
@@ -41,6 +42,12 @@ struct replica {
 	uint32_t unfinal_count, unfinal_cap;
 	uint64_t blocks_from; /* lowest final block that is kept; 0: not looked up yet */
 
+	uint64_t seq_base; /* writes handed over before the engine was opened anew */
+	uint64_t seq_last; /* newest that was handed over, of all engines */
+	struct sync sync;
+	struct serve serve;
+	struct writer sync_out, sync_range;
+
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
 	int *refused_err;
@@ -68,7 +75,9 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out); /* free
 /* The lowest stored certificate at or above height. */
 int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
-void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
+/* Height of a final block with SYSTEM transactions, and their evidence: into the batch. */
+void records_index_system(struct replica *r, const struct block *b);
+void records_read(struct replica *r, const struct work *w); /* WORK_READ */
 
 /* retention.c: gives up final blocks below the newest `config.blocks`, a few at a time, into
  * the batch. */

@@ -202,7 +202,7 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out)
 
 /* So that they are found again without reading the chain: the height of b, the evidence of its
  * convictions. */
-static void index_system(struct replica *r, const struct block *b)
+void records_index_system(struct replica *r, const struct block *b)
 {
 	struct record_key k;
 	uint32_t count = system_tx_prefix(b);
@@ -228,7 +228,7 @@ void records_settle(struct replica *r, const struct block *b)
 	struct record_key k;
 	store_batch_put(r->batch, STORE_BLOCKS, key_final(&k, b->sh.h.height),
 			hash_slice(&b->hash));
-	index_system(r, b);
+	records_index_system(r, b);
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < r->unfinal_count; i++) {
 		const struct block_ref *u = &r->unfinal[i];

@@ -30,19 +30,21 @@ static bool host_persist(void *ctx, const struct write *writes, uint32_t count, 
 			     "Check the disk (full? read-only?) and start it again");
 		return false;
 	}
-	return sync ? r->config.host.sync(r->config.host.ctx, seq) : true;
+	r->seq_last = r->seq_base + seq;
+	return sync ? r->config.host.sync(r->config.host.ctx, r->seq_last) : true;
 }
 
 static void host_send(void *ctx, const struct message *m)
 {
 	struct replica *r = ctx;
-	if (!r->halted)
+	if (!r->halted && !sync_holds_back(r, m->type))
 		r->config.host.send(r->config.host.ctx, m);
 }
 
 static void host_final(void *ctx, const struct final_block *f)
 {
 	struct replica *r = ctx;
+	sync_before_final(r, f->block->sh.h.height);
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);
 	records_settle(r, f->block);
@@ -235,6 +237,8 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	if (!err)
 		err = observer_open(r, m);
 	if (!err)
+		err = sync_open(r, m);
+	if (!err)
 		err = replica_recover(r, m);
 	/* The baselines have no observers: what was restored can be read, no more. */
 	if (!err && r->observes && !protocol_is_byzantine(config->genesis->protocol))
@@ -252,8 +256,11 @@ void replica_close(struct replica *r)
 	if (!r)
 		return;
 	driver_free(r->driver);
+	sync_close(r);
 	if (r->ledger)
 		ledger_close(r->ledger);
+	writer_free(&r->sync_out);
+	writer_free(&r->sync_range);
 	block_drop(r->genesis_block);
 	store_batch_free(r->batch);
 	writer_free(&r->scratch);
@@ -279,17 +286,33 @@ static void feed(struct replica *r, uint64_t now, struct input *in)
 void replica_tick(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_TICK};
+	if (r->halted)
+		return;
+	r->now = now;
+	serve_tick(r);
+	sync_tick(r);
 	feed(r, now, &in);
 }
 
 uint64_t replica_wake_at(const struct replica *r)
 {
-	return r->halted ? UINT64_MAX : driver_wake_at(r->driver);
+	if (r->halted)
+		return UINT64_MAX;
+	uint64_t engine = driver_wake_at(r->driver), sync = sync_wake_at(r);
+	return sync < engine ? sync : engine;
 }
 
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)
 {
 	struct input in = {.kind = INPUT_MESSAGE};
+	if (sync_is_message(bytes)) {
+		r->now = now;
+		if (!r->halted)
+			sync_message(r, from, bytes);
+		return;
+	}
+	if (bytes.len && sync_holds_back(r, bytes.ptr[0]))
+		return;
 	in.message.from = from;
 	in.message.bytes = bytes;
 	feed(r, now, &in);
@@ -300,7 +323,8 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 	if (r->halted)
 		return;
 	r->now = now;
-	driver_durable(r->driver, seq, now, wall(r));
+	if (seq > r->seq_base) /* else of an engine that is no more: sync_state_install() */
+		driver_durable(r->driver, seq - r->seq_base, now, wall(r));
 }
 
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
@@ -326,6 +350,54 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	in.submit.bytes = tx;
 	feed(r, now, &in);
 	return ERR_NONE;
+}
+
+/* What waits here knows nothing of the blocks that were left out: its clients may try again. */
+static void reject_pending(struct replica *r)
+{
+	size_t count = 0, i = 0;
+	const uint8_t *key;
+	struct hash *ids = mem_array(map_len(&r->pending) + 1, sizeof *ids);
+	while (map_next(&r->pending, &i, &key))
+		memcpy(ids[count++].b, key, HASH_SIZE);
+	map_free(&r->pending);
+	map_init(&r->pending, r->config.seed);
+	for (i = 0; i < count; i++)
+		r->config.host.rejected(r->config.host.ctx, &ids[i], ERR_BUSY);
+	mem_free(ids);
+}
+
+void replica_reopen(struct replica *r)
+{
+	struct ledger *ledger = r->ledger;
+	struct driver *driver = r->driver;
+	struct errmsg m;
+	r->unfinal_count = 0;
+	int err = ledger_open(&r->ledger, r->store, r->config.genesis, &r->ctx,
+			      r->genesis_block, &m);
+	if (!err) {
+		ledger_set_history(r->ledger, r->config.history);
+		err = retention_open(r);
+	}
+	if (!err)
+		err = replica_recover(r, &m);
+	if (err) { /* for those who look; nothing is written any more */
+		if (r->ledger)
+			ledger_close(r->ledger);
+		r->ledger = ledger;
+		r->driver = driver;
+		replica_halt(r, "the state that was fetched cannot be opened. Start this node "
+				"again; if that fails, empty its data directory");
+		return;
+	}
+	driver_free(driver);
+	ledger_close(ledger);
+	memset(&r->serve, 0, sizeof r->serve);
+	r->seq_base = r->seq_last;
+	r->held_build = 0;
+	reject_pending(r);
+	if (r->config.host.reopened)
+		r->config.host.reopened(r->config.host.ctx, ledger_height(r->ledger));
 }
 
 void replica_gather(struct replica *r)

@@ -124,6 +124,9 @@ void client_act(struct sim *s, unsigned i)
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */
+	else if ((err == ERR_TX_NONCE_USED || err == ERR_TX_NONCE_WINDOW) &&
+		 (node->synced || s->options.blocks) && map_get(&s->final_ids, id.b))
+		done(s, i); /* likewise, but this replica does not know which one it was */
 	else if (err && err != ERR_BUSY && !node->dying &&
 		 !(node->disk_full && err == ERR_CLOSED) &&
 		 !(s->options.measure_conflicts && s->result->halted))

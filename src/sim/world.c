@@ -335,7 +335,9 @@ void sim_start_node(struct sim *s, unsigned i)
 					.self = i,
 					.key = node->key,
 					.pipeline = s->options.pipeline,
-					.history = 0, /* only the newest final state */
+					.history = s->options.history, /* 0: the newest */
+					.blocks = s->options.blocks,
+					.sync_gap = s->options.sync_gap,
 					.seed = node->seed + node->life,
 					.now = s->now,
 					.verify_txs = s->options.scheme == SIG_ED25519,
@@ -345,9 +347,12 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .final = host_final,
 						 .rejected = host_rejected,
 						 .halted = host_halted,
-						 .wall_ms = host_wall_ms}};
+						 .wall_ms = host_wall_ms,
+						 .sync_note = sim_sync_note,
+						 .reopened = sim_sync_reopened}};
 	if (sim_is_corrupt(s, i)) {
 		config.wrap = wrap_engine;
+		config.lie = sim_sync_lie;
 		config.wrap_ctx = node;
 	}
 	node->life++;
@@ -427,6 +432,7 @@ void sim_wipe_disk(struct sim *s, unsigned i)
 	if (sim_is_corrupt(s, i))
 		replica_first_votes(node->store);
 	node->wiped = true;
+	node->synced = false;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */

@@ -90,6 +90,7 @@ struct sim_node {
 	bool crash_at_sync; /* the next sync does not end */
 	bool disk_full;	    /* no write succeeds */
 	bool dying;	    /* killed at a write, until its step is over */
+	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -229,6 +230,11 @@ void faults_end(struct sim *s);
 bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
+/* state_sync.c: of a replica's host */
+void sim_sync_lie(void *ctx, uint8_t type, struct writer *bytes);
+void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
+		     const struct replica_sync_status *status);
+void sim_sync_reopened(void *ctx, uint64_t height);
 /* kill.c */
 void kill_begin(struct sim *s);
 void kill_next(struct sim *s);

@@ -86,6 +86,8 @@ static const char *cause_of(const struct doctor_view *v, unsigned i)
 		return "node_halted";
 	if (node->observer[0] != '\0')
 		return "node_observer";
+	if (node->syncing)
+		return "node_syncing";
 	if (node->process == SEEN_PAUSED)
 		return "node_stopped";
 	if (node->process == SEEN_DOWN || node->reach == REACH_REFUSED)
@@ -196,6 +198,7 @@ const char *cause_word(const char *cause)
 		{"disk_error", "disk fails"},
 		{"node_halted", "halted"},
 		{"node_observer", "observer"},
+		{"node_syncing", "fetches a state"},
 		{"node_stopped", "stopped"},
 		{"node_down", "down"},
 		{"node_hangs", "does not answer"},
@@ -222,7 +225,8 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 	    "The others refuse its links, and it theirs.",
 	    node->name, other, a->v.chain);
 	say(&f->advice,
-	    "Stop %s and give it the network's genesis.json. If its data directory was made for "
+	    "Stop %s and give it the network's genesis.json. If its data directory was made "
+	    "for "
 	    "the other chain, and its key has never voted on this one, make its home anew with "
 	    "`ostrakond init`; where the data is only removed it comes up as an observer.",
 	    node->name);
@@ -266,6 +270,12 @@ static void report_halted(struct analysis *a, unsigned i, struct finding *f)
 	    "start again from a copy of older data, which could make it vote twice.");
 }
 
+static void say_sync(const struct node_view *node, struct finding *f)
+{
+	say(&f->text, " It fetches the state of height %llu from the others, %llu %% so far.",
+	    (unsigned long long)node->sync_height, (unsigned long long)node->sync_percent);
+}
+
 static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 {
 	f->error = !a->quorum;
@@ -273,10 +283,20 @@ static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 	    "%s is an observer, which signs nothing: %s. It counts as one of the faults that "
 	    "the network tolerates.",
 	    a->v.node[i].name, a->v.node[i].observer);
+	if (a->v.node[i].syncing)
+		say_sync(&a->v.node[i], f);
 	say(&f->advice,
 	    "If the data directory that it last ran with still exists, stop it and put that "
 	    "very one back, no older copy: with votes forgotten its key could vote twice. "
 	    "Else it stays an observer; giving a validator a new key is not built yet.");
+}
+
+static void report_syncing(struct analysis *a, unsigned i, struct finding *f)
+{
+	say(&f->text, "%s is too far behind for blocks.", a->v.node[i].name);
+	say_sync(&a->v.node[i], f);
+	say(&f->advice,
+	    "Wait: it goes on by itself, after a restart too. Its log has an estimate.");
 }
 
 static void report_config(struct analysis *a, unsigned i, struct finding *f)
@@ -365,12 +385,10 @@ void report_nodes(struct analysis *a)
 	static const struct {
 		const char *cause;
 		void (*tell)(struct analysis *a, unsigned i, struct finding *f);
-	} singles[] = {{"wrong_genesis", report_genesis},
-		       {"bad_config", report_config},
-		       {"disk_full", report_disk},
-		       {"disk_error", report_disk},
-		       {"node_halted", report_halted},
-		       {"node_observer", report_observer}};
+	} singles[] = {{"wrong_genesis", report_genesis}, {"bad_config", report_config},
+		       {"disk_full", report_disk},	  {"disk_error", report_disk},
+		       {"node_halted", report_halted},	  {"node_observer", report_observer},
+		       {"node_syncing", report_syncing}};
 	static const char *const groups[] = {"node_down", "node_stopped", "node_hangs",
 					     "node_unheard"};
 

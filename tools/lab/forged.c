@@ -141,6 +141,12 @@ static struct engine *forge(void *arg, struct engine *honest)
 	return &l->base;
 }
 
+static void lie(void *arg, uint8_t type, struct writer *bytes)
+{
+	const struct node *n = arg;
+	adversary_lie(team, n->self, type, bytes);
+}
+
 /* The keys of the others in the plot; what they see is not shared. */
 static void add_colluders(struct team_config *c, const struct node *n)
 {
@@ -190,5 +196,6 @@ int forge_prepare(struct node *n, struct errmsg *m)
 	team = team_new(&c);
 	n->wrap = forge;
 	n->wrap_ctx = n;
+	n->lie = lie;
 	return ERR_NONE;
 }

@@ -329,6 +329,10 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->timeouts = h->timeouts;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
+	out->known_final = h->has_pending_final ? h->pending_final.ref.height : 0;
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->peer_final[i] > out->known_final)
+			out->known_final = h->peer_final[i];
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);
