@@ -191,7 +191,8 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
-		err = snapshots_make(x->api->node, path, sizeof path, &m);
+		err = snapshots_make(x->api->node->store, x->api->node->config.home, path,
+				     sizeof path, &m);
 		if (err != ERR_NONE)
 			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
 				    "there is no snapshot", m.text, NULL);
