@@ -93,14 +93,22 @@ int network_find(const struct network *n, const char *name)
 }
 
 /* A token that cannot be read is not an error yet: the node may run without, or with an older
- * configuration. If it wants one, it says so. */
+ * configuration. If it wants one, it says so. What OSTRAKON_API_TOKEN_FILE is to a node that
+ * was started with it, it is here. */
 static void use_token(const struct node_config *config, const char *url)
 {
 	char path[TOKEN_PATH_SIZE], token[TOKEN_SIZE];
+	const char *in_environment = getenv(TOKEN_VARIABLE);
+	bool given = in_environment != NULL && *in_environment != '\0';
 
-	if (config->token_file[0] == '\0')
+	if (!given && config->token_file[0] == '\0')
 		return;
-	node_token_path(path, config);
+	if (given)
+		snprintf(path, sizeof path, "%s%s%s",
+			 *in_environment == '/' ? "" : config->home,
+			 *in_environment == '/' ? "" : "/", in_environment);
+	else
+		node_token_path(path, config);
 	if (token_read(token, path, "token_file", NULL) == ERR_NONE)
 		http_set_token(url, token);
 	crypto_wipe(token, sizeof token);
