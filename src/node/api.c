@@ -527,6 +527,7 @@ void api_stop(struct api *a)
 		return;
 	atomic_store(&a->stopping, true);
 	events_close(a->node->events);
+	connections_cut_idle(a->connections); /* or half a request would be waited for */
 	uint64_t until = node_clock_us() + API_DRAIN_US;
 	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

@@ -282,10 +282,16 @@ int node_open(struct node *n, struct errmsg *m)
 	return ERR_NONE;
 }
 
-void node_close(struct node *n)
+void node_leave(struct node *n)
 {
 	if (n->net)
 		net_close(n->net);
+	n->net = NULL;
+}
+
+void node_close(struct node *n)
+{
+	node_leave(n);
 	upkeep_stop(n->upkeep);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)
