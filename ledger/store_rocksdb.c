@@ -576,6 +576,8 @@ int store_open_rocksdb(struct store **out, const char *path,
 	read_identity(r);
 	err = store_wal_check(r->dir, path, slice_of(r->mark, r->mark_len), options->read_only,
 			      &torn, m);
+	if (err == ERR_NONE)
+		err = store_table_check(r->dir, path, m);
 	if (err != ERR_NONE)
 		goto fail;
 	err = open_database(r, path, options, torn, m);
