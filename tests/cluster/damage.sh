@@ -87,6 +87,7 @@ while [ $((whole + refused)) -lt "$repairs" ]; do
 				fail "$file, byte $at: exit code $code of db repair"
 			[ ! -e "$net/node2/data.damaged.1" ] || fail "$file, byte $at: refused, and something changed"
 			refused=$((refused + 1))
+			echo "refused: $file: $(head -n 1 "$work/err")" >>"$work/refused"
 		fi
 	fi
 	rm -rf "$net"/node2/data.damaged.* "$data"
@@ -164,5 +165,6 @@ done
 grep -q 'scrub: .*\(damaged\|could be read\)' "$net/node1/ostrakond.log" || fail "no line in the log"
 curl -s -m 5 "$url/v1/events?types=consensus&from=0" >"$work/events"
 grep -q '"scrub"' "$work/events" || fail "no event: $(head -c 400 "$work/events")"
+sed 's/[0-9]\{6\}/N/g; s/store [^ ]* /store /' "$work/refused" | cut -c 1-150 | sort | uniq -c
 echo "of $tried bits that were flipped again, $whole repaired to the same root, $refused repairs refused; with" \
 	"more damage: $damaged records, ${fetched:-?} blocks fetched"
