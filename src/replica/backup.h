@@ -42,7 +42,8 @@ struct backup_options {
 	const struct backup_progress *progress; /* NULL: none */
 };
 /* DEST is made whole or not at all. ERR_EXISTS, ERR_LOCKED; ERR_CORRUPT: the store is damaged;
- * ERR_STALE: it does not hold the oldest blocks any more; ERR_IO; ERR_CLOSED. */
+ * ERR_STALE: it does not hold the oldest blocks any more; ERR_VERSION, ERR_WRONG_CHAIN: a newer
+ * program, or one of another chain, made it; ERR_IO; ERR_CLOSED. */
 int backup_create(struct store *s, const char *dest, const struct backup_options *o,
 		  struct backup_summary *out, struct errmsg *m);
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "replica/audit.h"
 #include "replica/backup_private.h"
 #include "replica/private.h"
 
@@ -221,6 +222,12 @@ static int write_all(struct creation *c)
 int backup_create(struct store *s, const char *dest, const struct backup_options *o,
 		  struct backup_summary *out, struct errmsg *m)
 {
+	struct audit_result head;
+	int refused = replica_audit_head(s, o->genesis, &head, m);
+	if (refused == ERR_VERSION || refused == ERR_WRONG_CHAIN) {
+		*out = (struct backup_summary){0};
+		return refused;
+	}
 	struct creation *c = mem_zalloc(sizeof *c);
 	struct files_new_dir dir;
 	c->o = o;

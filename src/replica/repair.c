@@ -1,4 +1,5 @@
 #include "replica/repair.h"
+#include "replica/audit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "replica/audit.h"
 #include "replica/files.h"
 #include "replica/replay.h"
 
@@ -388,8 +390,15 @@ int replica_repair(struct store *old, const char *home, const struct repair_opti
 {
 	struct repair *p = mem_zalloc(sizeof *p);
 	struct files_new_dir dir = {.lock = -1};
+	struct audit_result head;
 	char path[FILES_PATH_MAX + 32];
 	*out = (struct repair_result){0};
+	/* What a newer program has written, or for another chain, is not damaged. */
+	int refused = replica_audit_head(old, o->genesis, &head, m);
+	if (refused == ERR_VERSION || refused == ERR_WRONG_CHAIN) {
+		mem_free(p);
+		return refused;
+	}
 	p->o = o;
 	p->out = out;
 	p->m = m;
