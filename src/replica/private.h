@@ -79,6 +79,12 @@ int retention_open(struct replica *r); /* what was given up before */
 int observer_open(struct replica *r, struct errmsg *m);
 bool observer_is_marked(struct store *s);
 
+/* begin_anew.c: of a store that was just restored and never votes, the first vote state of a
+ * key that has signed nothing. Its newest final block is the one that g's newest recovery
+ * keeps. */
+int replica_begin_anew(struct store *s, const struct genesis *g, const struct cert *stable,
+		       struct errmsg *m);
+
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
 void replica_halt(struct replica *r, const char *why);
