@@ -80,6 +80,7 @@ static int write_state(struct beginning *b)
 	struct writer slots[VOTE_SLOTS] = {{0}}, mark = {0};
 	struct slice key, value, none = {0};
 	struct store *s = b->view.store;
+	struct hash id;
 	hybrid_begin_anew(slots, &b->final, &b->tc, b->stable);
 	store_batch_clear(b->view.batch);
 	for (uint8_t slot = 0; slot < VOTE_SLOTS; slot++)
@@ -95,6 +96,8 @@ static int write_state(struct beginning *b)
 	writer_u16(&mark, MARK_VERSION);
 	store_batch_put(b->view.batch, STORE_META, slice_str(FIRST_VOTES_KEY),
 			writer_slice(&mark));
+	recovery_hash(&id, b->recovery);
+	store_batch_put(b->view.batch, STORE_META, slice_str(RECOVERY_KEY), hash_slice(&id));
 	store_batch_delete(b->view.batch, STORE_META, slice_str(RESTORED_KEY));
 	if (!err)
 		err = store_write(s, b->view.batch, true);
@@ -128,4 +131,74 @@ int replica_begin_anew(struct store *s, const struct genesis *g, const struct ce
 	records_view_free(&b->view);
 	mem_free(b);
 	return err;
+}
+
+/* ---- at each start ----------------------------------------------------------------------- */
+
+/* What it has as final may have been cut off, by others or by its own operator's recovery. */
+static int check_chain(struct replica *r, struct errmsg *m)
+{
+	const struct genesis *g = r->config.genesis;
+	struct cert *newest = mem_alloc(sizeof *newest);
+	struct block *b;
+	int err = records_newest_cert(r, newest);
+	bool cut = !err && cert_check(newest, &r->ctx);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_NONE;
+	mem_free(newest);
+	for (unsigned i = 0; i < g->recovery_count && !cut && !err; i++) {
+		const struct block_ref *kept = &g->recoveries[i].kept;
+		if (replica_block(r, kept->height, &b) != ERR_NONE)
+			continue; /* not that far yet, or given up */
+		cut = !hash_equal(&b->hash, &kept->hash);
+		block_drop(b);
+	}
+	if (err)
+		return err_set(m, err, "reading the newest certificate: %s", err_text(err));
+	return cut ? err_set(m, ERR_CONFIG,
+			     "this data has blocks that recovery %u cut off. Keep it, as it "
+			     "shows "
+			     "that they were final; `ostrakon recovery start` makes a home for "
+			     "the "
+			     "recovered chain",
+			     g->recovery_count)
+		   : ERR_NONE;
+}
+
+static int check_votes(struct replica *r, struct errmsg *m)
+{
+	struct writer mark = {0};
+	struct hash id;
+	bool votes = false;
+	recovery_hash(&id,
+		      &r->config.genesis->recoveries[r->config.genesis->recovery_count - 1]);
+	for (uint8_t slot = 0; slot < VOTE_SLOTS && !votes; slot++)
+		votes = store_get(r->store, STORE_VOTES, slice_of(&slot, 1), &mark) == ERR_NONE;
+	writer_reset(&mark);
+	int err = store_get(r->store, STORE_META, slice_str(RECOVERY_KEY), &mark);
+	bool same = !err && slice_equal(writer_slice(&mark), hash_slice(&id));
+	writer_free(&mark);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_NONE;
+	if (err || same || observer_is_marked(r->store))
+		return err ? err_set(m, err, "reading whose votes these are: %s", err_text(err))
+			   : ERR_NONE;
+	if (votes)
+		return err_set(m, ERR_CONFIG,
+			       "the vote state in this home is of the keys before recovery %u: "
+			       "`ostrakon recovery start` makes a home for a new one",
+			       r->config.genesis->recovery_count);
+	/* A new validator that begins with nothing: what it will write is of today's key. */
+	store_batch_clear(r->batch);
+	store_batch_put(r->batch, STORE_META, slice_str(RECOVERY_KEY), hash_slice(&id));
+	err = store_write(r->store, r->batch, true);
+	store_batch_clear(r->batch);
+	return err ? err_set(m, err, "writing whose votes these are: %s", err_text(err))
+		   : ERR_NONE;
+}
+
+int recovered_check(struct replica *r, struct errmsg *m)
+{
+	int err = check_chain(r, m);
+	return err ? err : check_votes(r, m);
 }

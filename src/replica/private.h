@@ -47,6 +47,10 @@ struct replica {
 	uint32_t candidates_cap;
 };
 
+/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of the
+ * genesis file's. */
+#define RECOVERY_KEY "recovery"
+
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
 #define BLOCKS_FROM_KEY "blocks_from"
 
@@ -84,6 +88,10 @@ bool observer_is_marked(struct store *s);
  * keeps. */
 int replica_begin_anew(struct store *s, const struct genesis *g, const struct cert *stable,
 		       struct errmsg *m);
+
+/* Before observer_open(): the store is of the chain as the newest recovery has it, and its vote
+ * state of the keys of today. */
+int recovered_check(struct replica *r, struct errmsg *m);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

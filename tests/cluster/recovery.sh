@@ -68,6 +68,15 @@ recover() {
 	run 5 recovery start "$work/older" "$doc" "$work/no" --key "${keys[0]}" --genesis "$net/genesis.json"
 	[ ! -e "$work/no" ] && [ ! -e "$work/no.partial" ] || fail "half a home"
 	for i in 1 2 3 4; do
+		if [ "$number-$i" = 1-4 ]; then
+			# With a new key and nothing else: it comes level from genesis on, through both sets of
+			# validators, and votes.
+			mapfile -t addresses < <(sed -n 's/^\(node[1-3]\) = /--peer=\1=/p; s/^node4 = /--peers-listen=/p' "$work/conf/node4.conf")
+			"$OSTRAKOND" init --home "$new/node4" --genesis "$new/genesis.json" --key "${keys[3]}" \
+				"${addresses[@]}" >"$work/out" 2>"$work/err" || fail "init"
+			cp "$work/conf/node4.conf" "$new/node4/ostrakond.conf"
+			continue
+		fi
 		run 0 recovery start "$backup" "$doc" "$new/node$i" --key "${keys[i - 1]}" --genesis "$net/genesis.json"
 		[ "$(stat -c %a "$new/node$i/validator.key")" = 600 ] || fail "others can read the key"
 		cp "$work/conf/node$i.conf" "$new/node$i/ostrakond.conf"
@@ -99,7 +108,8 @@ disaster() {
 	put late lost "$work/late.json"
 	run 0 verify "$work/late.json" --genesis "$net/genesis.json"
 	run 0 net down "$net"
-	rm -rf "$net"/node[234]
+	mv "$net/node2" "$work/went-on"
+	rm -rf "$net"/node[34]
 
 	recover 1 "$work/backup"
 	run 0 get early --home "$net" -o json
@@ -135,16 +145,11 @@ disaster() {
 }
 
 disaster
-# who has only the old keys and the old genesis file, or one of the two, is no validator
+# an old key is no validator's any more
 cp -r "$work/net/node1" "$work/stray"
-"$OSTRAKOND" run --home "$work/stray" >"$work/err" 2>&1 &
-helper_pid=$! # it finds nobody who knows its key
-cp -r "$work/stray" "$work/stray2" && rm -f "$work/stray2/ostrakond.pid"
-cp "$net/genesis.json" "$work/stray2/genesis.json"
-"$OSTRAKOND" check-config --home "$work/stray2" >"$work/err" 2>&1
+cp "$net/genesis.json" "$work/stray/genesis.json"
+"$OSTRAKOND" check-config --home "$work/stray" >"$work/err" 2>&1
 [ $? -eq 78 ] && says 'not that of a validator' || fail "an old key starts"
-kill "$helper_pid" && wait "$helper_pid" 2>/dev/null
-helper_pid=
 # altered documents
 size=$(stat -c %s "$work/recovery1")
 for at in 0 9 12 45 80 120 200 $((size - 1)); do
@@ -152,8 +157,16 @@ for at in 0 9 12 45 80 120 200 $((size - 1)); do
 	printf '\x5a' | dd of="$work/altered" bs=1 seek="$at" conv=notrunc 2>/dev/null
 	run 5 recovery show "$work/altered" --genesis "$work/genesis.before"
 done
-# and once more, from a node's data
 run 0 net down "$net"
+# a new key in an old home: votes of another key, and, if it went on, blocks that were cut off
+cp "$net/node1/validator.key" "$work/stray/validator.key"
+"$OSTRAKOND" run --home "$work/stray" >"$work/err" 2>&1
+[ $? -eq 78 ] && says 'is of the keys before recovery 1' || fail "a new key starts on old votes"
+cp "$net/genesis.json" "$work/went-on/genesis.json"
+cp "$net/node2/validator.key" "$work/went-on/validator.key"
+"$OSTRAKOND" run --home "$work/went-on" >"$work/err" 2>&1
+[ $? -eq 78 ] && says 'has blocks that recovery 1 cut off' || fail "a home starts whose blocks were cut off"
+# and once more, from a node's data
 run 0 backup create "$work/backup3" --home "$net/node3" -o json
 kept_height=$(field height)
 old_key=$net/node3/validator.key
