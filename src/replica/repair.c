@@ -1,4 +1,5 @@
 #include "replica/repair.h"
+#include "chain/recovery.h"
 #include "replica/audit.h"
 
 #include <errno.h>
@@ -97,7 +98,8 @@ static int copy_votes(struct repair *p)
 	struct slice key, value;
 	if (copy_family(p, STORE_VOTES, none, none, &slots))
 		return lost(p, "the vote state cannot be read");
-	static const char *const marks[] = {RESTORED_KEY, OBSERVER_KEY, FIRST_VOTES_KEY};
+	static const char *const marks[] = {RESTORED_KEY, OBSERVER_KEY, FIRST_VOTES_KEY,
+					    RECOVERY_KEY};
 	bool votes_nothing = false;
 	for (size_t i = 0; i < MEM_COUNT(marks); i++) {
 		struct slice mark = slice_str(marks[i]);
@@ -337,6 +339,10 @@ static int build(struct repair *p, const char *path)
 	int err = genesis_decode(&r, g);
 	invariant(!err);
 	writer_free(&w);
+	for (unsigned i = 0; i < p->o->genesis->recovery_count; i++) {
+		err = genesis_add_recovery(g, &p->o->genesis->recoveries[i], p->m);
+		invariant(!err); /* they were checked when they became part of it */
+	}
 	err = store_open_rocksdb(&p->store, path, &options, p->m);
 	if (err) {
 		genesis_free(g);

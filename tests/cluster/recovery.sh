@@ -138,6 +138,12 @@ disaster() {
 	for i in 2 3 4; do level node$i; done
 	# the data of a recovered node
 	run 0 db check --home "$net/node2"
+	run 0 net down "$net" node2
+	run 0 db repair --home "$net/node2"
+	run 0 net up "$net"
+	run 0 net down "$net" node3 # node2 is needed
+	run 0 put repaired yes --home "$net"
+	run 0 net up "$net"
 	run 0 backup create "$work/backup2" --home "$net/node2" -o json
 	[ "$(field chain_id)" = "$chain" ] || fail "another chain"
 	run 0 backup verify "$work/backup2"
