@@ -44,6 +44,7 @@ enum sig_tag {
 	SIG_TAG_HANDSHAKE = 14,
 	SIG_TAG_VOTE_REQUEST = 15,
 	SIG_TAG_GOVERNANCE = 16,
+	SIG_TAG_RECOVERY = 17,
 };
 
 /* Call once before anything else in crypto/; thread-safe, idempotent. Aborts without entropy. */

@@ -86,4 +86,8 @@ static inline bool store_batch_next(const struct store_batch *b, size_t *offset,
 int store_wal_check(int dir, const char *path, struct slice mark, bool read_only, bool *torn,
 		    struct errmsg *m);
 
+/* ERR_CORRUPT if a table file in the directory is damaged where RocksDB would end the process
+ * over it, rather than say so. */
+int store_table_check(int dir, const char *path, struct errmsg *m);
+
 #endif

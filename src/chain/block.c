@@ -194,6 +194,7 @@ void signed_header_sign(struct signed_header *sh, const struct chain_ctx *ctx,
 int signed_header_check_sig(const struct signed_header *sh, const struct chain_ctx *ctx)
 {
 	uint8_t buf[HEADER_SIZE];
+	ctx = chain_ctx_of_term(ctx, sh->h.term);
 	return chain_check_sig(ctx, sh->h.leader, SIG_TAG_HEADER, header_bytes(buf, &sh->h),
 			       &sh->sig);
 }
@@ -202,6 +203,9 @@ int header_check_form(const struct header *h, const struct chain_ctx *ctx)
 {
 	if (!hash_equal(&h->chain, &ctx->id))
 		return ERR_WRONG_CHAIN;
+	ctx = chain_ctx_at(ctx, h->term, h->height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	if (h->leader >= ctx->vals.n)
 		return ERR_UNKNOWN_SIGNER;
 	if (!hash_equal(&h->valset, &ctx->vals.hash))

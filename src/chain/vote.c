@@ -68,6 +68,9 @@ void vote_sign(struct vote *v, const struct chain_ctx *ctx, const struct keypair
 int vote_check(const struct vote *v, const struct chain_ctx *ctx)
 {
 	uint8_t buf[VOTE_MESSAGE_MAX];
+	ctx = chain_ctx_at(ctx, v->ref.term, v->ref.height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	return chain_check_sig(ctx, v->signer, vote_tag(v->kind),
 			       vote_message(buf, v->kind, &v->ref, &v->state_root), &v->sig);
 }
@@ -217,6 +220,9 @@ int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 {
 	if (c->kind == CERT_CRASH)
 		return ERR_NO_QUORUM;
+	ctx = chain_ctx_at(ctx, c->ref.term, c->ref.height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	enum vote_kind kind = cert_vote_kind(c->kind);
 	int err = signers_check(c->signers, c->count, cert_quorum(c->kind, &ctx->quorum),
 				ctx->vals.n);

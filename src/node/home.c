@@ -75,7 +75,7 @@ static int find_self(struct node *n, const char *path, struct errmsg *m)
 {
 	char hex[PUBKEY_HEX_SIZE];
 	for (n->self = 0; n->self < n->genesis.n; n->self++)
-		if (pubkey_equal(&n->genesis.validator[n->self].key, &n->key.pub))
+		if (pubkey_equal(genesis_validator_key(&n->genesis, n->self), &n->key.pub))
 			break;
 	if (n->self == n->genesis.n)
 		return err_set(
@@ -222,7 +222,7 @@ int home_init(const struct home_init *init, struct errmsg *m)
 	if (err != ERR_NONE)
 		return err;
 	unsigned self = 0;
-	while (self < g.n && !pubkey_equal(&g.validator[self].key, &key.pub))
+	while (self < g.n && !pubkey_equal(genesis_validator_key(&g, self), &key.pub))
 		self++;
 	if (self == g.n)
 		err = err_set(m, ERR_CONFIG, "%s is not the key of a validator in %s",

@@ -177,7 +177,7 @@ static int open_net(struct node *n, struct errmsg *m)
 		n->validator_of[n->peer_count] = v;
 		n->peer_of[v] = (int)n->peer_count;
 		peers[n->peer_count++] = (struct net_peer_config){
-			.key = n->genesis.validator[v].key,
+			.key = *genesis_validator_key(&n->genesis, v),
 			.host = n->config.peer[v].host,
 			.port = n->config.peer[v].port,
 			.dial = n->self < v,
@@ -286,10 +286,16 @@ int node_open(struct node *n, struct errmsg *m)
 	return ERR_NONE;
 }
 
-void node_close(struct node *n)
+void node_leave(struct node *n)
 {
 	if (n->net)
 		net_close(n->net);
+	n->net = NULL;
+}
+
+void node_close(struct node *n)
+{
+	node_leave(n);
 	upkeep_stop(n->upkeep);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)

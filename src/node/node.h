@@ -136,6 +136,8 @@ uint64_t node_wall_ms(void);
 
 /* node.c: opens store, replica and links. name of the code in m. */
 int node_open(struct node *n, struct errmsg *m);
+/* Ends the links, so that the peers see at once that it has gone. The loop has ended. */
+void node_leave(struct node *n);
 void node_close(struct node *n);
 const char *node_validator_name(const struct node *n, unsigned validator);
 /* Stops taking part: votes and proposes nothing more, but still answers reads. */

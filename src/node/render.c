@@ -381,7 +381,8 @@ struct json *render_validators(const struct render *c, unsigned leader)
 		struct json *v = json_object();
 		json_set(v, "index", json_int(i));
 		json_set(v, "name", name_of(c, i));
-		json_set(v, "key", json_hex(c->genesis->validator[i].key.b, PUBKEY_SIZE));
+		json_set(v, "key",
+			 json_hex(genesis_validator_key(c->genesis, i)->b, PUBKEY_SIZE));
 		json_set(v, "self", json_bool(i == c->self));
 		json_set(v, "leader", json_bool(i == leader));
 		json_append(a, v);

@@ -54,6 +54,10 @@ struct replica {
 	uint32_t candidates_cap;
 };
 
+/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of the
+ * genesis file's. */
+#define RECOVERY_KEY "recovery"
+
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
 #define BLOCKS_FROM_KEY "blocks_from"
 
@@ -87,6 +91,16 @@ int retention_open(struct replica *r); /* what was given up before */
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
 bool observer_is_marked(struct store *s);
+
+/* begin_anew.c: of a store that was just restored and never votes, the first vote state of a
+ * key that has signed nothing. Its newest final block is the one that g's newest recovery
+ * keeps. */
+int replica_begin_anew(struct store *s, const struct genesis *g, const struct cert *stable,
+		       struct errmsg *m);
+
+/* Before observer_open(): the store is of the chain as the newest recovery has it, and its vote
+ * state of the keys of today. */
+int recovered_check(struct replica *r, struct errmsg *m);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

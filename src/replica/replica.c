@@ -234,6 +234,8 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 		if (err)
 			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
 	}
+	if (!err && config->genesis->recovery_count)
+		err = recovered_check(r, m);
 	if (!err)
 		err = observer_open(r, m);
 	if (!err)

@@ -71,7 +71,7 @@ static bool entry_fits(const struct json *entry, const struct system_tx *tx, uin
 	reader_init(&r, tx->evidence);
 	evidence_decode(&r, e);
 	fits = reader_finish(&r) == ERR_NONE && e->culprit < t->genesis.n &&
-	       evidence_check(e, &t->ctx, tx_never_valid) == ERR_NONE;
+	       evidence_check_any(e, &t->ctx, tx_never_valid) == ERR_NONE;
 	if (fits) {
 		evidence_hash(&id, e);
 		fits = says(entry, "kind", "conviction") &&
