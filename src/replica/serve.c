@@ -67,18 +67,24 @@ static bool pin(struct replica *r, uint64_t height)
 
 /* ---- offers ------------------------------------------------------------------------------ */
 
-/* The newest one that others are likely to choose as well. */
-static uint64_t state_to_offer(const struct replica *r, uint64_t above)
-{
-	uint64_t newest = ledger_height(r->ledger);
-	uint64_t round = newest - newest % SERVE_STATES;
-	return round > above && round >= ledger_oldest(r->ledger) ? round : newest;
-}
-
 static bool is_readable(const struct replica *r, uint64_t height)
 {
 	return height > 0 && height >= ledger_oldest(r->ledger) &&
 	       height <= ledger_height(r->ledger);
+}
+
+/* The stable checkpoint: slot 3 of the vote state (docs/wire-format.md). */
+bool serve_stable(struct replica *r, struct cert *out)
+{
+	uint8_t slot = 3;
+	struct reader rd;
+	if (store_get(r->store, STORE_VOTES, slice_of(&slot, 1), &r->scratch))
+		return false;
+	reader_init(&rd, writer_slice(&r->scratch));
+	if (reader_u8(&rd) != 1 || !reader_bool(&rd))
+		return false;
+	cert_decode(&rd, out);
+	return reader_finish(&rd) == ERR_NONE && out->kind == CERT_CHECKPOINT;
 }
 
 static void send(struct replica *r, unsigned to, const struct sync_msg *m)
@@ -111,8 +117,13 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 	if (r->now < p->offer_at)
 		return;
 	p->offer_at = r->now + SERVE_ASKS_US;
-	uint64_t height = wanted ? wanted : state_to_offer(r, above);
 	struct sync_msg m = {.type = SYNC_OFFER, .blocks_from = r->blocks_from};
+	m.has_stable = serve_stable(r, &m.stable);
+	uint64_t height = wanted ? wanted : ledger_height(r->ledger);
+	/* Others are likely to offer the same. */
+	if (!wanted && m.has_stable && m.stable.ref.height > above &&
+	    is_readable(r, m.stable.ref.height))
+		height = m.stable.ref.height;
 	if (!wanted && !pin_at(r, height) && !spare_pin(r)) /* both are taken: one of those */
 		height = later_of(r->serve.pin[0].height, r->serve.pin[1].height);
 	if (!is_readable(r, height) || replica_certified_header(r, height, &m.header)) {
@@ -120,6 +131,7 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 		return;
 	}
 	m.height = height;
+	m.has_stable &= m.stable.ref.height < height + m.header.count;
 	if (m.header.count <= SYNC_HEADERS_MAX && pin(r, height))
 		send(r, to, &m);
 	else

@@ -150,9 +150,14 @@ static void settle_for_fewer_blocks(struct replica *r)
 	struct sync *s = &r->sync;
 	if (s->next_block < s->low || s->next_block >= s->height || s->blocks_busy)
 		return;
-	for (unsigned i = 0; i < peers(r); i++)
+	unsigned asked = 0;
+	for (unsigned i = 0; i < peers(r); i++) {
+		asked += s->peer[i].has && !is_struck(s, i);
 		if (s->peer[i].has && !is_struck(s, i) && !s->peer[i].no_blocks)
 			return;
+	}
+	if (asked == 0)
+		return;
 	s->hashes = mem_realloc(memmove(s->hashes, s->hashes + (s->next_block + 1 - s->low),
 					(s->top - s->next_block) * sizeof *s->hashes),
 				(s->top - s->next_block) * sizeof *s->hashes);
@@ -306,7 +311,9 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 	if (!p->asked || s->phase == SYNC_IDLE || is_struck(s, from))
 		return;
 	p->asked = false;
-	if (certified_header_check(&m->header, &r->ctx, &r->genesis_block->hash)) {
+	if (certified_header_check(&m->header, &r->ctx, &r->genesis_block->hash) ||
+	    (m->has_stable &&
+	     (m->stable.kind != CERT_CHECKPOINT || cert_check(&m->stable, &r->ctx)))) {
 		strike(r, from);
 		return;
 	}
@@ -319,6 +326,9 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 		certified_header_free(&s->target);
 		s->target = m->header;
 		m->header = (struct certified_header){0};
+		s->has_stable = m->has_stable;
+		if (s->has_stable)
+			cert_copy(&s->stable, &m->stable);
 		for (unsigned i = 0; i < peers(r); i++)
 			s->peer[i].has = i == from;
 	} else {

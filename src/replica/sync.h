@@ -30,7 +30,9 @@ struct sync_msg {
 	uint64_t above;	      /* ASK: of any, one that is higher */
 	struct hash from, to; /* GET, RANGE, GONE; GET_BLOCKS, BLOCKS: from, its hash */
 	uint64_t blocks_from; /* OFFER: lowest block kept; proves nothing */
-	struct certified_header header;	       /* OFFER: of the state's block; owned */
+	struct certified_header header; /* OFFER: of the state's block; owned */
+	bool has_stable;		/* OFFER: its newest stable checkpoint */
+	struct cert stable;
 	struct slice range;		       /* RANGE; lent */
 	uint32_t count;			       /* BLOCKS */
 	struct block *blocks[SYNC_BLOCKS_MAX]; /* descending by height; one reference each */
@@ -50,7 +52,6 @@ void sync_msg_free(struct sync_msg *m);
 #define SERVE_PIN_BUSY_US (10 * UINT64_C(1000000)) /* then another one may take its place */
 #define SERVE_PIN_IDLE_US (60 * UINT64_C(1000000))
 #define SERVE_PIN_LIFE_US (7200 * UINT64_C(1000000))
-#define SERVE_STATES	  128 /* states at multiples of this height are offered, if they can be */
 
 struct serve {
 	struct serve_pin {
@@ -71,6 +72,7 @@ struct serve {
 void serve_message(struct replica *r, unsigned from, const struct sync_msg *m);
 void serve_tick(struct replica *r);
 uint64_t serve_wake_at(const struct replica *r);
+bool serve_stable(struct replica *r, struct cert *out); /* its own stable checkpoint */
 
 /* ---- asking (sync.c, sync_state.c) ------------------------------------------------------- */
 
@@ -104,8 +106,10 @@ struct sync {
 	} peer[VALIDATORS_MAX];
 
 	struct certified_header target; /* count 0: none */
-	uint64_t height;		/* of the state; 0: nothing is staged */
-	uint64_t low, top;		/* blocks that go with it */
+	bool has_stable;		/* a stable checkpoint, to show positions from */
+	struct cert stable;
+	uint64_t height;   /* of the state; 0: nothing is staged */
+	uint64_t low, top; /* blocks that go with it */
 	struct hash cursor[SYNC_ITEMS];
 	bool done[SYNC_ITEMS], busy[SYNC_ITEMS];
 	unsigned left, next_item, next_peer;

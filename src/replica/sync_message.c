@@ -13,6 +13,9 @@ static void offer_encode(struct writer *w, const struct sync_msg *m)
 	for (uint32_t i = 0; i < m->header.count; i++)
 		signed_header_encode(w, &m->header.headers[i]);
 	cert_encode(w, &m->header.cert);
+	writer_u8(w, m->has_stable);
+	if (m->has_stable)
+		cert_encode(w, &m->stable);
 }
 
 void sync_encode(struct writer *w, const struct sync_msg *m)
@@ -62,6 +65,9 @@ static void offer_decode(struct reader *r, struct sync_msg *out)
 	for (uint32_t i = 0; i < count; i++)
 		signed_header_decode(r, &c->headers[i]);
 	cert_decode(r, &c->cert);
+	out->has_stable = reader_bool(r);
+	if (out->has_stable)
+		cert_decode(r, &out->stable);
 	if (!r->err && c->headers[0].h.height != out->height)
 		reader_fail(r, ERR_NONCANONICAL);
 }

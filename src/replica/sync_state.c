@@ -25,6 +25,7 @@ static struct slice range_key(uint8_t buf[sizeof(SYNC_RANGE_KEY)], unsigned item
 void sync_state_forget(struct sync *s)
 {
 	certified_header_free(&s->target);
+	s->has_stable = false;
 	mem_free(s->hashes);
 	s->hashes = NULL;
 	stage_build_free(s->build);
@@ -64,18 +65,23 @@ static void plan_blocks(struct replica *r)
 		header_hash(&s->hashes[s->height + i - s->low], &c->headers[i].h);
 }
 
-static void target_encode(struct writer *w, const struct certified_header *c)
+static void target_encode(struct writer *w, const struct sync *s)
 {
+	const struct certified_header *c = &s->target;
 	writer_u16(w, SYNC_VERSION);
 	writer_u64(w, c->headers[0].h.height);
 	writer_u32(w, c->count);
 	for (uint32_t i = 0; i < c->count; i++)
 		signed_header_encode(w, &c->headers[i]);
 	cert_encode(w, &c->cert);
+	writer_u8(w, s->has_stable);
+	if (s->has_stable)
+		cert_encode(w, &s->stable);
 }
 
-static int target_decode(struct slice bytes, struct certified_header *c)
+static int target_decode(struct slice bytes, struct sync *s)
 {
+	struct certified_header *c = &s->target;
 	struct reader rd;
 	reader_init(&rd, bytes);
 	if (reader_u16(&rd) != SYNC_VERSION)
@@ -89,6 +95,9 @@ static int target_decode(struct slice bytes, struct certified_header *c)
 	for (uint32_t i = 0; i < count; i++)
 		signed_header_decode(&rd, &c->headers[i]);
 	cert_decode(&rd, &c->cert);
+	s->has_stable = reader_bool(&rd);
+	if (s->has_stable)
+		cert_decode(&rd, &s->stable);
 	return reader_finish(&rd) || c->headers[0].h.height != height ? ERR_CORRUPT : ERR_NONE;
 }
 
@@ -97,16 +106,18 @@ bool sync_state_begin(struct replica *r)
 	struct sync *s = &r->sync;
 	bool has[VALIDATORS_MAX];
 	struct certified_header target = s->target;
+	bool has_stable = s->has_stable;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		has[i] = s->peer[i].has;
 	s->target = (struct certified_header){0};
 	sync_state_forget(s);
 	s->target = target;
+	s->has_stable = has_stable;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		s->peer[i].has = has[i];
 	plan_blocks(r);
 	writer_reset(&r->scratch);
-	target_encode(&r->scratch, &s->target);
+	target_encode(&r->scratch, s);
 	store_batch_clear(r->batch);
 	store_batch_put(r->batch, STORE_META, slice_str(SYNC_KEY), writer_slice(&r->scratch));
 	return write_batch(r, false);
@@ -232,10 +243,15 @@ int sync_state_read(struct replica *r)
 	int err = read_sweep(r);
 	if (err)
 		return err;
-	err = store_get(r->store, STORE_META, slice_str(SYNC_KEY), &r->scratch);
+	/* What was staged in vain goes before blocks are executed again, which may be of its
+	 * very height. */
+	while (s->sweeping && s->sweep.exact && !r->halted)
+		sync_state_sweep(r);
+	err = r->halted ? ERR_IO
+			: store_get(r->store, STORE_META, slice_str(SYNC_KEY), &r->scratch);
 	if (err)
 		return err == ERR_NOT_FOUND ? ERR_NONE : err;
-	err = target_decode(writer_slice(&r->scratch), &s->target);
+	err = target_decode(writer_slice(&r->scratch), s);
 	if (!err && (s->target.headers[0].h.height == 0 ||
 		     certified_header_check(&s->target, &r->ctx, &r->genesis_block->hash)))
 		err = ERR_CORRUPT; /* heights below are taken from it */
@@ -274,6 +290,27 @@ static void put_sweep(struct replica *r)
 			writer_slice(&r->scratch));
 }
 
+/* A position is shown from a checkpoint or from the base of its term, which may lie far below
+ * the blocks that were fetched. A validator that can show none cannot ask for a term, nor for
+ * another view, and it may be the one that the others wait for [I7]. */
+static void put_stable(struct replica *r)
+{
+	struct sync *s = &r->sync;
+	uint8_t slot = 3;
+	uint64_t height = s->stable.ref.height;
+	struct cert own;
+	if (serve_stable(r, &own) && own.ref.height >= height)
+		return;
+	if (!s->has_stable || r->observes || height < s->low || height > s->top ||
+	    !hash_equal(&s->stable.ref.hash, &s->hashes[height - s->low]))
+		return;
+	writer_reset(&r->scratch);
+	writer_u8(&r->scratch, 1);
+	writer_u8(&r->scratch, 1);
+	cert_encode(&r->scratch, &s->stable);
+	store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), writer_slice(&r->scratch));
+}
+
 /* One synced batch: the state is the ledger's, its blocks are the final ones, its certificate
  * is the newest. What an observer has written into vote slots as it followed says nothing [I15]
  * and goes; a validator's vote state stays as it is: its tip is overtaken by finality, which is
@@ -301,6 +338,7 @@ bool sync_state_install(struct replica *r, const struct hash *root, uint64_t key
 	store_batch_put(r->batch, STORE_META, slice_str(BLOCKS_FROM_KEY), slice_of(number, 8));
 	for (uint8_t slot = 0; slot < VOTE_SLOTS && r->observes; slot++)
 		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
+	put_stable(r);
 	forget_progress(r);
 	s->sweep = (struct stage_sweep){.height = s->height, .index_from = s->low};
 	put_sweep(r);
@@ -399,7 +437,9 @@ bool sync_state_sweep(struct replica *r)
 {
 	struct sync *s = &r->sync;
 	bool done;
-	if (s->sweep.exact) /* it may have gone on meanwhile, by blocks */
+	if (s->sweep.exact && ledger_height(r->ledger) >= s->sweep.height)
+		return sweep_done(r); /* these are its own: it never comes to that */
+	if (s->sweep.exact)	      /* it may have gone on meanwhile, by blocks */
 		s->sweep.index_from = ledger_height(r->ledger);
 	int err = stage_sweep_step(r->store, &s->sweep, SYNC_SWEEP_STEP, &done);
 	if (err) {
