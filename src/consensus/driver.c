@@ -92,18 +92,18 @@ static void release_effects(struct driver *d, const struct output *out)
 {
 	if (d->durable < d->handed_over) {
 		struct output rest = *out;
-		if (!out->finals_wait &&
-		    !d->held.finals) { /* else they would overtake others */
-			apply_finals(d, out->finals, out->final_count);
-			rest.final_count = 0;
-		}
-		uint32_t waiting = rest.final_count;
+		uint32_t waiting = 0;
 		for (uint32_t i = 0; i < out->message_count; i++)
 			if (out->messages[i].before_durable)
 				send_messages(d, &out->messages[i], 1);
 			else
 				waiting++;
-		if (waiting)
+		if (!out->finals_wait &&
+		    !d->held.finals) { /* else they would overtake others */
+			apply_finals(d, out->finals, out->final_count);
+			rest.final_count = 0;
+		}
+		if (waiting || rest.final_count)
 			held_queue_push(&d->held, d->handed_over, &rest);
 		return;
 	}

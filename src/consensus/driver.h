@@ -1,4 +1,4 @@
-/* The order of effects, in one place: durable, then sent, then final, then new work.
+/* The order of effects, in one place: durable, then sent, then new work; final when certified.
  *
  * The driver owns an engine and carries out its outputs through a host. Messages wait until the
  * writes of their output (and of all outputs before it) are durable, except those marked

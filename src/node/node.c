@@ -54,8 +54,8 @@ static const char *disk_failed(struct node *n)
 	case STORE_SYNC_FAILED:
 		what = "a sync failed";
 		why = "a sync of the data directory failed: what was written last may be lost "
-		      "though it reads back, so this process ends; it has told nobody of "
-		      "it. Look at the kernel's log and the disk; then start this node "
+		      "though it reads back, so this process ends; it has signed nothing that "
+		      "rests on it. Look at the kernel's log and the disk; then start this node "
 		      "again, it goes on from what is on the disk";
 		n->end = NODE_SYNC_FAILED;
 		break;

@@ -44,6 +44,8 @@ static void host_send(void *ctx, const struct message *m)
 static void host_final(void *ctx, const struct final_block *f)
 {
 	struct replica *r = ctx;
+	if (r->halted) /* by this output's writes: the store takes no more, reads stay as they are */
+		return;
 	sync_before_final(r, f->block->sh.h.height);
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);

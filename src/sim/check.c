@@ -249,22 +249,6 @@ static void note_fork(struct sim *s, uint64_t height, const struct hash *other,
 						    .kind = {a->kind, b->kind}};
 }
 
-/* [I1] In pbft mode a COMMIT of one's own counts at once; but nobody is told of a final block
- * before it is durable, and has left. */
-static void check_own_word(struct sim *s, unsigned node, const struct block *b,
-			   const struct cert *c)
-{
-	if (s->options.intercept) /* it may have swallowed the COMMIT on its way to us */
-		return;
-	if (b->sh.h.mode == MODE_PBFT && c->kind == CERT_TWO_ROUND && c->signers >> node & 1 &&
-	    hash_equal(&c->ref.hash, &b->hash) &&
-	    position_compare(&s->node[node].commit, &c->ref) < 0)
-		sim_violation(s, SIM_SAFETY,
-			      "[I1] replica %u finalises block %llu by a COMMIT of its own "
-			      "that may not be durable",
-			      node, (unsigned long long)b->sh.h.height);
-}
-
 void check_final(struct sim *s, unsigned node, const struct block *b, const struct cert *c)
 {
 	uint64_t height = b->sh.h.height;
@@ -655,6 +639,7 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 		for (uint32_t i = 0; i < in->append.count; i++)
 			check_header(s, &in->append.blocks[i]->sh.h,
 				     &in->append.blocks[i]->hash);
+		note_own_block(s, from, &in->append);
 		if (!in->append.count)
 			s->result->lone_certificates += (uint64_t)__builtin_popcountll(m->to);
 	}

@@ -71,6 +71,12 @@ struct fair_node {
 	uint16_t tc_leader;
 	enum mode tc_mode;
 };
+#define OWN_BLOCKS 64
+struct own_block { /* that a replica has proposed */
+	struct hash hash;
+	uint64_t sync; /* that makes it durable */
+	uint32_t life;
+};
 struct sim_node {
 	struct sim *sim;
 	unsigned index;
@@ -97,6 +103,8 @@ struct sim_node {
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
 	struct modes_node modes;
 	struct heard_node heard;
+	struct own_block own[OWN_BLOCKS]; /* by height */
+	uint64_t sync_asked, sync_done;	  /* numbers of syncs */
 	struct fair_node fair;
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
 	 * promised */
@@ -233,7 +241,7 @@ void faults_heal_event(struct sim *s, const struct event *e);
 /* state_sync.c: of a replica's host */
 void sim_sync_lie(void *ctx, uint8_t type, struct writer *bytes);
 void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
-		     const struct replica_sync_status *status);
+		   const struct replica_sync_status *status);
 void sim_sync_reopened(void *ctx, uint64_t height);
 /* kill.c */
 void kill_begin(struct sim *s);
@@ -272,6 +280,9 @@ bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
 void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+struct msg_append;
+void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);
+void check_own_word(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
 void check_modes_delivery(struct sim *s, unsigned node, unsigned from);
 void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);

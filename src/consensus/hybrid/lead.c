@@ -433,7 +433,7 @@ void lead_durable(struct hybrid *h)
 	     height++) {
 		struct vote_slot_tally *t = tally_at(h, height);
 		if (t->ref.term != h->term || t->ref.height != height ||
-		    h->durable_seq < t->own_seq)
+		    (h->durable_seq < t->own_seq && !MUTANT(MUTANT_OWN_PREPARE_EARLY)))
 			continue;
 		struct vote v = {
 			.kind = VOTE_PREPARE_FAST, .ref = t->ref, .signer = (uint16_t)h->self};
