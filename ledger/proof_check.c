@@ -2,6 +2,14 @@
 #include "base/mem.h"
 #include "ledger/proof.h"
 
+static bool set_is_known(const struct signed_header *sh, const struct chain_ctx *ctx)
+{
+	for (; ctx; ctx = ctx->before)
+		if (hash_equal(&sh->h.valset, &ctx->vals.hash))
+			return true;
+	return false;
+}
+
 static int check_headers(const struct certified_header *ch, const struct chain_ctx *ctx,
 			 struct errmsg *m)
 {
@@ -22,6 +30,12 @@ static int check_headers(const struct certified_header *ch, const struct chain_c
 			return err_set(m, err, "headers[%u], height %llu: %s", i, height,
 				       err_text(err));
 		err = signed_header_check(sh, ctx);
+		if (err && !set_is_known(sh, ctx))
+			return err_set(m, err,
+				       "headers[%u], height %llu: it is of other validators "
+				       "than the genesis file's. After a recovery there is a "
+				       "genesis file with it",
+				       i, height);
 		if (err)
 			return err_set(m, err, "headers[%u], height %llu: leader's %s", i,
 				       height, err_text(err));
@@ -163,11 +177,12 @@ int proof_document_check(const struct proof_document *d, const struct genesis *g
 {
 	struct chain_ctx ctx;
 	if (!protocol_is_byzantine(g->protocol))
-		return err_set(m, ERR_UNSUPPORTED,
-			       "the chain's protocol is %s, which tolerates crashes only: nobody "
-			       "signs its blocks, and that one is final is a node's word. There "
-			       "is nothing to verify",
-			       protocol_name(g->protocol));
+		return err_set(
+			m, ERR_UNSUPPORTED,
+			"the chain's protocol is %s, which tolerates crashes only: nobody "
+			"signs its blocks, and that one is final is a node's word. There "
+			"is nothing to verify",
+			protocol_name(g->protocol));
 	genesis_ctx(&ctx, g);
 	struct block *block0 = genesis_block(g, &ctx);
 	int err = check_certified(&d->ch, &ctx, &block0->hash, m);

@@ -129,7 +129,8 @@ static int end(struct check *c, struct slice payload)
 static int take(struct check *c, enum backup_record type, struct slice payload)
 {
 	struct reader r;
-	if (c->ended || (type == RECORD_GENESIS) == c->begun)
+	if (c->ended || (type == RECORD_GENESIS) == c->begun ||
+	    (c->has_stable && type != RECORD_END))
 		return err_set(c->m, ERR_RANGE, "record %" PRIu64 " is out of place",
 			       c->in.records);
 	switch (type) {

@@ -66,9 +66,20 @@ cat "$work/flips"
 cp -r "$data" "$work/data"
 whole=0 refused=0 tried=0
 mapfile -t files < <(cd "$data" && find . -type f -size +0 -printf '%P\n' | grep -v -e '^LO' -e '^OPTIONS' | sort)
+total=$(cd "$data" && stat -c %s "${files[@]}" | awk '{n += $1} END {print n}')
 while [ $((whole + refused)) -lt "$repairs" ]; do
-	file=${files[RANDOM % ${#files[@]}]}
-	at=$(((RANDOM * 32768 + RANDOM) % $(stat -c %s "$data/$file")))
+	at=$((RANDOM * 32768 + RANDOM))
+	if [ $((tried % 2)) -eq 0 ]; then # each byte of all as likely, and each file, in turn
+		at=$((at % total))
+		for file in "${files[@]}"; do
+			size=$(stat -c %s "$data/$file")
+			[ "$at" -ge "$size" ] || break
+			at=$((at - size))
+		done
+	else
+		file=${files[RANDOM % ${#files[@]}]}
+		at=$((at % $(stat -c %s "$data/$file")))
+	fi
 	flip "$data/$file" "$at"
 	code=0
 	ostrakon db check --home "$net/node2" >"$work/out" 2>"$work/err" || code=$?
@@ -165,6 +176,6 @@ done
 grep -q 'scrub: .*\(damaged\|could be read\)' "$net/node1/ostrakond.log" || fail "no line in the log"
 curl -s -m 5 "$url/v1/events?types=consensus&from=0" >"$work/events"
 grep -q '"scrub"' "$work/events" || fail "no event: $(head -c 400 "$work/events")"
-sed 's/[0-9]\{6\}/N/g; s/store [^ ]* /store /' "$work/refused" | cut -c 1-150 | sort | uniq -c
+sed 's/: .*: /: /; s/[0-9]\{6\}/N/g' "$work/refused" 2>/dev/null | cut -c 1-120 | sort | uniq -c
 echo "of $tried bits that were flipped again, $whole repaired to the same root, $refused repairs refused; with" \
 	"more damage: $damaged records, ${fetched:-?} blocks fetched"

@@ -3,8 +3,8 @@
  * key. Each trial has a process of its own. Prints what became of them; exit code 1 if one was
  * neither, or if the library ended the process.
  *
- *	flips HOME COUNT [SEED]     random bits of random files, each file as likely
- *	flips HOME all FILE         each bit of that file of HOME/data
+ *	flips HOME COUNT [SEED]     random bits: in turn each byte of all as likely, and each
+ *file flips HOME all FILE         each bit of that file of HOME/data
  *
  * HOME/genesis.json and HOME/data are only read. */
 #include <dirent.h>
@@ -151,7 +151,7 @@ static bool try_one(const struct hash *sound, const char *name, uint64_t at, uns
 
 static void copy_data(const char *home)
 {
-	char from[5000], path[5200];
+	char from[5000], path[5400];
 	struct writer w = {0};
 	snprintf(from, sizeof from, "%s/data", home);
 	need(mkdir(data, 0700) == 0, data);
@@ -218,6 +218,9 @@ int main(int argc, char **argv)
 	unsigned tried = 0;
 	struct random random;
 	random_seed(&random, argc == 4 && !all ? strtoull(argv[3], NULL, 10) : 1);
+	uint64_t total = 0;
+	for (unsigned f = 0; f < files; f++)
+		total += file[f].size;
 	for (unsigned f = 0; all && f < files; f++)
 		for (uint64_t at = 0; strcmp(file[f].name, argv[3]) == 0 && at < file[f].size;
 		     at++)
@@ -226,7 +229,12 @@ int main(int argc, char **argv)
 	for (unsigned long count = all ? 0 : strtoul(argv[2], NULL, 10); tried < count;
 	     tried++) {
 		unsigned f = (unsigned)(random_u64(&random) % files);
-		uint64_t at = random_u64(&random) % file[f].size;
+		uint64_t at = random_u64(&random);
+		if (tried % 2)
+			at %= file[f].size;
+		else
+			for (at %= total, f = 0; at >= file[f].size; f++)
+				at -= file[f].size;
 		good = try_one(&sound, file[f].name, at, (unsigned)(random_u64(&random) % 8)) &&
 		       good;
 	}

@@ -33,7 +33,9 @@ const struct verb verbs[] = {
 	 0, 1, verb_key_passwd},
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
-	 "DIR must not exist, or be empty. The keys in it are not encrypted.",
+	 "DIR must not exist, or be empty. The keys in it are not encrypted. Three recovery "
+	 "keys\n"
+	 "are in DIR/recovery: see `recovery draft`.",
 	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) |
 		 B(PROTOCOL),
 	 0, 1, verb_net_init},
