@@ -208,7 +208,7 @@ static void be_idle(struct replica *r)
 	s->phase = SYNC_IDLE;
 	s->status.active = false;
 	s->status.phase = "idle";
-	s->look_at = r->now + SYNC_AGAIN_US;
+	s->again_at = r->now + SYNC_AGAIN_US;
 	s->moved_at = r->now;
 }
 
@@ -261,7 +261,7 @@ static void look(struct replica *r)
 	if (final != s->last_final || status.known_final <= final)
 		s->moved_at = r->now;
 	s->last_final = final;
-	if (s->sweeping || status.known_final <= final)
+	if (s->sweeping || status.known_final <= final || r->now < s->again_at)
 		return;
 	if (status.known_final <= final + r->config.sync_gap &&
 	    r->now < s->moved_at + SYNC_STUCK_US)
@@ -596,11 +596,29 @@ uint64_t sync_wake_at(const struct replica *r)
 	return own < at ? own : at;
 }
 
-bool sync_holds_back(const struct replica *r, uint8_t type)
+/* Behind so far that a state is asked for before blocks are. A peer that lies about how far
+ * that is holds blocks back for a second, and has to wait five until it can again. */
+static bool asks_first(const struct replica *r)
 {
-	/* MSG_FETCH and MSG_BLOCKS of consensus/hybrid/message.h */
-	return (type == 10 || type == 11) && is_fetching(&r->sync) &&
-	       r->now < r->sync.progress_at + SYNC_QUIET_US;
+	struct engine_status status;
+	if (!sync_is_on(r) || r->sync.sweeping || r->now < r->sync.again_at)
+		return false;
+	replica_status(r, &status);
+	return status.known_final > status.final.height + r->config.sync_gap;
+}
+
+bool sync_holds_back(struct replica *r, uint8_t type)
+{
+	struct sync *s = &r->sync;
+	if (type != 10 && type != 11) /* MSG_FETCH, MSG_BLOCKS: consensus/hybrid/message.h */
+		return false;
+	if (is_fetching(s))
+		return r->now < s->progress_at + SYNC_QUIET_US;
+	if (s->phase == SYNC_IDLE && asks_first(r))
+		s->look_at = r->now;
+	else if (s->phase == SYNC_IDLE)
+		return false;
+	return true;
 }
 
 void sync_before_final(struct replica *r, uint64_t height)

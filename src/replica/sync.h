@@ -93,7 +93,7 @@ enum sync_phase { SYNC_IDLE, SYNC_ASKING, SYNC_FETCHING, SYNC_BUILDING };
 
 struct sync {
 	enum sync_phase phase;
-	uint64_t look_at, ask_until;
+	uint64_t look_at, ask_until, again_at;
 	uint64_t last_final, moved_at; /* the final height, as of the last look; since when */
 	uint64_t struck;	       /* peers that lied */
 	struct sync_peer {
@@ -142,7 +142,7 @@ void sync_message(struct replica *r, unsigned from, struct slice bytes);
 void sync_tick(struct replica *r);
 uint64_t sync_wake_at(const struct replica *r);
 /* Blocks would come twice over: those of the engine wait meanwhile. */
-bool sync_holds_back(const struct replica *r, uint8_t type);
+bool sync_holds_back(struct replica *r, uint8_t type);
 /* Before a block at this height becomes the ledger's: nothing staged may be in its way. */
 void sync_before_final(struct replica *r, uint64_t height);
 

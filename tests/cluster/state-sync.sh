@@ -79,7 +79,7 @@ from=$(height_of node1)
 began=$(now)
 run 0 net up "$net"
 killed=
-for ((try = 0; try < 6000; try++)); do
+for ((try = 0; try < 1500; try++)); do
 	status node2
 	[ "$(field 'state_sync.completed // 0')" = 0 ] || break
 	percent=$(field 'state_sync.percent // 0')
