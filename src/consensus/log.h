@@ -15,6 +15,8 @@
 
 struct log_entry {
 	struct block *block;
+	uint64_t height;  /* the block's; here, for chains are walked all the time */
+	struct hash hash; /* likewise */
 	struct log_entry *parent; /* NULL: the parent is the final block */
 	struct log_entry *first_child, *next_sibling;
 	bool executing;		 /* a WORK_EXECUTE is out */
