@@ -105,9 +105,9 @@ static void release_effects(struct driver *d, const struct output *out)
 }
 
 /* 4: work, and word of what left the pool. Neither waits for the disk: building and executing
- * happen on overlays in memory that a crash forgets together with the engine that asked (a block
- * whose finality is held keeps its overlay until then), checking and reading change nothing, and
- * nobody hears of a result but through a later output, which waits. */
+ * happen on overlays in memory that a crash forgets together with the engine that asked (a
+ * block whose finality is held keeps its overlay until then), checking and reading change
+ * nothing, and nobody hears of a result but through a later output, which waits. */
 static void start_work(struct driver *d, const struct output *out)
 {
 	for (uint32_t i = 0; i < out->work_count && !d->halted; i++)
@@ -161,10 +161,12 @@ void driver_durable(struct driver *d, uint64_t seq, uint64_t now, uint64_t wall_
 		return;
 	invariant(seq <= d->handed_over);
 	d->durable = seq;
-	driver_input(d, &(struct input){.kind = INPUT_DURABLE,
-					.now = now,
-					.wall_ms = wall_ms,
-					.durable = seq});
+	struct input in; /* not cleared: most of it is of other kinds */
+	in.kind = INPUT_DURABLE;
+	in.now = now;
+	in.wall_ms = wall_ms;
+	in.durable = seq;
+	driver_input(d, &in);
 }
 
 uint64_t driver_wake_at(const struct driver *d)
