@@ -72,7 +72,13 @@ static void free_entry(struct block_log *l, struct log_entry *e)
 		l->recent_count--;
 	}
 	map_remove(&l->by_hash, e->hash.b);
-	l->bytes -= e->block->body_size;
+	if (e->before)
+		e->before->after = e->after;
+	else
+		l->first = e->after;
+	if (e->after)
+		e->after->before = e->before;
+	l->bytes -= e->body_size;
 	block_drop(e->block);
 	mem_free(e);
 }
@@ -127,6 +133,11 @@ static int add(struct block_log *l, struct block *b, bool limited, struct log_en
 	e->block = block_hold(b);
 	e->height = h->height;
 	e->hash = b->hash;
+	e->body_size = b->body_size;
+	e->after = l->first;
+	if (l->first)
+		l->first->before = e;
+	l->first = e;
 	e->parent = parent;
 	if (parent) {
 		e->next_sibling = parent->first_child;
@@ -152,7 +163,12 @@ int log_add_needed(struct block_log *l, struct block *b, struct log_entry **out)
 
 struct log_entry *log_rival(const struct block_log *l, const struct block *b)
 {
-	struct log_entry *e;
+	struct log_entry *e = l->first;
+	while (e && (e->height != b->sh.h.height || hash_equal(&e->hash, &b->hash)))
+		e = e->after;
+	if (!e)
+		return NULL;
+	/* perhaps one of several: always the same one */
 	for (size_t i = 0; (e = map_next(&l->by_hash, &i, NULL)) != NULL;)
 		if (e->height == b->sh.h.height && e->block->sh.h.term == b->sh.h.term &&
 		    !hash_equal(&e->hash, &b->hash))
@@ -227,7 +243,7 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out)
 	if (count > FEW_ENTRIES)
 		doomed = mem_array(count, sizeof *doomed);
 	struct log_entry *x;
-	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
+	for (x = l->first; x; x = x->after)
 		if (x == e || log_ancestor(x, e->height) != e)
 			doomed[doomed_count++] = x;
 	for (x = e->first_child; x; x = x->next_sibling)

@@ -234,10 +234,10 @@ uint64_t unfinal_max(const struct hybrid *h)
 bool carries_too_much(const struct hybrid *h, const struct log_entry *parent)
 {
 	uint64_t bytes = 0;
-	if (!parent || parent->block->sh.h.height <= h->tc.base.height)
+	if (!parent || parent->height <= h->tc.base.height)
 		return false;
 	for (; parent; parent = parent->parent)
-		bytes += parent->block->body_size;
+		bytes += parent->body_size;
 	return bytes > h->log.bytes_max / (2 * h->n);
 }
 
