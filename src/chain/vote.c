@@ -33,6 +33,15 @@ static struct slice vote_message(uint8_t buf[VOTE_MESSAGE_MAX], enum vote_kind k
 	return writer_slice(&w);
 }
 
+void vote_begin(struct vote *out, enum vote_kind kind, const struct block_ref *ref,
+		unsigned signer)
+{
+	out->kind = kind;
+	out->ref = *ref;
+	out->state_root = (struct hash){0};
+	out->signer = (uint16_t)signer;
+}
+
 void vote_encode(struct writer *w, const struct vote *v)
 {
 	writer_u8(w, (uint8_t)v->kind);
@@ -50,8 +59,9 @@ void vote_decode(struct reader *r, struct vote *out)
 		reader_fail(r, ERR_RANGE);
 		kind = VOTE_PREPARE_FAST;
 	}
-	*out = (struct vote){.kind = (enum vote_kind)kind};
+	out->kind = (enum vote_kind)kind;
 	block_ref_decode(r, &out->ref);
+	out->state_root = (struct hash){0};
 	if (out->kind == VOTE_CHECKPOINT)
 		reader_hash(r, &out->state_root);
 	out->signer = reader_signer(r);
@@ -127,8 +137,11 @@ const char *cert_kind_name(enum cert_kind kind)
 void cert_copy(struct cert *out, const struct cert *c)
 {
 	invariant(c->count <= VALIDATORS_MAX);
-	if (out != c)
-		memcpy(out, c, offsetof(struct cert, sig) + c->count * sizeof(c->sig[0]));
+	if (out == c)
+		return;
+	memcpy(out, c, offsetof(struct cert, sig));
+	for (unsigned i = 0; i < c->count; i++)
+		out->sig[i] = c->sig[i];
 }
 
 static void cert_init(struct cert *c, enum cert_kind kind)

@@ -169,10 +169,12 @@ void driver_durable(struct driver *d, uint64_t seq, uint64_t now, uint64_t wall_
 		return;
 	invariant(seq <= d->handed_over);
 	d->durable = seq;
-	driver_input(d, &(struct input){.kind = INPUT_DURABLE,
-					.now = now,
-					.wall_ms = wall_ms,
-					.durable = seq});
+	struct input in; /* not cleared: most of it is of other kinds */
+	in.kind = INPUT_DURABLE;
+	in.now = now;
+	in.wall_ms = wall_ms;
+	in.durable = seq;
+	driver_input(d, &in);
 }
 
 uint64_t driver_wake_at(const struct driver *d)

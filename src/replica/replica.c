@@ -147,7 +147,10 @@ static void work_build(struct replica *r, const struct work *w)
 
 static void work_execute(struct replica *r, const struct work *w)
 {
-	struct input in = {.kind = INPUT_EXECUTED, .now = r->now, .wall_ms = wall(r)};
+	struct input in; /* not cleared: most of it is of other kinds */
+	in.kind = INPUT_EXECUTED;
+	in.now = r->now;
+	in.wall_ms = wall(r);
 	in.executed.block = w->block->hash;
 	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
 	if (store_failed(r, in.executed.err))
@@ -289,12 +292,13 @@ static void feed(struct replica *r, uint64_t now, struct input *in)
 
 void replica_tick(struct replica *r, uint64_t now)
 {
-	struct input in = {.kind = INPUT_TICK};
+	struct input in;
 	if (r->halted)
 		return;
 	r->now = now;
 	serve_tick(r);
 	sync_tick(r);
+	in.kind = INPUT_TICK;
 	feed(r, now, &in);
 }
 
@@ -308,7 +312,7 @@ uint64_t replica_wake_at(const struct replica *r)
 
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)
 {
-	struct input in = {.kind = INPUT_MESSAGE};
+	struct input in;
 	if (sync_is_message(bytes)) {
 		r->now = now;
 		if (!r->halted)
@@ -317,6 +321,7 @@ void replica_message(struct replica *r, uint64_t now, unsigned from, struct slic
 	}
 	if (bytes.len && sync_holds_back(r, bytes.ptr[0]))
 		return;
+	in.kind = INPUT_MESSAGE;
 	in.message.from = from;
 	in.message.bytes = bytes;
 	feed(r, now, &in);

@@ -92,11 +92,11 @@ uint64_t sim_bare_replay(const struct sim_bare *b)
 		}
 		if (p)
 			p->refs++;
-		sim_push(s, (struct event){.at = s->now + r->delay,
-					   .kind = (enum event_kind)r->event,
-					   .node = r->node,
-					   .from = r->from,
-					   .packet = p});
+		sim_push(s, &(struct event){.at = s->now + r->delay,
+					    .kind = (enum event_kind)r->event,
+					    .node = r->node,
+					    .from = r->from,
+					    .packet = p});
 	}
 	packet_drop(p);
 	sim_drop_events(s);

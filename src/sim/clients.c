@@ -8,7 +8,7 @@
 
 static void schedule(struct sim *s, unsigned i, uint64_t in)
 {
-	sim_push(s, (struct event){.at = s->now + in, .kind = EVENT_CLIENT, .number = i});
+	sim_push(s, &(struct event){.at = s->now + in, .kind = EVENT_CLIENT, .number = i});
 }
 
 void clients_begin(struct sim *s)
@@ -135,10 +135,10 @@ void client_act(struct sim *s, unsigned i)
 	sim_look(s, c->node);
 	/* the submission may have moved the replica's timers */
 	if (node->replica)
-		sim_push(s, (struct event){.at = s->now,
-					   .kind = EVENT_WAKE,
-					   .node = c->node,
-					   .life = node->life});
+		sim_push(s, &(struct event){.at = s->now,
+					    .kind = EVENT_WAKE,
+					    .node = c->node,
+					    .life = node->life});
 }
 
 void clients_on_final(struct sim *s, unsigned node, const struct block *b)

@@ -24,25 +24,24 @@ static void queue_grow(struct event_queue *q)
 	q->cap = cap;
 }
 
-void sim_push(struct sim *s, struct event e)
+void sim_push(struct sim *s, const struct event *e)
 {
 	struct event_queue *q = &s->queue;
-	e.order = ++s->order;
 	if (q->len == q->cap)
 		queue_grow(q);
 	struct event_time *heap = q->heap;
 	const struct event_time t = {
-		.at = e.at, .order = e.order, .event = q->free[q->cap - q->len - 1]};
+		.at = e->at, .order = ++s->order, .event = q->free[q->cap - q->len - 1]};
 	/* By parts: as a whole it would wait for those that the caller has just written. */
 	struct event *to = &q->events[t.event];
 	to->at = t.at;
 	to->order = t.order;
-	to->kind = e.kind;
-	to->node = e.node;
-	to->from = e.from;
-	to->number = e.number;
-	to->life = e.life;
-	to->packet = e.packet;
+	to->kind = e->kind;
+	to->node = e->node;
+	to->from = e->from;
+	to->number = e->number;
+	to->life = e->life;
+	to->packet = e->packet;
 	size_t i = q->len++;
 	while (i > 0 && earlier(&t, &heap[(i - 1) / 2])) {
 		heap[i] = heap[(i - 1) / 2];
@@ -50,7 +49,7 @@ void sim_push(struct sim *s, struct event e)
 	}
 	heap[i] = t;
 	if (s->options.bare)
-		bare_push(s->options.bare, &e, s->now);
+		bare_push(s->options.bare, to, s->now);
 }
 
 struct event sim_pop(struct sim *s)
@@ -153,11 +152,11 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 			at = s->delivering_at[from][to];
 		s->delivering_at[from][to] = at;
 		p->refs++;
-		sim_push(s, (struct event){.at = at,
-					   .kind = EVENT_DELIVER,
-					   .node = to,
-					   .from = from,
-					   .packet = p});
+		sim_push(s, &(struct event){.at = at,
+					    .kind = EVENT_DELIVER,
+					    .node = to,
+					    .from = from,
+					    .packet = p});
 	}
 }
 
@@ -227,19 +226,19 @@ static bool host_sync(void *ctx, uint64_t seq)
 		return false;
 	if (node->crash_at_sync) { /* it dies while the disk is at work */
 		node->crash_at_sync = false;
-		sim_push(s, (struct event){.at = s->now + 1 +
-						 random_below(&s->random, node->sync_us),
-					   .kind = EVENT_CRASH,
-					   .node = node->index,
-					   .life = node->life});
+		sim_push(s, &(struct event){.at = s->now + 1 +
+						  random_below(&s->random, node->sync_us),
+					    .kind = EVENT_CRASH,
+					    .node = node->index,
+					    .life = node->life});
 	}
 	node->sync_asked = seq;
 	uint64_t at = s->now + node->sync_us + random_below(&s->random, node->sync_us + 1);
-	sim_push(s, (struct event){.at = at,
-				   .kind = EVENT_SYNCED,
-				   .node = node->index,
-				   .number = seq,
-				   .life = node->life});
+	sim_push(s, &(struct event){.at = at,
+				    .kind = EVENT_SYNCED,
+				    .node = node->index,
+				    .number = seq,
+				    .life = node->life});
 	return false;
 }
 
@@ -313,7 +312,7 @@ static void after_step(struct sim *s, unsigned i)
 		return;
 	node->wake_at = at;
 	sim_push(s,
-		 (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
+		 &(struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
 }
 
 bool sim_is_corrupt(const struct sim *s, unsigned node)
@@ -469,7 +468,7 @@ static void handle(struct sim *s, struct event *e)
 		e->at = node->paused_until; /* the process stands still, the world does not */
 		if (e->kind == EVENT_WAKE && e->life == node->life)
 			node->wake_at = e->at;
-		sim_push(s, *e);
+		sim_push(s, e);
 		return;
 	}
 	switch (e->kind) {

@@ -204,7 +204,7 @@ struct sim {
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s); /* frees s */
-void sim_push(struct sim *s, struct event e);
+void sim_push(struct sim *s, const struct event *e);
 struct event sim_pop(struct sim *s);
 void sim_drop_events(struct sim *s);			     /* all that there are */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */

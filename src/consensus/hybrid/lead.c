@@ -435,8 +435,8 @@ void lead_durable(struct hybrid *h)
 		if (t->ref.term != h->term || t->ref.height != height ||
 		    (h->durable_seq < t->own_seq && !MUTANT(MUTANT_OWN_PREPARE_EARLY)))
 			continue;
-		struct vote v = {
-			.kind = VOTE_PREPARE_FAST, .ref = t->ref, .signer = (uint16_t)h->self};
+		struct vote v;
+		vote_begin(&v, VOTE_PREPARE_FAST, &t->ref, h->self);
 		if (!(t->prepare.signers >> h->self & 1)) {
 			vote_sign(&v, h->ctx, &h->key);
 			tally_add(&t->prepare, &v);
