@@ -168,7 +168,7 @@ static bool hide_and_restart(void *ctx, struct sim *s, unsigned from, const stru
 		s->faults_on = true;
 		for (unsigned i = 0, k = 0; i < 4; i++)
 			if (i != r->evil)
-				sim_push(s, (struct event){.at = sim_now(s) + 4000000 * k++ + 1,
+				sim_push(s, &(struct event){.at = sim_now(s) + 4000000 * k++ + 1,
 							   .kind = EVENT_CRASH,
 							   .node = i,
 							   .life = s->node[i].life});
