@@ -72,15 +72,16 @@ static void make_run(void)
 	sim_run(&o, &result);
 	invariant(result.verdict == SIM_OK && result.syncs == 1);
 	run.world = forge_world(NODES, PROTOCOL_HYBRID, true);
-	for (unsigned pass = 0; pass < 2; pass++)
+	/* the state that ranges were sent of, its root, and what they hold */
+	for (unsigned pass = 0; pass < 3; pass++)
 		for (unsigned i = 0; i < run.count; i++) {
 			int err = sync_decode(&m, run.kept[i].bytes);
 			invariant(!err);
-			if (pass == 0 && m.type == SYNC_OFFER) {
+			if (pass == 0 && m.type == SYNC_RANGE)
 				run.height = m.height;
+			if (pass == 1 && m.type == SYNC_OFFER && m.height == run.height)
 				run.root = m.header.headers[0].h.state_root;
-			}
-			if (pass == 1 && m.type == SYNC_RANGE)
+			if (pass == 2 && m.type == SYNC_RANGE && m.height == run.height)
 				learn_truth(&m);
 			sync_msg_free(&m);
 		}
