@@ -52,7 +52,8 @@ void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *oth
 		    uint8_t *other_buf, size_t other_len)
 {
 	struct sha256_rest a = begin(out, buf, len), b = begin(other, other_buf, other_len);
-	sha256_digest2(&a, &b);
+	sha256_digest(&a);
+	sha256_digest(&b);
 }
 
 #define BEGINNINGS 256 /* a power of two */
@@ -96,7 +97,8 @@ void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct has
 	uint32_t from[2][SHA256_WORDS];
 	struct sha256_rest a = begin_alike(out, buf, len, from[0]),
 			   b = begin_alike(other, other_buf, other_len, from[1]);
-	sha256_digest2(&a, &b);
+	sha256_digest(&a);
+	sha256_digest(&b);
 }
 
 #define SHORT_MAX 1024

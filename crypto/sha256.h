@@ -1,9 +1,8 @@
 /* Private to this folder: the compression function of SHA-256 (FIPS 180-4, 6.2.2) over whole
- * blocks. */
+ * blocks, by libcrypto. */
 #ifndef CRYPTO_SHA256_H
 #define CRYPTO_SHA256_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,14 +21,5 @@ struct sha256_rest {
 	size_t count;
 };
 void sha256_digest(const struct sha256_rest *r);
-/* Both. Where the processor has instructions for it, the two take less than one after the
- * other: a round's instruction waits for the one before, and in the meantime another message's
- * can run. */
-void sha256_digest2(const struct sha256_rest *r, const struct sha256_rest *other);
-
-/* Whether the processor has them and they are used; else libcrypto does it all. For tests,
- * which compare both: without them from now on, or with them where there are any. */
-bool sha256_own(void);
-void sha256_use_own(bool use);
 
 #endif

@@ -59,6 +59,15 @@ void engine_status(const struct engine *e, struct engine_status *out)
 	e->ops->status(e, out);
 }
 
+struct engine_pool engine_pool(const struct engine *e)
+{
+	struct engine_status s;
+	if (e->ops->pool)
+		return e->ops->pool(e);
+	e->ops->status(e, &s);
+	return (struct engine_pool){.count = s.pool_count, .bytes = s.pool_bytes};
+}
+
 const struct term_cert *engine_term_cert(const struct engine *e)
 {
 	return e->ops->term_cert(e);

@@ -345,6 +345,12 @@ struct engine_status {
 	uint64_t known_final;
 };
 void engine_status(const struct engine *e, struct engine_status *out);
+/* The part of it that every transaction of a client asks for. */
+struct engine_pool {
+	uint32_t count;
+	uint64_t bytes;
+};
+struct engine_pool engine_pool(const struct engine *e);
 /* "observer", or the name of its role. */
 const char *engine_status_role(const struct engine_status *s);
 

@@ -9,6 +9,8 @@ struct engine_ops {
 	void (*free)(struct engine *e);
 	void (*status)(const struct engine *e, struct engine_status *out);
 	const struct term_cert *(*term_cert)(const struct engine *e);
+	/* NULL: of its status */
+	struct engine_pool (*pool)(const struct engine *e);
 };
 struct engine {
 	const struct engine_ops *ops;

@@ -65,6 +65,18 @@ static void note_unfinal(struct replica *r, const struct block *b)
 	r->unfinal[r->unfinal_count++] = block_ref_of(b);
 }
 
+/* Encoded where the batch has it. */
+static void put_block(struct replica *r, const struct block *b)
+{
+	struct record_key k;
+	size_t size = SIGNED_HEADER_SIZE + 4 + b->body_size;
+	struct writer w = {.cap = size, .limit = size};
+	w.buf = store_batch_put_room(r->batch, STORE_BLOCKS,
+				     key_block(&k, b->sh.h.height, &b->hash), size);
+	block_encode(&w, b);
+	invariant(!w.err && w.len == size);
+}
+
 void records_put_write(struct replica *r, const struct write *w)
 {
 	struct record_key k;
@@ -72,11 +84,8 @@ void records_put_write(struct replica *r, const struct write *w)
 	writer_reset(&r->scratch);
 	switch (w->kind) {
 	case WRITE_BLOCK:
-		block_encode(&r->scratch, w->block);
+		put_block(r, w->block);
 		note_unfinal(r, w->block);
-		store_batch_put(r->batch, STORE_BLOCKS,
-				key_block(&k, w->block->sh.h.height, &w->block->hash),
-				writer_slice(&r->scratch));
 		break;
 	case WRITE_VOTES:
 		store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), w->bytes);

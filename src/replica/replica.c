@@ -344,14 +344,17 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	tx_id(id, tx);
 	if (map_get(&r->pending, id->b))
 		return MUTANT(MUTANT_DROP_ACKED) ? ERR_EXISTS : ERR_NONE;
-	struct engine_status status;
 	int err = check_tx(r, tx, id, verified);
-	engine_status(driver_engine(r->driver), &status);
-	if ((err == ERR_TX_NONCE_WINDOW || err == ERR_TX_HORIZON) && status.catching_up)
-		return ERR_BUSY; /* ahead of our old state, perhaps not of the newest */
+	if (err == ERR_TX_NONCE_WINDOW || err == ERR_TX_HORIZON) {
+		struct engine_status status;
+		engine_status(driver_engine(r->driver), &status);
+		if (status.catching_up)
+			return ERR_BUSY; /* ahead of our old state, perhaps not of the newest */
+	}
 	if (err)
 		return err;
-	if (status.pool_count >= POOL_TXS_MAX || status.pool_bytes + tx.len > POOL_BYTES_MAX)
+	struct engine_pool pool = engine_pool(driver_engine(r->driver));
+	if (pool.count >= POOL_TXS_MAX || pool.bytes + tx.len > POOL_BYTES_MAX)
 		return ERR_BUSY;
 	map_put(&r->pending, id->b, r);
 	struct input in = {.kind = INPUT_SUBMIT};

@@ -347,7 +347,8 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return engine_term_cert(((const struct adversary *)e)->honest);
 }
 
-static const struct engine_ops adversary_ops = {step, engine_free_adversary, status, term_cert};
+static const struct engine_ops adversary_ops = {step, engine_free_adversary, status, term_cert,
+						NULL};
 
 struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest)
 {

@@ -204,9 +204,6 @@ struct sim {
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s); /* frees s */
-void sim_push(struct sim *s, const struct event *e);
-struct event sim_pop(struct sim *s);
-void sim_drop_events(struct sim *s);			     /* all that there are */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
@@ -219,6 +216,10 @@ void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* queue.c */
+void sim_push(struct sim *s, const struct event *e);
+struct event sim_pop(struct sim *s);
+void sim_drop_events(struct sim *s); /* all that there are */
 /* bare.c */
 void bare_push(struct sim_bare *b, const struct event *e, uint64_t now);
 void bare_pop(struct sim_bare *b);

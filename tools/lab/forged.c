@@ -127,7 +127,7 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return engine_term_cert(((const struct listener *)e)->adversary);
 }
 
-static const struct engine_ops listener_ops = {step, free_listener, status, term_cert};
+static const struct engine_ops listener_ops = {step, free_listener, status, term_cert, NULL};
 
 static struct engine *forge(void *arg, struct engine *honest)
 {

@@ -249,6 +249,10 @@ static struct log_entry *vote_target(struct hybrid *h)
 		return NULL;
 	while (e && !e->executed)
 		e = e->parent;
+	/* It has been voted for, or adopted, and nothing above it can be. */
+	if (e && e->rules == RULES_HOLD && h->tip.term == h->term &&
+	    hash_equal(&e->hash, &h->tip.hash) && !MUTANT(MUTANT_VOTE_OFF_TIP))
+		return NULL;
 	/* No PREPARE more than W above the base or the newest QC of the term held. */
 	uint64_t anchor = h->tc.base.height;
 	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)

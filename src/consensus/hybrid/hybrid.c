@@ -339,13 +339,19 @@ static void status(const struct engine *e, struct engine_status *out)
 	memcpy(out->counters, h->counters, sizeof out->counters);
 }
 
+static struct engine_pool pool(const struct engine *e)
+{
+	const struct pool *p = &((const struct hybrid *)e)->pool;
+	return (struct engine_pool){.count = pool_count(p), .bytes = p->bytes};
+}
+
 static const struct term_cert *accepted_term_cert(const struct engine *e)
 {
 	return &((const struct hybrid *)e)->tc;
 }
 
 static const struct engine_ops hybrid_ops = {step, engine_free_hybrid, status,
-					     accepted_term_cert};
+					     accepted_term_cert, pool};
 
 static void default_timing(struct engine_timing *t)
 {
