@@ -42,8 +42,7 @@ void hash_in_place(struct hash *out, uint8_t *buf, size_t len);
 /* The same for messages of which many begin alike: remembers what the first 64 bytes come to.
  */
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
-/* Two messages, which take little longer than the longer one where the processor has
- * instructions for it. */
+/* Two messages. */
 void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
 		    uint8_t *other_buf, size_t other_len);
 void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
