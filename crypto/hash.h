@@ -23,6 +23,7 @@ enum hash_tag {
 	HASH_VALSET = 0x13,
 	HASH_NEW_VIEW = 0x14,
 	HASH_VIEW_CHANGE = 0x15,
+	HASH_RECOVERY = 0x16,
 	HASH_EPOCH = 0x17,
 	HASH_TREE_LEAF = 0x20,
 	HASH_TREE_NODE = 0x21,
@@ -39,11 +40,24 @@ void sha256(struct hash *out, const void *ptr, size_t len);
 /* Of the len bytes at buf, which has HASH_ROOM bytes more; these are written to. */
 #define HASH_ROOM 72
 void hash_in_place(struct hash *out, uint8_t *buf, size_t len);
-/* The same for messages of which many begin alike: remembers what the first 64 bytes come to. */
+/* The same for messages of which many begin alike: remembers what the first 64 bytes come to.
+ */
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
+/* Two messages. */
+void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
+		    uint8_t *other_buf, size_t other_len);
+void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
+			  uint8_t *other_buf, size_t other_len);
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data);
 /* Hash of tag, then a, then b. */
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b);
+/* Two of these, as hash_in_place2(). */
+struct tagged {
+	enum hash_tag tag;
+	struct slice a, b;
+};
+void hash_tagged_pair(struct hash *out, const struct tagged *x, struct hash *other,
+		      const struct tagged *y);
 
 static inline bool hash_equal(const struct hash *a, const struct hash *b)
 {
@@ -80,9 +94,11 @@ struct merkle_path {
 	struct hash sibling[MERKLE_PATH_MAX]; /* leaf to root */
 };
 /* Audit path of RFC 6962 section 2.1.1. invariant: index < count <= 2^32 */
-void merkle_prove(struct merkle_path *out, const struct hash *leaves, size_t count, size_t index);
+void merkle_prove(struct merkle_path *out, const struct hash *leaves, size_t count,
+		  size_t index);
 /* ERR_NONE or ERR_BAD_PROOF. Hostile input is fine. */
-int merkle_verify(const struct merkle_path *path, const struct hash *leaf, const struct hash *root);
+int merkle_verify(const struct merkle_path *path, const struct hash *leaf,
+		  const struct hash *root);
 void merkle_path_encode(struct writer *w, const struct merkle_path *path);
 void merkle_path_decode(struct reader *r, struct merkle_path *out);
 

@@ -44,6 +44,7 @@ enum sig_tag {
 	SIG_TAG_HANDSHAKE = 14,
 	SIG_TAG_VOTE_REQUEST = 15,
 	SIG_TAG_GOVERNANCE = 16,
+	SIG_TAG_RECOVERY = 17,
 };
 
 /* Call once before anything else in crypto/; thread-safe, idempotent. Aborts without entropy. */
@@ -61,6 +62,10 @@ void sig_make(enum sig_scheme scheme, struct signature *out, const struct keypai
 /* ERR_NONE or ERR_BAD_SIGNATURE. Thread-safe. */
 int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct pubkey *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg);
+/* Two signatures of one message: ERR_NONE if both are good. */
+int sig_check2(enum sig_scheme scheme, const struct signature sig[2],
+	       const struct pubkey *const key[2], enum sig_tag tag, const struct hash *chain,
+	       struct slice msg);
 
 void writer_pubkey(struct writer *w, const struct pubkey *k);
 void reader_pubkey(struct reader *r, struct pubkey *out);

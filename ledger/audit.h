@@ -17,6 +17,10 @@ struct audit_host {
 	bool (*pace)(void *arg, size_t bytes);
 	/* The state root that the final block at this height has. False: not known. */
 	bool (*root_at)(void *arg, uint64_t height, struct hash *root);
+	/* Of state sync (ledger/stage.h): records of this version are staged, or given up;
+	 * those of versions below the other are to be swept away. They are not the ledger's,
+	 * and nothing is said of them. 0: none. */
+	uint64_t staged, swept_below;
 };
 struct ledger_audit {
 	uint64_t height, oldest; /* newest and oldest state */

@@ -5,6 +5,8 @@
 #define ARENA_CHUNK (16u << 10)
 #define BUCKETS_MIN 256
 #define FEW_CHANGES 16
+/* Nodes above this are in a cache all the time. */
+#define PREFETCH_DEPTH 1
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -146,8 +148,14 @@ static struct entry *entry_of(struct execution *x, struct slice state_key)
 		grow_buckets(x);
 	struct entry *e = arena_alloc(&x->arena, sizeof(*e));
 	struct entry **bucket = bucket_of(x, &key);
-	*e = (struct entry){
-		.key = key, .state_key = arena_copy(&x->arena, state_key), .chained = *bucket};
+	e->next = NULL;
+	e->chained = *bucket;
+	e->key = key;
+	e->state_key = arena_copy(&x->arena, state_key);
+	e->loaded = e->dirty = e->present = e->has_value = false;
+	e->value = slice_of(NULL, 0);
+	e->base = NULL;
+	e->base_version = 0;
 	*bucket = e;
 	*x->last = e;
 	x->last = &e->next;
@@ -361,7 +369,9 @@ static int run_op(struct execution *x, const struct tx *tx, const struct op *op,
 	int err = ERR_NONE;
 	switch (op->kind) {
 	case OP_PUT:
-		entry_put(x, user_entry(x, op->key), op->value);
+		e = user_entry(x, op->key);
+		tree_prefetch(x->parent->root, &e->key, PREFETCH_DEPTH);
+		entry_put(x, e, op->value);
 		return ERR_NONE;
 	case OP_DELETE:
 		e = user_entry(x, op->key);
@@ -446,19 +456,49 @@ static void sort(struct tree_change *changes, size_t count)
 	}
 }
 
+/* The leaf of an entry that is present: with that of the next one, if there is one more. */
+struct lone {
+	const struct entry *entry;
+	struct tree_change *change; /* NULL: none waits */
+};
+
+static void make_leaf(struct execution *x, struct lone *waiting, const struct entry *e,
+		      struct tree_change *c)
+{
+	if (!waiting->change) {
+		*waiting = (struct lone){.entry = e, .change = c};
+		return;
+	}
+	struct tree_leaf_value v[2] = {
+		{.key = &waiting->entry->key, .value = waiting->entry->value},
+		{.key = &e->key, .value = e->value}};
+	tree_leaf_pair(x->tree, v);
+	waiting->change->leaf = v[0].leaf;
+	c->leaf = v[1].leaf;
+	waiting->change = NULL;
+}
+
 /* Changes of all entries written, ascending; the caller drops their leaves. */
 static size_t collect(struct execution *x, struct tree_change *changes)
 {
+	struct lone waiting = {0};
 	size_t count = 0;
 	for (struct entry *e = x->first; e; e = e->next) {
 		if (!e->dirty)
 			continue;
 		struct tree_change *c = &changes[count++];
 		c->key = e->key;
-		c->leaf = e->present ? tree_leaf_new(x->tree, &e->key, e->value) : NULL;
+		c->leaf = NULL;
 		c->effective = false;
 		c->tag = e;
+		if (!e->loaded)
+			tree_prefetch(x->parent->root, &e->key, PREFETCH_DEPTH + 1);
+		if (e->present)
+			make_leaf(x, &waiting, e, c);
 	}
+	if (waiting.change)
+		waiting.change->leaf =
+			tree_leaf_new(x->tree, &waiting.entry->key, waiting.entry->value);
 	sort(changes, count);
 	return count;
 }
@@ -468,9 +508,8 @@ static void list_stale_values(struct execution *x, const struct tree_change *cha
 			      size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct entry *e = changes[i].tag;
 		if (changes[i].effective && changes[i].replaces)
-			tree_stale_value(&x->stale, e->state_key, changes[i].old_version);
+			tree_stale_value(&x->stale, &changes[i].key, changes[i].old_version);
 	}
 }
 

@@ -1,6 +1,7 @@
 #include "base/mutant.h"
 #include "chain/epoch.h"
 #include "ledger/private.h"
+#include "ledger/range.h"
 
 #define BLOCK_OPS_MAX 65536 /* in one block; in docs/ledger-format.md, part of validity */
 
@@ -63,11 +64,12 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 		.keys = o->keys,
 		.oldest = l->oldest,
 	};
+	tree_prefetch_written(o->root, o->height);
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
-		tree_write_value(&l->tree, slice_of(o->key_bytes + c->key_offset, c->key_len),
-				 o->height, slice_of(c->leaf->value, c->leaf->value_len),
-				 batch);
+		tree_write_value(&l->tree, &c->leaf->key,
+				 slice_of(o->key_bytes + c->key_offset, c->key_len), o->height,
+				 slice_of(c->leaf->value, c->leaf->value_len), batch);
 		tree_leaf_drop(&l->tree, c->leaf);
 	}
 	o->change_count = 0;
@@ -172,6 +174,7 @@ int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
 	l->genesis = g;
 	l->ctx = ctx;
 	l->history = LEDGER_HISTORY_ALL;
+	l->pinned = UINT64_MAX;
 	tree_init(&l->tree, s, TREE_CACHE_BYTES);
 	execution_init(&l->execution, &l->tree, g);
 	map_init(&l->verified.ids, seed);
@@ -675,6 +678,35 @@ int ledger_get(struct ledger *l, struct slice state_key, uint64_t height, struct
 	int err = get_at(l, root, state_key, out, proof);
 	tree_drop(&l->tree, root);
 	trim(l);
+	return err;
+}
+
+uint64_t ledger_oldest(const struct ledger *l)
+{
+	return l->oldest;
+}
+
+void ledger_pin(struct ledger *l, uint64_t height)
+{
+	l->pinned = height;
+}
+
+/* The state is read anew for each range, and forgotten after it: nodes that one reader asks for
+ * must not drive out those that execution needs. */
+int ledger_range(struct ledger *l, uint64_t height, const struct hash *from,
+		 const struct hash *to, struct writer *out)
+{
+	struct tree_node *root;
+	struct hash hash;
+	if (height > l->final->height)
+		return ERR_RANGE;
+	if (height < l->oldest)
+		return ERR_STALE;
+	int err = tree_load_root(&l->tree, height, &root, &hash);
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_STALE : err;
+	err = range_make(&l->tree, root, from, to, RANGE_LEAF_BYTES, out);
+	tree_drop(&l->tree, root);
 	return err;
 }
 

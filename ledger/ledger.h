@@ -105,6 +105,16 @@ int ledger_find_tx(struct ledger *l, const struct hash *id, uint64_t *height, ui
 int ledger_nonce(struct ledger *l, const struct pubkey *sender, uint64_t *highest,
 		 uint64_t *suggested);
 
+/* The lowest height whose state can be read. */
+uint64_t ledger_oldest(const struct ledger *l);
+/* States from this height on stay readable, whatever the history; UINT64_MAX: no longer. For a
+ * bounded time only, for what is pruned otherwise is kept meanwhile. */
+void ledger_pin(struct ledger *l, uint64_t height);
+/* A range of the state at a height (ledger/range.h), appended to out. ERR_RANGE for a height
+ * above the newest, or bounds that cross, ERR_STALE for a pruned one. */
+int ledger_range(struct ledger *l, uint64_t height, const struct hash *from,
+		 const struct hash *to, struct writer *out);
+
 struct ledger_stats {
 	uint64_t overlays, keys, senders, executed, tree_reads, tree_writes;
 };

@@ -1,7 +1,7 @@
 /* The ledger's record in STORE_META, and the cache of verified signatures. */
 #include "ledger/private.h"
 
-#define META_VERSION 1
+#define META_VERSION 2 /* 1: values by state key, not by its hash */
 #define META_MAGIC   "ostrledg"
 #define META_KEY     "ledger"
 
@@ -38,6 +38,11 @@ static int decode(struct slice record, const struct chain_ctx *ctx, struct ledge
 			       "the ledger's format is version %u, this program knows up to "
 			       "%u: use a newer program",
 			       version, META_VERSION);
+	if (version < META_VERSION)
+		return err_set(m, ERR_VERSION,
+			       "the ledger's format is version %u, of an earlier program: "
+			       "`ostrakon db repair` makes it anew from its blocks",
+			       version);
 	reader_hash(&r, &chain);
 	if (!r.err && !hash_equal(&chain, &ctx->id))
 		return err_set(m, ERR_WRONG_CHAIN,

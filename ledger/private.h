@@ -163,6 +163,7 @@ struct ledger {
 	uint64_t executed;
 	uint64_t history; /* heights below the final one that stay readable */
 	uint64_t oldest;  /* readable height */
+	uint64_t pinned;  /* height from which on states stay readable; UINT64_MAX: none */
 };
 
 void verified_add(struct verified *v, const struct hash *id);

@@ -3,6 +3,14 @@
 #include "base/mem.h"
 #include "ledger/proof.h"
 
+static bool set_is_known(const struct signed_header *sh, const struct chain_ctx *ctx)
+{
+	for (; ctx; ctx = ctx->before)
+		if (hash_equal(&sh->h.valset, &ctx->vals.hash))
+			return true;
+	return false;
+}
+
 static int check_headers(const struct certified_header *ch, const struct chain_ctx *ctx,
 			 struct errmsg *m)
 {
@@ -23,6 +31,12 @@ static int check_headers(const struct certified_header *ch, const struct chain_c
 			return err_set(m, err, "headers[%u], height %llu: %s", i, height,
 				       err_text(err));
 		err = signed_header_check(sh, ctx);
+		if (err && !set_is_known(sh, ctx))
+			return err_set(m, err,
+				       "headers[%u], height %llu: it is of other validators "
+				       "than the genesis file's. After a recovery there is a "
+				       "genesis file with it",
+				       i, height);
 		if (err)
 			return err_set(m, err, "headers[%u], height %llu: leader's %s", i,
 				       height, err_text(err));
@@ -175,11 +189,12 @@ int proof_document_check_in(const struct proof_document *d, const struct genesis
 			    const struct chain_ctx *ctx, struct errmsg *m)
 {
 	if (!protocol_is_byzantine(g->protocol))
-		return err_set(m, ERR_UNSUPPORTED,
-			       "the chain's protocol is %s, which tolerates crashes only: nobody "
-			       "signs its blocks, and that one is final is a node's word. There "
-			       "is nothing to verify",
-			       protocol_name(g->protocol));
+		return err_set(
+			m, ERR_UNSUPPORTED,
+			"the chain's protocol is %s, which tolerates crashes only: nobody "
+			"signs its blocks, and that one is final is a node's word. There "
+			"is nothing to verify",
+			protocol_name(g->protocol));
 	struct chain_ctx first;
 	genesis_ctx(&first, g);
 	struct block *block0 = genesis_block(g, &first);

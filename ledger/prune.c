@@ -48,7 +48,7 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	if (l->history == LEDGER_HISTORY_ALL)
 		return;
 	writer_reset(&l->scratch);
-	if (l->history == 0 && l->oldest == before->height) {
+	if (l->history == 0 && l->oldest == before->height && l->pinned > before->height) {
 		tree_stale_root(&l->scratch, before->height);
 		carry_out(slice_of(o->stale, o->stale_len), batch);
 		carry_out(writer_slice(&l->scratch), batch);
@@ -61,7 +61,8 @@ void prune(struct ledger *l, struct overlay *before, struct overlay *o,
 	}
 	/* The list of height h is of records that states below h need. */
 	uint64_t keep = l->history ? l->history : 1;
-	for (unsigned i = 0; i < LISTS_PER_BLOCK && o->height - l->oldest > keep; i++)
+	for (unsigned i = 0;
+	     i < LISTS_PER_BLOCK && o->height - l->oldest > keep && l->oldest < l->pinned; i++)
 		carry_out_stored(l, ++l->oldest, batch);
 	o->stale_len = 0;
 }

@@ -7,15 +7,6 @@
 #include "base/mem.h"
 #include "ledger/store_private.h"
 
-/* Host byte order: a batch never leaves the process. */
-struct op_head {
-	uint8_t family;
-	uint8_t is_delete;
-	uint16_t zero;
-	uint32_t key_len;
-	uint32_t value_len;
-};
-
 struct store_batch *store_batch_new(void)
 {
 	struct store_batch *b = mem_zalloc(sizeof(*b));
@@ -38,25 +29,24 @@ void store_batch_clear(struct store_batch *b)
 }
 
 /* Returns where the value goes. */
-static uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is_delete,
-			     struct slice key, size_t value_len)
+static inline uint8_t *batch_append(struct store_batch *b, enum store_family f, bool is_delete,
+				    struct slice key, size_t value_len)
 {
 	invariant((unsigned)f < STORE_FAMILIES);
 	invariant(key.len <= UINT32_MAX && value_len <= UINT32_MAX);
-	const struct op_head head = {
-		.family = (uint8_t)f,
-		.is_delete = is_delete,
-		.key_len = (uint32_t)key.len,
-		.value_len = (uint32_t)value_len,
-	};
-	uint8_t *at = writer_extend(&b->ops, sizeof(head) + key.len + value_len);
+	const uint32_t lens[2] = {(uint32_t)key.len, (uint32_t)value_len};
+	uint8_t *at = writer_extend(&b->ops, OP_HEAD_SIZE + key.len + value_len);
 
 	invariant(at != NULL);
-	memcpy(at, &head, sizeof(head));
+	at[0] = (uint8_t)f;
+	at[1] = is_delete;
+	memcpy(at + 2, &lens[0], 4);
+	memcpy(at + 6, &lens[1], 4);
+	at += OP_HEAD_SIZE;
 	if (key.len > 0)
-		memcpy(at + sizeof(head), key.ptr, key.len);
+		memcpy(at, key.ptr, key.len);
 	b->count++;
-	return at + sizeof(head) + key.len;
+	return at + key.len;
 }
 
 void store_batch_put(struct store_batch *b, enum store_family f, struct slice key,
@@ -86,22 +76,6 @@ size_t store_batch_count(const struct store_batch *b)
 size_t store_batch_bytes(const struct store_batch *b)
 {
 	return b->ops.len;
-}
-
-bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op)
-{
-	struct op_head head;
-
-	if (*offset == b->ops.len)
-		return false;
-	const uint8_t *at = b->ops.buf + *offset;
-	memcpy(&head, at, sizeof(head));
-	op->family = (enum store_family)head.family;
-	op->is_delete = head.is_delete != 0;
-	op->key = slice_of(at + sizeof(head), head.key_len);
-	op->value = slice_of(at + sizeof(head) + head.key_len, head.value_len);
-	*offset += sizeof(head) + head.key_len + head.value_len;
-	return true;
 }
 
 void store_close(struct store *s)

@@ -22,13 +22,11 @@ struct item {
 	uint8_t bytes[]; /* key, value */
 };
 
-struct entry {
-	uint64_t hash;
-	struct item *item; /* NULL: empty */
-};
-
+/* Of a place: part of its key's hash, 0 if it is empty; and in an array by itself, for most
+ * lookups look no further, its item. */
 struct table {
-	struct entry *entries;
+	uint32_t *marks;
+	struct item **items;
 	size_t len, cap; /* cap: 0 or a power of two, never full */
 };
 
@@ -142,17 +140,16 @@ static void item_free(struct memory_store *m, struct item *i)
 	list->items[list->len++] = i;
 }
 
-static struct item *item_new(struct memory_store *m, struct slice key, struct slice value)
+/* In a batch a key and its value lie one behind the other. */
+static struct item *item_new(struct memory_store *m, struct slice key, size_t value_len)
 {
-	struct item *i = item_alloc(m, item_size(key, value));
+	size_t len = key.len + value_len;
+	struct item *i = item_alloc(m, sizeof(*i) + len);
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
-	i->value_len = value.len;
-	if (key.len > 0)
-		memcpy(i->bytes, key.ptr, key.len);
-	if (value.len > 0)
-		memcpy(i->bytes + key.len, value.ptr, value.len);
+	i->value_len = value_len;
+	memcpy(i->bytes, key.ptr, len);
 	return i;
 }
 
@@ -170,39 +167,57 @@ static void item_unref(struct memory_store *m, struct item *i)
 
 /* Tables */
 
-/* Nobody who chooses keys gains by making the model slow. */
-static uint64_t key_hash(struct slice key)
+static uint64_t fold(uint64_t a, uint64_t b)
 {
-	uint64_t h = key.len, word;
+	uint64_t h = (a ^ (b << 32 | b >> 32)) * 0xd1342543de82ef95;
+	return h ^ h >> 29;
+}
+
+static uint64_t word_at(const uint8_t *p)
+{
+	uint64_t word;
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* Nobody who chooses keys gains by making the model slow. Never 0. */
+static uint32_t key_mark(struct slice key)
+{
 	const uint8_t *p = key.ptr;
+	uint64_t h = key.len * 0x9e3779b97f4a7c15, first = 0, last = 0;
 	size_t left = key.len;
 
-	for (; left >= sizeof(word); p += sizeof(word), left -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		h = (h ^ word) * 0x9e3779b97f4a7c15;
-		h ^= h >> 32;
+	for (; left > 16; p += 16, left -= 16)
+		h = (h << 23 | h >> 41) + fold(word_at(p), word_at(p + 8) * 3);
+	if (left >= 8) { /* the two overlap */
+		first = word_at(p);
+		last = word_at(p + left - 8);
+	} else {
+		for (size_t i = 0; i < left; i++)
+			first = first << 8 | p[i];
 	}
-	word = 0;
-	if (left > 0)
-		memcpy(&word, p, left);
-	h = (h ^ word) * 0x9e3779b97f4a7c15;
-	return h ^ h >> 32;
+	h = fold(h ^ first, last * 3) * 0x9e3779b97f4a7c15;
+	h ^= h >> 32;
+	return (uint32_t)h ? (uint32_t)h : 1;
 }
 
 /* The key's place, or the empty one where it belongs. The table has room. */
-static size_t table_find(const struct table *t, uint64_t hash, struct slice key)
+static size_t table_find(const struct table *t, uint32_t mark, struct slice key)
 {
-	size_t i = hash & (t->cap - 1);
+	size_t i = mark & (t->cap - 1);
 
-	while (t->entries[i].item != NULL &&
-	       (t->entries[i].hash != hash || !slice_equal(item_key(t->entries[i].item), key)))
+	while (t->marks[i] != 0 &&
+	       (t->marks[i] != mark || !slice_equal(item_key(t->items[i]), key)))
 		i = (i + 1) & (t->cap - 1);
 	return i;
 }
 
 static struct item *table_get(const struct table *t, struct slice key)
 {
-	return t->len > 0 ? t->entries[table_find(t, key_hash(key), key)].item : NULL;
+	if (t->len == 0)
+		return NULL;
+	size_t i = table_find(t, key_mark(key), key);
+	return t->marks[i] != 0 ? t->items[i] : NULL;
 }
 
 static void table_grow(struct table *t)
@@ -210,50 +225,55 @@ static void table_grow(struct table *t)
 	struct table old = *t;
 
 	t->cap = old.cap > 0 ? 2 * old.cap : TABLE_FIRST_CAP;
-	t->entries = mem_array(t->cap, sizeof(t->entries[0]));
+	t->marks = mem_array(t->cap, sizeof(t->marks[0]));
+	t->items = mem_alloc(t->cap * sizeof(struct item *));
 	for (size_t i = 0; i < old.cap; i++) {
-		size_t at = old.entries[i].hash & (t->cap - 1);
-		if (old.entries[i].item == NULL)
+		size_t at = old.marks[i] & (t->cap - 1);
+		if (old.marks[i] == 0)
 			continue;
-		while (t->entries[at].item != NULL)
+		while (t->marks[at] != 0)
 			at = (at + 1) & (t->cap - 1);
-		t->entries[at] = old.entries[i];
+		t->marks[at] = old.marks[i];
+		t->items[at] = old.items[i];
 	}
-	mem_free(old.entries);
+	mem_free(old.marks);
+	mem_free(old.items);
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, uint64_t hash, struct item *item)
+static struct item *table_put(struct table *t, uint32_t mark, struct item *item)
 {
 	struct slice key = item_key(item);
 
 	if (t->len + 1 > t->cap / 3 * 2)
 		table_grow(t);
-	struct entry *e = &t->entries[table_find(t, hash, key)];
-	struct item *old = e->item;
-	*e = (struct entry){.hash = hash, .item = item};
+	size_t at = table_find(t, mark, key);
+	struct item *old = t->marks[at] != 0 ? t->items[at] : NULL;
+	t->marks[at] = mark;
+	t->items[at] = item;
 	t->len += old == NULL;
 	return old;
 }
 
 /* Returns the reference to the item removed, or NULL. */
-static struct item *table_remove(struct table *t, uint64_t hash, struct slice key)
+static struct item *table_remove(struct table *t, uint32_t mark, struct slice key)
 {
 	if (t->len == 0)
 		return NULL;
-	size_t mask = t->cap - 1, hole = table_find(t, hash, key);
-	struct item *old = t->entries[hole].item;
-	if (old == NULL)
+	size_t mask = t->cap - 1, hole = table_find(t, mark, key);
+	if (t->marks[hole] == 0)
 		return NULL;
+	struct item *old = t->items[hole];
 	/* Move later members of the run back, so that no probe meets a hole (Knuth 6.4 R). */
-	for (size_t i = (hole + 1) & mask; t->entries[i].item != NULL; i = (i + 1) & mask) {
-		size_t home = t->entries[i].hash & mask;
+	for (size_t i = (hole + 1) & mask; t->marks[i] != 0; i = (i + 1) & mask) {
+		size_t home = t->marks[i] & mask;
 		if (((i - home) & mask) < ((i - hole) & mask))
 			continue;
-		t->entries[hole] = t->entries[i];
+		t->marks[hole] = t->marks[i];
+		t->items[hole] = t->items[i];
 		hole = i;
 	}
-	t->entries[hole] = (struct entry){0};
+	t->marks[hole] = 0;
 	t->len--;
 	return old;
 }
@@ -261,8 +281,10 @@ static struct item *table_remove(struct table *t, uint64_t hash, struct slice ke
 static void table_free(struct table *t, struct memory_store *m)
 {
 	for (size_t i = 0; m->apart > 0 && i < t->cap; i++)
-		item_unref(m, t->entries[i].item);
-	mem_free(t->entries);
+		if (t->marks[i] != 0)
+			item_unref(m, t->items[i]);
+	mem_free(t->marks);
+	mem_free(t->items);
 }
 
 /* Iterators */
@@ -286,7 +308,7 @@ static struct store_iter *memory_iter_new(struct store *s, enum store_family f,
 
 	it->items = mem_array(t->len, sizeof(it->items[0]));
 	for (size_t i = 0; i < t->cap; i++) {
-		struct item *item = t->entries[i].item;
+		struct item *item = t->marks[i] != 0 ? t->items[i] : NULL;
 		if (item == NULL || slice_compare(item_key(item), from) < 0 ||
 		    (to.len > 0 && slice_compare(item_key(item), to) >= 0))
 			continue;
@@ -321,13 +343,18 @@ static void memory_iter_free(struct store_iter *base)
 
 /* Writing, and taking it back */
 
-static void undo_push(struct memory_store *m, struct undo u)
+/* By parts: a struct put together first and then copied waits for its parts to be written. */
+static inline void undo_push(struct memory_store *m, enum store_family family,
+			     struct item *inserted, struct item *replaced)
 {
 	if (m->undo_len == m->undo_cap) {
 		m->undo_cap = m->undo_cap > 0 ? 2 * m->undo_cap : 64;
 		m->undo = mem_realloc(m->undo, m->undo_cap * sizeof(m->undo[0]));
 	}
-	m->undo[m->undo_len++] = u;
+	struct undo *u = &m->undo[m->undo_len++];
+	u->family = family;
+	u->inserted = inserted;
+	u->replaced = replaced;
 }
 
 static void batch_push(struct memory_store *m)
@@ -339,33 +366,40 @@ static void batch_push(struct memory_store *m)
 	m->batches[m->batches_len++] = m->undo_len;
 }
 
+/* An operation, its key and value being made into an item. */
 struct ahead {
-	struct store_op op;
-	uint64_t hash;
+	struct slice key;      /* in the batch */
 	struct item *inserted; /* NULL: it is a delete */
+	struct table *table;
+	uint32_t mark;
+	enum store_family family;
 };
 
 /* Most places in the tables are in no cache. They are asked for together, and come while the
- * items are made; then what the places hold is asked for. */
+ * items are made; then the items that they may be about are asked for. */
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
+	struct store_op op;
 	size_t count = 0;
 
-	for (; count < OPS_AHEAD && store_batch_next(b, offset, &ahead[count].op); count++) {
-		const struct table *t = &m->tables[ahead[count].op.family];
-		ahead[count].hash = key_hash(ahead[count].op.key);
-		if (t->cap > 0)
-			__builtin_prefetch(&t->entries[ahead[count].hash & (t->cap - 1)]);
+	while (count < OPS_AHEAD && store_batch_next(b, offset, &op)) {
+		struct ahead *a = &ahead[count++];
+		a->key = op.key;
+		a->table = &m->tables[op.family];
+		a->mark = key_mark(op.key);
+		a->family = op.family;
+		size_t at = a->mark & (a->table->cap - 1);
+		if (a->table->cap > 0) {
+			__builtin_prefetch(&a->table->marks[at], 1);
+			__builtin_prefetch(&a->table->items[at], 1);
+		}
+		a->inserted = op.is_delete ? NULL : item_new(m, op.key, op.value.len);
 	}
-	for (size_t i = 0; i < count; i++) {
-		const struct store_op *op = &ahead[i].op;
-		ahead[i].inserted = op->is_delete ? NULL : item_new(m, op->key, op->value);
-	}
-	for (size_t i = 0; i < count; i++) {
-		const struct table *t = &m->tables[ahead[i].op.family];
-		if (t->cap > 0) /* prefetching NULL does nothing */
-			__builtin_prefetch(t->entries[ahead[i].hash & (t->cap - 1)].item);
+	for (const struct ahead *a = ahead; a < ahead + count; a++) {
+		const struct table *t = a->table;
+		if (t->cap > 0 && t->marks[a->mark & (t->cap - 1)] != 0)
+			__builtin_prefetch(t->items[a->mark & (t->cap - 1)]);
 	}
 	return count;
 }
@@ -376,19 +410,17 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 	size_t offset = 0, count;
 
 	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
-		for (size_t i = 0; i < count; i++) {
-			const struct store_op *op = &ahead[i].op;
-			struct table *t = &m->tables[op->family];
-			struct undo u = {.family = op->family, .inserted = ahead[i].inserted};
+		for (const struct ahead *a = ahead; a < ahead + count; a++) {
+			struct item *replaced;
 
-			if (op->is_delete) {
-				u.replaced = table_remove(t, ahead[i].hash, op->key);
-				if (u.replaced == NULL)
+			if (a->inserted == NULL) {
+				replaced = table_remove(a->table, a->mark, a->key);
+				if (replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				u.replaced = table_put(t, ahead[i].hash, u.inserted);
+				replaced = table_put(a->table, a->mark, a->inserted);
 			}
-			undo_push(m, u);
+			undo_push(m, a->family, a->inserted, replaced);
 		}
 }
 
@@ -408,9 +440,9 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 		struct item *out = NULL;
 
 		if (u.replaced != NULL)
-			out = table_put(t, key_hash(item_key(u.replaced)), u.replaced);
+			out = table_put(t, key_mark(item_key(u.replaced)), u.replaced);
 		else
-			out = table_remove(t, key_hash(item_key(u.inserted)),
+			out = table_remove(t, key_mark(item_key(u.inserted)),
 					   item_key(u.inserted));
 		invariant(out == u.inserted);
 		item_unref(m, out);

@@ -3,6 +3,7 @@
 #define LEDGER_STORE_PRIVATE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "ledger/store.h"
 
@@ -53,8 +54,30 @@ struct store_op {
 	struct slice key, value;
 };
 
+/* What precedes key and value: u8 family, u8 whether it is a delete, u32 length of the key, of
+ * the value. In host byte order: a batch never leaves the process. Written and read by parts; a
+ * struct put together first and then copied would wait for its parts to be written. */
+#define OP_HEAD_SIZE (1 + 1 + 4 + 4)
+
 /* offset counts from 0; false at the end. Slices are borrowed from the batch. */
-bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_op *op);
+static inline bool store_batch_next(const struct store_batch *b, size_t *offset,
+				    struct store_op *op)
+{
+	uint32_t key_len, value_len;
+
+	if (*offset == b->ops.len)
+		return false;
+	const uint8_t *at = b->ops.buf + *offset;
+	op->family = (enum store_family)at[0];
+	op->is_delete = at[1] != 0;
+	memcpy(&key_len, at + 2, 4);
+	memcpy(&value_len, at + 6, 4);
+	at += OP_HEAD_SIZE;
+	op->key = slice_of(at, key_len);
+	op->value = slice_of(at + key_len, value_len);
+	*offset += OP_HEAD_SIZE + key_len + value_len;
+	return true;
+}
 
 /* Checks the write-ahead logs (NNNNNN.log) and the manifest in the directory before RocksDB
  * replays them, and cuts a torn tail. Damage to what a later mark says was synced is not a torn
@@ -62,5 +85,9 @@ bool store_batch_next(const struct store_batch *b, size_t *offset, struct store_
  * counts. read_only: a torn tail is found and left as it is, *torn says so. */
 int store_wal_check(int dir, const char *path, struct slice mark, bool read_only, bool *torn,
 		    struct errmsg *m);
+
+/* ERR_CORRUPT if a table file in the directory is damaged where RocksDB would end the process
+ * over it, rather than say so. */
+int store_table_check(int dir, const char *path, struct errmsg *m);
 
 #endif

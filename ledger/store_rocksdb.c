@@ -25,6 +25,7 @@
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
+#define OPEN_FILES_FEW	     20 /* RocksDB's least: then it opens next to no table before it must */
 #define OPEN_ROOM	     (1 * MIB)
 #define LOG_FILES	     1
 #define LOG_LEVEL_FATAL	     4 /* rocksdb::FATAL_LEVEL; c.h has no name for it */
@@ -496,8 +497,9 @@ static int refuse_open(char *error, const char *path, struct errmsg *m)
 	return err;
 }
 
-static int open_database(struct rocksdb_store *r, const char *path,
-			 const struct store_options *o, bool torn, struct errmsg *m)
+/* few: see open_database() */
+static int open_once(struct rocksdb_store *r, const char *path, const struct store_options *o,
+		     bool torn, bool few, struct errmsg *m)
 {
 	rocksdb_options_t *opt = options_new(o);
 	char *error = NULL;
@@ -505,7 +507,10 @@ static int open_database(struct rocksdb_store *r, const char *path,
 	/* Seen by store_wal.c and left there, for nothing may be changed: read up to it. */
 	if (torn)
 		rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
-
+	if (few) {
+		rocksdb_options_set_max_open_files(opt, OPEN_FILES_FEW);
+		rocksdb_options_set_paranoid_checks(opt, 0);
+	}
 	options_for_families(r, opt, o);
 	if (o->read_only)
 		r->db = rocksdb_open_for_read_only_column_families(
@@ -517,6 +522,25 @@ static int open_database(struct rocksdb_store *r, const char *path,
 			(const rocksdb_options_t *const *)r->options, r->families, &error);
 	rocksdb_options_destroy(opt);
 	return error != NULL ? refuse_open(error, path, m) : ERR_NONE;
+}
+
+/* RocksDB opens the first tables with the store, and not at all if one of them is damaged. Who
+ * only reads, to check or to repair, gets it all the same, then with tables opened as they are
+ * needed: what is in the damaged one cannot be read, and all else can, such as the vote state
+ * that a repair must have. */
+static int open_database(struct rocksdb_store *r, const char *path,
+			 const struct store_options *o, bool torn, struct errmsg *m)
+{
+	struct errmsg first;
+	int err = open_once(r, path, o, torn, false, &first);
+
+	if (err == ERR_CORRUPT && o->read_only) {
+		for (int f = 0; f < STORE_FAMILIES; f++)
+			rocksdb_options_destroy(r->options[f]);
+		memset(r->options, 0, sizeof(r->options));
+		err = open_once(r, path, o, torn, true, &first);
+	}
+	return err == ERR_NONE ? ERR_NONE : err_set(m, err, "%s", first.text);
 }
 
 static void rocksdb_store_close(struct store *s)
@@ -576,6 +600,8 @@ int store_open_rocksdb(struct store **out, const char *path,
 	read_identity(r);
 	err = store_wal_check(r->dir, path, slice_of(r->mark, r->mark_len), options->read_only,
 			      &torn, m);
+	if (err == ERR_NONE)
+		err = store_table_check(r->dir, path, m);
 	if (err != ERR_NONE)
 		goto fail;
 	err = open_database(r, path, options, torn, m);

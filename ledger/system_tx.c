@@ -18,6 +18,8 @@ int system_evidence_check(const struct system_tx *tx, const struct chain_ctx *ct
 	if (tx->kind != SYSTEM_CONVICTION)
 		return ERR_NONE;
 	int err = evidence_of(&e, tx);
+	/* By the validators of its block: after a recovery those of before have other keys. */
+	ctx = chain_ctx_of_height(ctx, tx->height);
 	if (!err && evidence_check(&e, ctx, tx_invalid))
 		err = ERR_BAD_PROOF;
 	return err;
@@ -37,5 +39,5 @@ bool system_tx_never_valid(const struct chain_ctx *ctx, struct slice bytes)
 	 * likes: this one is left unjudged, here and by everybody. */
 	if (evidence_of(&e, &tx) || e.kind == EVIDENCE_INVALID_BLOCK)
 		return false;
-	return evidence_check(&e, ctx, NULL) != ERR_NONE;
+	return evidence_check(&e, chain_ctx_of_height(ctx, tx.height), NULL) != ERR_NONE;
 }

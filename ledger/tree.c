@@ -1,6 +1,7 @@
 #include "ledger/tree.h"
 
 #include "base/mem.h"
+#include "ledger/proof.h"
 #include "ledger/tree_private.h"
 
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
@@ -18,6 +19,7 @@ void tree_close(struct tree *t)
 {
 	invariant(t->bytes == 0);
 	freelist_drain(&t->free);
+	mem_free(t->hashings);
 	writer_free(&t->scratch);
 }
 
@@ -38,9 +40,7 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 	hash_tagged2(out, HASH_TREE_LEAF, hash_slice(key), hash_slice(value_hash));
 }
 
-#define NODE_PREIMAGE_HEAD 3
-
-/* In one piece, which libcrypto hashes where it stands. */
+/* In one piece, which is hashed where it stands. */
 static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 {
 	buf[0] = HASH_TREE_NODE;
@@ -51,20 +51,33 @@ static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
+	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
 	size_t size = tree_bits(bitmap) * sizeof(*children);
 	memcpy(preimage_head(buf, bitmap), children, size);
 	hash_in_place(out, buf, NODE_PREIMAGE_HEAD + size);
 }
 
-void tree_hash(struct hash *out, const struct tree_node *n)
+size_t node_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_node *n)
 {
-	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	uint8_t *p = preimage_head(buf, n->present);
 	const struct tree_slot *s = n->slot, *end = s + tree_bits(n->present);
 	for (; s < end; s++, p += HASH_SIZE)
 		memcpy(p, s->hash.b, HASH_SIZE);
-	hash_in_place(out, buf, (size_t)(p - buf));
+	return (size_t)(p - buf);
+}
+
+size_t leaf_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_leaf *l)
+{
+	buf[0] = HASH_TREE_LEAF;
+	memcpy(buf + 1, l->key.b, HASH_SIZE);
+	memcpy(buf + 1 + HASH_SIZE, l->value_hash.b, HASH_SIZE);
+	return 1 + 2 * HASH_SIZE;
+}
+
+void tree_hash(struct hash *out, const struct tree_node *n)
+{
+	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
+	hash_in_place(out, buf, node_preimage(buf, n));
 }
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
@@ -202,8 +215,13 @@ static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
 	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
-	*l = (struct tree_leaf){
-		.refs = 1, .key = *key, .value_hash = *value_hash, .inline_len = inline_len};
+	l->refs = 1;
+	l->loaded = false;
+	l->key = *key;
+	l->value_hash = *value_hash;
+	l->value = NULL;
+	l->value_len = 0;
+	l->inline_len = inline_len;
 	t->bytes += sizeof(*l) + inline_len;
 	return l;
 }
@@ -232,22 +250,38 @@ static void leaf_unload(struct tree *t, struct tree_leaf *l)
 	l->loaded = false;
 }
 
-struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
+static struct tree_leaf *leaf_of(struct tree *t, const struct hash *key, struct slice value,
+				 const struct hash *value_hash)
 {
-	struct hash value_hash;
-	tree_value_hash(&value_hash, value);
 	if (value.len > LEAF_INLINE_MAX) {
-		struct tree_leaf *l = leaf_new(t, key, &value_hash);
+		struct tree_leaf *l = leaf_new(t, key, value_hash);
 		leaf_load(t, l, value);
 		return l;
 	}
-	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, value.len);
+	struct tree_leaf *l = leaf_alloc(t, key, value_hash, value.len);
 	l->value = l->inline_value;
 	l->value_len = value.len;
 	l->loaded = true;
 	if (value.len)
 		memcpy(l->inline_value, value.ptr, value.len);
 	return l;
+}
+
+struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
+{
+	struct hash value_hash;
+	tree_value_hash(&value_hash, value);
+	return leaf_of(t, key, value, &value_hash);
+}
+
+void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2])
+{
+	struct hash h[2];
+	const struct tagged x = {.tag = HASH_TREE_VALUE, .a = v[0].value};
+	const struct tagged y = {.tag = HASH_TREE_VALUE, .a = v[1].value};
+	hash_tagged_pair(&h[0], &x, &h[1], &y);
+	for (unsigned i = 0; i < 2; i++)
+		v[i].leaf = leaf_of(t, v[i].key, v[i].value, &h[i]);
 }
 
 void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
@@ -288,39 +322,86 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 	return ERR_CORRUPT; /* a node below the last nibble: only a damaged store has one */
 }
 
-static void value_key(struct writer *w, struct slice state_key, uint64_t version)
+void tree_prefetch(const struct tree_node *n, const struct hash *key, unsigned depth)
 {
-	writer_reset(w);
-	writer_raw(w, state_key.ptr, state_key.len);
-	writer_u64(w, version);
+	for (unsigned at = 0; at < TREE_DEPTH_MAX; at++) {
+		unsigned nibble = tree_nibble(key, at);
+		if (!slot_present(n, nibble))
+			return;
+		const struct tree_slot *s = &n->slot[tree_index(n->present, nibble)];
+		if (slot_is_leaf(n, nibble)) {
+			mem_prefetch(s->leaf, sizeof(*s->leaf));
+			return;
+		}
+		if (!s->node)
+			return;
+		if (at == depth) {
+			node_prefetch(s->node);
+			return;
+		}
+		n = s->node;
+	}
+}
+
+void tree_value_key(uint8_t out[TREE_VALUE_KEY_SIZE], const struct hash *key, uint64_t version)
+{
+	memcpy(out, key->b, HASH_SIZE);
+	store_be64(out + HASH_SIZE, version);
+}
+
+bool tree_record_read(struct slice record, struct slice *state_key, struct slice *value)
+{
+	struct reader r;
+	reader_init(&r, record);
+	*state_key = reader_var(&r, STATE_KEY_MAX);
+	*value = reader_take(&r, r.left);
+	return !r.err;
+}
+
+int tree_record(struct tree *t, const struct hash *key, uint64_t version,
+		struct slice *state_key, struct slice *value)
+{
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
+	int err = store_get(t->store, STORE_STATE, slice_of(buf, sizeof(buf)), &t->scratch);
+	t->reads++;
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	return tree_record_read(writer_slice(&t->scratch), state_key, value) ? ERR_NONE
+									     : ERR_CORRUPT;
 }
 
 int tree_value(struct tree *t, struct tree_leaf *l, uint64_t version, struct slice state_key,
 	       struct slice *out)
 {
 	if (!l->loaded) {
-		struct writer key = {0};
+		struct slice own, value;
 		struct hash h;
-		value_key(&key, state_key, version);
-		int err = store_get(t->store, STORE_STATE, writer_slice(&key), &t->scratch);
-		writer_free(&key);
-		t->reads++;
+		int err = tree_record(t, &l->key, version, &own, &value);
 		if (err)
-			return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
-		tree_value_hash(&h, writer_slice(&t->scratch));
-		if (!hash_equal(&h, &l->value_hash))
+			return err;
+		tree_value_hash(&h, value);
+		if (!slice_equal(own, state_key) || !hash_equal(&h, &l->value_hash))
 			return ERR_CORRUPT;
-		leaf_load(t, l, writer_slice(&t->scratch));
+		leaf_load(t, l, value);
 	}
 	*out = slice_of(l->value, l->value_len);
 	return ERR_NONE;
 }
 
-void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
-		      struct slice value, struct store_batch *batch)
+void tree_write_value(struct tree *t, const struct hash *key, struct slice state_key,
+		      uint64_t version, struct slice value, struct store_batch *batch)
 {
-	value_key(&t->scratch, state_key, version);
-	store_batch_put(batch, STORE_STATE, writer_slice(&t->scratch), value);
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
+	uint8_t *p = store_batch_put_room(batch, STORE_STATE, slice_of(buf, sizeof(buf)),
+					  4 + state_key.len + value.len);
+	uint32_t len = htobe32((uint32_t)state_key.len);
+	memcpy(p, &len, sizeof(len));
+	if (state_key.len)
+		memcpy(p + 4, state_key.ptr, state_key.len);
+	if (value.len)
+		memcpy(p + 4 + state_key.len, value.ptr, value.len);
 	t->writes++;
 }
 

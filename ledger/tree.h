@@ -55,12 +55,22 @@ struct tree_node {
 	struct tree_slot slot[]; /* the present ones, ascending */
 };
 
+/* A hash that an update still has to take, of a leaf or else a node. */
+struct tree_hashing {
+	const struct tree_leaf *leaf;
+	const struct tree_node *node;
+	struct hash *to; /* in the node above, or the root's; NULL: nobody wants it */
+	uint32_t below;	 /* the one before of its level */
+};
+
 struct tree {
 	struct store *store; /* NULL: everything is in memory */
 	size_t bytes, limit; /* memory held by nodes, leaves and values */
 	unsigned cursor;     /* where trimming goes on */
 	uint64_t reads, writes;
-	struct freelist free; /* of nodes and leaves */
+	struct freelist free;	       /* of nodes and leaves */
+	struct tree_hashing *hashings; /* scratch of updates */
+	uint32_t hashings_cap;
 	struct writer scratch;
 };
 
@@ -100,12 +110,30 @@ static inline unsigned tree_index(uint16_t bitmap, unsigned nibble)
 /* The leaf of key, lent, or NULL in *leaf; version is that of its value. */
 int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 	      struct tree_leaf **leaf, uint64_t *version);
+/* Of key's path, that much which is known without waiting for it will be used soon: called
+ * again later it gets further. */
+void tree_prefetch(const struct tree_node *root, const struct hash *key, unsigned depth);
+/* The same for what the records of the nodes of `version` are made of. */
+void tree_prefetch_written(const struct tree_node *root, uint64_t version);
 /* Its value, lent until the next tree_trim(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);
+/* The record of the value with this key hash: its state key and value, which lie in the tree's
+ * scratch. Not held against any leaf's hash. */
+int tree_record(struct tree *t, const struct hash *key, uint64_t version,
+		struct slice *state_key, struct slice *value);
+/* What a value's record consists of; false: it is damaged. */
+bool tree_record_read(struct slice record, struct slice *state_key, struct slice *value);
 
 /* A leaf with this value, one reference. */
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value);
+/* Two at a time. */
+struct tree_leaf_value {
+	const struct hash *key;
+	struct slice value;
+	struct tree_leaf *leaf; /* out */
+};
+void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2]);
 void tree_leaf_drop(struct tree *t, struct tree_leaf *leaf);
 
 struct tree_change {
@@ -128,10 +156,13 @@ void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
 		struct store_batch *batch);
 /* Store keys, for stale lists. */
 void tree_stale_root(struct writer *stale, uint64_t version);
-void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version);
-/* Value record: (state key, version). */
-void tree_write_value(struct tree *t, struct slice state_key, uint64_t version,
-		      struct slice value, struct store_batch *batch);
+void tree_stale_value(struct writer *stale, const struct hash *key, uint64_t version);
+/* Value record, by (key hash, version), so that values lie in the order of the tree and a leaf
+ * leads to its state key: {u32 length, state key}, then the value. */
+#define TREE_VALUE_KEY_SIZE (HASH_SIZE + 8)
+void tree_value_key(uint8_t out[TREE_VALUE_KEY_SIZE], const struct hash *key, uint64_t version);
+void tree_write_value(struct tree *t, const struct hash *key, struct slice state_key,
+		      uint64_t version, struct slice value, struct store_batch *batch);
 
 bool tree_over_limit(const struct tree *t);
 /* Forgets cached parts, not newer than version `written`, until memory is below the limit. */

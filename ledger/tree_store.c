@@ -26,12 +26,12 @@ void tree_stale_root(struct writer *stale, uint64_t version)
 	writer_var(stale, node_key(buf, version, &no_path, 0));
 }
 
-void tree_stale_value(struct writer *stale, struct slice state_key, uint64_t version)
+void tree_stale_value(struct writer *stale, const struct hash *key, uint64_t version)
 {
+	uint8_t buf[TREE_VALUE_KEY_SIZE];
+	tree_value_key(buf, key, version);
 	writer_u8(stale, STORE_STATE);
-	writer_u32(stale, (uint32_t)state_key.len + 8);
-	writer_raw(stale, state_key.ptr, state_key.len);
-	writer_u64(stale, version);
+	writer_var(stale, slice_of(buf, sizeof(buf)));
 }
 
 static size_t node_record_size(const struct tree_node *n)
@@ -40,10 +40,12 @@ static size_t node_record_size(const struct tree_node *n)
 	return NODE_HEAD_SIZE + leaves * LEAF_SLOT_SIZE + (all - leaves) * NODE_SLOT_SIZE;
 }
 
-/* The hottest encoding of all: filled in by hand. */
-static void node_encode(uint8_t *p, const struct tree_node *n)
+/* The hottest encoding of all: filled in by hand. Returns which children are of this version.
+ */
+static unsigned node_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
 {
 	const struct tree_slot *s = n->slot;
+	unsigned of_version = 0;
 
 	p[0] = (uint8_t)(n->present >> 8);
 	p[1] = (uint8_t)n->present;
@@ -51,7 +53,8 @@ static void node_encode(uint8_t *p, const struct tree_node *n)
 	p[3] = (uint8_t)n->leaves;
 	p += NODE_HEAD_SIZE;
 	for (unsigned left = n->present; left; left &= left - 1, s++) {
-		if (slot_is_leaf(n, tree_lowest(left))) {
+		unsigned i = tree_lowest(left);
+		if (slot_is_leaf(n, i)) {
 			memcpy(p, s->leaf->key.b, HASH_SIZE);
 			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
 			p += LEAF_SLOT_SIZE;
@@ -60,7 +63,9 @@ static void node_encode(uint8_t *p, const struct tree_node *n)
 			p += NODE_SLOT_SIZE;
 		}
 		store_be64(p - sizeof(s->version), s->version);
+		of_version |= (unsigned)(s->version == version) << i;
 	}
+	return of_version;
 }
 
 static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
@@ -145,37 +150,44 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 	return err;
 }
 
-/* What the records of n and of the nodes below it are made of. */
-static void prefetch_children(const struct tree_node *n, uint64_t version)
+/* What n's record is made of: most leaves are in no cache. */
+static void prefetch_leaves(const struct tree_node *n)
 {
-	const struct tree_slot *s = n->slot;
-	for (unsigned left = n->present; left; left &= left - 1, s++)
-		if (slot_is_leaf(n, tree_lowest(left)))
-			mem_prefetch(&s->leaf->key, 2 * HASH_SIZE);
-		else if (s->version == version)
-			node_prefetch(s->node);
+	for (unsigned left = n->leaves; left; left &= left - 1)
+		mem_prefetch(&n->slot[tree_index(n->present, tree_lowest(left))].leaf->key,
+			     2 * HASH_SIZE);
 }
 
 static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
 	uint8_t buf[NODE_KEY_MAX];
-	const struct tree_slot *s = n->slot;
-	prefetch_children(n, version);
-	node_encode(store_batch_put_room(batch, STORE_TREE, node_key(buf, version, path, depth),
-					 node_record_size(n)),
-		    n);
+	unsigned changed = node_encode(store_batch_put_room(batch, STORE_TREE,
+							    node_key(buf, version, path, depth),
+							    node_record_size(n)),
+				       n, version);
+	changed &= (unsigned)(n->present & ~n->leaves);
 	t->writes++;
-	for (unsigned left = n->present; left; left &= left - 1, s++) {
+	for (unsigned left = changed; left; left &= left - 1)
+		node_prefetch(n->slot[tree_index(n->present, tree_lowest(left))].node);
+	for (unsigned left = changed; left; left &= left - 1) {
 		unsigned i = tree_lowest(left);
-		if (!slot_is_leaf(n, i) && s->version == version) {
-			uint8_t *b = &path->b[depth / 2];
-			uint8_t old = *b;
-			*b = (uint8_t)(depth & 1 ? (old & 0xf0) | i : i << 4);
-			write_node(t, s->node, version, path, depth + 1, batch);
-			*b = old;
-		}
+		uint8_t *b = &path->b[depth / 2];
+		uint8_t old = *b;
+		*b = (uint8_t)(depth & 1 ? (old & 0xf0) | i : i << 4);
+		write_node(t, n->slot[tree_index(n->present, i)].node, version, path, depth + 1,
+			   batch);
+		*b = old;
 	}
+}
+
+void tree_prefetch_written(const struct tree_node *n, uint64_t version)
+{
+	prefetch_leaves(n);
+	const struct tree_slot *s = n->slot;
+	for (unsigned left = n->present; left; left &= left - 1, s++)
+		if (s->version == version && !slot_is_leaf(n, tree_lowest(left)))
+			tree_prefetch_written(s->node, version);
 }
 
 void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,

@@ -166,8 +166,14 @@ static void break_link(struct link *l, int err)
 		pthread_mutex_lock(&p->lock);
 		if (atomic_load(&l->dead))
 			; /* we closed it, and said why */
+		else if (l->told_err == ERR_VERSION)
+			peer_failed(p, "it refuses us: it does not speak our version of the "
+				       "links' protocol; run the same release on both");
 		else if (l->told_err != 0)
 			peer_failed(p, "it refuses us: %s", err_text(l->told_err));
+		else if (err == ERR_VERSION)
+			peer_failed(p, "it speaks another version of the links' protocol; run "
+				       "the same release on both");
 		else if (err != ERR_CLOSED && err != ERR_IO)
 			peer_failed(p, "%s refused: %s",
 				    l->state == LINK_OPEN ? "frame" : "handshake",

@@ -30,5 +30,5 @@ net_init() { # ARGUMENT...
 	ostrakon net init "$net" "$@" >/dev/null 2>&1 || fail "net init"
 }
 up() {
-	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up"
+	ostrakon net up "$net" --timeout 10m >/dev/null || fail "net up"
 }

@@ -57,41 +57,9 @@ bool writer_grow(struct writer *w, size_t len)
 	return true;
 }
 
-void writer_u8(struct writer *w, uint8_t v)
-{
-	uint8_t *p = writer_extend(w, sizeof(v));
-	if (p)
-		*p = v;
-}
-
-void writer_u16(struct writer *w, uint16_t v)
-{
-	uint8_t *p = writer_extend(w, sizeof(v));
-	v = htobe16(v);
-	if (p)
-		memcpy(p, &v, sizeof(v));
-}
-
-void writer_u32(struct writer *w, uint32_t v)
-{
-	uint8_t *p = writer_extend(w, sizeof(v));
-	v = htobe32(v);
-	if (p)
-		memcpy(p, &v, sizeof(v));
-}
-
-void writer_u64(struct writer *w, uint64_t v)
-{
-	uint8_t *p = writer_extend(w, sizeof(v));
-	if (p)
-		store_be64(p, v);
-}
-
 void writer_raw(struct writer *w, const void *ptr, size_t len)
 {
-	if (len == 0)
-		return;
-	uint8_t *p = writer_extend(w, len);
+	uint8_t *p = len ? writer_extend(w, len) : NULL;
 	if (p)
 		memcpy(p, ptr, len);
 }
@@ -141,54 +109,11 @@ uint8_t *writer_take(struct writer *w, size_t *len)
 	return buf;
 }
 
-void reader_init(struct reader *r, struct slice s)
-{
-	*r = (struct reader){.ptr = s.ptr, .left = s.len};
-}
-
 void reader_fail(struct reader *r, int err)
 {
 	invariant(err < 0);
 	if (!r->err)
 		r->err = err;
-}
-
-uint8_t reader_u8(struct reader *r)
-{
-	const uint8_t *p = reader_advance(r, 1);
-	return p ? *p : 0;
-}
-
-uint16_t reader_u16(struct reader *r)
-{
-	uint16_t v = 0;
-	const uint8_t *p = reader_advance(r, sizeof(v));
-	if (p)
-		memcpy(&v, p, sizeof(v));
-	return be16toh(v);
-}
-
-uint32_t reader_u32(struct reader *r)
-{
-	uint32_t v = 0;
-	const uint8_t *p = reader_advance(r, sizeof(v));
-	if (p)
-		memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-uint64_t reader_u64(struct reader *r)
-{
-	const uint8_t *p = reader_advance(r, sizeof(uint64_t));
-	return p ? load_be64(p) : 0;
-}
-
-bool reader_bool(struct reader *r)
-{
-	uint8_t v = reader_u8(r);
-	if (v > 1)
-		reader_fail(r, ERR_NONCANONICAL);
-	return v == 1;
 }
 
 void reader_raw(struct reader *r, void *dst, size_t len)
@@ -200,20 +125,6 @@ void reader_raw(struct reader *r, void *dst, size_t len)
 		memcpy(dst, p, len);
 	else
 		memset(dst, 0, len);
-}
-
-struct slice reader_take(struct reader *r, size_t len)
-{
-	const uint8_t *p = reader_advance(r, len);
-	return r->err ? slice_of(NULL, 0) : slice_of(p, len);
-}
-
-struct slice reader_var(struct reader *r, size_t max)
-{
-	uint32_t len = reader_u32(r);
-	if (len > max)
-		reader_fail(r, ERR_LIMIT);
-	return reader_take(r, len);
 }
 
 uint32_t reader_count(struct reader *r, uint32_t max, size_t item_min)

@@ -52,16 +52,12 @@ static uint64_t mix(uint64_t seed, const uint8_t *key)
 	return a ^ b ^ c ^ d;
 }
 
-static size_t home(const struct map *m, const uint8_t *key)
-{
-	return (size_t)mix(m->seed, key) & (m->cap - 1);
-}
-
 /* The key's slot, or the empty slot where it belongs. There always is an empty one. */
-static struct map_slot *find(const struct map *m, const void *key32)
+static struct map_slot *find(const struct map *m, const void *key32, uint64_t mixed)
 {
-	size_t i = home(m, key32);
-	while (m->slots[i].value && memcmp(m->slots[i].key, key32, 32) != 0)
+	size_t i = (size_t)mixed & (m->cap - 1);
+	while (m->slots[i].value &&
+	       (m->slots[i].mix != mixed || memcmp(m->slots[i].key, key32, 32) != 0))
 		i = (i + 1) & (m->cap - 1);
 	return &m->slots[i];
 }
@@ -79,7 +75,7 @@ void map_free(struct map *m)
 
 void *map_get(const struct map *m, const void *key32)
 {
-	return m->len ? find(m, key32)->value : NULL;
+	return m->len ? find(m, key32, mix(m->seed, key32))->value : NULL;
 }
 
 static void grow(struct map *m)
@@ -90,14 +86,15 @@ static void grow(struct map *m)
 	m->slots = mem_array(m->cap, sizeof(*m->slots));
 	for (size_t i = 0; i < old_cap; i++)
 		if (old[i].value)
-			*find(m, old[i].key) = old[i];
+			*find(m, old[i].key, old[i].mix) = old[i];
 	mem_free(old);
 }
 
 void *map_put(struct map *m, const void *key32, void *value)
 {
 	invariant(value != NULL);
-	struct map_slot *slot = m->cap ? find(m, key32) : NULL;
+	uint64_t mixed = mix(m->seed, key32);
+	struct map_slot *slot = m->cap ? find(m, key32, mixed) : NULL;
 	if (slot && slot->value) {
 		void *old = slot->value;
 		slot->value = value;
@@ -107,11 +104,12 @@ void *map_put(struct map *m, const void *key32, void *value)
 		uint8_t copy[32]; /* key32 may lie in our own slots */
 		memcpy(copy, key32, 32);
 		grow(m);
-		slot = find(m, copy);
+		slot = find(m, copy, mixed);
 		memcpy(slot->key, copy, 32);
 	} else {
 		memcpy(slot->key, key32, 32);
 	}
+	slot->mix = mixed;
 	slot->value = value;
 	m->len++;
 	return NULL;
@@ -121,7 +119,7 @@ void *map_remove(struct map *m, const void *key32)
 {
 	if (m->len == 0)
 		return NULL;
-	struct map_slot *slot = find(m, key32);
+	struct map_slot *slot = find(m, key32, mix(m->seed, key32));
 	void *value = slot->value;
 	if (!value)
 		return NULL;
@@ -129,7 +127,7 @@ void *map_remove(struct map *m, const void *key32)
 	size_t mask = m->cap - 1;
 	size_t hole = (size_t)(slot - m->slots);
 	for (size_t i = (hole + 1) & mask; m->slots[i].value; i = (i + 1) & mask) {
-		size_t from_home = (i - home(m, m->slots[i].key)) & mask;
+		size_t from_home = (i - (size_t)m->slots[i].mix) & mask;
 		if (from_home >= ((i - hole) & mask)) {
 			m->slots[hole] = m->slots[i];
 			hole = i;

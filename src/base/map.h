@@ -12,7 +12,8 @@
 
 struct map_slot {
 	uint8_t key[32];
-	void *value; /* NULL: empty */
+	uint64_t mix; /* of the key */
+	void *value;  /* NULL: empty */
 };
 struct map {
 	struct map_slot *slots;

@@ -65,6 +65,10 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_TERM_PARDONS = 49,	  /* the watch on a leader begins anew with each term of its own */
 	MUTANT_LOST_BEYOND_JAIL = 50,	  /* no rescue of a stray that left out jailed primaries' terms */
 	MUTANT_AMNESIA = 51,		  /* votes although its vote state is missing (trap 13) */
+	MUTANT_FINAL_ON_OWN_WORD = 52,	  /* pbft: final by a vote of our own that is not durable */
+	MUTANT_MUTE_VOTERS = 53, /* who voted in its term and escalated does not resend that claim */
+	MUTANT_OWN_PREPARE_EARLY = 54, /* a fast leader counts its own PREPARE before the sync */
+	MUTANT_RETRIES_COUNT = 55, /* toward E3: what came sooner than a timeout */
 	MUTANT_ONE_DOMAIN = 71,		  /* a signature counts in every epoch */
 	MUTANT_EXTEND_END = 72,		  /* blocks with transactions extend an epoch's end */
 	MUTANT_APPLY_FILLER = 73,	  /* finality does not stop at the end */

@@ -194,6 +194,7 @@ void signed_header_sign(struct signed_header *sh, const struct chain_ctx *ctx,
 int signed_header_check_sig(const struct signed_header *sh, const struct chain_ctx *ctx)
 {
 	uint8_t buf[HEADER_SIZE];
+	ctx = chain_ctx_of_term(ctx, sh->h.term);
 	return chain_check_sig(ctx, sh->h.leader, SIG_TAG_HEADER, header_bytes(buf, &sh->h),
 			       &sh->sig);
 }
@@ -202,6 +203,9 @@ int header_check_form(const struct header *h, const struct chain_ctx *ctx)
 {
 	if (!hash_equal(&h->chain, &ctx->id))
 		return ERR_WRONG_CHAIN;
+	ctx = chain_ctx_at(ctx, h->term, h->height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	if (h->leader >= ctx->vals.n)
 		return ERR_UNKNOWN_SIGNER;
 	if (!hash_equal(&h->valset, &ctx->vals.hash))
@@ -286,6 +290,14 @@ void block_leaves(struct hash *out, const struct block *b)
 		body_leaf(&out[i], b->tx[i].result, block_tx_bytes(b, i));
 }
 
+static void id_and_leaf(struct hash *id, struct hash *leaf, uint8_t result, struct slice tx)
+{
+	const struct tagged of_id = {.tag = HASH_TX, .a = tx};
+	const struct tagged of_leaf = {
+		.tag = HASH_MERKLE_LEAF, .a = slice_of(&result, 1), .b = tx};
+	hash_tagged_pair(id, &of_id, leaf, &of_leaf);
+}
+
 /* One pass over the body: places, ids and leaves of all transactions. */
 static int read_body(struct block *b, struct hash *leaves)
 {
@@ -304,8 +316,7 @@ static int read_body(struct block *b, struct hash *leaves)
 		b->tx[i].result = (enum tx_result)result;
 		b->tx[i].offset = (uint32_t)(tx.ptr - b->body);
 		b->tx[i].size = (uint32_t)tx.len;
-		tx_id(&b->tx[i].id, tx);
-		body_leaf(&leaves[i], b->tx[i].result, tx);
+		id_and_leaf(&b->tx[i].id, &leaves[i], result, tx);
 	}
 	return reader_finish(&r);
 }

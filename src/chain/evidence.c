@@ -85,6 +85,15 @@ void evidence_hash(struct hash *out, const struct evidence *e)
 	writer_free(&w);
 }
 
+/* A culprit is a number, and who has that number now did not sign what was signed before a
+ * recovery. What his statement shows of others may be from then. */
+static struct chain_ctx own_only(const struct chain_ctx *ctx)
+{
+	struct chain_ctx own = *ctx;
+	own.before = NULL;
+	return own;
+}
+
 /* ---- statements, decoded whole and with a valid signature of the culprit ----------------- */
 
 static int culprit_header(const struct statement *s, unsigned culprit,
@@ -413,6 +422,7 @@ static bool tx_offends(const struct header *h, uint64_t index, uint8_t result, s
  * its child does not fit, while all above fit. */
 static int check_invalid_header(const struct evidence *e, const struct chain_ctx *ctx)
 {
+	const struct chain_ctx own = own_only(ctx);
 	struct signed_header sh;
 	struct reader r;
 	reader_init(&r, e->first.bytes);
@@ -422,7 +432,7 @@ static int check_invalid_header(const struct evidence *e, const struct chain_ctx
 		return err;
 	if (sh.h.leader != e->culprit)
 		return ERR_UNKNOWN_SIGNER;
-	err = signed_header_check_sig(&sh, ctx);
+	err = signed_header_check_sig(&sh, &own);
 	if (err)
 		return err;
 	if (!e->links.len)
@@ -518,9 +528,10 @@ static int check_invalid_body(const struct evidence *e, const struct chain_ctx *
 		tx = reader_var(&r, EVIDENCE_SIZE_MAX);
 		merkle_path_decode(&r, &path);
 	}
+	const struct chain_ctx own = own_only(ctx);
 	int err = reader_finish(&r);
 	if (!err)
-		err = signed_header_check(&sh, ctx);
+		err = signed_header_check(&sh, &own);
 	if (!err && sh.h.leader != e->culprit)
 		err = ERR_UNKNOWN_SIGNER;
 	if (err)
@@ -590,7 +601,8 @@ static int check_false_new_view(const struct evidence *e, const struct chain_ctx
 	hash_tagged(&claim.digest, HASH_VIEW_CHANGE, body);
 	reader_init(&r, body);
 	claim.term = reader_u64(&r);
-	int err = new_view_claim_check(&claim, ctx);
+	const struct chain_ctx own = own_only(ctx);
+	int err = new_view_claim_check(&claim, &own);
 	if (err)
 		return err;
 
@@ -617,7 +629,8 @@ static int check_invalid_statement(const struct evidence *e, const struct chain_
 	struct view_change vc;
 	if (e->first.kind == STATEMENT_WHOLE_NEW_VIEW)
 		return check_false_new_view(e, ctx);
-	int err = culprit_view_change(&e->first, e->culprit, ctx, &vc);
+	const struct chain_ctx own = own_only(ctx);
+	int err = culprit_view_change(&e->first, e->culprit, &own, &vc);
 	if (!err)
 		err = shows_false(&vc, ctx) ? ERR_NONE : ERR_BAD_PROOF;
 	view_change_free(&vc);
@@ -647,25 +660,36 @@ int evidence_check(const struct evidence *e, const struct chain_ctx *ctx,
 	int err = check_canonical(e);
 	if (err)
 		return err;
+	const struct chain_ctx own = own_only(ctx);
 	switch (e->kind) {
 	case EVIDENCE_HEADERS:
-		return check_headers(e, ctx);
+		return check_headers(e, &own);
 	case EVIDENCE_TERM_HEADERS:
-		return check_term_headers(e, ctx);
+		return check_term_headers(e, &own);
 	case EVIDENCE_VOTES:
-		return check_votes(e, ctx);
+		return check_votes(e, &own);
 	case EVIDENCE_TERM_STATEMENTS:
-		return check_term_statements(e, ctx);
+		return check_term_statements(e, &own);
 	case EVIDENCE_NEW_VIEWS:
-		return check_new_views(e, ctx);
+		return check_new_views(e, &own);
 	case EVIDENCE_LOW_BASE:
-		return check_low_base(e, ctx);
+		return check_low_base(e, &own);
 	case EVIDENCE_INVALID_BLOCK:
 		return check_invalid_block(e, ctx, tx_invalid);
 	case EVIDENCE_HIDDEN_VOTE:
-		return check_hidden_vote(e, ctx);
+		return check_hidden_vote(e, &own);
 	case EVIDENCE_INVALID_STATEMENT:
 		return check_invalid_statement(e, ctx);
 	}
 	return ERR_RANGE;
+}
+
+int evidence_check_any(const struct evidence *e, const struct chain_ctx *ctx,
+		       evidence_tx_invalid tx_invalid)
+{
+	int err = evidence_check(e, ctx, tx_invalid);
+	for (ctx = ctx->before; ctx && err; ctx = ctx->before)
+		if (evidence_check(e, ctx, tx_invalid) == ERR_NONE)
+			err = ERR_NONE;
+	return err;
 }

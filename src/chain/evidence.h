@@ -68,6 +68,10 @@ typedef bool (*evidence_tx_invalid)(const struct chain_ctx *ctx, struct slice tx
  * order: first < second by encoded bytes, so that one offence has one hash. */
 int evidence_check(const struct evidence *e, const struct chain_ctx *ctx,
 		   evidence_tx_invalid tx_invalid);
+/* The same of whoever had that number before a recovery, too: for what is kept, and convicts
+ * nobody any more. */
+int evidence_check_any(const struct evidence *e, const struct chain_ctx *ctx,
+		       evidence_tx_invalid tx_invalid);
 
 /* These make evidence out of signed statements, in canonical order. *out borrows from bytes,
  * which the caller owns, gives empty, and keeps for as long as *out (writer_free() it in any

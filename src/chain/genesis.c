@@ -1,6 +1,7 @@
 #include "chain/genesis.h"
 
 #include "chain/private.h"
+#include "chain/recovery.h"
 #include "chain/term.h"
 
 /* Bytes of a balance in the encoding. */
@@ -77,6 +78,8 @@ void genesis_free(struct genesis *g)
 {
 	mem_free(g->balances);
 	mem_free(g->senders);
+	mem_free(g->recoveries);
+	mem_free(g->sets);
 	*g = (struct genesis){0};
 }
 
@@ -443,12 +446,26 @@ int genesis_check(const struct genesis *g, bool allow_symbolic, struct errmsg *m
 
 /* ---- what follows from it ---------------------------------------------------------------- */
 
+const struct pubkey *genesis_validator_key(const struct genesis *g, unsigned i)
+{
+	return g->recovery_count ? &g->recoveries[g->recovery_count - 1].key[i]
+				 : &g->validator[i].key;
+}
+
 void genesis_ctx(struct chain_ctx *out, const struct genesis *g)
 {
 	struct pubkey keys[VALIDATORS_MAX];
 	invariant(g->n >= 1 && g->n <= VALIDATORS_MAX);
 	for (unsigned i = 0; i < g->n; i++)
-		keys[i] = g->validator[i].key;
+		keys[i] = *genesis_validator_key(g, i);
+	out->before = NULL;
+	out->before_height = out->before_term = 0;
+	if (g->recovery_count) {
+		const struct recovery *last = &g->recoveries[g->recovery_count - 1];
+		out->before = &g->sets[g->recovery_count - 1];
+		out->before_height = last->kept.height;
+		out->before_term = last->kept.term;
+	}
 	int err = valset_init(&out->vals, keys, g->n);
 	invariant(err == ERR_NONE);
 
@@ -476,7 +493,7 @@ struct block *genesis_block(const struct genesis *g, const struct chain_ctx *ctx
 				.mode = MODE_FAST,
 				.state_root = g->state_root,
 				.time_ms = g->time_ms,
-				.valset = ctx->vals.hash,
+				.valset = chain_ctx_first(ctx)->vals.hash,
 				.body_size = sizeof(body),
 			},
 	};

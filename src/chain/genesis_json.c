@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "chain/genesis.h"
 #include "chain/private.h"
+#include "chain/recovery.h"
 #include <stdio.h>
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -214,18 +215,57 @@ static int read_limits(const struct json *v, struct genesis *g, struct errmsg *m
 	return err;
 }
 
+/* The only member that need not be there: what came after genesis. Each is signed by the keys
+ * that the others name. */
+static int read_recoveries(const struct json *v, struct genesis *g, struct errmsg *m)
+{
+	const struct json *array;
+	struct recovery *rec = mem_zalloc(sizeof *rec);
+	uint8_t *bytes = mem_alloc(RECOVERY_SIZE_MAX);
+	int err = genesis_check(g, true, m); /* what the others say is relied on now */
+	if (!err)
+		err = read_array(v, "", "recovered", GENESIS_RECOVERIES_MAX, &array, m);
+	for (size_t i = 0; !err && i < json_len(array); i++) {
+		struct reader r;
+		struct errmsg why = {.text = "it does not decode"};
+		const char *hex = "";
+		size_t len;
+		if (!json_as_string(json_at(array, i), &hex))
+			len = strlen(hex) / 2;
+		else
+			len = RECOVERY_SIZE_MAX + 1;
+		err = len > RECOVERY_SIZE_MAX || strlen(hex) % 2 ? ERR_SYNTAX
+								 : hex_decode(bytes, len, hex);
+		if (!err) {
+			reader_init(&r, slice_of(bytes, len));
+			recovery_decode(&r, rec);
+			err = reader_finish(&r);
+		}
+		if (!err)
+			err = genesis_add_recovery(g, rec, &why);
+		if (err)
+			err_set(m, ERR_CONFIG, "recovered[%zu]: %s", i, why.text);
+	}
+	if (!err && json_len(array) == 0)
+		err = err_set(m, ERR_CONFIG, "'recovered' is empty: leave it out");
+	mem_free(bytes);
+	mem_free(rec);
+	return err ? ERR_CONFIG : ERR_NONE;
+}
+
 static const char *const protocols[] = {"hybrid", "pbft", "raft", "multipaxos"};
 static const char *const schemes[] = {"ed25519", "symbolic"};
 
 static int read_file(const struct json *v, struct genesis *g, struct errmsg *m)
 {
-	static const char *const names[] = {"version",	  "name",	"time_ms",
-					    "protocol",	  "signatures", "validators",
-					    "governance", "recovery",	"balances",
-					    "open",	  "senders",	"checkpoint_interval",
-					    "probation",  "limits",	"state_root"};
+	static const char *const names[] = {
+		"version",    "name",	    "time_ms",	  "protocol",
+		"signatures", "validators", "governance", "recovery",
+		"balances",   "open",	    "senders",	  "checkpoint_interval",
+		"probation",  "limits",	    "state_root", "recovered"};
 	uint64_t version;
-	int word, err = check_members(v, "", names, MEM_COUNT(names), m);
+	size_t count = MEM_COUNT(names) - (json_is_object(v) && !json_get(v, "recovered"));
+	int word, err = check_members(v, "", names, count, m);
 	if (err)
 		return err;
 	if (json_read_u64(v, "version", &version))
@@ -255,7 +295,7 @@ static int read_file(const struct json *v, struct genesis *g, struct errmsg *m)
 		return err;
 	if (json_read_hex(v, "state_root", g->state_root.b, HASH_SIZE))
 		return err_set(m, ERR_CONFIG, "'state_root' must be 64 hexadecimal digits");
-	return ERR_NONE;
+	return json_get(v, "recovered") ? read_recoveries(v, g, m) : ERR_NONE;
 }
 
 static int take_json(struct genesis *g, struct json *v, struct errmsg *m)
@@ -353,6 +393,16 @@ char *genesis_json(const struct genesis *g)
 	}
 	json_set(v, "limits", limits);
 	json_set(v, "state_root", json_hex(g->state_root.b, HASH_SIZE));
+	if (g->recovery_count) {
+		struct json *recovered = json_array();
+		for (unsigned i = 0; i < g->recovery_count; i++) {
+			struct writer w = {0};
+			recovery_encode(&w, &g->recoveries[i]);
+			json_append(recovered, json_hex(w.buf, w.len));
+			writer_free(&w);
+		}
+		json_set(v, "recovered", recovered);
+	}
 	char *text = json_dump(v, true);
 	json_free(v);
 	return text;

@@ -89,7 +89,8 @@ int member_change_sign(struct member_change *m, const struct chain_ctx *ctx,
 int member_change_check(const struct member_change *m, const struct chain_ctx *ctx)
 {
 	const struct genesis_keys *g = &ctx->governance;
-	if (g->m == 0 || g->k == 0)
+	/* With recoveries (chain/recovery.h) epochs are not combined. */
+	if (g->m == 0 || g->k == 0 || ctx->before)
 		return ERR_UNSUPPORTED;
 	if (m->epoch != ctx->epoch || !hash_equal(&m->valset, &ctx->vals.hash))
 		return ERR_STALE;

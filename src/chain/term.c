@@ -53,6 +53,7 @@ static int term_statement_check(uint64_t term, uint16_t leader, const struct blo
 
 int term_vote_check(const struct term_vote *v, const struct chain_ctx *ctx)
 {
+	ctx = chain_ctx_of_term(ctx, v->term);
 	int err = term_statement_check(v->term, v->leader, &v->base, ctx);
 	if (err)
 		return err;
@@ -186,6 +187,7 @@ int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
 				       tc->leader == 0 && tc->signers == 0
 			       ? ERR_NONE
 			       : ERR_RANGE;
+	ctx = chain_ctx_of_term(ctx, tc->term);
 	int err = term_statement_check(tc->term, tc->leader, &tc->base, ctx);
 	if (!err)
 		err = signers_check(tc->signers, tc->count, ctx->quorum.q, ctx->vals.n);
@@ -197,8 +199,9 @@ int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
 	return signers_verify(tc->signers, tc->sig, SIG_TAG_TERM_VOTE, writer_slice(&w), ctx);
 }
 
-int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx, const struct hash *genesis,
-		    const struct view_lookup *look, struct missing *missing)
+int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx,
+		    const struct hash *genesis, const struct view_lookup *look,
+		    struct missing *missing)
 {
 	if (tc->mode == MODE_FAST)
 		return fast_cert_check(tc, ctx);

@@ -32,6 +32,38 @@ int valset_index(const struct valset *v, const struct pubkey *key)
 	return -1;
 }
 
+const struct chain_ctx *chain_ctx_of_term(const struct chain_ctx *ctx, uint64_t term)
+{
+	while (ctx->before && term <= ctx->before_term)
+		ctx = ctx->before;
+	return ctx;
+}
+
+const struct chain_ctx *chain_ctx_of_height(const struct chain_ctx *ctx, uint64_t height)
+{
+	while (ctx->before && height <= ctx->before_height)
+		ctx = ctx->before;
+	return ctx;
+}
+
+const struct chain_ctx *chain_ctx_at(const struct chain_ctx *ctx, uint64_t term,
+				     uint64_t height)
+{
+	while (ctx->before && term <= ctx->before_term) {
+		if (height > ctx->before_height)
+			return NULL; /* cut off by the recovery */
+		ctx = ctx->before;
+	}
+	return ctx->before && height <= ctx->before_height ? NULL : ctx;
+}
+
+const struct chain_ctx *chain_ctx_first(const struct chain_ctx *ctx)
+{
+	while (ctx->before)
+		ctx = ctx->before;
+	return ctx;
+}
+
 int chain_check_sig(const struct chain_ctx *ctx, unsigned signer, enum sig_tag tag,
 		    struct slice msg, const struct signature *sig)
 {

@@ -79,6 +79,7 @@ int view_claim_check(const struct view_claim *c, const struct chain_ctx *ctx)
 	uint8_t buf[CLAIM_BODY_SIZE];
 	struct writer w = writer_fixed(buf, sizeof buf);
 	claim_body(&w, c);
+	ctx = chain_ctx_of_term(ctx, c->term);
 	return chain_check_sig(ctx, c->signer, SIG_TAG_VIEW_CHANGE, writer_slice(&w), &c->sig);
 }
 
@@ -292,6 +293,7 @@ int new_view_claim_check(const struct new_view_claim *c, const struct chain_ctx 
 	uint8_t buf[NEW_VIEW_CLAIM_BODY_SIZE];
 	struct writer w = writer_fixed(buf, sizeof buf);
 	new_view_claim_body(&w, c);
+	ctx = chain_ctx_of_term(ctx, c->term);
 	return chain_check_sig(ctx, c->signer, SIG_TAG_NEW_VIEW, writer_slice(&w), &c->sig);
 }
 

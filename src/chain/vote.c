@@ -33,6 +33,15 @@ static struct slice vote_message(uint8_t buf[VOTE_MESSAGE_MAX], enum vote_kind k
 	return writer_slice(&w);
 }
 
+void vote_begin(struct vote *out, enum vote_kind kind, const struct block_ref *ref,
+		unsigned signer)
+{
+	out->kind = kind;
+	out->ref = *ref;
+	out->state_root = (struct hash){0};
+	out->signer = (uint16_t)signer;
+}
+
 void vote_encode(struct writer *w, const struct vote *v)
 {
 	writer_u8(w, (uint8_t)v->kind);
@@ -50,8 +59,9 @@ void vote_decode(struct reader *r, struct vote *out)
 		reader_fail(r, ERR_RANGE);
 		kind = VOTE_PREPARE_FAST;
 	}
-	*out = (struct vote){.kind = (enum vote_kind)kind};
+	out->kind = (enum vote_kind)kind;
 	block_ref_decode(r, &out->ref);
+	out->state_root = (struct hash){0};
 	if (out->kind == VOTE_CHECKPOINT)
 		reader_hash(r, &out->state_root);
 	out->signer = reader_signer(r);
@@ -68,6 +78,9 @@ void vote_sign(struct vote *v, const struct chain_ctx *ctx, const struct keypair
 int vote_check(const struct vote *v, const struct chain_ctx *ctx)
 {
 	uint8_t buf[VOTE_MESSAGE_MAX];
+	ctx = chain_ctx_at(ctx, v->ref.term, v->ref.height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	return chain_check_sig(ctx, v->signer, vote_tag(v->kind),
 			       vote_message(buf, v->kind, &v->ref, &v->state_root), &v->sig);
 }
@@ -124,8 +137,11 @@ const char *cert_kind_name(enum cert_kind kind)
 void cert_copy(struct cert *out, const struct cert *c)
 {
 	invariant(c->count <= VALIDATORS_MAX);
-	if (out != c)
-		memcpy(out, c, offsetof(struct cert, sig) + c->count * sizeof(c->sig[0]));
+	if (out == c)
+		return;
+	memcpy(out, c, offsetof(struct cert, sig));
+	for (unsigned i = 0; i < c->count; i++)
+		out->sig[i] = c->sig[i];
 }
 
 static void cert_init(struct cert *c, enum cert_kind kind)
@@ -193,9 +209,20 @@ int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n)
 int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag tag,
 		   struct slice msg, const struct chain_ctx *ctx)
 {
-	for (unsigned i = 0; signers; signers &= signers - 1, i++) {
+	for (; signers; signers &= signers - 1, sig++) {
 		unsigned signer = (unsigned)__builtin_ctzll(signers);
-		int err = chain_check_sig(ctx, signer, tag, msg, &sig[i]);
+		uint64_t others = signers & (signers - 1);
+		unsigned other = others ? (unsigned)__builtin_ctzll(others) : VALIDATORS_MAX;
+		int err;
+		if (signer < ctx->vals.n && other < ctx->vals.n) {
+			const struct pubkey *key[2] = {&ctx->vals.key[signer],
+						       &ctx->vals.key[other]};
+			err = sig_check2(ctx->scheme, sig, key, tag, &ctx->domain, msg);
+			signers = others;
+			sig++;
+		} else {
+			err = chain_check_sig(ctx, signer, tag, msg, sig);
+		}
 		if (err)
 			return err;
 	}
@@ -206,6 +233,9 @@ int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 {
 	if (c->kind == CERT_CRASH)
 		return ERR_NO_QUORUM;
+	ctx = chain_ctx_at(ctx, c->ref.term, c->ref.height);
+	if (!ctx)
+		return ERR_BAD_LINK;
 	enum vote_kind kind = cert_vote_kind(c->kind);
 	int err = signers_check(c->signers, c->count, cert_quorum(c->kind, &ctx->quorum),
 				ctx->vals.n);

@@ -21,6 +21,9 @@ struct vote {
 	uint16_t signer;
 	struct signature sig;
 };
+/* Everything but its signature; no checkpoint. */
+void vote_begin(struct vote *out, enum vote_kind kind, const struct block_ref *ref,
+		unsigned signer);
 void vote_encode(struct writer *w, const struct vote *v);
 void vote_decode(struct reader *r, struct vote *out);
 void vote_sign(struct vote *v, const struct chain_ctx *ctx, const struct keypair *key);
@@ -33,8 +36,8 @@ enum cert_kind {
 	CERT_ONE_ROUND = 3,  /* qf prepare-fast: final */
 	CERT_TWO_ROUND = 4,  /* q commit: final */
 	CERT_CHECKPOINT = 5, /* q checkpoint statements: stable, serves as a QC */
-	/* No certificate at all: what a replica of a crash-fault protocol notes for itself when it
-	 * commits. Nobody signs it, it convinces nobody, cert_check() refuses it, no message
+	/* No certificate at all: what a replica of a crash-fault protocol notes for itself when
+	 * it commits. Nobody signs it, it convinces nobody, cert_check() refuses it, no message
 	 * carries it (docs/decisions/0006-baselines.md). */
 	CERT_CRASH = 6,
 };

@@ -83,20 +83,28 @@ static void persist_writes(struct driver *d, const struct output *out)
 		driver_durable(d, out->write_seq, d->now, d->wall_ms);
 }
 
-/* A message without this output's writes waits all the same while an earlier one does: its
+/* Finals wait only if the engine says so, or if earlier ones do.
+ *
+ * A message without this output's writes waits all the same while an earlier one does: its
  * content may rest on what is not durable yet. before_durable is the engine's word that it
  * does not (protocol section 2: a fast leader's block). */
 static void release_effects(struct driver *d, const struct output *out)
 {
 	if (d->durable < d->handed_over) {
-		uint32_t waiting = out->final_count;
+		struct output rest = *out;
+		uint32_t waiting = 0;
 		for (uint32_t i = 0; i < out->message_count; i++)
 			if (out->messages[i].before_durable)
 				send_messages(d, &out->messages[i], 1);
 			else
 				waiting++;
-		if (waiting)
-			held_queue_push(&d->held, d->handed_over, out);
+		if (!out->finals_wait &&
+		    !d->held.finals) { /* else they would overtake others */
+			apply_finals(d, out->finals, out->final_count);
+			rest.final_count = 0;
+		}
+		if (waiting || rest.final_count)
+			held_queue_push(&d->held, d->handed_over, &rest);
 		return;
 	}
 	release_held(d);
@@ -105,9 +113,9 @@ static void release_effects(struct driver *d, const struct output *out)
 }
 
 /* 4: work, and word of what left the pool. Neither waits for the disk: building and executing
- * happen on overlays in memory that a crash forgets together with the engine that asked (a block
- * whose finality is held keeps its overlay until then), checking and reading change nothing, and
- * nobody hears of a result but through a later output, which waits. */
+ * happen on overlays in memory that a crash forgets together with the engine that asked (a
+ * block whose finality is held keeps its overlay until then), checking and reading change
+ * nothing, and nobody hears of a result but through a later output, which waits. */
 static void start_work(struct driver *d, const struct output *out)
 {
 	for (uint32_t i = 0; i < out->work_count && !d->halted; i++)
@@ -161,10 +169,12 @@ void driver_durable(struct driver *d, uint64_t seq, uint64_t now, uint64_t wall_
 		return;
 	invariant(seq <= d->handed_over);
 	d->durable = seq;
-	driver_input(d, &(struct input){.kind = INPUT_DURABLE,
-					.now = now,
-					.wall_ms = wall_ms,
-					.durable = seq});
+	struct input in; /* not cleared: most of it is of other kinds */
+	in.kind = INPUT_DURABLE;
+	in.now = now;
+	in.wall_ms = wall_ms;
+	in.durable = seq;
+	driver_input(d, &in);
 }
 
 uint64_t driver_wake_at(const struct driver *d)

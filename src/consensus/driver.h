@@ -1,8 +1,9 @@
-/* The order of effects, in one place: durable, then sent, then final, then new work.
+/* The order of effects, in one place: durable, then sent, then new work; final when certified.
  *
  * The driver owns an engine and carries out its outputs through a host. Messages wait until the
  * writes of their output (and of all outputs before it) are durable, except those marked
- * before_durable (docs/consensus.md, [I1]). */
+ * before_durable (docs/consensus.md, [I1]). Finals wait in the same way, if the engine says
+ * that they must. */
 #ifndef CONSENSUS_DRIVER_H
 #define CONSENSUS_DRIVER_H
 

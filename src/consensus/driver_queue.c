@@ -186,6 +186,7 @@ void held_queue_push(struct held_queue *q, uint64_t seq, const struct output *ou
 			hold_message(h, &out->messages[i]);
 	for (uint32_t i = 0; i < out->final_count; i++)
 		hold_final(h, &out->finals[i], i ? &out->finals[i - 1] : NULL);
+	q->finals += out->final_count;
 	/* Only now does the buffer stand still. */
 	size_t at = 0;
 	for (uint32_t i = 0; i < h->message_count; i++) {
@@ -207,6 +208,7 @@ struct held_output *held_queue_pop(struct held_queue *q, uint64_t durable)
 	q->first = h->next;
 	if (!q->first)
 		q->last = NULL;
+	q->finals -= h->final_count;
 	return h;
 }
 

@@ -36,12 +36,14 @@ struct held_output {
 	uint32_t message_count, message_cap;
 	struct final_block *finals; /* blocks held */
 	uint32_t final_count, final_cap;
-	struct cert **certs; /* copies, shared by the finals of one certificate; kept for reuse */
+	struct cert *
+		*certs; /* copies, shared by the finals of one certificate; kept for reuse */
 	uint32_t cert_count, certs_made, cert_cap;
 	struct writer bytes;
 };
 struct held_queue {
 	struct held_output *first, *last, *spare;
+	uint32_t finals; /* in all of it */
 };
 
 /* Copies those messages of out that must wait, and all of its finals. */

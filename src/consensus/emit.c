@@ -22,7 +22,7 @@ void emit_begin(struct emit *o)
 		block_drop(o->held[i]);
 	o->write_count = o->slot_count = o->message_count = o->final_count = 0;
 	o->work_count = o->rejected_count = o->held_count = 0;
-	o->sync = false;
+	o->sync = o->finals_wait = false;
 }
 
 void emit_free(struct emit *o)
@@ -52,7 +52,13 @@ static struct write *new_write(struct emit *o, enum write_kind kind)
 {
 	o->writes = grow(o->writes, o->write_count, &o->write_cap, sizeof *o->writes);
 	struct write *w = &o->writes[o->write_count++];
-	*w = (struct write){.kind = kind};
+	w->kind = kind; /* by parts, here and below: clearing all first takes longer */
+	w->block = NULL;
+	w->slot = 0;
+	w->bytes = slice_of(NULL, 0);
+	w->cert = NULL;
+	w->term = 0;
+	w->id = (struct hash){0};
 	return w;
 }
 
@@ -129,6 +135,19 @@ void emit_final(struct emit *o, struct block *b, const struct cert *c)
 	emit_hold(o, b);
 }
 
+bool emit_waits(const struct emit *o)
+{
+	for (uint32_t i = 0; i < o->message_count; i++)
+		if (!o->messages[i].before_durable)
+			return true;
+	return false;
+}
+
+void emit_finals_wait(struct emit *o)
+{
+	o->finals_wait = true;
+}
+
 struct work *emit_work(struct emit *o, enum work_kind kind)
 {
 	o->works = grow(o->works, o->work_count, &o->work_cap, sizeof *o->works);
@@ -172,23 +191,25 @@ void emit_finish(struct emit *o, struct output *out)
 		if (!o->messages[i].to)
 			continue;
 		o->messages[i].bytes = writer_slice(&o->bodies[i]);
-		o->messages[kept++] = o->messages[i];
+		if (kept != i)
+			o->messages[kept] = o->messages[i];
+		kept++;
 	}
 	if (o->write_count)
 		o->write_seq++;
-	*out = (struct output){
-		.writes = o->writes,
-		.write_count = o->write_count,
-		.write_seq = o->write_seq,
-		.sync = o->sync,
-		.messages = o->messages,
-		.message_count = kept,
-		.finals = o->finals,
-		.final_count = o->final_count,
-		.works = o->works,
-		.work_count = o->work_count,
-		.rejected = o->rejected,
-		.rejected_count = o->rejected_count,
-		.halt = o->halt[0] ? o->halt : NULL,
-	};
+	out->writes = o->writes;
+	out->write_count = o->write_count;
+	out->write_seq = o->write_seq;
+	out->sync = o->sync;
+	out->messages = o->messages;
+	out->message_count = kept;
+	out->finals = o->finals;
+	out->final_count = o->final_count;
+	out->finals_wait = o->finals_wait;
+	out->works = o->works;
+	out->work_count = o->work_count;
+	out->rejected = o->rejected;
+	out->rejected_count = o->rejected_count;
+	out->wake_at = 0; /* the engine's to say */
+	out->halt = o->halt[0] ? o->halt : NULL;
 }

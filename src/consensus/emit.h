@@ -18,6 +18,7 @@ struct emit {
 	uint32_t message_count, message_cap, body_cap;
 	struct final_block *finals;
 	uint32_t final_count, final_cap;
+	bool finals_wait;
 	struct work *works;
 	uint32_t work_count, work_cap;
 	struct rejected_tx *rejected;
@@ -54,6 +55,9 @@ struct writer *emit_message(struct emit *o, uint64_t mask, enum message_class cl
 /* The newest message need not wait for the disk. */
 void emit_at_once(struct emit *o);
 void emit_final(struct emit *o, struct block *b, const struct cert *c);
+/* Some message of this step waits for the disk. */
+bool emit_waits(const struct emit *o);
+void emit_finals_wait(struct emit *o);
 struct work *emit_work(struct emit *o, enum work_kind kind);
 void emit_hold(struct emit *o, struct block *b);
 void emit_rejected(struct emit *o, const struct hash *id, int err);

@@ -22,11 +22,24 @@ int engine_new(struct engine **out, const struct engine_config *config,
 	return err_set(m, ERR_UNSUPPORTED, "the genesis file names no protocol known here");
 }
 
+/* src/replica/sync.h has them: the replica takes them before the engine does. */
+#define SYNC_TYPES_FIRST 24
+static const char *const sync_names[] = {"sync-ask",   "sync-offer",	  "sync-get",
+					 "sync-range", "sync-get-blocks", "sync-blocks",
+					 "sync-gone"};
+
+bool engine_message_is_sync(uint8_t type)
+{
+	return type >= SYNC_TYPES_FIRST && type < SYNC_TYPES_FIRST + MEM_COUNT(sync_names);
+}
+
 const char *engine_message_name(uint8_t type)
 {
 	_Static_assert((int)CRASH_MESSAGE_TYPES <= ENGINE_MESSAGE_TYPES &&
 			       (int)MESSAGE_TYPES <= (int)CRASH_FORWARD,
 		       "one space of numbers");
+	if (engine_message_is_sync(type))
+		return sync_names[type - SYNC_TYPES_FIRST];
 	return type < CRASH_FORWARD ? message_type_name(type) : crash_message_name(type);
 }
 
@@ -51,6 +64,15 @@ void engine_each_waiting(const struct engine *e,
 void engine_status(const struct engine *e, struct engine_status *out)
 {
 	e->ops->status(e, out);
+}
+
+struct engine_pool engine_pool(const struct engine *e)
+{
+	struct engine_status s;
+	if (e->ops->pool)
+		return e->ops->pool(e);
+	e->ops->status(e, &s);
+	return (struct engine_pool){.count = s.pool_count, .bytes = s.pool_bytes};
 }
 
 const struct term_cert *engine_term_cert(const struct engine *e)

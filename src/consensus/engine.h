@@ -209,6 +209,10 @@ struct output {
 	uint32_t message_count;
 	const struct final_block *finals; /* ascending heights, no gap to the last final one */
 	uint32_t final_count;
+	/* A vote of our own that may not be durable yet counts in the certificate: the finals
+	 * wait like messages. Else they need not: whatever a crash undoes here, the certificate
+	 * stands. */
+	bool finals_wait;
 	const struct work *works;
 	uint32_t work_count;
 	const struct rejected_tx *rejected; /* transactions dropped from the pool */
@@ -238,6 +242,8 @@ int engine_new(struct engine **out, const struct engine_config *config,
 /* Of any engine's message; "unknown". Types are below this: */
 #define ENGINE_MESSAGE_TYPES 64
 const char *engine_message_name(uint8_t type);
+/* Of state sync, which the replica takes before an engine does. */
+bool engine_message_is_sync(uint8_t type);
 
 enum engine_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
 const char *engine_role_name(enum engine_role r);
@@ -344,8 +350,16 @@ struct engine_status {
 	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
+	/* The highest final height that a peer has spoken of, or a certificate is of: a hint. */
+	uint64_t known_final;
 };
 void engine_status(const struct engine *e, struct engine_status *out);
+/* The part of it that every transaction of a client asks for. */
+struct engine_pool {
+	uint32_t count;
+	uint64_t bytes;
+};
+struct engine_pool engine_pool(const struct engine *e);
 /* "observer", or the name of its role. */
 const char *engine_status_role(const struct engine_status *s);
 

@@ -12,6 +12,8 @@ struct engine_ops {
 	/* NULL: it has none to give */
 	void (*each_waiting)(const struct engine *e,
 			     void (*fn)(void *arg, const struct pool_tx *tx), void *arg);
+	/* NULL: of its status */
+	struct engine_pool (*pool)(const struct engine *e);
 };
 struct engine {
 	const struct engine_ops *ops;

@@ -30,6 +30,8 @@ static void push_header(struct block_log *l, const struct signed_header *sh,
 	uint32_t at = (l->header_first + l->header_count++) % l->header_cap;
 	l->headers[at].sh = *sh;
 	l->headers[at].hash = *hash;
+	/* where the next one goes is in no cache; there is time until then */
+	mem_prefetch(&l->headers[(at + 1) % l->header_cap], sizeof *l->headers);
 }
 
 bool log_add_older(struct block_log *l, const struct signed_header *sh)
@@ -59,16 +61,24 @@ void block_log_init(struct block_log *l, struct block *final,
 
 static struct log_entry **recent_of(struct block_log *l, const struct log_entry *e)
 {
-	return &l->recent[e->block->hash.b[0] % LOG_RECENT];
+	return &l->recent[e->hash.b[0]];
 }
 
 static void free_entry(struct block_log *l, struct log_entry *e)
 {
 	struct log_entry **recent = recent_of(l, e);
-	if (*recent == e)
+	if (*recent == e) {
 		*recent = NULL;
-	map_remove(&l->by_hash, e->block->hash.b);
-	l->bytes -= e->block->body_size;
+		l->recent_count--;
+	}
+	map_remove(&l->by_hash, e->hash.b);
+	if (e->before)
+		e->before->after = e->after;
+	else
+		l->first = e->after;
+	if (e->after)
+		e->after->before = e->before;
+	l->bytes -= e->body_size;
 	block_drop(e->block);
 	mem_free(e);
 }
@@ -87,8 +97,10 @@ void block_log_free(struct block_log *l)
 
 struct log_entry *log_find(const struct block_log *l, const struct hash *hash)
 {
-	struct log_entry *e = l->recent[hash->b[0] % LOG_RECENT];
-	return e && hash_equal(&e->block->hash, hash) ? e : map_get(&l->by_hash, hash->b);
+	struct log_entry *e = l->recent[hash->b[0]];
+	if (e && hash_equal(&e->hash, hash))
+		return e;
+	return l->recent_count < map_len(&l->by_hash) ? map_get(&l->by_hash, hash->b) : NULL;
 }
 
 static int add(struct block_log *l, struct block *b, bool limited, struct log_entry **out)
@@ -119,13 +131,22 @@ static int add(struct block_log *l, struct block *b, bool limited, struct log_en
 	l->bytes += b->body_size;
 	e = mem_zalloc(sizeof *e);
 	e->block = block_hold(b);
+	e->height = h->height;
+	e->hash = b->hash;
+	e->body_size = b->body_size;
+	e->after = l->first;
+	if (l->first)
+		l->first->before = e;
+	l->first = e;
 	e->parent = parent;
 	if (parent) {
 		e->next_sibling = parent->first_child;
 		parent->first_child = e;
 	}
 	map_put(&l->by_hash, b->hash.b, e);
-	*recent_of(l, e) = e;
+	struct log_entry **recent = recent_of(l, e);
+	l->recent_count += !*recent;
+	*recent = e;
 	*out = e;
 	return ERR_NONE;
 }
@@ -142,20 +163,24 @@ int log_add_needed(struct block_log *l, struct block *b, struct log_entry **out)
 
 struct log_entry *log_rival(const struct block_log *l, const struct block *b)
 {
-	struct log_entry *e;
+	struct log_entry *e = l->first;
+	while (e && (e->height != b->sh.h.height || hash_equal(&e->hash, &b->hash)))
+		e = e->after;
+	if (!e)
+		return NULL;
+	/* perhaps one of several: always the same one */
 	for (size_t i = 0; (e = map_next(&l->by_hash, &i, NULL)) != NULL;)
-		if (e->block->sh.h.term == b->sh.h.term &&
-		    e->block->sh.h.height == b->sh.h.height &&
-		    !hash_equal(&e->block->hash, &b->hash))
+		if (e->height == b->sh.h.height && e->block->sh.h.term == b->sh.h.term &&
+		    !hash_equal(&e->hash, &b->hash))
 			return e;
 	return NULL;
 }
 
 struct log_entry *log_ancestor(const struct log_entry *e, uint64_t height)
 {
-	while (e && e->block->sh.h.height > height)
+	while (e && e->height > height)
 		e = e->parent;
-	return e && e->block->sh.h.height == height ? (struct log_entry *)e : NULL;
+	return e && e->height == height ? (struct log_entry *)e : NULL;
 }
 
 const struct log_header *log_final_header(const struct block_log *l, uint64_t height)
@@ -192,7 +217,7 @@ int log_contains(const struct block_log *l, const struct block_ref *b,
 	if (a->height <= l->final->sh.h.height)
 		return log_is_final(l, a);
 	e = log_ancestor(e, a->height);
-	return e && hash_equal(&e->block->hash, &a->hash) ? 1 : 0;
+	return e && hash_equal(&e->hash, &a->hash) ? 1 : 0;
 }
 
 uint32_t log_depth(const struct log_entry *e)
@@ -218,8 +243,8 @@ void log_finalize(struct block_log *l, struct log_entry *e, struct block **out)
 	if (count > FEW_ENTRIES)
 		doomed = mem_array(count, sizeof *doomed);
 	struct log_entry *x;
-	for (size_t i = 0; (x = map_next(&l->by_hash, &i, NULL)) != NULL;)
-		if (x == e || log_ancestor(x, e->block->sh.h.height) != e)
+	for (x = l->first; x; x = x->after)
+		if (x == e || log_ancestor(x, e->height) != e)
 			doomed[doomed_count++] = x;
 	for (x = e->first_child; x; x = x->next_sibling)
 		x->parent = NULL;

@@ -15,7 +15,12 @@
 
 struct log_entry {
 	struct block *block;
-	struct log_entry *parent; /* NULL: the parent is the final block */
+	/* the block's; here, for chains are walked all the time */
+	uint64_t height;
+	struct hash hash;
+	size_t body_size;
+	struct log_entry *before, *after; /* of all in the log, in no order that matters */
+	struct log_entry *parent;	  /* NULL: the parent is the final block */
 	struct log_entry *first_child, *next_sibling;
 	bool executing;		 /* a WORK_EXECUTE is out */
 	bool executed;		 /* and valid in our state */
@@ -27,11 +32,13 @@ struct log_entry {
 	enum rules { RULES_UNKNOWN, RULES_HOLD, RULES_BROKEN } rules;
 };
 
-#define LOG_RECENT 64 /* a power of two */
+#define LOG_RECENT 256 /* values of a byte */
 struct block_log {
 	struct map by_hash; /* struct log_entry */
+	struct log_entry *first;
 	/* most are asked for again and again; by the hash's first byte, NULL: none */
 	struct log_entry *recent[LOG_RECENT];
+	size_t recent_count; /* as many as by_hash has: what is not here is not there either */
 	struct block *final; /* held */
 	uint64_t bytes;	     /* of the entries' bodies */
 	uint64_t bytes_max;  /* LOG_BYTES_MAX or more */

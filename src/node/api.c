@@ -191,7 +191,8 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
-		err = snapshots_make(x->api->node, path, sizeof path, &m);
+		err = snapshots_make(x->api->node->store, x->api->node->config.home, path,
+				     sizeof path, &m);
 		if (err != ERR_NONE)
 			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
 				    "there is no snapshot", m.text, NULL);
@@ -530,6 +531,7 @@ void api_stop(struct api *a)
 		return;
 	atomic_store(&a->stopping, true);
 	events_close(a->node->events);
+	connections_cut_idle(a->connections); /* or half a request would be waited for */
 	uint64_t until = node_clock_us() + API_DRAIN_US;
 	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

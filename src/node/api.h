@@ -11,7 +11,7 @@
 #define API_BODY_BYTES_MAX	  (64u << 20) /* of all connections together */
 #define API_READ_DEADLINE_US	  5000000
 #define API_DEAD_LOOP_US	  10000000
-#define API_DRAIN_US		  2000000 /* for answers on their way out when the node stops */
+#define API_DRAIN_US		  1000000 /* for answers on their way out when the node stops */
 
 struct api; /* opaque */
 

@@ -55,6 +55,7 @@ static const struct {
 	[KEY_PIPELINE] = {SECTION_LIMITS, "pipeline"},
 	[KEY_HISTORY] = {SECTION_LIMITS, "history"},
 	[KEY_BLOCKS] = {SECTION_LIMITS, "blocks"},
+	[KEY_SYNC_GAP] = {SECTION_LIMITS, "sync_gap"},
 	[KEY_SCRUB_INTERVAL] = {SECTION_LIMITS, "scrub_interval"},
 	[KEY_SCRUB_RATE] = {SECTION_LIMITS, "scrub_rate"},
 	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
@@ -265,6 +266,13 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 			       ? 1
 			       : fail(p, "blocks = %u must be at least %d", c->blocks,
 				      CONFIG_BLOCKS_MIN);
+	case KEY_SYNC_GAP:
+		if (read_number(p, &c->sync_gap, name, value, UINT32_MAX) == 0)
+			return 0;
+		return c->sync_gap >= CONFIG_SYNC_GAP_MIN
+			       ? 1
+			       : fail(p, "sync_gap = %u must be at least %d", c->sync_gap,
+				      CONFIG_SYNC_GAP_MIN);
 	case KEY_SCRUB_INTERVAL:
 		return read_number(p, &c->scrub_interval_s, name, value, UINT32_MAX);
 	case KEY_SCRUB_RATE:
@@ -419,6 +427,8 @@ static void fill_in(struct node_config *c, const struct genesis *g)
 	}
 	if (!c->history)
 		c->history = CONFIG_HISTORY;
+	if (!c->sync_gap)
+		c->sync_gap = CONFIG_SYNC_GAP;
 	if (!c->log_level[0])
 		strcpy(c->log_level, "info");
 	if (!c->log_format[0])
@@ -527,6 +537,8 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 		return number_json(c->history, CONFIG_HISTORY);
 	case KEY_BLOCKS:
 		return number_json(c->blocks, 0);
+	case KEY_SYNC_GAP:
+		return number_json(c->sync_gap, CONFIG_SYNC_GAP);
 	case KEY_SCRUB_INTERVAL:
 		return number_json(c->scrub_interval_s, CONFIG_SCRUB_INTERVAL);
 	case KEY_SCRUB_RATE:

@@ -16,12 +16,14 @@
 #include "base/json.h"
 #include "chain/genesis.h"
 
-#define CONFIG_TEXT_MAX	   255
-#define CONFIG_PATH_MAX	   1023
-#define CONFIG_API_PORT	   7100	  /* default of [api] listen, on 127.0.0.1 */
-#define CONFIG_HISTORY	   100000 /* default of [limits] history */
-#define CONFIG_HISTORY_MIN 1024	  /* = LEDGER_HISTORY_MIN */
-#define CONFIG_BLOCKS_MIN  8192	  /* = REPLICA_BLOCKS_MIN */
+#define CONFIG_TEXT_MAX	    255
+#define CONFIG_PATH_MAX	    1023
+#define CONFIG_API_PORT	    7100   /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_HISTORY	    100000 /* default of [limits] history */
+#define CONFIG_HISTORY_MIN  1024   /* = LEDGER_HISTORY_MIN */
+#define CONFIG_BLOCKS_MIN   8192   /* = REPLICA_BLOCKS_MIN */
+#define CONFIG_SYNC_GAP	    4096   /* default of [limits] sync_gap */
+#define CONFIG_SYNC_GAP_MIN 64	   /* = REPLICA_SYNC_GAP_MIN */
 
 /* What holds where nothing is given. */
 #define CONFIG_HEARTBEAT_MS	  50
@@ -60,6 +62,7 @@ enum config_key {
 	KEY_FAULTS_FILE,
 	KEY_HISTORY,
 	KEY_BLOCKS,
+	KEY_SYNC_GAP,
 	KEY_SCRUB_INTERVAL,
 	KEY_SCRUB_RATE,
 	CONFIG_KEYS
@@ -96,6 +99,9 @@ struct node_config {
 	/* [limits] blocks: how many of the newest final blocks are kept; 0, the default: all.
 	 * At least 8192, and at least history. */
 	uint32_t blocks;
+	/* [limits] sync_gap: farther behind than so many blocks it fetches a state from its
+	 * peers, and blocks only from there on. At least 64. */
+	uint32_t sync_gap;
 	/* [limits] scrub_interval in seconds, scrub_rate in KiB/s: how often and how fast the
 	 * node reads all its data to find damage. */
 	uint32_t scrub_interval_s, scrub_rate_kib;

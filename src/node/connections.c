@@ -116,6 +116,16 @@ static void sweep(struct connections *c, uint64_t now)
 	}
 }
 
+void connections_cut_idle(struct connections *c)
+{
+	struct connection *x;
+	pthread_mutex_lock(&c->lock);
+	TAILQ_FOREACH(x, &c->list, link)
+	if (!x->cut && (x->phase == CONNECTION_READING || x->phase == CONNECTION_IDLE))
+		cut(x);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void *sweeper_main(void *arg)
 {
 	struct connections *c = arg;

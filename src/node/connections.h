@@ -41,6 +41,8 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 void connections_remove(struct connection *x);
 void connection_enter(struct connection *x, enum connection_phase p);
 void connection_progress(struct connection *x); /* of a stream */
+/* Ends those whose request is not here whole, and those between two: nothing was begun. */
+void connections_cut_idle(struct connections *c);
 
 struct connections_stats {
 	unsigned open, phase[CONNECTION_PHASES];

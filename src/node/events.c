@@ -125,6 +125,16 @@ void events_begin(struct events *e, uint64_t height, uint32_t tx_count)
 	pthread_mutex_unlock(&e->lock);
 }
 
+void events_jump(struct events *e, uint64_t height, uint32_t tx_count)
+{
+	pthread_mutex_lock(&e->lock);
+	while (e->count > 0)
+		drop_oldest(e);
+	e->floor = e->head = (struct cursor){.height = height, .index = tx_count};
+	e->news = true;
+	pthread_mutex_unlock(&e->lock);
+}
+
 /* The lock is held. The newest event stays, however long it is. */
 static void push(struct events *e, const struct entry *x)
 {

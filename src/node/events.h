@@ -44,6 +44,9 @@ void events_free(struct events *e); /* nobody is subscribed */
 
 /* The newest final block at the start: the ring begins after it. */
 void events_begin(struct events *e, uint64_t height, uint32_t tx_count);
+/* The newest final block is this one now, and what came before is not kept: readers get a gap.
+ */
+void events_jump(struct events *e, uint64_t height, uint32_t tx_count);
 void events_block(struct events *e, const struct block_view *v); /* holds the block */
 /* json is taken over; compact, of one line. */
 void events_json(struct events *e, enum event_type t, struct json *json);

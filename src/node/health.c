@@ -229,6 +229,11 @@ void health_not_ready(const struct node *n, const struct engine_status *s, uint6
 		    "the disk is full: %llu bytes are free, %llu are kept in reserve",
 		    (unsigned long long)n->disk.free_bytes,
 		    (unsigned long long)n->disk.reserve);
+	} else if (n->snapshot.sync.active) {
+		add(out, size, 0,
+		    "fetches the state of height %llu from the others, %u %% so far",
+		    (unsigned long long)n->snapshot.sync.height,
+		    n->snapshot.sync.per_mille / 10);
 	} else if (s->leader == NO_VALIDATOR) {
 		size_t at =
 			add(out, size, 0,

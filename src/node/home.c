@@ -75,7 +75,7 @@ static int find_self(struct node *n, const char *path, struct errmsg *m)
 {
 	char hex[PUBKEY_HEX_SIZE];
 	for (n->self = 0; n->self < n->genesis.n; n->self++)
-		if (pubkey_equal(&n->genesis.validator[n->self].key, &n->key.pub))
+		if (pubkey_equal(genesis_validator_key(&n->genesis, n->self), &n->key.pub))
 			break;
 	/* A key made later, for a place that the configuration names: it votes once governance
 	 * has put it there. */
@@ -231,7 +231,7 @@ int home_init(const struct home_init *init, struct errmsg *m)
 	if (err != ERR_NONE)
 		return err;
 	unsigned self = 0;
-	while (self < g.n && !pubkey_equal(&g.validator[self].key, &key.pub))
+	while (self < g.n && !pubkey_equal(genesis_validator_key(&g, self), &key.pub))
 		self++;
 	const struct pubkey *fresh = self == g.n ? &key.pub : NULL;
 	for (unsigned v = 0; self == g.n && v < g.n; v++)

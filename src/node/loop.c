@@ -292,6 +292,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 		.now = now, .halted = n->halted, .observes = replica_observes(n->replica),
 		.ctx = *replica_ctx(n->replica)};
 	replica_status(n->replica, &next.status);
+	replica_sync_status(n->replica, &next.sync);
 	if (next.status.pool_count == 0)
 		n->final_since = now;
 	log_changes(n, &next.status);
@@ -320,6 +321,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	pthread_mutex_unlock(&n->snapshot_lock);
 	n->snapshot_due = now + SNAPSHOT_US;
 	say_stall(n, now);
+	state_sync_progress(n, now);
 	say_clocks(n, now);
 }
 

@@ -347,6 +347,7 @@ static int serve(struct node *n, struct home_lock *lock, enum node_end *end, str
 		log_write(LOG_NODE, LOG_ERROR, "%s", m->text);
 	}
 	inbox_close(n->inbox);
+	node_leave(n);
 	api_stop(n->api);
 	node_close(n);
 	if (err == ERR_NONE)
@@ -382,8 +383,7 @@ static bool wait_for_disk(void)
 {
 	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
 	uint64_t what = 0;
-	if (poll(&p, 1, DISK_AGAIN_MS) <= 0 ||
-	    read(stop_fd, &what, sizeof what) != sizeof what)
+	if (poll(&p, 1, DISK_AGAIN_MS) <= 0 || read(stop_fd, &what, sizeof what) != sizeof what)
 		return false;
 	return what % NODE_REOPEN != 0;
 }

@@ -73,7 +73,10 @@ void answer_member_change(struct node *n, struct request *r, uint64_t now)
 		problem_of(&r->problem, err,
 			   err == ERR_STALE
 				   ? "it is for another epoch, or another set of validators"
-			   : err == ERR_NO_QUORUM   ? "too few governance keys have signed it"
+			   : err == ERR_NO_QUORUM ? "too few governance keys have signed it"
+			   : err == ERR_UNSUPPORTED && n->genesis.recovery_count
+				   ? "this chain has been recovered: after that no key is "
+				     "replaced by governance"
 			   : err == ERR_UNSUPPORTED ? "this chain has no governance keys, or "
 						      "not the hybrid protocol"
 						    : "it does not hold");

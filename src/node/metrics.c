@@ -244,6 +244,18 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	gauge(w, "disk_free_bytes", "free under the data directory", s->disk.free_bytes);
 	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
 	gauge(w, "disk_low", "1 if less than four times the reserve is free", s->disk.low);
+	gauge(w, "state_sync_active", "1 while a state is fetched from peers", s->sync.active);
+	gauge(w, "state_sync_permille", "how much of it is here", s->sync.per_mille);
+	gauge(w, "state_sync_height", "of the newest state that was fetched", s->sync.height);
+	gauge(w, "state_sync_bytes", "of it so far", s->sync.bytes);
+	gauge(w, "state_sync_parts", "of it so far", s->sync.ranges);
+	gauge(w, "state_sync_retries", "parts of it asked for again", s->sync.retries);
+	counter(w, "state_sync_completed_total", "states fetched", s->sync.completed);
+	counter(w, "state_sync_strikes_total", "answers that were false", s->sync.strikes);
+	counter(w, "state_sync_served_parts_total", "for others", s->sync.served_ranges);
+	counter(w, "state_sync_served_bytes_total", "for others", s->sync.served_bytes);
+	counter(w, "state_sync_refused_total", "questions of others without an answer",
+		s->sync.refused);
 	counter(w, "scrub_runs_total", "readings of all data that ended", s->scrub.runs);
 	counter(w, "scrub_bytes_total", "bytes read by them", s->scrub.bytes);
 	gauge(w, "scrub_damaged_records", "what the newest one found", s->scrub.damaged);

@@ -54,8 +54,8 @@ static const char *disk_failed(struct node *n)
 	case STORE_SYNC_FAILED:
 		what = "a sync failed";
 		why = "a sync of the data directory failed: what was written last may be lost "
-		      "though it reads back, so this process ends; it has told nobody of "
-		      "it. Look at the kernel's log and the disk; then start this node "
+		      "though it reads back, so this process ends; it has signed nothing that "
+		      "rests on it. Look at the kernel's log and the disk; then start this node "
 		      "again, it goes on from what is on the disk";
 		n->end = NODE_SYNC_FAILED;
 		break;
@@ -236,6 +236,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 		.pipeline = n->config.pipeline ? n->config.pipeline : CONFIG_PIPELINE,
 		.history = n->config.history,
 		.blocks = n->config.blocks,
+		.sync_gap = n->config.sync_gap,
 		.seed = seed,
 		.now = node_clock_us(),
 		.verify_txs = true,
@@ -247,7 +248,10 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .halted = host_halted,
 			 .evidence = host_evidence,
 			 .epoch = host_epoch,
-			 .wall_ms = host_wall_ms},
+			 .wall_ms = host_wall_ms,
+			 .sync_note = state_sync_note,
+			 .reopened = state_sync_reopened},
+		.lie = n->lie,
 		.wrap = n->wrap,
 		.wrap_ctx = n->wrap_ctx,
 	};
@@ -305,10 +309,16 @@ int node_open(struct node *n, struct errmsg *m)
 	return ERR_NONE;
 }
 
-void node_close(struct node *n)
+void node_leave(struct node *n)
 {
 	if (n->net)
 		net_close(n->net);
+	n->net = NULL;
+}
+
+void node_close(struct node *n)
+{
+	node_leave(n);
 	upkeep_stop(n->upkeep);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)

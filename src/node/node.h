@@ -50,6 +50,7 @@ struct snapshot {
 	char stall[256];      /* empty: nothing waits in vain */
 	struct disk disk;
 	struct scrub_stats scrub;
+	struct replica_sync_status sync;
 	uint64_t final_time_ms;
 	unsigned peer_count;
 	unsigned peer_validator[NET_PEERS_MAX];
@@ -96,6 +97,7 @@ struct node {
 	/* Forged nodes of the lab only (tools/lab/forged.c). */
 	struct engine *(*wrap)(void *ctx, struct engine *e);
 	void *wrap_ctx;
+	void (*lie)(void *ctx, uint8_t type, struct writer *bytes);
 	struct metrics metrics;
 	int stop_fd; /* eventfd, written by the signal handler: 1 stop, NODE_REOPEN the log */
 	void (*reopen_log)(void);
@@ -119,7 +121,7 @@ struct node {
 	/* newest final block */
 	uint64_t final_height, final_time_ms;
 	uint64_t final_since; /* when final_height or an empty pool was last seen to change */
-	uint64_t last_stall_line, last_clock_line;
+	uint64_t last_stall_line, last_clock_line, sync_line_at;
 	bool stalled; /* as last told to those who watch */
 	bool halted;
 	bool awaits_disk; /* halted until the disk can be written to */
@@ -136,6 +138,8 @@ uint64_t node_wall_ms(void);
 
 /* node.c: opens store, replica and links. name of the code in m. */
 int node_open(struct node *n, struct errmsg *m);
+/* Ends the links, so that the peers see at once that it has gone. The loop has ended. */
+void node_leave(struct node *n);
 void node_close(struct node *n);
 const char *node_validator_name(const struct node *n, unsigned validator);
 /* Stops taking part: votes and proposes nothing more, but still answers reads. */
@@ -170,6 +174,14 @@ void report_peers(struct node *n, struct request *r, uint64_t now);
 /* A consensus event: `change` says which members follow. */
 struct json *report_change(const struct node *n, const char *change,
 			   const struct engine_status *s);
+
+/* state_sync.c: for the replica's host; once a snapshot; for /v1/status, null: there was none.
+ */
+void state_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
+		     const struct replica_sync_status *s);
+void state_sync_reopened(void *ctx, uint64_t height);
+void state_sync_progress(struct node *n, uint64_t now);
+struct json *state_sync_json(const struct node *n, uint64_t now);
 
 uint64_t age_of(uint64_t time_ms); /* how old it is, by this node's clock */
 /* False: a long read is not done; call again. Else it is not ours any more. */

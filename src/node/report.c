@@ -96,6 +96,7 @@ void report_status(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "read_only", text_or_null(read_only));
 	json_set(o, "halted", text_or_null(n->halted ? n->halted_why : ""));
 	json_set(o, "observer", text_or_null(observes(n)));
+	json_set(o, "state_sync", state_sync_json(n, now));
 	json_set(o, "uptime_ms", json_u64_string((now - n->started) / 1000));
 	json_set(o, "time_ms", json_u64_string(node_wall_ms()));
 	r->json = o;
@@ -299,7 +300,7 @@ static struct json *peer_json(struct node *n, unsigned p, const struct engine_st
 	};
 	struct json *o = json_object();
 	link_json(n, p, s, now, &stats, o);
-	json_set(o, "key", json_hex(n->genesis.validator[v].key.b, PUBKEY_SIZE));
+	json_set(o, "key", json_hex(genesis_validator_key(&n->genesis, v)->b, PUBKEY_SIZE));
 	char address[CONFIG_TEXT_MAX + 16];
 	snprintf(address, sizeof address, "%s:%u", n->config.peer[v].host,
 		 n->config.peer[v].port);

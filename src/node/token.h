@@ -7,6 +7,7 @@
 #define TOKEN_MIN	16
 #define TOKEN_MAX	512
 #define TOKEN_SIZE	(TOKEN_MAX + 1)
+#define TOKEN_VARIABLE	"OSTRAKON_API_TOKEN_FILE" /* [api] token_file, for who starts a node */
 #define TOKEN_PATH_SIZE (CONFIG_PATH_MAX + CONFIG_TEXT_MAX + 2)
 
 /* The first line of the file: TOKEN_MIN to TOKEN_MAX printable characters without blanks. where

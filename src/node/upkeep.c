@@ -15,6 +15,7 @@
 #define COMPACT_S	60    /* between two looks at what was pruned */
 #define COMPACT_HEIGHTS 16384 /* pruned since, before it is worth the work */
 #define NAP_US		10000
+#define SNAPSHOT_TRIES	3
 
 struct upkeep {
 	struct node *node;
@@ -98,6 +99,7 @@ static int read_snapshot(struct upkeep *u, const char *path, struct errmsg *m)
 	int err = store_open_rocksdb(&s, path, &options, m);
 	if (err != ERR_NONE)
 		return err;
+	files_take(path);
 	err = replica_audit(s, &o, &r, m);
 	store_close(s);
 	return err;
@@ -136,9 +138,16 @@ static void scrub(struct upkeep *u)
 	u->begun = node_clock_us();
 	u->read = u->damaged = 0;
 	u->first[0] = 0;
-	int err = snapshots_make(u->node, path, sizeof path, &m);
-	if (err == ERR_NONE) {
+	int err = ERR_NOT_FOUND;
+	/* Until it is opened it may go to make room for others. */
+	for (unsigned i = 0; i < SNAPSHOT_TRIES && err == ERR_NOT_FOUND; i++) {
+		err = snapshots_make(u->node->store, u->node->config.home, path, sizeof path,
+				     &m);
+		if (err != ERR_NONE)
+			break;
 		err = read_snapshot(u, path, &m);
+		if (err != ERR_NONE && !files_exist(path))
+			err = ERR_NOT_FOUND;
 		files_remove(path, NULL);
 	}
 	if (err != ERR_CLOSED)

@@ -24,7 +24,8 @@ struct backup_summary {
 	uint32_t parts;
 	/* of backup_verify() and backup_restore() */
 	uint64_t transactions, certificates;
-	bool proven; /* false: a crash-fault chain, whose commits are proved by nothing */
+	uint64_t term; /* of the last block */
+	bool proven;   /* false: a crash-fault chain, whose commits are proved by nothing */
 };
 
 struct backup_progress {
@@ -42,7 +43,8 @@ struct backup_options {
 	const struct backup_progress *progress; /* NULL: none */
 };
 /* DEST is made whole or not at all. ERR_EXISTS, ERR_LOCKED; ERR_CORRUPT: the store is damaged;
- * ERR_STALE: it does not hold the oldest blocks any more; ERR_IO; ERR_CLOSED. */
+ * ERR_STALE: it does not hold the oldest blocks any more; ERR_VERSION, ERR_WRONG_CHAIN: a newer
+ * program, or one of another chain, made it; ERR_IO; ERR_CLOSED. */
 int backup_create(struct store *s, const char *dest, const struct backup_options *o,
 		  struct backup_summary *out, struct errmsg *m);
 
@@ -53,6 +55,10 @@ struct backup_check {
 	const struct genesis *genesis; /* what it must be of; NULL: what it says itself */
 	const char *scratch;	       /* a directory to make, for the state; NULL: in memory */
 	uint64_t history;	       /* of backup_restore(): heights that stay readable */
+	/* Of backup_restore(): the home of a validator with this key file, which has signed
+	 * nothing yet, from the block on at which the newest recovery of `genesis` begins; the
+	 * backup ends with it. NULL: a home that never votes. */
+	const char *key_file;
 	const struct backup_progress *progress;
 };
 /* Reads all of it: hash chain, genesis, every block's hash, link, signatures, every certificate
@@ -62,7 +68,8 @@ int backup_verify(const char *dest, const struct backup_check *o, struct backup_
 		  struct errmsg *m);
 bool backup_altered(int err);
 /* Verifies and makes a new home of it, whole or not at all: genesis.json, ostrakond.conf, data;
- * no key, no vote state, and a record in the store by which no node will vote on it. */
+ * no key, no vote state, and a record in the store by which no node will vote on it (but for
+ * key_file). */
 int backup_restore(const char *dest, const char *home, const struct backup_check *o,
 		   struct backup_summary *out, struct errmsg *m);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "chain/recovery.h"
 #include "replica/backup_private.h"
 #include "replica/replay.h"
 
@@ -15,6 +16,8 @@ struct check {
 	struct store *store;
 	bool begun, ended, keep_blocks;
 	uint64_t history;
+	bool has_stable;
+	struct cert stable;
 	struct errmsg *m;
 };
 
@@ -67,6 +70,40 @@ static int begin(struct check *c, struct slice bytes)
 	return ERR_NONE;
 }
 
+static int take_recovery(struct check *c, struct slice payload)
+{
+	struct reader r;
+	struct errmsg why = {.text = "it does not decode"};
+	struct recovery *v = mem_zalloc(sizeof *v);
+	reader_init(&r, payload);
+	recovery_decode(&r, v);
+	int err = reader_finish(&r);
+	if (!err && c->replay.last->sh.h.height > 0)
+		err = ERR_RANGE; /* out of place */
+	if (!err)
+		err = genesis_add_recovery(c->replay.genesis, v, &why);
+	if (!err)
+		genesis_ctx(&c->replay.view.ctx, c->replay.genesis);
+	mem_free(v);
+	return err ? err_set(c->m, err, "a recovery in the backup: %s", why.text) : ERR_NONE;
+}
+
+static int take_checkpoint(struct check *c, struct slice payload)
+{
+	struct reader r;
+	reader_init(&r, payload);
+	cert_decode(&r, &c->stable);
+	int err = reader_finish(&r);
+	if (!err && (c->has_stable || c->stable.kind != CERT_CHECKPOINT || !c->replay.proven ||
+		     c->stable.ref.term != c->replay.last->sh.h.term ||
+		     c->stable.ref.height > c->replay.last->sh.h.height))
+		err = ERR_RANGE;
+	if (!err)
+		err = cert_check(&c->stable, &c->replay.view.ctx);
+	c->has_stable = !err;
+	return err ? err_set(c->m, err, "the stable checkpoint: %s", err_text(err)) : ERR_NONE;
+}
+
 static int end(struct check *c, struct slice payload)
 {
 	struct reader r;
@@ -92,7 +129,8 @@ static int end(struct check *c, struct slice payload)
 static int take(struct check *c, enum backup_record type, struct slice payload)
 {
 	struct reader r;
-	if (c->ended || (type == RECORD_GENESIS) == c->begun)
+	if (c->ended || (type == RECORD_GENESIS) == c->begun ||
+	    (c->has_stable && type != RECORD_END))
 		return err_set(c->m, ERR_RANGE, "record %" PRIu64 " is out of place",
 			       c->in.records);
 	switch (type) {
@@ -108,6 +146,10 @@ static int take(struct check *c, enum backup_record type, struct slice payload)
 		return replay_term(&c->replay, term, reader_take(&r, r.left));
 	case RECORD_EVIDENCE:
 		return replay_evidence(&c->replay, payload);
+	case RECORD_RECOVERY:
+		return take_recovery(c, payload);
+	case RECORD_CHECKPOINT:
+		return take_checkpoint(c, payload);
 	case RECORD_END:
 		return end(c, payload);
 	}
@@ -164,6 +206,7 @@ static void summarize(const struct check *c, struct backup_summary *out)
 	out->transactions = c->replay.transactions;
 	out->certificates = c->replay.certificates;
 	out->proven = c->replay.proven;
+	out->term = c->replay.last ? c->replay.last->sh.h.term : 0;
 }
 
 /* What the ledger finds wrong in the store that it is writing itself is of this machine. */
@@ -211,7 +254,8 @@ static const char restored_text[] =
 	"No validator may vote from here: nobody knows any more what its key has signed "
 	"since,\n"
 	"and two votes that contradict each other convict it. The data says so itself: a node\n"
-	"that is given a key and started here is an observer, which follows the chain, answers\n"
+	"that is given a key and started here is an observer, which follows the chain, "
+	"answers\n"
 	"reads, and signs nothing. To start it so, put the node's validator.key here and its\n"
 	"[peers] into ostrakond.conf. `ostrakon db inspect` and `ostrakon db check` need "
 	"neither.\n";
@@ -232,6 +276,33 @@ static int mark_restored(struct store *s, const struct backup_summary *b, struct
 	writer_free(&w);
 	return err ? err_set(m, ERR_IO, "cannot write the restored store: %s", err_text(err))
 		   : ERR_NONE;
+}
+
+static int validator_files(struct check *c, const char *home)
+{
+	static const char conf[] = "# Made by `ostrakon recovery start`: the addresses of all "
+				   "validators are missing,\n"
+				   "# lines NAME = HOST:PORT under [peers].\n"
+				   "[node]\nlog = info\n";
+	char path[FILES_PATH_MAX + 32];
+	struct writer key = {0};
+	char *text = genesis_json(c->o->genesis);
+	snprintf(path, sizeof path, "%s/genesis.json", home);
+	int err = files_write(path, slice_str(text), c->m);
+	snprintf(path, sizeof path, "%s/ostrakond.conf", home);
+	if (!err)
+		err = files_write(path, slice_str(conf), c->m);
+	if (!err)
+		err = files_read(c->o->key_file, 1 << 16, &key, c->m);
+	snprintf(path, sizeof path, "%s/validator.key", home);
+	mode_t mask = umask(077);
+	if (!err)
+		err = files_write(path, writer_slice(&key), c->m);
+	umask(mask);
+	crypto_wipe(key.buf, key.len);
+	writer_free(&key);
+	mem_free(text);
+	return err;
 }
 
 static int home_files(struct check *c, const char *home)
@@ -262,8 +333,11 @@ static int restore_into(struct check *c, const char *home)
 		err = mark_restored(c->store, &c->in.manifest.s, c->m);
 	if (!err)
 		err = of_scratch(c, read_all(c));
+	if (!err && c->o->key_file)
+		err = replica_begin_anew(c->store, c->o->genesis,
+					 c->has_stable ? &c->stable : NULL, c->m);
 	if (!err)
-		err = home_files(c, home);
+		err = c->o->key_file ? validator_files(c, home) : home_files(c, home);
 	if (!err)
 		err = files_sync_dir(path, c->m);
 	return err;

@@ -2,6 +2,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "chain/recovery.h"
+#include "consensus/begin_anew.h"
+#include "replica/audit.h"
 #include "replica/backup_private.h"
 #include "replica/private.h"
 
@@ -171,6 +174,43 @@ static int put_evidence(struct creation *c)
 	return err;
 }
 
+/* What took the place of the genesis file's validators. */
+static int put_recoveries(struct creation *c)
+{
+	int err = ERR_NONE;
+	for (unsigned i = 0; i < c->o->genesis->recovery_count && !err; i++) {
+		writer_reset(&c->scratch);
+		recovery_encode(&c->scratch, &c->o->genesis->recoveries[i]);
+		err = put(c, RECORD_RECOVERY);
+	}
+	return err;
+}
+
+/* The newest stable checkpoint, if it is of the last block's term. Whoever begins anew from
+ * that block needs it to show its position, if the term is long. It is the only thing that is
+ * taken from the vote state, and no vote. */
+static int put_checkpoint(struct creation *c)
+{
+	struct writer slots[VOTE_SLOTS] = {{0}};
+	struct hash hash;
+	struct cert *stable = mem_alloc(sizeof *stable);
+	bool there = protocol_is_byzantine(c->o->genesis->protocol);
+	for (uint8_t slot = 0; there && slot < VOTE_SLOTS; slot++)
+		store_get(c->view.store, STORE_VOTES, slice_of(&slot, 1), &slots[slot]);
+	there = there && hybrid_stable_checkpoint(stable, slots) &&
+		stable->ref.term == c->tip.ref.term && stable->ref.height <= c->indexed &&
+		indexed_hash(c, stable->ref.height, &hash) &&
+		hash_equal(&hash, &stable->ref.hash);
+	if (there) {
+		writer_reset(&c->scratch);
+		cert_encode(&c->scratch, stable);
+	}
+	for (unsigned slot = 0; slot < VOTE_SLOTS; slot++)
+		writer_free(&slots[slot]);
+	mem_free(stable);
+	return there ? put(c, RECORD_CHECKPOINT) : ERR_NONE;
+}
+
 static int put_end(struct creation *c)
 {
 	writer_reset(&c->scratch);
@@ -207,6 +247,8 @@ static int write_all(struct creation *c)
 	const struct backup_progress *p = c->o->progress;
 	uint64_t tip = c->tip.ref.height;
 	int err = put_genesis(c);
+	if (!err)
+		err = put_recoveries(c);
 	for (uint64_t h = 1; h <= tip && !err; h++) {
 		err = put_block(c, h);
 		if (!err && p && (h % STEP_HEIGHTS == 0 || h == tip) &&
@@ -215,12 +257,20 @@ static int write_all(struct creation *c)
 	}
 	if (!err)
 		err = put_evidence(c);
+	if (!err)
+		err = put_checkpoint(c);
 	return err ? err : put_end(c);
 }
 
 int backup_create(struct store *s, const char *dest, const struct backup_options *o,
 		  struct backup_summary *out, struct errmsg *m)
 {
+	struct audit_result head;
+	int refused = replica_audit_head(s, o->genesis, &head, m);
+	if (refused == ERR_VERSION || refused == ERR_WRONG_CHAIN) {
+		*out = (struct backup_summary){0};
+		return refused;
+	}
 	struct creation *c = mem_zalloc(sizeof *c);
 	struct files_new_dir dir;
 	c->o = o;

@@ -15,6 +15,8 @@ enum backup_record { /* on disk: never reuse a number */
 		     RECORD_TC = 4,
 		     RECORD_EVIDENCE = 5,
 		     RECORD_END = 6,
+		     RECORD_RECOVERY = 7,
+		     RECORD_CHECKPOINT = 8,
 };
 
 struct backup_part {

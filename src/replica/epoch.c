@@ -63,6 +63,13 @@ int epochs_open(struct replica *r, struct errmsg *m)
 		int err = epoch_handover(r, epoch, &h);
 		if (err == ERR_NOT_FOUND)
 			return ERR_NONE;
+		if (!err && first.before) {
+			handover_free(&h);
+			return err_set(m, ERR_UNSUPPORTED,
+				       "the genesis file has a recovery, and in this data the "
+				       "validators' keys have been replaced by governance: the "
+				       "two are not combined yet");
+		}
 		if (!err)
 			err = handover_check(&h, &r->ctx, &next);
 		if (!err)
@@ -210,7 +217,10 @@ int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m)
 			       "start this node again",
 			       (unsigned long long)r->ctx.epoch,
 			       (unsigned long long)ledger_height(r->ledger), err_text(err));
-	return reopen_ledger(r, m);
+	err = reopen_ledger(r, m);
+	if (!err)
+		sync_end_epoch(r);
+	return err;
 }
 
 /* Transactions that waited in the old engine. */
@@ -424,6 +434,7 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 static void on_newer(struct replica *r, unsigned from)
 {
 	r->stale_messages++;
+	r->newer_epoch = true;
 	if (r->old_told[from] > r->now)
 		return;
 	r->old_told[from] = r->now + heartbeat(r);

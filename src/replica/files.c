@@ -81,7 +81,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	(void)st;
 	(void)type;
 	(void)ftw;
-	return remove(path);
+	return remove(path) == 0 || errno == ENOENT ? 0 : -1; /* another one removes it too */
 }
 
 int files_remove(const char *path, struct errmsg *m)
@@ -90,6 +90,24 @@ int files_remove(const char *path, struct errmsg *m)
 		return ERR_NONE;
 	return nftw(path, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS) == 0 ? ERR_NONE
 									      : fail(m, path);
+}
+
+#define TAKEN "taken" /* no name that RocksDB gives to a file */
+
+void files_take(const char *path)
+{
+	char mark[FILES_PATH_MAX + 16];
+	snprintf(mark, sizeof mark, "%s/" TAKEN, path);
+	int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
+bool files_are_taken(const char *path)
+{
+	char mark[FILES_PATH_MAX + 16];
+	snprintf(mark, sizeof mark, "%s/" TAKEN, path);
+	return files_exist(mark);
 }
 
 /* ---- directories in the making ----------------------------------------------------------- */

@@ -18,6 +18,11 @@ int files_sync_dir(const char *path, struct errmsg *m);
 /* With everything in it; links are not followed. ERR_NONE if there is none. */
 int files_remove(const char *path, struct errmsg *m);
 
+/* Marks a snapshot that was opened, and so is locked by its reader: without the lock it is then
+ * nobody's. Errors have no effect but that it is kept a while longer. */
+void files_take(const char *path);
+bool files_are_taken(const char *path);
+
 /* A directory in the making: PATH.partial, locked by the process that makes it. What a process
  * that was killed left there is removed. ERR_EXISTS: PATH is there, and is no empty directory.
  * ERR_LOCKED: another process makes it. */

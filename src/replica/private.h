@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "replica/replica.h"
+#include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
 
@@ -33,7 +34,7 @@ struct replica {
 	struct msg_blocks *old_blocks;			      /* scratch */
 	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
 	uint64_t stale_messages, bad_envelopes;
-	uint64_t seq_base, seq_last; /* of syncs: each epoch's driver counts from 1 */
+	bool newer_epoch; /* a peer speaks of one */
 	char why_halted[512];
 	struct store *store;
 	struct ledger *ledger;
@@ -53,11 +54,21 @@ struct replica {
 	uint32_t unfinal_count, unfinal_cap;
 	uint64_t blocks_from; /* lowest final block that is kept; 0: not looked up yet */
 
+	uint64_t seq_base; /* writes handed over before this engine: each counts from 1 */
+	uint64_t seq_last; /* newest that was handed over, of all engines */
+	struct sync sync;
+	struct serve serve;
+	struct writer sync_out, sync_range;
+
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
 	int *refused_err;
 	uint32_t candidates_cap;
 };
+
+/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of the
+ * genesis file's. */
+#define RECOVERY_KEY "recovery"
 
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
 #define BLOCKS_FROM_KEY "blocks_from"
@@ -80,7 +91,9 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out); /* free
 /* The lowest stored certificate at or above height. */
 int records_cert_from(struct replica *r, uint64_t height, struct cert *out);
 void records_settle(struct replica *r, const struct block *b); /* b is final: into the batch */
-void records_read(struct replica *r, const struct work *w);    /* WORK_READ */
+/* Height of a final block with SYSTEM transactions, and their evidence: into the batch. */
+void records_index_system(struct replica *r, const struct block *b);
+void records_read(struct replica *r, const struct work *w); /* WORK_READ */
 
 /* retention.c: gives up final blocks below the newest `config.blocks`, a few at a time, into
  * the batch. */
@@ -90,6 +103,16 @@ int retention_open(struct replica *r); /* what was given up before */
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
 bool observer_is_marked(struct store *s);
+
+/* begin_anew.c: of a store that was just restored and never votes, the first vote state of a
+ * key that has signed nothing. Its newest final block is the one that g's newest recovery
+ * keeps. */
+int replica_begin_anew(struct store *s, const struct genesis *g, const struct cert *stable,
+		       struct errmsg *m);
+
+/* Before observer_open(): the store is of the chain as the newest recovery has it, and its vote
+ * state of the keys of today. */
+int recovered_check(struct replica *r, struct errmsg *m);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -67,6 +67,18 @@ static void note_unfinal(struct replica *r, const struct block *b)
 	r->unfinal[r->unfinal_count++] = block_ref_of(b);
 }
 
+/* Encoded where the batch has it. */
+static void put_block(struct replica *r, const struct block *b)
+{
+	struct record_key k;
+	size_t size = SIGNED_HEADER_SIZE + 4 + b->body_size;
+	struct writer w = {.cap = size, .limit = size};
+	w.buf = store_batch_put_room(r->batch, STORE_BLOCKS,
+				     key_block(&k, b->sh.h.height, &b->hash), size);
+	block_encode(&w, b);
+	invariant(!w.err && w.len == size);
+}
+
 void records_put_write(struct replica *r, const struct write *w)
 {
 	struct record_key k;
@@ -74,11 +86,8 @@ void records_put_write(struct replica *r, const struct write *w)
 	writer_reset(&r->scratch);
 	switch (w->kind) {
 	case WRITE_BLOCK:
-		block_encode(&r->scratch, w->block);
+		put_block(r, w->block);
 		note_unfinal(r, w->block);
-		store_batch_put(r->batch, STORE_BLOCKS,
-				key_block(&k, w->block->sh.h.height, &w->block->hash),
-				writer_slice(&r->scratch));
 		break;
 	case WRITE_VOTES:
 		store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), w->bytes);
@@ -204,7 +213,7 @@ int records_tc(struct replica *r, uint64_t term, struct term_cert *out)
 
 /* So that they are found again without reading the chain: the height of b, the evidence of its
  * convictions. */
-static void index_system(struct replica *r, const struct block *b)
+void records_index_system(struct replica *r, const struct block *b)
 {
 	struct record_key k;
 	uint32_t count = system_tx_prefix(b);
@@ -230,7 +239,7 @@ void records_settle(struct replica *r, const struct block *b)
 	struct record_key k;
 	store_batch_put(r->batch, STORE_BLOCKS, key_final(&k, b->sh.h.height),
 			hash_slice(&b->hash));
-	index_system(r, b);
+	records_index_system(r, b);
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < r->unfinal_count; i++) {
 		const struct block_ref *u = &r->unfinal[i];

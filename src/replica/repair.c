@@ -1,4 +1,6 @@
 #include "replica/repair.h"
+#include "chain/recovery.h"
+#include "replica/audit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +9,7 @@
 #include <stdlib.h>
 
 #include "replica/epoch.h"
+#include "replica/audit.h"
 #include "replica/files.h"
 #include "replica/replay.h"
 
@@ -97,7 +100,7 @@ static int copy_votes(struct repair *p)
 	if (copy_family(p, STORE_VOTES, none, none, &slots))
 		return lost(p, "the vote state cannot be read");
 	static const char *const marks[] = {RESTORED_KEY, OBSERVER_KEY, FIRST_VOTES_KEY,
-					    VOTES_EPOCH_KEY};
+					    VOTES_EPOCH_KEY, RECOVERY_KEY};
 	bool votes_nothing = false;
 	for (size_t i = 0; i < MEM_COUNT(marks); i++) {
 		struct slice mark = slice_str(marks[i]);
@@ -337,6 +340,10 @@ static int build(struct repair *p, const char *path)
 	int err = genesis_decode(&r, g);
 	invariant(!err);
 	writer_free(&w);
+	for (unsigned i = 0; i < p->o->genesis->recovery_count; i++) {
+		err = genesis_add_recovery(g, &p->o->genesis->recoveries[i], p->m);
+		invariant(!err); /* they were checked when they became part of it */
+	}
 	err = store_open_rocksdb(&p->store, path, &options, p->m);
 	if (err) {
 		genesis_free(g);
@@ -390,8 +397,15 @@ int replica_repair(struct store *old, const char *home, const struct repair_opti
 {
 	struct repair *p = mem_zalloc(sizeof *p);
 	struct files_new_dir dir = {.lock = -1};
+	struct audit_result head;
 	char path[FILES_PATH_MAX + 32];
 	*out = (struct repair_result){0};
+	/* What a newer program has written, or for another chain, is not damaged. */
+	int refused = replica_audit_head(old, o->genesis, &head, m);
+	if (refused == ERR_VERSION || refused == ERR_WRONG_CHAIN) {
+		mem_free(p);
+		return refused;
+	}
 	p->o = o;
 	p->out = out;
 	p->m = m;

@@ -36,7 +36,7 @@ struct repair_result {
 /* old: HOME/data, read only; it is in its new place when this returns, and still open.
  * ERR_STALE: the vote state is not whole, or blocks that this validator may have voted for are
  * lost; m says so, nothing was changed. ERR_NOT_FOUND: a block is damaged and no source has it.
- */
+ * ERR_VERSION, ERR_WRONG_CHAIN: a newer program, or one of another chain, made it. */
 int replica_repair(struct store *old, const char *home, const struct repair_options *o,
 		   struct repair_result *out, struct errmsg *m);
 /* What a source answers: from a store that is in use, from any thread. */

@@ -30,24 +30,26 @@ static bool host_persist(void *ctx, const struct write *writes, uint32_t count, 
 			     "Check the disk (full? read-only?) and start it again");
 		return false;
 	}
-	if (!sync)
-		return true;
 	r->seq_last = r->seq_base + seq;
-	return r->config.host.sync(r->config.host.ctx, r->seq_last);
+	return sync ? r->config.host.sync(r->config.host.ctx, r->seq_last) : true;
 }
 
 static void host_send(void *ctx, const struct message *m)
 {
 	struct replica *r = ctx;
+	if (r->halted || sync_holds_back(r, m->type))
+		return;
 	struct message wrapped = *m;
 	epoch_wrap(r, &wrapped);
-	if (!r->halted)
-		r->config.host.send(r->config.host.ctx, &wrapped);
+	r->config.host.send(r->config.host.ctx, &wrapped);
 }
 
 static void host_final(void *ctx, const struct final_block *f)
 {
 	struct replica *r = ctx;
+	if (r->halted) /* by this output's writes: the store takes no more, reads stay as they are */
+		return;
+	sync_before_final(r, f->block->sh.h.height);
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);
 	records_settle(r, f->block);
@@ -152,7 +154,10 @@ static void work_build(struct replica *r, const struct work *w)
 
 static void work_execute(struct replica *r, const struct work *w)
 {
-	struct input in = {.kind = INPUT_EXECUTED, .now = r->now, .wall_ms = wall(r)};
+	struct input in; /* not cleared: most of it is of other kinds */
+	in.kind = INPUT_EXECUTED;
+	in.now = r->now;
+	in.wall_ms = wall(r);
 	in.executed.block = w->block->hash;
 	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
 	if (store_failed(r, in.executed.err))
@@ -243,8 +248,12 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 		if (err)
 			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
 	}
+	if (!err && config->genesis->recovery_count)
+		err = recovered_check(r, m);
 	if (!err)
 		err = observer_open(r, m);
+	if (!err)
+		err = sync_open(r, m);
 	if (!err)
 		err = replica_recover(r, m);
 	/* The baselines have no observers: what was restored can be read, no more. */
@@ -263,10 +272,13 @@ void replica_close(struct replica *r)
 	if (!r)
 		return;
 	driver_free(r->driver);
+	sync_close(r);
 	if (r->ledger)
 		ledger_close(r->ledger);
 	epochs_free(r);
 	mem_free(r->old_blocks);
+	writer_free(&r->sync_out);
+	writer_free(&r->sync_range);
 	block_drop(r->genesis_block);
 	store_batch_free(r->batch);
 	writer_free(&r->scratch);
@@ -292,23 +304,39 @@ void replica_feed(struct replica *r, uint64_t now, struct input *in)
 
 void replica_tick(struct replica *r, uint64_t now)
 {
-	struct input in = {.kind = INPUT_TICK};
+	struct input in;
+	if (r->halted)
+		return;
+	r->now = now;
+	serve_tick(r);
+	sync_tick(r);
+	in.kind = INPUT_TICK;
 	replica_feed(r, now, &in);
 }
 
 uint64_t replica_wake_at(const struct replica *r)
 {
-	return r->halted ? UINT64_MAX : driver_wake_at(r->driver);
+	if (r->halted)
+		return UINT64_MAX;
+	uint64_t engine = driver_wake_at(r->driver), sync = sync_wake_at(r);
+	return sync < engine ? sync : engine;
 }
 
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)
 {
-	struct input in = {.kind = INPUT_MESSAGE};
+	struct input in;
 	if (r->halted)
 		return;
 	r->now = now;
 	if (!epoch_unwrap(r, from, &bytes))
 		return;
+	if (sync_is_message(bytes)) {
+		sync_message(r, from, bytes);
+		return;
+	}
+	if (bytes.len && sync_holds_back(r, bytes.ptr[0]))
+		return;
+	in.kind = INPUT_MESSAGE;
 	in.message.from = from;
 	in.message.bytes = bytes;
 	replica_feed(r, now, &in);
@@ -319,7 +347,7 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 	if (r->halted)
 		return;
 	r->now = now;
-	if (seq > r->seq_base) /* else it is of an engine that is gone */
+	if (seq > r->seq_base) /* else of an engine that is no more */
 		driver_durable(r->driver, seq - r->seq_base, now, wall(r));
 	epoch_advance(r);
 }
@@ -332,14 +360,17 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	tx_id(id, tx);
 	if (map_get(&r->pending, id->b))
 		return MUTANT(MUTANT_DROP_ACKED) ? ERR_EXISTS : ERR_NONE;
-	struct engine_status status;
 	int err = check_tx(r, tx, id, verified);
-	engine_status(driver_engine(r->driver), &status);
-	if ((err == ERR_TX_NONCE_WINDOW || err == ERR_TX_HORIZON) && status.catching_up)
-		return ERR_BUSY; /* ahead of our old state, perhaps not of the newest */
+	if (err == ERR_TX_NONCE_WINDOW || err == ERR_TX_HORIZON) {
+		struct engine_status status;
+		engine_status(driver_engine(r->driver), &status);
+		if (status.catching_up)
+			return ERR_BUSY; /* ahead of our old state, perhaps not of the newest */
+	}
 	if (err)
 		return err;
-	if (status.pool_count >= POOL_TXS_MAX || status.pool_bytes + tx.len > POOL_BYTES_MAX)
+	struct engine_pool pool = engine_pool(driver_engine(r->driver));
+	if (pool.count >= POOL_TXS_MAX || pool.bytes + tx.len > POOL_BYTES_MAX)
 		return ERR_BUSY;
 	map_put(&r->pending, id->b, r);
 	struct input in = {.kind = INPUT_SUBMIT};
@@ -347,6 +378,58 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	in.submit.bytes = tx;
 	replica_feed(r, now, &in);
 	return ERR_NONE;
+}
+
+/* What waits here knows nothing of the blocks that were left out: its clients may try again. */
+static void reject_pending(struct replica *r)
+{
+	size_t count = 0, i = 0;
+	const uint8_t *key;
+	struct hash *ids = mem_array(map_len(&r->pending) + 1, sizeof *ids);
+	while (map_next(&r->pending, &i, &key))
+		memcpy(ids[count++].b, key, HASH_SIZE);
+	map_free(&r->pending);
+	map_init(&r->pending, r->config.seed);
+	for (i = 0; i < count; i++)
+		r->config.host.rejected(r->config.host.ctx, &ids[i], ERR_BUSY);
+	mem_free(ids);
+}
+
+void replica_reopen(struct replica *r)
+{
+	struct ledger *ledger = r->ledger;
+	struct driver *driver = r->driver;
+	struct errmsg m;
+	uint64_t epoch = r->ctx.epoch;
+	r->unfinal_count = 0;
+	int err = ledger_open(&r->ledger, r->store, r->config.genesis, &r->ctx,
+			      r->genesis_block, &m);
+	if (!err) {
+		ledger_set_history(r->ledger, r->config.history);
+		err = retention_open(r);
+	}
+	if (!err)
+		err = replica_recover(r, &m);
+	if (err) { /* for those who look; nothing is written any more */
+		if (r->ledger)
+			ledger_close(r->ledger);
+		r->ledger = ledger;
+		r->driver = driver;
+		replica_halt(r, "the state that was fetched cannot be opened. Start this node "
+				"again; if that fails, empty its data directory");
+		return;
+	}
+	driver_free(driver);
+	ledger_close(ledger);
+	memset(&r->serve, 0, sizeof r->serve);
+	r->seq_base = r->seq_last;
+	r->held_build = 0;
+	reject_pending(r);
+	if (r->config.host.reopened)
+		r->config.host.reopened(r->config.host.ctx, ledger_height(r->ledger));
+	/* The blocks above the state may have brought its end. */
+	if (r->ctx.epoch != epoch && r->config.host.epoch)
+		r->config.host.epoch(r->config.host.ctx);
 }
 
 void replica_gather(struct replica *r)

@@ -10,6 +10,28 @@
 
 struct replica; /* opaque */
 
+/* State sync (docs/decisions/0010-state-sync.md): how far it is, since the start. */
+struct replica_sync_status {
+	bool active;	   /* a state is being fetched */
+	bool sweeping;	   /* what an older one left is being deleted */
+	const char *phase; /* "idle", "fetching", "building" */
+	uint64_t height;   /* of the newest state that was, or is being, fetched */
+	unsigned per_mille;
+	uint64_t began_at, took_us;
+	uint64_t bytes, ranges, blocks, retries; /* of that one */
+	uint64_t completed, strikes, stale, malformed;
+	uint64_t struck; /* bit i: validator i lied, and is not asked any more */
+	uint64_t served_bytes, served_ranges, refused;
+};
+enum replica_sync_note {
+	SYNC_NOTE_STARTED,
+	SYNC_NOTE_STRUCK, /* this peer sent what cannot be true */
+	SYNC_NOTE_BUILDING,
+	SYNC_NOTE_GIVEN_UP, /* it begins anew with a newer state, or blocks have come */
+	SYNC_NOTE_EPOCH,    /* the epoch has ended elsewhere: blocks alone lead across its end */
+	SYNC_NOTE_DONE,	    /* replica_ledger() is at another height from now on */
+};
+
 struct replica_host {
 	void *ctx;
 	void (*send)(void *ctx, const struct message *m);
@@ -26,10 +48,16 @@ struct replica_host {
 	/* An epoch begins: replica_ctx() has other validators; may be NULL. */
 	void (*epoch)(void *ctx);
 	uint64_t (*wall_ms)(void *ctx);
+	/* For log lines; after SYNC_NOTE_DONE comes reopened(). May be NULL, both. */
+	void (*sync_note)(void *ctx, enum replica_sync_note note, unsigned peer,
+			  const struct replica_sync_status *s);
+	/* The final height has jumped: final() was not called for what lies between. */
+	void (*reopened)(void *ctx, uint64_t height);
 };
 
 /* What a start, proofs and positions may want to see. */
-#define REPLICA_BLOCKS_MIN 8192
+#define REPLICA_BLOCKS_MIN   8192 /* for live nodes */
+#define REPLICA_SYNC_GAP_MIN 64
 struct replica_config {
 	const struct genesis *genesis; /* outlives the replica */
 	struct store *store;	       /* outlives the replica; not closed by it */
@@ -43,13 +71,18 @@ struct replica_config {
 	/* Heights below the final one whose state stays readable: ledger_set_history(). 0:
 	 * none. */
 	uint64_t history;
-	/* Final blocks kept, the newest ones; 0: all. At least REPLICA_BLOCKS_MIN. */
+	/* Final blocks kept, the newest ones; 0: all. At least what a start looks at. */
 	uint64_t blocks;
+	/* Farther behind than so many blocks it fetches a state instead of them, and likewise
+	 * if its peers do not have the blocks any more; 0: never. */
+	uint64_t sync_gap;
 	struct replica_host host;
 	/* For experiments with malicious replicas: what is run instead of the engine. It owns
 	 * the one that it is given. NULL: the engine itself. */
 	struct engine *(*wrap)(void *ctx, struct engine *e);
 	void *wrap_ctx;
+	/* Likewise: alters what it answers to those who fetch a state. With wrap_ctx. */
+	void (*lie)(void *ctx, uint8_t type, struct writer *bytes);
 };
 
 /* Opens or recovers: replays final blocks above the ledger's height, gives the engine its vote
@@ -86,6 +119,8 @@ void replica_propose(struct replica *r, uint64_t now);
  * decoding errors: refused for good. */
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
+
+void replica_sync_status(const struct replica *r, struct replica_sync_status *out);
 
 /* Of the newest epoch here. */
 const struct chain_ctx *replica_ctx(const struct replica *r);

@@ -55,13 +55,21 @@ void replica_compact(struct store *s, uint64_t final)
 	store_compact(s, STORE_TXINDEX, none, none);
 }
 
+/* What a start looks at (recover.c, load_headers()), and as much again for those who fetch a
+ * state and its blocks from here. */
+static uint64_t blocks_min(const struct replica *r)
+{
+	return 4 * (uint64_t)r->config.genesis->checkpoint_interval +
+	       4 * (uint64_t)r->config.genesis->limits.window;
+}
+
 void retention_prune(struct replica *r, uint64_t final)
 {
 	uint64_t keep = r->config.blocks, from = r->blocks_from;
 	if (keep == 0)
 		return;
-	if (keep < REPLICA_BLOCKS_MIN)
-		keep = REPLICA_BLOCKS_MIN;
+	if (keep < blocks_min(r))
+		keep = blocks_min(r);
 	for (unsigned i = 0; i < PRUNED_PER_BLOCK && from + keep <= final; i++)
 		give_up(r, from++);
 	if (from == r->blocks_from)

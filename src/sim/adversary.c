@@ -236,6 +236,28 @@ static void forget(struct adversary *a, struct output *out)
 	out->writes = a->writes;
 }
 
+/* ---- state sync -------------------------------------------------------------------------- */
+
+#define SYNC_HEAD 9 /* type, height */
+
+void adversary_lie(struct team *t, unsigned self, uint8_t type, struct writer *bytes)
+{
+	(void)type;
+	bool does = t->active && t->config.members >> self & 1 &&
+		    t->config.attacks & ATTACK_BIT(ATTACK_LIE_FETCH);
+	if (!does || bytes->len <= SYNC_HEAD || !random_chance(&t->lies, 1, 2))
+		return;
+	t->strikes[ATTACK_LIE_FETCH]++;
+	if (random_chance(&t->lies, 1, 8)) { /* not all of it */
+		bytes->len = SYNC_HEAD + random_below(&t->lies, bytes->len - SYNC_HEAD);
+		return;
+	}
+	/* Behind what it answers to, mostly, where the substance is. */
+	size_t from = bytes->len > 100 ? 80 : SYNC_HEAD;
+	size_t at = from + random_below(&t->lies, bytes->len - from);
+	bytes->buf[at] ^= (uint8_t)(1u << random_below(&t->lies, 8));
+}
+
 /* ---- the engine -------------------------------------------------------------------------- */
 
 static void follow_role(struct adversary *a)
@@ -326,7 +348,7 @@ static const struct term_cert *term_cert(const struct engine *e)
 }
 
 static const struct engine_ops adversary_ops = {step, engine_free_adversary, status, term_cert,
-						NULL};
+						NULL, NULL};
 
 struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest)
 {

@@ -78,6 +78,10 @@ const uint64_t *team_strikes(const struct team *t);
 /* From now on these, always and by all members; 0: peace. Replaces the configured ones. */
 void team_set_attacks(struct team *t, uint64_t attacks);
 
+/* What a member answers to somebody who fetches a state, once it is encoded: false in half the
+ * cases, if ATTACK_LIE_FETCH is among the attacks. For replica_config.lie. */
+void adversary_lie(struct team *t, unsigned self, uint8_t type, struct writer *bytes);
+
 /* The wrapper owns honest. */
 struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest);
 

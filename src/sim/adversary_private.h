@@ -51,6 +51,7 @@ struct team {
 	struct writer slot[VALIDATORS_MAX][VOTE_SLOTS];
 	struct keepsakes *keepsakes;   /* frame.c */
 	uint64_t fork_term, fork_side; /* fork.c; side 0: none */
+	struct random lies;	       /* its own, so that other runs stay as they are */
 };
 struct adversary {
 	struct engine base;

@@ -92,16 +92,14 @@ uint64_t sim_bare_replay(const struct sim_bare *b)
 		}
 		if (p)
 			p->refs++;
-		sim_push(s, (struct event){.at = s->now + r->delay,
-					   .kind = (enum event_kind)r->event,
-					   .node = r->node,
-					   .from = r->from,
-					   .packet = p});
+		sim_push(s, &(struct event){.at = s->now + r->delay,
+					    .kind = (enum event_kind)r->event,
+					    .node = r->node,
+					    .from = r->from,
+					    .packet = p});
 	}
 	packet_drop(p);
-	while (s->heap_len)
-		packet_drop(sim_pop(s).packet);
-	mem_free(s->heap);
+	sim_drop_events(s);
 	mem_free(s);
 	mem_free(bytes);
 	return events;

@@ -69,6 +69,12 @@ static void check_timeout(struct sim *s, unsigned node)
 			"[I16] replica %u counts a timeout toward an escalation, of %u heard "
 			"since the one before",
 			node, heard);
+	if (h->timeout_at && s->now < h->timeout_at + TIMEOUT_MIN_DEFAULT_US)
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I16] replica %u counts a timeout toward an escalation, %llu us after "
+			"the one before",
+			node, (unsigned long long)(s->now - h->timeout_at));
 	h->timeout_at = s->now;
 }
 

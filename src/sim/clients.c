@@ -8,7 +8,7 @@
 
 static void schedule(struct sim *s, unsigned i, uint64_t in)
 {
-	sim_push(s, (struct event){.at = s->now + in, .kind = EVENT_CLIENT, .number = i});
+	sim_push(s, &(struct event){.at = s->now + in, .kind = EVENT_CLIENT, .number = i});
 }
 
 void clients_begin(struct sim *s)
@@ -124,17 +124,21 @@ void client_act(struct sim *s, unsigned i)
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */
+	else if ((err == ERR_TX_NONCE_USED || err == ERR_TX_NONCE_WINDOW) &&
+		 (node->synced || s->options.blocks) && map_get(&s->final_ids, id.b))
+		done(s, i); /* likewise, but this replica does not know which one it was */
 	else if (err && err != ERR_BUSY && !node->dying &&
 		 !(node->disk_full && err == ERR_CLOSED) &&
 		 !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
+	sim_look(s, c->node);
 	/* the submission may have moved the replica's timers */
 	if (node->replica)
-		sim_push(s, (struct event){.at = s->now,
-					   .kind = EVENT_WAKE,
-					   .node = c->node,
-					   .life = node->life});
+		sim_push(s, &(struct event){.at = s->now,
+					    .kind = EVENT_WAKE,
+					    .node = c->node,
+					    .life = node->life});
 }
 
 void clients_on_final(struct sim *s, unsigned node, const struct block *b)

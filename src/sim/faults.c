@@ -26,7 +26,7 @@ enum fault {
 static uint64_t heal_later(struct sim *s, enum fault fault, uint64_t max)
 {
 	uint64_t after = random_between(&s->random, max / 10, max);
-	sim_push(s, (struct event){.at = s->now + after, .kind = EVENT_HEAL, .number = fault});
+	sim_push(s, &(struct event){.at = s->now + after, .kind = EVENT_HEAL, .number = fault});
 	return after;
 }
 
@@ -80,7 +80,7 @@ uint64_t faults_crash(struct sim *s, unsigned i)
 	else
 		sim_crash_node(s, i);
 	uint64_t after = random_between(&s->random, 1000, 3 * SECOND);
-	sim_push(s, (struct event){.at = s->now + after, .kind = EVENT_RESTART, .node = i});
+	sim_push(s, &(struct event){.at = s->now + after, .kind = EVENT_RESTART, .node = i});
 	return after;
 }
 
@@ -238,14 +238,14 @@ void faults_make_way(struct sim *s)
 	unsigned leader = leader_of(s);
 	if (sim_is_corrupt(s, leader) != s->options.when_leading && s->now > SECOND)
 		s->node[leader].paused_until = s->now + SECOND;
-	sim_push(s, (struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
+	sim_push(s, &(struct event){.at = s->now + 3 * SECOND, .kind = EVENT_FAULT});
 }
 
 static void next_fault(struct sim *s)
 {
-	sim_push(s, (struct event){.at = s->now +
-					 random_between(&s->random, 5000, s->profile.fault_gap),
-				   .kind = EVENT_FAULT});
+	sim_push(s, &(struct event){.at = s->now + random_between(&s->random, 5000,
+								  s->profile.fault_gap),
+				    .kind = EVENT_FAULT});
 }
 
 void faults_next(struct sim *s)
@@ -346,7 +346,7 @@ void faults_begin(struct sim *s)
 {
 	s->faults_on = true;
 	s->loss_per_mille = 2;
-	sim_push(s, (struct event){.at = s->now + SECOND / 20, .kind = EVENT_FAULT});
+	sim_push(s, &(struct event){.at = s->now + SECOND / 20, .kind = EVENT_FAULT});
 }
 
 void faults_end(struct sim *s)

@@ -28,8 +28,8 @@ static void killed(void *ctx)
 
 static void look_later(struct sim *s)
 {
-	sim_push(s, (struct event){.at = s->now + 1 + random_below(&s->kill_random, LOOK_US),
-				   .kind = EVENT_KILL});
+	sim_push(s, &(struct event){.at = s->now + 1 + random_below(&s->kill_random, LOOK_US),
+				    .kind = EVENT_KILL});
 }
 
 void kill_begin(struct sim *s)
@@ -105,9 +105,9 @@ void kill_reap(struct sim *s)
 			kill_disarm(s, i);
 		}
 		node->dying = false;
-		sim_push(s, (struct event){.at = s->now +
-						 random_between(&s->kill_random, 1000, SECOND),
-					   .kind = EVENT_RESTART,
-					   .node = i});
+		sim_push(s, &(struct event){.at = s->now +
+						  random_between(&s->kill_random, 1000, SECOND),
+					    .kind = EVENT_RESTART,
+					    .node = i});
 	}
 }

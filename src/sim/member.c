@@ -39,8 +39,8 @@ void members_genesis(struct sim *s)
 
 static void again(struct sim *s)
 {
-	sim_push(s, (struct event){.at = s->now + random_between(&s->random, 20000, 600000),
-				   .kind = EVENT_MEMBER});
+	sim_push(s, &(struct event){.at = s->now + random_between(&s->random, 20000, 600000),
+				    .kind = EVENT_MEMBER});
 }
 
 void members_begin(struct sim *s)
@@ -183,7 +183,7 @@ static void submit(struct sim *s)
 		return;
 	replica_member(n->replica, s->now, writer_slice(&s->member.change));
 	sim_push(s,
-		 (struct event){.at = s->now, .kind = EVENT_WAKE, .node = i, .life = n->life});
+		 &(struct event){.at = s->now, .kind = EVENT_WAKE, .node = i, .life = n->life});
 }
 
 void member_next(struct sim *s)
@@ -224,11 +224,11 @@ static void replay(struct sim *s, unsigned from, const struct replay *r)
 	struct packet *p = packet_new(r->packet->type, writer_slice(&w));
 	writer_free(&w);
 	s->result->replays++;
-	sim_push(s, (struct event){.at = s->now + s->delay_min,
-				   .kind = EVENT_DELIVER,
-				   .node = to,
-				   .from = from,
-				   .packet = p});
+	sim_push(s, &(struct event){.at = s->now + s->delay_min,
+				    .kind = EVENT_DELIVER,
+				    .node = to,
+				    .from = from,
+				    .packet = p});
 }
 
 void member_replays(struct sim *s, unsigned from, struct packet *p)

@@ -321,9 +321,9 @@ static void fire(struct sim *s, unsigned i)
 		failover_begins(s);
 	perform(s, a, s->script_mask[i]);
 	if (a->for_us)
-		sim_push(s, (struct event){.at = s->now + a->for_us,
-					   .kind = EVENT_SCRIPT,
-					   .number = SCRIPT_MAX + i});
+		sim_push(s, &(struct event){.at = s->now + a->for_us,
+					    .kind = EVENT_SCRIPT,
+					    .number = SCRIPT_MAX + i});
 }
 
 void script_begin(struct sim *s)
@@ -331,9 +331,9 @@ void script_begin(struct sim *s)
 	const struct script *script = s->options.script;
 	for (unsigned i = 0; script && i < script->count; i++)
 		if (script->action[i].trigger == TRIGGER_TIME)
-			sim_push(s, (struct event){.at = script->action[i].at,
-						   .kind = EVENT_SCRIPT,
-						   .number = i});
+			sim_push(s, &(struct event){.at = script->action[i].at,
+						    .kind = EVENT_SCRIPT,
+						    .number = i});
 }
 
 void script_event(struct sim *s, uint64_t number)

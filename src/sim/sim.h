@@ -47,6 +47,8 @@ struct sim_options {
 	const struct occurrences *only_faults, *only_strikes;
 	const struct losses *losses;
 	struct sim_record *record; /* NULL, or told what took place */
+	/* State sync: replica_config. A history of the states is needed for it. */
+	uint64_t sync_gap, history, blocks;
 	uint32_t kill_points;	   /* so many deaths at a write or sync, besides all else */
 	uint64_t duration_us;	   /* acts at least so long, whatever has been decided */
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
@@ -92,6 +94,7 @@ struct sim_result {
 	uint64_t epochs;  /* that ended */
 	uint64_t replays; /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
+	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;

@@ -17,6 +17,7 @@ struct team *team_new(const struct team_config *config)
 		t->config.targets = honest & -honest;
 	}
 	random_seed(&t->random, config->seed ^ UINT64_C(0xadebee));
+	random_seed(&t->lies, config->seed ^ UINT64_C(0x5c11e));
 	t->in = mem_zalloc(sizeof *t->in);
 	return t;
 }

@@ -7,49 +7,6 @@
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
 
-/* ---- events: a binary heap --------------------------------------------------------------- */
-
-static bool earlier(const struct event *a, const struct event *b)
-{
-	return a->at != b->at ? a->at < b->at : a->order < b->order;
-}
-
-void sim_push(struct sim *s, struct event e)
-{
-	e.order = ++s->order;
-	if (s->heap_len == s->heap_cap) {
-		s->heap_cap = s->heap_cap ? 2 * s->heap_cap : 256;
-		s->heap = mem_realloc(s->heap, s->heap_cap * sizeof *s->heap);
-	}
-	size_t i = s->heap_len++;
-	while (i > 0 && earlier(&e, &s->heap[(i - 1) / 2])) {
-		s->heap[i] = s->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
-	s->heap[i] = e;
-	if (s->options.bare)
-		bare_push(s->options.bare, &e, s->now);
-}
-
-struct event sim_pop(struct sim *s)
-{
-	struct event top = s->heap[0], last = s->heap[--s->heap_len];
-	size_t i = 0;
-	for (;;) {
-		size_t child = 2 * i + 1;
-		if (child >= s->heap_len)
-			break;
-		if (child + 1 < s->heap_len && earlier(&s->heap[child + 1], &s->heap[child]))
-			child++;
-		if (!earlier(&s->heap[child], &last))
-			break;
-		s->heap[i] = s->heap[child];
-		i = child;
-	}
-	s->heap[i] = last;
-	return top;
-}
-
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 {
 	if (s->result->verdict != SIM_OK)
@@ -118,11 +75,11 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 			at = s->delivering_at[from][to];
 		s->delivering_at[from][to] = at;
 		p->refs++;
-		sim_push(s, (struct event){.at = at,
-					   .kind = EVENT_DELIVER,
-					   .node = to,
-					   .from = from,
-					   .packet = p});
+		sim_push(s, &(struct event){.at = at,
+					    .kind = EVENT_DELIVER,
+					    .node = to,
+					    .from = from,
+					    .packet = p});
 	}
 }
 
@@ -193,18 +150,19 @@ static bool host_sync(void *ctx, uint64_t seq)
 		return false;
 	if (node->crash_at_sync) { /* it dies while the disk is at work */
 		node->crash_at_sync = false;
-		sim_push(s, (struct event){.at = s->now + 1 +
-						 random_below(&s->random, node->sync_us),
-					   .kind = EVENT_CRASH,
-					   .node = node->index,
-					   .life = node->life});
+		sim_push(s, &(struct event){.at = s->now + 1 +
+						  random_below(&s->random, node->sync_us),
+					    .kind = EVENT_CRASH,
+					    .node = node->index,
+					    .life = node->life});
 	}
+	node->sync_asked = seq;
 	uint64_t at = s->now + node->sync_us + random_below(&s->random, node->sync_us + 1);
-	sim_push(s, (struct event){.at = at,
-				   .kind = EVENT_SYNCED,
-				   .node = node->index,
-				   .number = seq,
-				   .life = node->life});
+	sim_push(s, &(struct event){.at = at,
+				    .kind = EVENT_SYNCED,
+				    .node = node->index,
+				    .number = seq,
+				    .life = node->life});
 	return false;
 }
 
@@ -261,17 +219,23 @@ static uint64_t host_wall_ms(void *ctx)
 	return node->sim->genesis.time_ms + node->sim->now / 1000 + (uint64_t)node->skew_ms;
 }
 
+void sim_look(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (!node->replica || node->dying || sim_is_corrupt(s, i))
+		return;
+	if (!s->options.unchecked)
+		check_term_cert(s, i);
+	if (s->team)
+		check_innocence(s, i);
+}
+
 static void after_step(struct sim *s, unsigned i)
 {
 	struct sim_node *node = &s->node[i];
 	if (!node->replica || node->dying)
 		return;
-	if (!sim_is_corrupt(s, i)) {
-		if (!s->options.unchecked)
-			check_term_cert(s, i);
-		if (s->team)
-			check_innocence(s, i);
-	}
+	sim_look(s, i);
 	if (s->measure)
 		measure_step(s, i);
 	uint64_t at = replica_wake_at(node->replica);
@@ -283,7 +247,7 @@ static void after_step(struct sim *s, unsigned i)
 		return;
 	node->wake_at = at;
 	sim_push(s,
-		 (struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
+		 &(struct event){.at = at, .kind = EVENT_WAKE, .node = i, .life = node->life});
 }
 
 bool sim_is_corrupt(const struct sim *s, unsigned node)
@@ -306,7 +270,9 @@ void sim_start_node(struct sim *s, unsigned i)
 					.self = i,
 					.key = node->key,
 					.pipeline = s->options.pipeline,
-					.history = 0, /* only the newest final state */
+					.history = s->options.history, /* 0: the newest */
+					.blocks = s->options.blocks,
+					.sync_gap = s->options.sync_gap,
 					.seed = node->seed + node->life,
 					.now = s->now,
 					.verify_txs = s->options.scheme == SIG_ED25519,
@@ -317,12 +283,16 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .rejected = host_rejected,
 						 .halted = host_halted,
 						 .epoch = host_epoch,
-						 .wall_ms = host_wall_ms}};
+						 .wall_ms = host_wall_ms,
+						 .sync_note = sim_sync_note,
+						 .reopened = sim_sync_reopened}};
 	if (sim_is_corrupt(s, i) && !node->reformed) {
 		config.wrap = wrap_engine;
+		config.lie = sim_sync_lie;
 		config.wrap_ctx = node;
 	}
 	node->life++;
+	node->sync_asked = node->sync_done = 0;
 	node->wake_at = 0;
 	node->tc_term = 0;
 	if (node->disk_full)
@@ -401,6 +371,7 @@ void sim_wipe_disk(struct sim *s, unsigned i)
 	if (sim_is_corrupt(s, i))
 		replica_first_votes(node->store);
 	node->wiped = node->lost = true;
+	node->synced = false;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -435,7 +406,7 @@ static void handle(struct sim *s, struct event *e)
 		e->at = node->paused_until; /* the process stands still, the world does not */
 		if (e->kind == EVENT_WAKE && e->life == node->life)
 			node->wake_at = e->at;
-		sim_push(s, *e);
+		sim_push(s, e);
 		return;
 	}
 	switch (e->kind) {
@@ -465,6 +436,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_SYNCED:
 		if (!node->replica || e->life != node->life)
 			return;
+		if (e->number > node->sync_done) /* one covers those before it, and may be quicker */
+			node->sync_done = e->number;
 		if (store_sync(node->store) == ERR_NONE)
 			replica_durable(node->replica, s->now, e->number);
 		break;
@@ -605,7 +578,7 @@ static bool finished(struct sim *s, uint64_t *goal, uint64_t *deadline)
 static void loop(struct sim *s)
 {
 	uint64_t goal = 0, deadline = 0;
-	while (!s->stopped && s->heap_len && !finished(s, &goal, &deadline)) {
+	while (!s->stopped && s->queue.len && !finished(s, &goal, &deadline)) {
 		struct event e = sim_pop(s);
 		if (s->options.bare)
 			bare_pop(s->options.bare);
@@ -754,14 +727,12 @@ void sim_world_end(struct sim *s)
 	if (s->team)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
-	while (s->heap_len)
-		packet_drop(sim_pop(s).packet);
+	sim_drop_events(s);
 	measure_free(s->measure);
 	clients_free(s);
 	members_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
-	mem_free(s->heap);
 	mem_free(s);
 }
 

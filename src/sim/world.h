@@ -38,6 +38,16 @@ struct event {
 	uint32_t life;	 /* of the node when it was made */
 	struct packet *packet;
 };
+/* A heap of times, beside the events themselves, which stay where they are. */
+struct event_queue {
+	struct event_time {
+		uint64_t at, order;
+		uint32_t event;
+	} * heap;
+	struct event *events;
+	uint32_t *free;	 /* places in events */
+	size_t len, cap; /* cap - len are free */
+};
 /* What a correct replica has counted, as far as it has been looked at. */
 struct modes_node {
 	uint32_t life;
@@ -63,6 +73,12 @@ struct fair_node {
 	uint16_t tc_leader;
 	enum mode tc_mode;
 };
+#define OWN_BLOCKS 64
+struct own_block { /* that a replica has proposed */
+	struct hash hash;
+	uint64_t sync; /* that makes it durable */
+	uint32_t life;
+};
 struct sim_node {
 	struct sim *sim;
 	unsigned index;
@@ -86,12 +102,15 @@ struct sim_node {
 	bool observed;	    /* after its last step: it signs nothing */
 	bool lost;	    /* the store is a new one since */
 	bool reformed;	    /* has a new key: whoever was there, its holder means well */
+	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
 	struct modes_node modes;
 	struct heard_node heard;
+	struct own_block own[OWN_BLOCKS]; /* by height */
+	uint64_t sync_asked, sync_done;	  /* numbers of syncs */
 	struct fair_node fair;
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
 	 * promised */
@@ -156,8 +175,7 @@ struct sim {
 	unsigned armed; /* with a kill point; n: none */
 	bool dying;	/* some node is */
 	uint64_t now, order;
-	struct event *heap;
-	size_t heap_len, heap_cap;
+	struct event_queue queue;
 	struct genesis genesis;
 	struct chain_ctx ctx;
 	unsigned n;
@@ -210,8 +228,6 @@ struct sim {
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s); /* frees s */
-void sim_push(struct sim *s, struct event e);
-struct event sim_pop(struct sim *s);
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
@@ -224,6 +240,10 @@ void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* queue.c */
+void sim_push(struct sim *s, const struct event *e);
+struct event sim_pop(struct sim *s);
+void sim_drop_events(struct sim *s); /* all that there are */
 /* bare.c */
 void bare_push(struct sim_bare *b, const struct event *e, uint64_t now);
 void bare_pop(struct sim_bare *b);
@@ -243,6 +263,11 @@ void faults_end(struct sim *s);
 bool faults_have_struck(const struct sim *s);
 void faults_make_way(struct sim *s); /* until a malicious replica leads */
 void faults_heal_event(struct sim *s, const struct event *e);
+/* state_sync.c: of a replica's host */
+void sim_sync_lie(void *ctx, uint8_t type, struct writer *bytes);
+void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
+		   const struct replica_sync_status *status);
+void sim_sync_reopened(void *ctx, uint64_t height);
 /* kill.c */
 void kill_begin(struct sim *s);
 void kill_next(struct sim *s);
@@ -291,10 +316,14 @@ void check_sent_crash(struct sim *s, unsigned from,
 void check_header(struct sim *s, const struct header *h, const struct hash *hash);
 /* Only malicious replicas are convicted, or accused by proofs. */
 void check_innocence(struct sim *s, unsigned node);
+void sim_look(struct sim *s, unsigned node); /* checks it; after each step */
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
 void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+struct msg_append;
+void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);
+void check_own_word(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
 void check_modes_delivery(struct sim *s, unsigned node, unsigned from);
 void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);

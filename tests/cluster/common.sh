@@ -67,7 +67,7 @@ load_end() {
 # Waits until more is acknowledged: under way again, whatever has been done.
 progress() { # TRANSACTIONS
 	local want=$(($(acked) + $1))
-	for _ in $(seq 2400); do
+	for _ in $(seq 12000); do
 		[ "$(acked)" -lt "$want" ] || return 0
 		[ ! -e "$work/lie" ] || fail "the load: $(tail -3 "$work/bench.err")"
 		sleep 0.05
@@ -96,7 +96,7 @@ quiet() { # all at one height with one root: then nothing is under way
 # refused for good; blocks and state roots are the same everywhere; nobody is accused.
 judge() {
 	urls=$(ostrakon net status "$net" -o json | jq -r '.nodes[].api')
-	for _ in $(seq 1200); do
+	for _ in $(seq 6000); do
 		if quiet; then break; fi
 		sleep 0.1
 	done
@@ -111,20 +111,20 @@ judge() {
 	total=$(wc -l <"$work/ids")
 	# The judge can say no: one that nobody has ever sent.
 	{ head -1 "$work/ids" && printf '%064d\n' 7; } >"$work/made-up"
-	ostrakon tx status --from "$work/made-up" --home "$net" --timeout 60s >/dev/null 2>&1 &&
+	ostrakon tx status --from "$work/made-up" --home "$net" --timeout 10m >/dev/null 2>&1 &&
 		fail "a transaction that never was is proven"
 	local node=0 url both none
 	for url in $urls; do
 		node=$((node + 1))
 		# each acknowledged one, with its proof
 		ostrakon tx status --from "$work/ids" --node "$url" --genesis "$net/genesis.json" \
-			--timeout 60s -o jsonl >"$work/status" 2>"$work/status.err" ||
+			--timeout 10m -o jsonl >"$work/status" 2>"$work/status.err" ||
 			fail "acknowledged transactions are not proven by node$node: $(cat "$work/status.err")"
 		jq -r '.tx + " " + (.height | tostring)' "$work/status" | sort >"$work/got"
 		cmp -s "$work/want" "$work/got" ||
 			fail "node$node has acknowledged transactions elsewhere: $(diff "$work/want" "$work/got" | head -4)"
 		# each block, and what is in them
-		ostrakon watch blocks --node "$url" --from 1 --count "$height" --timeout 60s -o jsonl |
+		ostrakon watch blocks --node "$url" --from 1 --count "$height" --timeout 10m -o jsonl |
 			jq -r '.data | [.height, .hash, .state_root, .tx_count] | @tsv' >"$work/blocks.$node"
 		[ "$(wc -l <"$work/blocks.$node")" -eq "$height" ] || fail "node$node does not show all blocks"
 		cmp -s "$work/blocks.1" "$work/blocks.$node" ||
@@ -133,7 +133,7 @@ judge() {
 	done
 	# The events of blocks come first, so the count of transactions is known, and none may come twice.
 	count=$(awk '{n += $4} END {print n + 0}' "$work/blocks.1")
-	ostrakon watch txs --node "$(echo "$urls" | head -1)" --from 0 --count "$count" --timeout 60s -o jsonl |
+	ostrakon watch txs --node "$(echo "$urls" | head -1)" --from 0 --count "$count" --timeout 10m -o jsonl |
 		jq -r .data.tx | sort >"$work/all"
 	[ "$(wc -l <"$work/all")" -eq "$count" ] || fail "$(wc -l <"$work/all") of $count transactions shown"
 	[ -z "$(uniq -d "$work/all")" ] || fail "a transaction took effect twice: $(uniq -d "$work/all" | head -1)"
@@ -211,7 +211,7 @@ consensus() { curl -s -m 10 "$(url "$1")/v1/consensus"; } # NODE
 log_of() { cat "$net/$1/ostrakond.log"; }
 # Until that holds of what the node says of itself.
 await() { # NODE JQ-CONDITION
-	for _ in $(seq 3000); do
+	for _ in $(seq 15000); do
 		if consensus "$1" | jq -e "$2" >/dev/null 2>&1; then return 0; fi
 		sleep 0.04
 	done
@@ -243,7 +243,7 @@ level() { # NODE: has what is final elsewhere
 	local other=node1 height has
 	[ "$1" != node1 ] || other=node2
 	height=$(curl -s -m 10 "$(url $other)/v1/status" | jq -r .final_height)
-	for _ in $(seq 3000); do
+	for _ in $(seq 15000); do
 		has=$(curl -s -m 10 "$(url "$1")/v1/status" | jq -r .final_height)
 		[ "${has:-0}" -lt "$height" ] || return 0
 		sleep 0.04
@@ -264,7 +264,7 @@ reads_only() { # NODE CODE
 }
 victim_of() { # LEADER?: the leader, or one that follows
 	local who
-	for _ in $(seq 600); do
+	for _ in $(seq 6000); do
 		who=$(leader)
 		[ -z "$who" ] || break
 		sleep 0.05

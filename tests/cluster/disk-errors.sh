@@ -12,7 +12,7 @@ rounds=${ROUNDS:-1} bits=${BITS:-17} # of no room: how often, after up to 2^(BIT
 
 ostrakon net init "$net" --nodes "$nodes" >/dev/null 2>&1 || fail "net init"
 faults_begin
-ostrakon net up "$net" --timeout 120s >/dev/null || fail "net up"
+ostrakon net up "$net" --timeout 10m >/dev/null || fail "net up"
 sign_one
 load_begin
 progress 100
@@ -67,7 +67,7 @@ for _ in $(seq "$rounds"); do
 	reads_only "$victim" halted
 	progress 50 "a failed write, $victim"
 	disarm "$victim"
-	ostrakon net restart "$net" "$victim" --timeout 120s >/dev/null || fail "net restart $victim"
+	ostrakon net restart "$net" "$victim" --timeout 10m >/dev/null || fail "net restart $victim"
 	level "$victim"
 	cases=$((cases + 1))
 	say "write: $victim answered reads until it was started anew; $(acked) acknowledged"
@@ -93,7 +93,7 @@ for try in 1 2 3; do
 	log_of "$victim" | tail -n "+$lines" | grep -q 'halted: a sync of the data directory failed.*start this node again' ||
 		fail "$victim does not say what to do: $(log_of "$victim" | tail -n 5)"
 	progress 50 "a failed sync, $victim"
-	ostrakon net up "$net" "$victim" --timeout 120s >/dev/null || fail "net up $victim"
+	ostrakon net up "$net" "$victim" --timeout 10m >/dev/null || fail "net up $victim"
 	level "$victim"
 	cases=$((cases + 1))
 	say "sync: $victim ended with code 74, and started again; $(acked) acknowledged"

@@ -31,7 +31,7 @@ done
 cleanup_more() { # else nobody can remove what they are mounted on
 	for i in $(seq "$nodes"); do umount "$net/node$i/data" "$work/disk$i"; done
 }
-ostrakon net up "$net" --timeout 120s >/dev/null || fail "net up"
+ostrakon net up "$net" --timeout 10m >/dev/null || fail "net up"
 sign_one
 load_begin
 progress 100

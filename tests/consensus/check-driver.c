@@ -281,7 +281,36 @@ START_TEST(before_durable_overtakes_and_nothing_else_does)
 }
 END_TEST
 
-START_TEST(finals_follow_the_messages_and_wait_like_them)
+/* Their certificates stand without this disk; but none overtakes one that waits. */
+START_TEST(finals_do_not_wait_for_the_disk)
+{
+	struct block *b1 = block_at(1), *b2 = block_at(2), *b3 = block_at(3);
+	struct cert *c = mem_zalloc(sizeof *c);
+	c->ref.height = 9;
+	const struct final_block f1 = {b1, c}, f2 = {b2, c}, f3 = {b3, c};
+	const struct output script[] = {
+		{WRITES(1), SENDS(TEXT("a")), .finals = &f1, .final_count = 1},
+		{.finals = &f2, .final_count = 1, .finals_wait = true},
+		{.finals = &f3, .final_count = 1},
+	};
+	struct driver *d = start(script, 3);
+	tick(d);
+	expect_said("tick persist(1) final(1/9) ");
+	tick(d);
+	expect_said("tick ");
+	tick(d);
+	expect_said("tick ");
+	durable(d, 1);
+	expect_said("send(a) final(2/9) final(3/9) durable(1) ");
+	block_drop(b1);
+	block_drop(b2);
+	block_drop(b3);
+	mem_free(c);
+	driver_free(d);
+}
+END_TEST
+
+START_TEST(finals_that_wait_follow_the_messages)
 {
 	struct block *b1 = block_at(1), *b2 = block_at(2), *b3 = block_at(3);
 	struct cert *c2 = mem_zalloc(sizeof *c2), *c3 = mem_zalloc(sizeof *c3);
@@ -289,7 +318,8 @@ START_TEST(finals_follow_the_messages_and_wait_like_them)
 	c3->ref.height = 3;
 	const struct final_block finals[] = {{b1, c2}, {b2, c2}, {b3, c3}};
 	const struct output script[] = {
-		{WRITES(1), SENDS(TEXT("a")), .finals = finals, .final_count = 3},
+		{WRITES(1), SENDS(TEXT("a")), .finals = finals, .final_count = 3,
+		 .finals_wait = true},
 		{.finals = finals, .final_count = 1},
 	};
 	struct driver *d = start(script, 2);
@@ -605,7 +635,8 @@ int main(void)
 	tcase_add_test(t, messages_without_writes_wait_for_earlier_outputs);
 	tcase_add_test(t, one_report_of_durability_covers_all_before_it);
 	tcase_add_test(t, before_durable_overtakes_and_nothing_else_does);
-	tcase_add_test(t, finals_follow_the_messages_and_wait_like_them);
+	tcase_add_test(t, finals_do_not_wait_for_the_disk);
+	tcase_add_test(t, finals_that_wait_follow_the_messages);
 	tcase_add_test(t, held_bytes_are_copies);
 	tcase_add_test(t, lazy_writes_hold_nothing_back_and_are_not_reported);
 	tcase_add_test(t, work_goes_at_once_and_its_answer_is_the_next_step);

@@ -1,6 +1,8 @@
-/* Every object of src/chain: what decodes has one encoding; with everybody's keys the checks behind
- * the signatures are reached, and whatever they say they do not change what is encoded. */
+/* Every object of src/chain: what decodes has one encoding; with everybody's keys the checks
+ * behind the signatures are reached, and whatever they say they do not change what is encoded.
+ */
 #include "chain/epoch.h"
+#include "chain/recovery.h"
 #include "chain/select.h"
 #include "chain/system.h"
 #include "ledger/tx.h"
@@ -27,6 +29,7 @@ enum kind {
 	KIND_MERKLE_PATH,
 	KIND_MEMBER,
 	KIND_HANDOVER,
+	KIND_RECOVERY,
 	KINDS
 };
 #define FLAG_SIGN 0x80 /* beside the kind, in the first byte */
@@ -34,7 +37,8 @@ enum kind {
 static struct forge *forge;
 
 /* What the checks ask: a fuzzer answers as the hashes fall, but always the same. */
-static bool base_of(void *arg, uint64_t term, const struct hash *new_view, struct block_ref *base)
+static bool base_of(void *arg, uint64_t term, const struct hash *new_view,
+		    struct block_ref *base)
 {
 	uint32_t count = forge->next < FORGE_KNOWN ? forge->next : FORGE_KNOWN;
 	*base = forge->known[new_view->b[0] % count].ref;
@@ -94,7 +98,8 @@ static void block_one(struct slice in, struct writer *w)
 		mem_free(leaves);
 		struct mode_state m;
 		mode_state_init(&m);
-		mode_state_apply_block(&m, b, forge->ctx, &forge_world(4, PROTOCOL_HYBRID, false)->genesis);
+		mode_state_apply_block(&m, b, forge->ctx,
+				       &forge_world(4, PROTOCOL_HYBRID, false)->genesis);
 	}
 	block_drop(b);
 }
@@ -283,6 +288,43 @@ static void genesis_one(struct slice in, struct writer *w)
 	genesis_free(&g);
 }
 
+/* On a chain with one recovery key, which signs whatever it says. */
+static void recovery_one(struct slice in, struct writer *w)
+{
+	struct genesis g = forge_world(4, PROTOCOL_HYBRID, false)
+				   ->genesis; /* lent, but for what follows */
+	struct recovery *v = mem_zalloc(sizeof *v);
+	struct keypair key;
+	struct chain_ctx ctx;
+	struct errmsg m;
+	struct reader r;
+	uint8_t seed[32] = {77};
+	reader_init(&r, in);
+	recovery_decode(&r, v);
+	if (!reader_finish(&r)) {
+		recovery_encode(w, v);
+		same_bytes(w, in);
+		keypair_from_seed(&key, seed);
+		g.recovery = (struct genesis_keys){.k = 1, .m = 1, .key = {key.pub}};
+		genesis_ctx(&ctx, &g);
+		recovery_check(v, &g, &m);
+		v->chain = ctx.id;
+		v->number = 1;
+		v->before = (struct hash){0};
+		v->signers = 0;
+		invariant(!recovery_sign(v, &g, &key));
+		if (!genesis_add_recovery(&g, v, &m)) {
+			genesis_ctx(&ctx, &g);
+			invariant(ctx.before &&
+				  !chain_ctx_at(&ctx, v->kept.term, v->kept.height + 1) ==
+					  (v->kept.height != UINT64_MAX));
+			mem_free(g.recoveries);
+			mem_free(g.sets);
+		}
+	}
+	mem_free(v);
+}
+
 static void system_tx_one(struct slice in, struct writer *w)
 {
 	struct system_tx tx;
@@ -295,7 +337,8 @@ static void system_tx_one(struct slice in, struct writer *w)
 	same_bytes(w, in);
 	mode_state_init(&m);
 	for (int i = 0; i < 3; i++)
-		mode_state_apply(&m, &tx, tx.height, &forge_world(4, PROTOCOL_HYBRID, false)->genesis);
+		mode_state_apply(&m, &tx, tx.height,
+				 &forge_world(4, PROTOCOL_HYBRID, false)->genesis);
 }
 
 static void claims_one(enum kind kind, struct slice in, struct writer *w)
@@ -449,6 +492,9 @@ static void one(struct slice in)
 	case KIND_HANDOVER:
 		handover_one(rest, &w);
 		break;
+	case KIND_RECOVERY:
+		recovery_one(rest, &w);
+		break;
 	case KINDS:
 		break;
 	}
@@ -457,7 +503,7 @@ static void one(struct slice in)
 
 /* ---- seeds: the parts of real messages --------------------------------------------------- */
 
-#define SEED_MAX    5000
+#define SEED_MAX     5000
 #define SEEDS_A_KIND 8
 
 struct collector {
@@ -615,6 +661,11 @@ static void seeds(struct fuzz_seeds *out)
 	merkle_path_encode(&part, &path);
 	take(&c, KIND_MERKLE_PATH);
 	epoch_seeds(&c);
+	struct recovery recovery = {.number = 1, .n = 4, .kept = {3, 70, {{1}}}, .signers = 1};
+	for (unsigned i = 0; i < 4; i++)
+		recovery.key[i].b[0] = (uint8_t)(i + 1);
+	recovery_encode(&part, &recovery);
+	take(&c, KIND_RECOVERY);
 	writer_free(&part);
 }
 

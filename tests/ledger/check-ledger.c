@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(r, document_suite());
 	srunner_add_suite(r, modes_suite());
 	srunner_add_suite(r, receipts_suite());
+	srunner_add_suite(r, range_suite());
 	srunner_run_all(r, CK_NORMAL);
 	int failed = srunner_ntests_failed(r);
 	srunner_free(r);

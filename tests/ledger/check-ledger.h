@@ -18,5 +18,6 @@ Suite *proof_suite(void);
 Suite *document_suite(void);
 Suite *modes_suite(void);
 Suite *receipts_suite(void);
+Suite *range_suite(void);
 
 #endif

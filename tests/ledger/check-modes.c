@@ -1,4 +1,5 @@
 /* SYSTEM transactions in the ledger: what a block may hold, what it leaves in the state. */
+#include "ledger/tree.h"
 #include "tests/ledger/check-ledger.h"
 
 static struct world w;
@@ -410,14 +411,14 @@ END_TEST
 START_TEST(a_damaged_record_of_modes_is_found)
 {
 	commit_one(mode_entry(SYSTEM_ESCALATED, 1));
-	struct writer key = {0};
-	writer_raw(&key, "smode", 5);
-	writer_u64(&key, 1);
+	uint8_t key[TREE_VALUE_KEY_SIZE];
+	struct hash key_hash;
+	tree_key(&key_hash, slice_str("smode"));
+	tree_value_key(key, &key_hash, 1);
 	struct store_batch *batch = store_batch_new();
-	store_batch_put(batch, STORE_STATE, writer_slice(&key), slice_str("rubbish"));
+	store_batch_put(batch, STORE_STATE, slice_of(key, sizeof key), slice_str("rubbish"));
 	ck_assert_int_eq(store_write(w.store, batch, false), ERR_NONE);
 	store_batch_free(batch);
-	writer_free(&key);
 	struct ledger *l;
 	struct errmsg m;
 	ck_assert_int_eq(ledger_open(&l, w.store, &w.genesis, &w.ctx, w.block0, &m),

@@ -125,7 +125,7 @@ static void apply(struct fixture *f, struct model *m, const bool *touched, bool 
 	for (size_t i = 0; i < count; i++) {
 		struct tree_leaf *l = changes[i].leaf;
 		if (l && changes[i].effective && write)
-			tree_write_value(&f->tree, hash_slice(&l->key), f->version,
+			tree_write_value(&f->tree, &l->key, hash_slice(&l->key), f->version,
 					 slice_of(l->value, l->value_len), batch);
 		if (l)
 			tree_leaf_drop(&f->tree, l);

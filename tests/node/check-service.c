@@ -152,6 +152,17 @@ static bool waits_for(const struct json *consensus, const char *what)
 	return false;
 }
 
+/* Not merely unready: that it may be for want of time as well. */
+static void wait_full(unsigned port)
+{
+	for (bool full = false; !full; pause_ms(5)) {
+		struct answer a;
+		get(port, "/v1/consensus", &a);
+		json_read_bool(json_get(a.json, "disk"), "full", &full);
+		answer_free(&a);
+	}
+}
+
 static int status_of(unsigned port, const char *path, const char *headers)
 {
 	struct answer a;
@@ -228,7 +239,7 @@ START_TEST(test_disk_full)
 	answer_free(&a);
 	for (int round = 0; round < 2; round++) {
 		write_file("free", "1000\n", 0600);
-		wait_ready(port, 503);
+		wait_full(port);
 		put(port, PATIENT_MS, &a);
 		ck_assert_int_eq(a.status, 503);
 		ck_assert_str_eq(text_of(a.json, "code"), "disk_full");

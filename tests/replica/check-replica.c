@@ -334,8 +334,8 @@ static void lose_the_tree(void)
 	struct slice k, v, none = {0};
 	struct store_iter *it = store_iter_new(store, STORE_STATE, none, none, false);
 	while (store_iter_next(it, &k, &v))
-		if (k.ptr[0] == STATE_NS_NONCE)
-			store_batch_put(batch, STORE_STATE, k, slice_str("rubbish"));
+		if (v.len > 4 && v.ptr[4] == STATE_NS_NONCE) /* the state key's first byte */
+			store_batch_put(batch, STORE_STATE, k, slice_of(v.ptr, v.len - 1));
 	store_iter_free(it);
 	ck_assert_uint_gt(store_batch_count(batch), 0);
 	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);

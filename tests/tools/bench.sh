@@ -60,7 +60,7 @@ same "open" acknowledged_found 500
 	sleep 1
 	ostrakon net kill "$net" leader >/dev/null 2>&1
 ) &
-bench "a leader dies" 0 --rate 100 --seconds 4 --timeout 60s
+bench "a leader dies" 0 --rate 100 --seconds 4 --timeout 10m
 wait
 same "a leader dies" sent 400
 same "a leader dies" committed 400

@@ -18,7 +18,7 @@ network() { # NAME
 	net_init
 }
 healthy() {
-	for _ in $(seq 600); do
+	for _ in $(seq 6000); do
 		ostrakon doctor --home "$net" -o json >"$work/verdict.json" && {
 			jq -e '.healthy and .progress and .findings == []' "$work/verdict.json" \
 				>/dev/null || fail "exit code 0, but it says otherwise"
@@ -31,7 +31,7 @@ healthy() {
 # expect CAUSE NODES-JSON JQ-CONDITION: waits until the finding is there
 expect() {
 	local code
-	for _ in $(seq 40); do
+	for _ in $(seq 3000); do
 		ostrakon doctor --home "$net" -o json --save "$work/answers.json" \
 			>"$work/verdict.json"
 		code=$?
@@ -139,7 +139,7 @@ faulty() {
 	printf '#!/bin/sh\nexec env "%s" "LD_PRELOAD=%s" "%s" "$@"\n' "$2" "$tools/faults.so" \
 		"$OSTRAKOND" >"$work/faulty"
 	chmod +x "$work/faulty"
-	OSTRAKOND=$work/faulty ostrakon net up "$net" "$1" --timeout 60s >/dev/null 2>&1
+	OSTRAKOND=$work/faulty ostrakon net up "$net" "$1" --timeout 10m >/dev/null 2>&1
 }
 
 # ---- a disk that fails each write ------------------------------------------------------------

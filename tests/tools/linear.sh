@@ -13,8 +13,8 @@ read_of() { # NODE: what that node alone says
 net_init
 export OSTRAKON_HOME=$net
 up
-ostrakon put k old --timeout 60s >/dev/null 2>&1 || fail "put"
-for _ in $(seq 1000); do
+ostrakon put k old --timeout 10m >/dev/null 2>&1 || fail "put"
+for _ in $(seq 6000); do
 	[ "$(read_of node1)" = old ] && break
 	sleep 0.02
 done
@@ -26,10 +26,10 @@ sed -i 's/^\(listen\|node[1-4]\) = 127.0.0.1:\([0-9]*\)$/\1 = 127.0.0.1:1/; /^\[
 	"$net/node1/ostrakond.conf"
 peers=$(sed -n '/^\[peers\]/,/^\[api\]/p' "$net/node2/ostrakond.conf" | sed -n 's/^node1 = 127.0.0.1:\([0-9]*\)$/\1/p')
 sed -i "/^\[peers\]/,/^\[api\]/s/^listen = .*/listen = 127.0.0.1:$((peers + 50))/" "$net/node1/ostrakond.conf"
-ostrakon put k new --timeout 60s >/dev/null 2>&1 || fail "put with three"
+ostrakon put k new --timeout 10m >/dev/null 2>&1 || fail "put with three"
 "$OSTRAKOND" run --home "$net/node1" >/dev/null 2>&1 &
 helper_pid=$!
-for _ in $(seq 1000); do
+for _ in $(seq 6000); do
 	[ "$(read_of node1)" = old ] && break
 	sleep 0.02
 done
@@ -42,7 +42,7 @@ for i in $(seq 20); do
 done
 # Each write is seen by the read after it.
 for i in $(seq 10); do
-	ostrakon put k "v$i" --timeout 60s >/dev/null 2>&1 || fail "put $i"
+	ostrakon put k "v$i" --timeout 10m >/dev/null 2>&1 || fail "put $i"
 	value=$(ostrakon get k --linearizable -o json 2>/dev/null | jq -r .value)
 	[ "$value" = "v$i" ] || fail "\"$value\" after v$i was acknowledged"
 done

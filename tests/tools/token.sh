@@ -77,6 +77,31 @@ expect 0 '' watch txs --from 0 --count 1 --node "$one" --token-file one.token
 grep -q "$(cat one.token)" out err && fail "the token is printed"
 expect 0 '' watch blocks --from 0 --count 1 --node "$one" --token-file one.token
 
+# ---- from the environment that the nodes are started with ----------------------------------------
+cp -p one.token none-of-theirs.token && printf '%s\n' of-the-environment-alone >none-of-theirs.token
+export OSTRAKON_API_TOKEN_FILE=$work/none-of-theirs.token
+cd "$top" || exit 1
+expect 1 unauthorized status --home "$net" --node node1 # it goes before the configuration here too
+ostrakon net restart "$net" --timeout 60s >/dev/null || fail "net restart with a token in the environment"
+one=$(cat "$net/node1/api") two=$(cat "$net/node2/api")
+expect 0 '' status --home "$net" --node node1
+expect 0 '' get k --home "$net"
+expect 0 '' backup create "$work/backup3" --home "$net" --node node2
+cd "$work" || exit 1
+expect 0 '' status --node "$two"
+expect 1 unauthorized status --node "$two" --token-file one.token # the flag wins
+OSTRAKON_TOKEN_FILE=one.token expect 1 unauthorized status --node "$two"
+OSTRAKON_API_TOKEN_FILE=$work/absent expect 78 config status --node "$two"
+cp -p none-of-theirs.token "$net/node1/relative.token"
+OSTRAKON_API_TOKEN_FILE=relative.token expect 0 '' status --home "$net/node1" # from the home on
+OSTRAKON_API_TOKEN_FILE=relative.token expect 1 unauthorized status --node "$one" # whose home?
+unset OSTRAKON_API_TOKEN_FILE
+expect 1 unauthorized status --home "$net" --node node1
+cd "$top" || exit 1
+ostrakon net restart "$net" --timeout 60s >/dev/null || fail "net restart with the tokens of the files"
+cd "$work" || exit 1
+one=$(cat "$net/node1/api") two=$(cat "$net/node2/api")
+
 # ---- 1: none, or another -----------------------------------------------------------------------
 cp "$net/client.key" client.key
 # refused ARGUMENTS...: by node1, without a token and with node2's

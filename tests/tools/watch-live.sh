@@ -18,11 +18,11 @@ count=400
 : >"$work/seen.jsonl"
 seq -f 'key/%g' $count | awk '{print $1 "\tvalue-" NR}' >"$work/lines.tsv"
 
-ostrakon watch txs --home "$net" --from 0 --count $count --timeout 120s -o jsonl >"$work/seen.jsonl" \
+ostrakon watch txs --home "$net" --from 0 --count $count --timeout 10m -o jsonl >"$work/seen.jsonl" \
 	2>"$work/watch.err" &
 helper_pid=$!
 # The watcher begins with node1; it and its successors are killed while events come.
-ostrakon put --from "$work/lines.tsv" --clients 1 --batch 1 --home "$net" --timeout 120s -o jsonl \
+ostrakon put --from "$work/lines.tsv" --clients 1 --batch 1 --home "$net" --timeout 10m -o jsonl \
 	>"$work/acks.jsonl" 2>/dev/null &
 put_pid=$!
 for victim in node1 node2 node3; do
@@ -34,7 +34,7 @@ for victim in node1 node2 node3; do
 		sleep 0.02
 	done
 	ostrakon net kill "$net" "$victim" >/dev/null || fail "net kill $victim"
-	ostrakon net up "$net" --timeout 60s >/dev/null || fail "net up after $victim"
+	ostrakon net up "$net" --timeout 10m >/dev/null || fail "net up after $victim"
 done
 wait "$put_pid" || fail "the writer"
 wait "$helper_pid"

@@ -346,13 +346,23 @@ static void setup_output(struct cli *c)
 	c->hints = fileno(c->err) >= 0 && isatty(fileno(c->err));
 }
 
+/* From the flag or OSTRAKON_TOKEN_FILE; or else from what a node is started with, if that needs
+ * no home to be found (each home's is use_token()'s in network.c). */
 static int read_token(struct cli *c)
 {
 	char token[TOKEN_SIZE];
-	const char *path = c->opt.value[OPT_TOKEN_FILE];
-	bool flag = !c->opt.from_environment[OPT_TOKEN_FILE];
+	const char *path = c->opt.value[OPT_TOKEN_FILE], *where = "--token-file";
 	struct errmsg m;
-	int err = token_read(token, path, flag ? "--token-file" : "OSTRAKON_TOKEN_FILE", &m);
+
+	if (path == NULL) {
+		path = getenv(TOKEN_VARIABLE);
+		where = TOKEN_VARIABLE;
+		if (path == NULL || *path != '/')
+			return EXIT_DONE;
+	} else if (c->opt.from_environment[OPT_TOKEN_FILE]) {
+		where = "OSTRAKON_TOKEN_FILE";
+	}
+	int err = token_read(token, path, where, &m);
 
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m,
@@ -385,7 +395,7 @@ static int run_verb(struct cli *c, const struct verb *v)
 	if (c->opt.arg_count > v->args_max)
 		return cli_usage(c, "\"%s\" is one argument too many; usage: ostrakon %s %s",
 				 c->opt.arg[v->args_max], v->name, v->args);
-	if ((v->options & OPT_BIT(OPT_TOKEN_FILE)) && opt_given(&c->opt, OPT_TOKEN_FILE)) {
+	if (v->options & OPT_BIT(OPT_TOKEN_FILE)) {
 		rc = read_token(c);
 		if (rc != EXIT_DONE)
 			return rc;

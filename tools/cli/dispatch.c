@@ -34,7 +34,8 @@ const struct verb verbs[] = {
 
 	{"net init", "[DIR]", "Make genesis, keys and configurations of a local network.",
 	 "DIR must not exist, or be empty. The keys in it are not encrypted. Two of the three\n"
-	 "governance keys give a validator a new key (`member replace`).",
+	 "governance keys give a validator a new key (`member replace`). Three recovery keys\n"
+	 "are in DIR/recovery: see `recovery draft`.",
 	 B(HOME) | B(NODES) | B(BALANCE) | B(PORT) | B(CHECKPOINTS) | B(PROBATION) |
 		 B(PROTOCOL),
 	 0, 1, verb_net_init},
@@ -120,7 +121,8 @@ const struct verb verbs[] = {
 	 "waits until the validators have ended the epoch and the proof of that holds.\n"
 	 "The node itself gets its key with `ostrakond init --name NODE --key FILE` in a new\n"
 	 "home; a rotated one is then stopped, and the new one started. Not built: chains\n"
-	 "pinned to pbft; backup, restore and repair across such a change.",
+	 "pinned to pbft, and chains that were recovered (`recovery draft`); backup, restore,\n"
+	 "repair and recovery across such a change.",
 	 WHERE | PASSPHRASE | B(NEW_KEY) | B(GOVERNANCE_KEY) | B(DRY_RUN) | B(FROM) | B(SAVE), 1,
 	 1, verb_member_replace},
 	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
@@ -182,6 +184,37 @@ const struct verb verbs[] = {
 	 "and executed. The vote state is carried over whole, or nothing is done. The damaged\n"
 	 "data stays beside the new as data.damaged.N.",
 	 ASKING, 0, 0, verb_db_repair},
+	{"recovery draft", "BACKUP FILE KEY...",
+	 "Begin a recovery: more validators are lost than the network tolerates.",
+	 "Verifies BACKUP, which must be the longest that anybody has, and writes to FILE "
+	 "what\n"
+	 "is to be signed: that the chain goes on from its end with new keys for all\n"
+	 "validators. One KEY for each of them, in the genesis file's order: a key file, or "
+	 "64\n"
+	 "hex digits; none that a validator has had before. Not built: chains with a validator\n"
+	 "whose key was replaced (`member replace`).",
+	 B(HOME) | B(GENESIS), 3, ARGS_MAX, verb_recovery_draft},
+	{"recovery sign", "FILE", "Sign a recovery with one of the recovery keys.",
+	 "The genesis file names them, and how many must sign. Before signing, find out "
+	 "whether\n"
+	 "anybody has a longer backup: what is above its end is cut off.",
+	 B(HOME) | B(GENESIS) | B(KEY) | PASSPHRASE, 1, 1, verb_recovery_sign},
+	{"recovery show", "FILE", "Say what a recovery keeps, and who has signed it.",
+	 "Exit code 5 if it is false; 1 while signatures are missing.", B(HOME) | B(GENESIS), 1,
+	 1, verb_recovery_show},
+	{"recovery genesis", "FILE", "Print the genesis file with the recovery in it.",
+	 "The chain id is the same. With it, nodes and clients take the new validators for "
+	 "the\n"
+	 "chain's; without it, whatever is above the kept block is refused.",
+	 B(HOME) | B(GENESIS), 1, 1, verb_recovery_genesis},
+	{"recovery start", "BACKUP FILE HOME",
+	 "Make the home of a validator of the recovered chain.",
+	 "Restores BACKUP, the one that was drafted from, into HOME, with --key as\n"
+	 "validator.key and a first vote state. Only ever one home of a key: made twice, the\n"
+	 "key would vote twice and be convicted. The addresses of the others are to be put "
+	 "into\n"
+	 "HOME/ostrakond.conf.",
+	 B(HOME) | B(GENESIS) | B(KEY), 3, 3, verb_recovery_start},
 	{"completion", "bash|zsh|fish", "Print a completion script for a shell.",
 	 "In ~/.bashrc: source <(ostrakon completion bash)", 0, 1, 1, verb_completion},
 	{"version", "", "Print the version.", NULL, 0, 0, 0, verb_version},

@@ -97,6 +97,8 @@ static const char *cause_of(const struct doctor_view *v, unsigned i)
 		return "node_observer";
 	if (node->reach == REACH_ANSWERED && node->epoch < newest_epoch(v))
 		return "epoch_behind";
+	if (node->syncing)
+		return "node_syncing";
 	if (node->process == SEEN_PAUSED)
 		return "node_stopped";
 	if (node->process == SEEN_DOWN || node->reach == REACH_REFUSED)
@@ -207,6 +209,7 @@ const char *cause_word(const char *cause)
 		{"disk_error", "disk fails"},
 		{"node_halted", "halted"},
 		{"node_observer", "observer"},
+		{"node_syncing", "fetches a state"},
 		{"node_stopped", "stopped"},
 		{"node_down", "down"},
 		{"node_hangs", "does not answer"},
@@ -233,7 +236,8 @@ static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 	    "The others refuse its links, and it theirs.",
 	    node->name, other, a->v.chain);
 	say(&f->advice,
-	    "Stop %s and give it the network's genesis.json. If its data directory was made for "
+	    "Stop %s and give it the network's genesis.json. If its data directory was made "
+	    "for "
 	    "the other chain, and its key has never voted on this one, make its home anew with "
 	    "`ostrakond init`; where the data is only removed it comes up as an observer.",
 	    node->name);
@@ -277,6 +281,12 @@ static void report_halted(struct analysis *a, unsigned i, struct finding *f)
 	    "start again from a copy of older data, which could make it vote twice.");
 }
 
+static void say_sync(const struct node_view *node, struct finding *f)
+{
+	say(&f->text, " It fetches the state of height %llu from the others, %llu %% so far.",
+	    (unsigned long long)node->sync_height, (unsigned long long)node->sync_percent);
+}
+
 static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 {
 	f->error = !a->quorum;
@@ -292,6 +302,8 @@ static void report_observer(struct analysis *a, unsigned i, struct finding *f)
 		    a->v.node[i].name);
 		return;
 	}
+	if (a->v.node[i].syncing)
+		say_sync(&a->v.node[i], f);
 	say(&f->advice,
 	    "If the data directory that it last ran with still exists, stop it and put that "
 	    "very one back, no older copy: with votes forgotten its key could vote twice. "
@@ -309,6 +321,14 @@ static void report_epoch(struct analysis *a, unsigned i, struct finding *f)
 	    a->v.node[i].name, (unsigned long long)a->v.node[i].epoch,
 	    (unsigned long long)newest_epoch(&a->v));
 	say(&f->advice, "It asks by itself; if this lasts, look at its links to the others.");
+}
+
+static void report_syncing(struct analysis *a, unsigned i, struct finding *f)
+{
+	say(&f->text, "%s is too far behind for blocks.", a->v.node[i].name);
+	say_sync(&a->v.node[i], f);
+	say(&f->advice,
+	    "Wait: it goes on by itself, after a restart too. Its log has an estimate.");
 }
 
 static void report_config(struct analysis *a, unsigned i, struct finding *f)
@@ -397,13 +417,10 @@ void report_nodes(struct analysis *a)
 	static const struct {
 		const char *cause;
 		void (*tell)(struct analysis *a, unsigned i, struct finding *f);
-	} singles[] = {{"wrong_genesis", report_genesis},
-		       {"bad_config", report_config},
-		       {"disk_full", report_disk},
-		       {"disk_error", report_disk},
-		       {"node_halted", report_halted},
-		       {"node_observer", report_observer},
-		       {"epoch_behind", report_epoch}};
+	} singles[] = {{"wrong_genesis", report_genesis}, {"bad_config", report_config},
+		       {"disk_full", report_disk},	  {"disk_error", report_disk},
+		       {"node_halted", report_halted},	  {"node_observer", report_observer},
+		       {"epoch_behind", report_epoch},	  {"node_syncing", report_syncing}};
 	static const char *const groups[] = {"node_down", "node_stopped", "node_hangs",
 					     "node_unheard"};
 

@@ -109,6 +109,15 @@ static void read_status(struct node_view *node, const struct json *s)
 	read_text(node->observer, sizeof node->observer, s, "observer");
 	if (json_read_u64(s, "epoch", &node->epoch) != ERR_NONE)
 		node->epoch = 0;
+	const struct json *sync = json_get(s, "state_sync");
+	char phase[TEXT_MAX_SHOWN] = "";
+	if (sync && json_is_string(json_get(sync, "phase")))
+		read_text(phase, sizeof phase, sync, "phase");
+	node->syncing = phase[0] != '\0' && strcmp(phase, "idle") != 0;
+	if (node->syncing) {
+		read_number(sync, "height", &node->sync_height);
+		read_number(sync, "percent", &node->sync_percent);
+	}
 	read_text(node->not_ready, sizeof node->not_ready, s, "not_ready");
 	read_text(node->state_root, sizeof node->state_root, s, "state_root");
 	node->has_term = read_number(s, "term", &node->term);

@@ -34,6 +34,8 @@ struct node_view {
 	char role[32], mode[32], leader[NAME_MAX_SHOWN];
 	char observer[TEXT_MAX_SHOWN];
 	uint64_t epoch; /* 0: the first, or not said */
+	bool syncing; /* fetches a state from its peers */
+	uint64_t sync_height, sync_percent;
 	char halted[TEXT_MAX_SHOWN], not_ready[TEXT_MAX_SHOWN], stall[TEXT_MAX_SHOWN];
 	char state_root[80];
 	bool ready, has_term, has_final, has_commit_age, has_leader_heard;

@@ -162,7 +162,7 @@ int target_learn_epochs(struct target *t, struct errmsg *m)
 static bool find(struct target *t, const struct header *h, struct chain_ctx *out)
 {
 	target_ctx_at(t, h->height, out);
-	return hash_equal(&out->vals.hash, &h->valset);
+	return hash_equal(&chain_ctx_of_height(out, h->height)->vals.hash, &h->valset);
 }
 
 int target_check_header(struct target *t, const struct certified_header *ch)

@@ -136,6 +136,7 @@ static int open_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 	struct store_options options = {.read_only = true};
 	int err = ERR_NOT_FOUND;
 	for (unsigned i = 0; i < SNAPSHOT_TRIES && err == ERR_NOT_FOUND; i++) {
+		l->snapshot[0] = 0;
 		err = ask_for_snapshot(c, l, m);
 		if (err == ERR_NONE && !in_home(l)) {
 			l->snapshot[0] = 0;
@@ -146,6 +147,12 @@ static int open_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 		}
 		if (err == ERR_NONE)
 			err = store_open_rocksdb(&l->store, l->snapshot, &options, m);
+		else
+			break;
+		if (err == ERR_NONE)
+			files_take(l->snapshot);
+		else if (err == ERR_LOCKED || !files_exist(l->snapshot))
+			err = ERR_NOT_FOUND; /* it went to make room for others */
 	}
 	return err;
 }

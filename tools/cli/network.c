@@ -93,14 +93,22 @@ int network_find(const struct network *n, const char *name)
 }
 
 /* A token that cannot be read is not an error yet: the node may run without, or with an older
- * configuration. If it wants one, it says so. */
+ * configuration. If it wants one, it says so. What OSTRAKON_API_TOKEN_FILE is to a node that
+ * was started with it, it is here. */
 static void use_token(const struct node_config *config, const char *url)
 {
 	char path[TOKEN_PATH_SIZE], token[TOKEN_SIZE];
+	const char *in_environment = getenv(TOKEN_VARIABLE);
+	bool given = in_environment != NULL && *in_environment != '\0';
 
-	if (config->token_file[0] == '\0')
+	if (!given && config->token_file[0] == '\0')
 		return;
-	node_token_path(path, config);
+	if (given)
+		snprintf(path, sizeof path, "%s%s%s",
+			 *in_environment == '/' ? "" : config->home,
+			 *in_environment == '/' ? "" : "/", in_environment);
+	else
+		node_token_path(path, config);
 	if (token_read(token, path, "token_file", NULL) == ERR_NONE)
 		http_set_token(url, token);
 	crypto_wipe(token, sizeof token);
@@ -255,10 +263,15 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 #define GOVERNANCE_KEYS	       3
 #define GOVERNANCE_KEYS_NEEDED 2
 
+/* k of m, for when more validators are lost than are tolerated (chain/recovery.h). */
+#define RECOVERY_NEEDED 2
+#define RECOVERY_KEYS	3
+
 /* Fills g for validators with these keys and one client with a balance. */
 static int plan_genesis(struct genesis *g, const struct network_plan *plan,
-			const struct keypair *keys, const struct pubkey *client,
-			const struct keypair *governance, struct errmsg *m)
+			const struct keypair *keys, const struct keypair *recovery,
+			const struct keypair *governance, const struct pubkey *client,
+			struct errmsg *m)
 {
 	genesis_defaults(g);
 	snprintf(g->name, sizeof g->name, "local");
@@ -279,6 +292,12 @@ static int plan_genesis(struct genesis *g, const struct network_plan *plan,
 		g->governance.m = GOVERNANCE_KEYS;
 		for (unsigned i = 0; i < GOVERNANCE_KEYS; i++)
 			g->governance.key[i] = governance[i].pub;
+	}
+	if (protocol_is_byzantine(plan->protocol)) {
+		g->recovery.k = RECOVERY_NEEDED;
+		g->recovery.m = RECOVERY_KEYS;
+		for (unsigned i = 0; i < RECOVERY_KEYS; i++)
+			g->recovery.key[i] = recovery[i].pub;
 	}
 	g->open = true;
 	if (plan->balance > 0) {
@@ -306,6 +325,8 @@ static void remove_made(const struct network_plan *plan, bool made_directory)
 		snprintf(path, sizeof path, "%s/node%u", plan->dir, i);
 		rmdir(path);
 	}
+	snprintf(path, sizeof path, "%s/recovery", plan->dir);
+	files_remove(path, NULL);
 	snprintf(path, sizeof path, "%s/client.key", plan->dir);
 	unlink(path);
 	snprintf(path, sizeof path, "%s/genesis.json", plan->dir);
@@ -318,10 +339,29 @@ static void remove_made(const struct network_plan *plan, bool made_directory)
 		rmdir(plan->dir);
 }
 
+/* In a directory of their own: of a network that matters they are kept elsewhere, each by
+ * another person. */
+static int create_recovery_keys(const char *dir, const struct keypair *keys, struct errmsg *m)
+{
+	char path[PATH_SIZE + 64], name[16];
+	int err = ERR_NONE;
+
+	snprintf(path, sizeof path, "%s/recovery", dir);
+	if (mkdir(path, 0700) != 0)
+		return err_set(m, ERR_IO, "cannot make %s: %s", path, strerror(errno));
+	for (unsigned i = 0; i < RECOVERY_KEYS && err == ERR_NONE; i++) {
+		snprintf(name, sizeof name, "recovery%u", i + 1);
+		snprintf(path, sizeof path, "%s/recovery/%s.key", dir, name);
+		err = keyfile_write(path, &keys[i], name, NULL, m);
+	}
+	return err;
+}
+
 static int create_files(const struct network_plan *plan, uint16_t first_port, struct errmsg *m)
 {
 	struct keypair *keys = mem_array(plan->nodes, sizeof *keys), client;
 	struct keypair governance[GOVERNANCE_KEYS];
+	struct keypair recovery[RECOVERY_KEYS];
 	char path[PATH_SIZE + 32], *text = NULL;
 	struct genesis g;
 	int err;
@@ -331,7 +371,9 @@ static int create_files(const struct network_plan *plan, uint16_t first_port, st
 	keypair_generate(&client);
 	for (unsigned i = 0; i < GOVERNANCE_KEYS; i++)
 		keypair_generate(&governance[i]);
-	err = plan_genesis(&g, plan, keys, &client.pub, governance, m);
+	for (unsigned i = 0; i < RECOVERY_KEYS; i++)
+		keypair_generate(&recovery[i]);
+	err = plan_genesis(&g, plan, keys, recovery, governance, &client.pub, m);
 	if (err == ERR_NONE)
 		text = genesis_json(&g);
 	for (unsigned i = 0; i < plan->nodes && err == ERR_NONE; i++)
@@ -347,6 +389,8 @@ static int create_files(const struct network_plan *plan, uint16_t first_port, st
 		err = keyfile_write(path, &governance[i], label, NULL, m);
 	}
 	crypto_wipe(governance, sizeof governance);
+	if (err == ERR_NONE && g.recovery.m > 0)
+		err = create_recovery_keys(plan->dir, recovery, m);
 	if (err == ERR_NONE) { /* last: it makes the directory a network directory */
 		snprintf(path, sizeof path, "%s/genesis.json", plan->dir);
 		err = write_text(path, text, m);
@@ -354,6 +398,7 @@ static int create_files(const struct network_plan *plan, uint16_t first_port, st
 	mem_free(text);
 	genesis_free(&g);
 	crypto_wipe(&client, sizeof client);
+	crypto_wipe(recovery, sizeof recovery);
 	crypto_wipe(keys, plan->nodes * sizeof *keys);
 	mem_free(keys);
 	return err;

@@ -277,7 +277,10 @@ static int deliver(struct cli *c, struct target *t, const struct chain_ctx *ctx,
 	} else if (rc == EXIT_DONE && err != ERR_NONE) {
 		rc = cli_fail(c, EXIT_REFUSED, err_name(err), NULL,
 			      "governance has not decided this: %s",
-			      err == ERR_UNSUPPORTED
+			      err == ERR_UNSUPPORTED && ctx->before
+				      ? "the chain has been recovered, and after that no key "
+					"is replaced by governance"
+			      : err == ERR_UNSUPPORTED
 				      ? "the genesis file names no governance keys"
 			      : err == ERR_STALE     ? "it is for an epoch that is over"
 			      : err == ERR_EXISTS    ? "the key is in use already"

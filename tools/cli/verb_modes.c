@@ -75,7 +75,7 @@ static bool entry_fits(const struct json *entry, const struct system_tx *tx, uin
 	evidence_decode(&r, e);
 	target_ctx_at(t, height, &ctx); /* known: the transaction has been proved */
 	fits = reader_finish(&r) == ERR_NONE && e->culprit < t->genesis.n &&
-	       evidence_check(e, &ctx, tx_never_valid) == ERR_NONE;
+	       evidence_check_any(e, &ctx, tx_never_valid) == ERR_NONE;
 	if (fits) {
 		evidence_hash(&id, e);
 		fits = says(entry, "kind", "conviction") &&

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "chain/recovery.h"
 #include "tools/cli/bulk.h"
 #include "tools/cli/client.h"
 #include "tools/cli/linear.h"
@@ -421,6 +422,7 @@ static int read_handovers(const struct json *whole, const struct proof_document 
 	*ctx = sets[count - 1];
 	mem_free(sets);
 	if (err == ERR_NONE && doc->ch.count && h->height > 0 &&
+	    !ctx->before && /* recoveries: the check itself knows whose it is */
 	    (!hash_equal(&h->valset, &ctx->vals.hash) || h->height <= ctx->start_height))
 		err = err_set(
 			m, ERR_BAD_PROOF,
@@ -431,8 +433,42 @@ static int read_handovers(const struct json *whole, const struct proof_document 
 	return err;
 }
 
-static int verify_text(struct cli *c, struct slice text, const struct genesis *g)
+/* The number of the recovery without which it would be true; 0: there is none. */
+static unsigned cut_off_by(const struct proof_document *doc, struct genesis *g)
 {
+	unsigned all = g->recovery_count, found = 0;
+	struct errmsg m;
+
+	while (!found && g->recovery_count > 0) {
+		unsigned number = g->recovery_count;
+		genesis_hide_recovery(g);
+		if (proof_document_check(doc, g, &m) == ERR_NONE)
+			found = number;
+	}
+	while (g->recovery_count < all)
+		genesis_show_recovery(g);
+	return found;
+}
+
+/* A quorum of the validators of then has made it final, so it should have been kept: this is
+ * what its holder shows. */
+static int report_cut_off(struct cli *c, const struct proof_document *doc,
+			  const struct genesis *g, unsigned number)
+{
+	const struct recovery *v = &g->recoveries[number - 1];
+	uint64_t height = doc->ch.cert.ref.height;
+
+	return cli_fail(
+		c, EXIT_UNVERIFIED, "cut_off",
+		"Who signed the recovery did not have it: show them this proof.",
+		"the proof is true, of before recovery %u: block %llu was final, and was "
+		"wrongly cut off by that recovery, which keeps the chain up to block %llu",
+		number, (unsigned long long)height, (unsigned long long)v->kept.height);
+}
+
+static int verify_text(struct cli *c, struct slice text, struct genesis *g)
+{
+	unsigned number;
 	struct chain_ctx ctx;
 	struct proof_document doc;
 	struct json *whole = NULL;
@@ -458,7 +494,9 @@ static int verify_text(struct cli *c, struct slice text, const struct genesis *g
 		genesis_ctx(&ctx, g);
 	if (err == ERR_NONE)
 		err = proof_document_check_in(&doc, g, &ctx, &m);
-	if (err != ERR_NONE)
+	if (err != ERR_NONE && (number = cut_off_by(&doc, g)) != 0)
+		rc = report_cut_off(c, &doc, g, number);
+	else if (err != ERR_NONE)
 		rc = refuted(c, err, m.text);
 	else if (inner != NULL)
 		rc = check_wrapper(c, whole, &doc);

@@ -157,6 +157,7 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 					genesis, m.text);
 		genesis_ctx(&ctx, &g);
 		limits = g.limits;
+		ctx.before = NULL; /* it goes with g, and clients have no sets */
 		genesis_free(&g);
 	} else {
 		widest_chain(bytes, &ctx, &limits);

@@ -127,7 +127,8 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return engine_term_cert(((const struct listener *)e)->adversary);
 }
 
-static const struct engine_ops listener_ops = {step, free_listener, status, term_cert, NULL};
+static const struct engine_ops listener_ops = {step,	  free_listener, status,
+					       term_cert, NULL,		 NULL};
 
 static struct engine *forge(void *arg, struct engine *honest)
 {
@@ -139,6 +140,12 @@ static struct engine *forge(void *arg, struct engine *honest)
 	snprintf(l->path, sizeof l->path, "%s/orders", n->config.home);
 	snprintf(l->strikes, sizeof l->strikes, "%s/strikes", n->config.home);
 	return &l->base;
+}
+
+static void lie(void *arg, uint8_t type, struct writer *bytes)
+{
+	const struct node *n = arg;
+	adversary_lie(team, n->self, type, bytes);
 }
 
 /* The keys of the others in the plot; what they see is not shared. */
@@ -190,5 +197,6 @@ int forge_prepare(struct node *n, struct errmsg *m)
 	team = team_new(&c);
 	n->wrap = forge;
 	n->wrap_ctx = n;
+	n->lie = lie;
 	return ERR_NONE;
 }

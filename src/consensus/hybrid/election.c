@@ -169,7 +169,17 @@ static void sign_own_vote(struct hybrid *h, uint16_t leader, const struct block_
 	h->signed_vote = (struct term_vote){
 		.term = h->term, .leader = leader, .base = *base, .signer = (uint16_t)h->self};
 	term_vote_sign(&h->signed_vote, h->ctx, &h->key);
+	h->voted_at = h->now;
 	h->dirty[SLOT_TERM] = true;
+}
+
+/* Whom we have just voted for, or are asking for ourselves, may lead already: a pre-vote for
+ * another would depose it before it has said a word. */
+static bool awaits_elected(const struct hybrid *h, unsigned from)
+{
+	return h->voted_at && h->now < h->voted_at + h->timing.timeout_min / 2 &&
+	       h->signed_term == h->term && !h->signed_is_vc && h->tc.term < h->term &&
+	       h->signed_vote.leader != from;
 }
 
 /* q pre-votes are in: enter the term that they entitle to, and ask for real votes. */
@@ -430,6 +440,10 @@ static bool may_consider(struct hybrid *h, unsigned from, const struct msg_vote_
 	}
 	if (is_jailed(h, from) && !MUTANT(MUTANT_JAILED_LEADS)) {
 		h->counters[COUNT_PRE_VOTE_REFUSED]++;
+		return false;
+	}
+	if (pre && awaits_elected(h, from)) {
+		h->counters[COUNT_PRE_VOTE_IGNORED]++;
 		return false;
 	}
 	if (leader_is_alive(h) && !h->timed_out_on_work && !rescue_is_due(h, from, m)) {

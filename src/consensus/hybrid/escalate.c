@@ -374,7 +374,7 @@ void suspect_tick(struct hybrid *h)
 /* ---- E3: timeouts in a row ----------------------------------------------------------------*/
 
 /* Counts only those in which we heard signed messages from qv replicas: who is cut off suspects
- * itself (trap 12). */
+ * itself (trap 12); and only whole ones. [I16] */
 void count_timeout(struct hybrid *h)
 {
 	if (!holds_work(h)) {
@@ -385,6 +385,10 @@ void count_timeout(struct hybrid *h)
 	for (unsigned i = 0; i < h->n; i++)
 		heard += i != h->self && h->heard[i] && h->heard[i] >= h->counted_at;
 	if (heard < h->quorum.qv && !MUTANT(MUTANT_E3_ALONE))
+		return;
+	/* Who was refused asks again soon (on_refusal()): that is no timeout. */
+	if (h->counted_at && h->now < h->counted_at + h->timing.timeout_min &&
+	    !MUTANT(MUTANT_RETRIES_COUNT))
 		return;
 	h->counted_at = h->now;
 	h->counters[COUNT_TIMEOUTS_COUNTED]++;

@@ -140,6 +140,8 @@ static bool settle_transactions(struct hybrid *h, const struct block *b)
 	return held;
 }
 
+#define FEW_BLOCKS 16 /* final at a time, as there are but after long halts */
+
 /* e is executed, *c its certificate. */
 static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
@@ -159,7 +161,9 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	store_chain(h, e);
 	bool was_pbft = in_pbft_mode(h);
 	uint32_t count = log_depth(e);
-	struct block **blocks = mem_array(count, sizeof *blocks);
+	struct block *few[FEW_BLOCKS], **blocks = few;
+	if (count > FEW_BLOCKS)
+		blocks = mem_array(count, sizeof *blocks);
 	struct mode_state modes = e->modes;
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
@@ -173,10 +177,15 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		held |= settle_transactions(h, blocks[i]);
 		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
 	}
+	/* In pbft mode own votes count at once (pbft.c), in fast mode once they are durable. */
+	if (blocks[count - 1]->sh.h.mode == MODE_PBFT && c->signers >> h->self & 1 &&
+	    !MUTANT(MUTANT_FINAL_ON_OWN_WORD))
+		emit_finals_wait(&h->out);
 	make_checkpoint_vote(h, blocks, count);
 	for (uint32_t i = 0; i < count; i++)
 		block_drop(blocks[i]);
-	mem_free(blocks);
+	if (blocks != few)
+		mem_free(blocks);
 	resume_execution(h);
 	pool_follow_chain(h);
 	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;

@@ -234,10 +234,10 @@ uint64_t unfinal_max(const struct hybrid *h)
 bool carries_too_much(const struct hybrid *h, const struct log_entry *parent)
 {
 	uint64_t bytes = 0;
-	if (!parent || parent->block->sh.h.height <= h->tc.base.height)
+	if (!parent || parent->height <= h->tc.base.height)
 		return false;
 	for (; parent; parent = parent->parent)
-		bytes += parent->block->body_size;
+		bytes += parent->body_size;
 	return bytes > h->log.bytes_max / (2 * h->n);
 }
 
@@ -249,6 +249,10 @@ static struct log_entry *vote_target(struct hybrid *h)
 		return NULL;
 	while (e && !e->executed)
 		e = e->parent;
+	/* It has been voted for, or adopted, and nothing above it can be. */
+	if (e && e->rules == RULES_HOLD && h->tip.term == h->term &&
+	    hash_equal(&e->hash, &h->tip.hash) && !MUTANT(MUTANT_VOTE_OFF_TIP))
+		return NULL;
 	/* No PREPARE more than W above the base or the newest QC of the term held. */
 	uint64_t anchor = h->tc.base.height;
 	if (h->has_qc && h->qc.ref.term == h->term && h->qc.ref.height > anchor)
@@ -322,10 +326,8 @@ bool tip_vote(const struct hybrid *h, struct vote *out)
 	if (h->observer || !in_accepted_term(h) || h->tip.term != h->term || !h->tip_voted ||
 	    h->led_before_restart == h->term)
 		return false;
-	*out = (struct vote){.kind = h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST
-							     : VOTE_PREPARE_PBFT,
-			     .ref = h->tip,
-			     .signer = (uint16_t)h->self};
+	vote_begin(out, h->tc.mode == MODE_FAST ? VOTE_PREPARE_FAST : VOTE_PREPARE_PBFT,
+		   &h->tip, h->self);
 	return true;
 }
 
@@ -337,8 +339,7 @@ bool commit_due(const struct hybrid *h, struct vote *out)
 		return false;
 	if ((!in_accepted_term(h) || h->qc.ref.term != h->term) && !MUTANT(MUTANT_LATE_COMMIT))
 		return false;
-	*out = (struct vote){
-		.kind = VOTE_COMMIT, .ref = h->qc.ref, .signer = (uint16_t)h->self};
+	vote_begin(out, VOTE_COMMIT, &h->qc.ref, h->self);
 	return true;
 }
 
@@ -497,7 +498,8 @@ void follow_end_of_step(struct hybrid *h)
 	uint16_t leader = current_leader(h);
 	if (leader == NO_VALIDATOR || leader == h->self || h->distrusted_term == h->term)
 		return;
-	struct msg_appended m = {.term = h->term};
+	struct msg_appended m; /* votes that it does not have are not set */
+	m.term = h->term;
 	m.has_prepare = tip_vote(h, &m.prepare);
 	if (m.has_prepare)
 		vote_sign(&m.prepare, h->ctx, &h->key);

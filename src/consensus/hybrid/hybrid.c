@@ -272,10 +272,11 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	follow_end_of_step(h);
 	pbft_end_of_step(h);
 	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves
-	 * is written with the certificate that did. */
-	if (h->out.message_count || h->want_sync ||
-	    (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP)))
+	 * is written with the certificate that did, so that a crash undoes both or neither. */
+	if (emit_waits(&h->out) || h->want_sync)
 		flush_state(h);
+	else if (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP))
+		write_state(h);
 	emit_finish(&h->out, out);
 	out->wake_at = wake_at(h);
 }
@@ -346,10 +347,20 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->timeouts = h->timeouts;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
+	out->known_final = h->has_pending_final ? h->pending_final.ref.height : 0;
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->peer_final[i] > out->known_final)
+			out->known_final = h->peer_final[i];
 	memcpy(out->heard, h->heard, sizeof out->heard);
 	if (h->role == ROLE_LEADER)
 		memcpy(out->match, h->match, sizeof out->match);
 	memcpy(out->counters, h->counters, sizeof out->counters);
+}
+
+static struct engine_pool pool(const struct engine *e)
+{
+	const struct pool *p = &((const struct hybrid *)e)->pool;
+	return (struct engine_pool){.count = pool_count(p), .bytes = p->bytes};
 }
 
 static const struct term_cert *accepted_term_cert(const struct engine *e)
@@ -369,7 +380,7 @@ static void each_waiting(const struct engine *e,
 }
 
 static const struct engine_ops hybrid_ops = {step, engine_free_hybrid, status,
-					     accepted_term_cert, each_waiting};
+					     accepted_term_cert, each_waiting, pool};
 
 static void default_timing(struct engine_timing *t)
 {

@@ -300,6 +300,7 @@ struct hybrid {
 	uint64_t reforward_at;
 	uint64_t refused_at[VALIDATORS_MAX]; /* when we last sent each a refusal */
 	uint64_t rescue_accepted_height;
+	uint64_t voted_at; /* signed the newest term vote, in this life; 0: never */
 	uint64_t rescue_accepted_at;
 	uint64_t rescue_accepted_term; /* 0: never */
 
@@ -371,6 +372,8 @@ void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
 void set_qc(struct hybrid *h, const struct cert *qc);
 void drop_qc(struct hybrid *h);
 void flush_state(struct hybrid *h); /* writes the dirty slots; messages of this step follow */
+/* The same, for the batch of this step alone: they stay dirty, nothing waits for a sync. */
+void write_state(struct hybrid *h);
 void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot);
 int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes);
 void own_entitlement(const struct hybrid *h, struct entitlement *out); /* deep copy */

@@ -229,6 +229,7 @@ static void propose(struct hybrid *h, struct block *b)
 	struct vote_slot_tally *t = tally_at(h, ref.height);
 	t->ref = ref;
 	t->own_seq = emit_seq(&h->out);
+	h->want_sync = true; /* our own PREPARE counts once this is durable: lead_durable() */
 	struct hash none = {0};
 	tally_init(&t->prepare, VOTE_PREPARE_FAST, &ref, &none);
 	tally_init(&t->commit, VOTE_COMMIT, &ref, &none);
@@ -436,10 +437,10 @@ void lead_durable(struct hybrid *h)
 	     height++) {
 		struct vote_slot_tally *t = tally_at(h, height);
 		if (t->ref.term != h->term || t->ref.height != height ||
-		    h->durable_seq < t->own_seq)
+		    (h->durable_seq < t->own_seq && !MUTANT(MUTANT_OWN_PREPARE_EARLY)))
 			continue;
-		struct vote v = {
-			.kind = VOTE_PREPARE_FAST, .ref = t->ref, .signer = (uint16_t)h->self};
+		struct vote v;
+		vote_begin(&v, VOTE_PREPARE_FAST, &t->ref, h->self);
 		if (!(t->prepare.signers >> h->self & 1)) {
 			vote_sign(&v, h->ctx, &h->key);
 			tally_add(&t->prepare, &v);

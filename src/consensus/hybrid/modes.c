@@ -125,14 +125,18 @@ static enum rules judge_rules(const struct hybrid *h, const struct log_entry *e)
 								      : RULES_BROKEN;
 }
 
+#define FEW_UNJUDGED 16 /* blocks on a chain, as there are but after long halts */
+
 /* Ancestors first: what is said to hold stands on what holds. */
 enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_term,
 		      struct log_entry **at)
 {
+	struct log_entry *few[FEW_UNJUDGED], **path = few;
 	size_t count = 0;
 	for (struct log_entry *x = e; x && x->rules != RULES_HOLD; x = x->parent)
 		count++;
-	struct log_entry **path = mem_array(count ? count : 1, sizeof(struct log_entry *));
+	if (count > FEW_UNJUDGED)
+		path = mem_array(count, sizeof *path);
 	for (size_t i = 0; i < count; i++, e = e->parent)
 		path[i] = e;
 	bool all = true;
@@ -151,7 +155,8 @@ enum rules mode_rules(struct hybrid *h, struct log_entry *e, uint64_t strict_ter
 			found = r;
 		}
 	}
-	mem_free(path);
+	if (path != few)
+		mem_free(path);
 	return found;
 }
 

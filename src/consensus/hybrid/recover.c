@@ -147,6 +147,12 @@ int hybrid_recover(struct hybrid *h, const struct engine_recovery *rec, struct e
 	}
 	if (h->has_stable)
 		trim_headers(h);
+	/* Finality has overtaken the tip: this replica stopped before the certificate of the
+	 * final block's term came, or got its state from others. It must not wait for the next
+	 * final block, which may take its vote. */
+	struct block_ref final = final_ref(h);
+	h->tip_tc_wanted =
+		final.height > h->tip.height && position_compare(&final, &h->tip) > 0;
 	/* In a term that we may have led, blocks of ours may be lost on this disk and known to
 	 * others: propose and PREPARE nothing more in it. */
 	if (h->signed_term == h->term && h->signed_term && !h->signed_is_vc &&

@@ -349,18 +349,29 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 	return reader_finish(&r);
 }
 
-void flush_state(struct hybrid *h)
+static bool write_slots(struct hybrid *h)
 {
 	bool any = false;
 	for (unsigned slot = 0; slot < MEM_COUNT(h->dirty); slot++) {
 		if (!h->dirty[slot])
 			continue;
 		any = true;
-		if (MUTANT(MUTANT_FORGET_VOTE))
-			continue;
-		state_write_slot(h, emit_votes(&h->out, slot), slot);
-		h->dirty[slot] = false;
+		if (!MUTANT(MUTANT_FORGET_VOTE))
+			state_write_slot(h, emit_votes(&h->out, slot), slot);
 	}
-	if (any)
-		emit_sync(&h->out);
+	return any;
+}
+
+void flush_state(struct hybrid *h)
+{
+	if (!write_slots(h))
+		return;
+	if (!MUTANT(MUTANT_FORGET_VOTE))
+		memset(h->dirty, 0, sizeof h->dirty);
+	emit_sync(&h->out);
+}
+
+void write_state(struct hybrid *h)
+{
+	write_slots(h);
 }

@@ -260,17 +260,22 @@ static bool may_answer(struct hybrid *h, unsigned to)
 	return true;
 }
 
+/* What we have signed for our term, as a claim to it. */
+static void show_claim(struct hybrid *h, uint64_t mask)
+{
+	if (h->signed_is_vc)
+		broadcast_view_change(h, mask);
+	else
+		msg_term_vote_encode(emit_message(&h->out, mask, CLASS_URGENT, MSG_TERM_VOTE),
+				     &h->signed_vote);
+	h->view_sent_at = h->now;
+}
+
 /* A claim to a term that we are in, or past, without a TC: shows where we are. */
 static void answer_claim(struct hybrid *h, unsigned to)
 {
-	if (!h->signed_term || h->observer || !may_answer(h, to))
-		return;
-	if (h->signed_is_vc)
-		broadcast_view_change(h, UINT64_C(1) << to);
-	else
-		msg_term_vote_encode(
-			emit_message(&h->out, UINT64_C(1) << to, CLASS_URGENT, MSG_TERM_VOTE),
-			&h->signed_vote);
+	if (h->signed_term && !h->observer && may_answer(h, to))
+		show_claim(h, UINT64_C(1) << to);
 }
 
 void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
@@ -346,13 +351,16 @@ static void start_view_timer(struct hybrid *h)
 
 uint64_t view_resend_at(const struct hybrid *h)
 {
-	if (!h->signed_is_vc || h->observer || h->signed_term != h->term ||
-	    h->tc.term >= h->term || MUTANT(MUTANT_VIEW_CHANGE_ONCE))
+	bool shows = h->signed_is_vc || (in_pbft_mode(h) && !MUTANT(MUTANT_MUTE_VOTERS));
+	if (!shows || h->observer || h->signed_term != h->term || h->tc.term >= h->term ||
+	    MUTANT(MUTANT_VIEW_CHANGE_ONCE))
 		return UINT64_MAX;
 	return h->view_sent_at + RESEND_HEARTBEATS * h->timing.heartbeat;
 }
 
-/* Resent until answered: to those that have not claimed our term, and to its primary. */
+/* Resent until answered: to those that have not claimed our term, and to its primary. The vote of
+ * one that has escalated since is, too: it cannot sign a view change for its term any more, and
+ * the term's time runs for nobody before qv have claimed it. [I14] */
 static void resend(struct hybrid *h)
 {
 	if (h->now < view_resend_at(h))
@@ -364,7 +372,7 @@ static void resend(struct hybrid *h)
 	mask &= mask_all(h);
 	h->view_sent_at = h->now;
 	if (mask)
-		broadcast_view_change(h, mask);
+		show_claim(h, mask);
 }
 
 void view_tick(struct hybrid *h)

@@ -171,7 +171,7 @@ static const struct term_cert *term_cert(const struct engine *e)
 }
 
 static const struct engine_ops multipaxos_ops = {step, engine_free_multipaxos, status,
-						 term_cert, NULL};
+						 term_cert, NULL, NULL};
 
 int engine_new_multipaxos(struct engine **out, const struct engine_config *config,
 			  const struct engine_recovery *recovery, struct errmsg *m)

@@ -224,7 +224,8 @@ static void recover_slots(struct multipaxos *p)
 	if (!p->proposed_again) {
 		p->proposed_again = true;
 		p->chosen_to = p->proposed_to = final;
-		/* nobody accepts further ahead of what it knows, and that is no more than we do */
+		/* nobody accepts further ahead of what it knows, and that is no more than we do
+		 */
 		if (p->adopted_to > final + PAXOS_WINDOW)
 			p->adopted_to = final + PAXOS_WINDOW;
 		for (uint64_t slot = final + 1; slot <= p->adopted_to; slot++) {
@@ -320,8 +321,13 @@ void paxos_on_built(struct multipaxos *p, const struct input *in)
 	struct core *c = &p->c;
 	struct log_entry *e;
 	struct block *b = core_built(c, in, p->ballot, (uint16_t)c->self);
-	if (b && p->phase == PAXOS_LEADING && !p->recovering &&
-	    hash_equal(&b->sh.h.prev, &c->tip.hash) && core_log_add(c, b, &e) == ERR_NONE) {
+	bool fits = b && p->phase == PAXOS_LEADING && !p->recovering &&
+		    hash_equal(&b->sh.h.prev, &c->tip.hash);
+	if (fits && c->tip.term > p->ballot) { /* it was fetched: somebody leads a higher one */
+		if (c->tip.term > p->seen)
+			p->seen = c->tip.term;
+		paxos_prepare(p);
+	} else if (fits && core_log_add(c, b, &e) == ERR_NONE) {
 		c->tip = block_ref_of(b);
 		core_pool_follow(c);
 		core_execute_to(c, e);

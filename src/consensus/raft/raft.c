@@ -218,7 +218,8 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return &((const struct raft *)e)->c.tc;
 }
 
-static const struct engine_ops raft_ops = {step, engine_free_raft, status, term_cert, NULL};
+static const struct engine_ops raft_ops = {step, engine_free_raft, status, term_cert, NULL,
+					   NULL};
 
 int engine_new_raft(struct engine **out, const struct engine_config *config,
 		    const struct engine_recovery *recovery, struct errmsg *m)

@@ -1,0 +1,603 @@
+/* State sync between whole replicas, message by message: what is fetched, from whom it is
+ * taken, what a liar and a crash can do, what a hostile asker gets. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replica/audit.h"
+#include "replica/private.h"
+#include "tests/ledger/world.h"
+
+#define HEIGHTS 40
+#define LATE	3
+#define QUEUE	8192
+#define STEP_US 5000
+#define STEPS	20000
+
+/* One replica answers for the validators 0 to 2; validator 3 fetches. */
+struct letter {
+	unsigned from, to;
+	struct writer bytes;
+};
+static struct world w;
+static struct store *served, *own;
+static struct replica *server, *late;
+static struct letter queue[QUEUE];
+static unsigned queued, asked_of; /* whom a question was for */
+static uint64_t now, answers, answer_bytes, jumped;
+static const char *halted;
+static bool died;
+/* Alters what this peer answers; false: it is not sent. */
+static bool (*liar)(unsigned from, struct writer *bytes);
+
+static void post(unsigned from, unsigned to, struct slice bytes)
+{
+	if (queued == QUEUE)
+		return;
+	struct letter *l = &queue[queued++];
+	*l = (struct letter){.from = from, .to = to};
+	writer_raw(&l->bytes, bytes.ptr, bytes.len);
+}
+
+static void server_sends(void *ctx, const struct message *m)
+{
+	(void)ctx;
+	if (!engine_message_is_sync(m->type))
+		return;
+	answers++;
+	answer_bytes += m->bytes.len;
+	post(asked_of, LATE, m->bytes);
+}
+
+static void late_sends(void *ctx, const struct message *m)
+{
+	(void)ctx;
+	if (!engine_message_is_sync(m->type))
+		return;
+	for (unsigned i = 0; i < LATE; i++)
+		if (m->to >> i & 1)
+			post(LATE, i, m->bytes);
+}
+
+static bool host_sync(void *ctx, uint64_t seq)
+{
+	(void)ctx, (void)seq;
+	return true;
+}
+static void host_final(void *ctx, struct block *b, const struct cert *cert)
+{
+	(void)ctx, (void)b, (void)cert;
+}
+static void host_rejected(void *ctx, const struct hash *id, int err)
+{
+	(void)ctx, (void)id, (void)err;
+}
+static void host_halted(void *ctx, const char *why)
+{
+	(void)ctx;
+	halted = why;
+}
+static uint64_t host_wall(void *ctx)
+{
+	(void)ctx;
+	return 1;
+}
+static void host_reopened(void *ctx, uint64_t height)
+{
+	(void)ctx;
+	jumped = height;
+}
+
+static void store_block(struct block *b)
+{
+	struct record_key k;
+	struct writer bytes = {0};
+	struct cert cert;
+	struct store_batch *batch = store_batch_new();
+	block_encode(&bytes, b);
+	store_batch_put(batch, STORE_BLOCKS, key_block(&k, b->sh.h.height, &b->hash),
+			writer_slice(&bytes));
+	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+	writer_reset(&bytes);
+	cert_encode(&bytes, &cert);
+	store_batch_put(batch, STORE_CERTS, key_cert(&k, b->sh.h.height), writer_slice(&bytes));
+	ck_assert_int_eq(store_write(served, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&bytes);
+}
+
+static struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
+{
+	const struct replica_config config = {
+		.genesis = &w.genesis,
+		.store = s,
+		.self = self,
+		.key = w.validator[self],
+		.seed = 1,
+		.now = now,
+		.history = LEDGER_HISTORY_MIN,
+		.sync_gap = gap,
+		.host = {.send = self == LATE ? late_sends : server_sends,
+			 .sync = host_sync,
+			 .final = host_final,
+			 .rejected = host_rejected,
+			 .halted = host_halted,
+			 .wall_ms = host_wall,
+			 .reopened = host_reopened}};
+	struct errmsg m = {{0}};
+	struct replica *r;
+	ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
+	return r;
+}
+
+/* A chain with a mode entry and a conviction's effects, on a few hundred keys. */
+static void make_chain(void)
+{
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		struct slice txs[1 + WORLD_CLIENTS];
+		struct writer entry = {0};
+		uint32_t count = 0;
+		if (h == 2) {
+			const struct system_tx tx = {.kind = SYSTEM_ESCALATED,
+						     .height = h,
+						     .term = 1,
+						     .reason = REASON_PROOF};
+			system_tx_encode(&entry, &tx, &w.ctx);
+			size_t len;
+			uint8_t *bytes = writer_take(&entry, &len);
+			txs[count++] = slice_of(bytes, len);
+		}
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+			char key[24];
+			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+			txs[count++] = world_put(&w, i, h, key, key);
+		}
+		store_block(world_commit(&w, txs, count));
+		world_free_txs(txs, count);
+	}
+}
+
+static void setup(void)
+{
+	world_genesis(&w, 1000);
+	w.genesis.checkpoint_interval = 2;
+	w.genesis.limits.window = 4;
+	world_seal(&w);
+	world_open(&w, NULL);
+	served = store_open_memory();
+	own = store_open_memory();
+	ck_assert_int_eq(replica_first_votes(served), ERR_NONE);
+	ck_assert_int_eq(replica_first_votes(own), ERR_NONE);
+	now = 1000000;
+	queued = 0;
+	answers = answer_bytes = jumped = 0;
+	halted = NULL;
+	died = false;
+	liar = NULL;
+	make_chain();
+	server = open_one(served, 0, 0);
+	late = open_one(own, LATE, 1);
+}
+
+static void teardown(void)
+{
+	while (queued > 0)
+		writer_free(&queue[--queued].bytes);
+	replica_close(server);
+	replica_close(late);
+	store_close(served);
+	store_close(own);
+	world_free(&w);
+}
+
+/* As look() does once it has heard of heights far above. */
+static void begin(void)
+{
+	struct sync *s = &late->sync;
+	const struct sync_msg m = {.type = SYNC_ASK};
+	struct writer bytes = {0};
+	sync_encode(&bytes, &m);
+	for (unsigned i = 0; i < LATE; i++) {
+		s->peer[i].asked = true;
+		post(LATE, i, writer_slice(&bytes));
+	}
+	writer_free(&bytes);
+	s->phase = SYNC_ASKING;
+	s->ask_until = now + SYNC_ASK_US;
+}
+
+static void deliver(struct letter *l)
+{
+	struct slice bytes = writer_slice(&l->bytes);
+	if (l->to == LATE) {
+		bool lies = liar && l->from == 0;
+		if (!lies || liar(l->from, &l->bytes))
+			replica_message(late, now, l->from, writer_slice(&l->bytes));
+	} else {
+		/* A server of its own for each: its pace and its queues are. */
+		asked_of = l->to;
+		memset(&server->serve.peer[LATE], 0, sizeof server->serve.peer[LATE]);
+		replica_message(server, now, LATE, bytes);
+	}
+	writer_free(&l->bytes);
+}
+
+static void step(void)
+{
+	now += STEP_US;
+	replica_tick(late, now);
+	replica_tick(server, now);
+	for (unsigned i = 0; i < queued && i < QUEUE; i++) {
+		struct letter l = queue[i];
+		queue[i].bytes = (struct writer){0};
+		deliver(&l);
+		if (died)
+			break;
+	}
+	for (unsigned i = 0; i < queued; i++)
+		writer_free(&queue[i].bytes);
+	queued = 0;
+}
+
+static bool is_home(void)
+{
+	return jumped && !late->sync.sweeping && late->sync.phase == SYNC_IDLE;
+}
+
+static void found(void *arg, const struct finding *f)
+{
+	(void)arg;
+	ck_abort_msg("%s: %s (%s) %s", store_family_name(f->family), f->what, err_text(f->err),
+		     f->key);
+}
+
+static bool on_step(void *arg, uint64_t height, uint64_t max, uint64_t bytes, uint64_t most)
+{
+	(void)arg, (void)height, (void)max, (void)bytes, (void)most;
+	return true;
+}
+
+static void audit(void)
+{
+	const struct audit_options o = {.genesis = &w.genesis, .found = found, .step = on_step};
+	struct audit_result result;
+	struct errmsg m = {{0}};
+	ck_assert_msg(replica_audit(own, &o, &result, &m) == ERR_NONE, "%s", m.text);
+}
+
+static void check_home(void)
+{
+	struct mode_state mine, theirs;
+	struct certified_header c;
+	ck_assert_ptr_null(halted);
+	ck_assert_uint_eq(ledger_height(late->ledger), HEIGHTS);
+	ck_assert(hash_equal(ledger_root(late->ledger), ledger_root(server->ledger)));
+	ck_assert(hash_equal(ledger_hash(late->ledger), ledger_hash(server->ledger)));
+	ck_assert_int_eq(ledger_mode_state(late->ledger, &mine), ERR_NONE);
+	ck_assert_int_eq(ledger_mode_state(server->ledger, &theirs), ERR_NONE);
+	ck_assert_int_eq(mine.mode, MODE_PBFT);
+	ck_assert_uint_eq(mine.changed, theirs.changed);
+	struct ledger_stats a, b;
+	ledger_stats(late->ledger, &a);
+	ledger_stats(server->ledger, &b);
+	ck_assert_uint_eq(a.keys, b.keys);
+	ck_assert_uint_eq(a.senders, b.senders);
+	ck_assert_uint_gt(replica_blocks_from(late), 1);
+	ck_assert_int_eq(replica_certified_header(late, HEIGHTS, &c), ERR_NONE);
+	ck_assert_int_eq(certified_header_check(&c, &w.ctx, &w.block0->hash), ERR_NONE);
+	certified_header_free(&c);
+	audit();
+}
+
+static void run_home(void)
+{
+	for (unsigned i = 0; i < STEPS && !is_home(); i++)
+		step();
+	ck_assert(is_home());
+}
+
+START_TEST(a_state_comes_whole)
+{
+	audit();
+	begin();
+	for (unsigned i = 0; i < STEPS && !is_home(); i++) {
+		step();
+		if (i % 7 == 0)
+			audit(); /* nothing that is on the way is taken for damage */
+	}
+	check_home();
+	ck_assert_uint_eq(late->sync.status.strikes, 0);
+	ck_assert_uint_eq(late->sync.status.retries, 0);
+	ck_assert_uint_eq(jumped, HEIGHTS);
+	ck_assert_uint_eq(late->sync.status.completed, 1);
+	ck_assert_ptr_null(replica_observes(late)); /* it has signed nothing, and knows so */
+	/* It executes the next block like anybody, and starts again on what it has. */
+	struct slice tx = world_put(&w, 0, HEIGHTS + 1, "next", "block");
+	struct block *b = world_build(&w, w.tip, 1, &tx, 1, NULL);
+	ck_assert_int_eq(ledger_execute(late->ledger, b, false), ERR_NONE);
+	block_drop(b);
+	mem_free((void *)tx.ptr);
+	replica_close(late);
+	late = open_one(own, LATE, 1);
+	check_home();
+}
+END_TEST
+
+/* An observer's slots go; it stays one. */
+START_TEST(an_observer_stays_one)
+{
+	struct store_batch *batch = store_batch_new();
+	replica_close(late);
+	store_close(own);
+	own = store_open_memory();
+	late = open_one(own, LATE, 1);
+	ck_assert_ptr_nonnull(replica_observes(late));
+	begin();
+	run_home();
+	check_home();
+	ck_assert_ptr_nonnull(replica_observes(late));
+	for (uint8_t slot = 0; slot < VOTE_SLOTS; slot++)
+		ck_assert_int_eq(
+			store_get(own, STORE_VOTES, slice_of(&slot, 1), &late->scratch),
+			ERR_NOT_FOUND);
+	store_batch_free(batch);
+}
+END_TEST
+
+/* ---- liars ------------------------------------------------------------------------------- */
+
+static unsigned lie_type, lie_at, lies;
+
+static bool flips(unsigned from, struct writer *bytes)
+{
+	(void)from;
+	if (bytes->buf[0] != lie_type || lie_at >= 8 * bytes->len)
+		return true;
+	lies++;
+	bytes->buf[lie_at / 8] ^= (uint8_t)(1u << lie_at % 8);
+	return true;
+}
+
+static bool cuts(unsigned from, struct writer *bytes)
+{
+	(void)from;
+	if (bytes->buf[0] != lie_type || bytes->len < 20)
+		return true;
+	lies++;
+	bytes->len = 10 + lie_at % (bytes->len - 10);
+	return true;
+}
+
+static bool says_gone(unsigned from, struct writer *bytes)
+{
+	(void)from;
+	lies++;
+	if (bytes->buf[0] == SYNC_RANGE)
+		bytes->len = 1 + 8 + 2 * HASH_SIZE;
+	else if (bytes->buf[0] == SYNC_BLOCKS)
+		return false;
+	bytes->buf[0] = SYNC_GONE;
+	return true;
+}
+
+static bool says_nothing(unsigned from, struct writer *bytes)
+{
+	(void)from;
+	lies++;
+	return bytes->buf[0] == SYNC_OFFER;
+}
+
+static void lie(bool (*how)(unsigned, struct writer *), unsigned type, unsigned at)
+{
+	teardown();
+	setup();
+	liar = how;
+	lie_type = type;
+	lie_at = at;
+	begin();
+	run_home();
+	check_home();
+	ck_assert_uint_eq(late->sync.struck & ~1u, 0); /* the honest are never struck off */
+}
+
+START_TEST(a_bit_is_flipped)
+{
+	static const unsigned types[] = {SYNC_OFFER, SYNC_RANGE, SYNC_BLOCKS};
+	unsigned struck = 0, runs = 0;
+	for (unsigned t = 0; t < MEM_COUNT(types); t++)
+		for (unsigned at = 8; at < 8 * 700; at += 97) {
+			lies = 0;
+			lie(flips, types[t], at);
+			struck += late->sync.status.strikes > 0;
+			runs += lies > 0;
+		}
+	ck_assert_uint_gt(runs, 120);
+	/* What answers another question, or offers another height, is no proof of a lie. */
+	ck_assert_uint_gt(struck, runs / 2);
+}
+END_TEST
+
+START_TEST(answers_are_cut_or_missing)
+{
+	static const unsigned types[] = {SYNC_OFFER, SYNC_RANGE, SYNC_BLOCKS};
+	for (unsigned t = 0; t < MEM_COUNT(types); t++)
+		for (unsigned at = 0; at < 60; at += 7)
+			lie(cuts, types[t], at);
+	lies = 0;
+	lie(says_gone, 0, 0);
+	ck_assert_uint_eq(late->sync.status.strikes, 0);
+	lie(says_nothing, 0, 0);
+	ck_assert_uint_eq(late->sync.status.strikes, 0);
+	ck_assert_uint_gt(late->sync.status.retries, 0);
+	ck_assert_uint_gt(lies, 0);
+}
+END_TEST
+
+/* What nobody asked for is not even read. */
+START_TEST(unasked_answers)
+{
+	static const uint8_t types[] = {SYNC_OFFER, SYNC_RANGE, SYNC_BLOCKS, SYNC_GONE};
+	uint8_t bytes[200] = {0};
+	for (unsigned i = 0; i < MEM_COUNT(types); i++) {
+		bytes[0] = types[i];
+		replica_message(late, now, 1, slice_of(bytes, sizeof bytes));
+	}
+	ck_assert_uint_eq(late->sync.status.stale, MEM_COUNT(types));
+	ck_assert_uint_eq(late->sync.status.malformed, 0);
+	replica_message(late, now, LATE, slice_of(bytes, sizeof bytes));
+	replica_message(late, now, 9, slice_of(bytes, sizeof bytes));
+	ck_assert_uint_eq(late->sync.status.stale, MEM_COUNT(types));
+}
+END_TEST
+
+/* ---- crashes ----------------------------------------------------------------------------- */
+
+static void killed(void *ctx)
+{
+	(void)ctx;
+	died = true;
+}
+
+/* Dies at its nth write; a prefix of what was not synced is left. */
+static bool dies_at(uint64_t nth, struct random *random)
+{
+	teardown();
+	setup();
+	store_memory_kill(own, nth, killed, NULL);
+	begin();
+	for (unsigned i = 0; i < STEPS && !died && !is_home(); i++)
+		step();
+	if (!died) {
+		store_memory_kill(own, 0, NULL, NULL);
+		return false;
+	}
+	replica_close(late);
+	late = NULL;
+	store_memory_crash(own, random);
+	died = false;
+	halted = NULL;
+	late = open_one(own, LATE, 1);
+	uint64_t height = ledger_height(late->ledger);
+	ck_assert(height == 0 || height == HEIGHTS);
+	audit();
+	if (height == 0 && late->sync.phase == SYNC_IDLE) { /* nothing of it was left */
+		begin();
+	} else if (height) {
+		jumped = height;
+	}
+	run_home();
+	check_home();
+	return true;
+}
+
+START_TEST(it_dies_at_each_write)
+{
+	struct random random;
+	uint64_t nth = 1;
+	random_seed(&random, 5);
+	while (dies_at(nth, &random))
+		nth += nth < 20 ? 1 : 3;
+	ck_assert_uint_gt(nth, 256);
+	printf("died at each third of %llu writes\n", (unsigned long long)nth);
+}
+END_TEST
+
+/* ---- hostile askers ---------------------------------------------------------------------- */
+
+START_TEST(who_asks_too_much)
+{
+	struct sync_msg m = {.type = SYNC_GET, .height = HEIGHTS};
+	struct writer bytes = {0};
+	memset(m.to.b, 0xff, HASH_SIZE);
+	sync_encode(&bytes, &m);
+	asked_of = 0;
+	for (unsigned i = 0; i < 10000; i++) { /* in a second */
+		now += 100;
+		replica_message(server, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+	}
+	ck_assert_uint_le(answers, 1000000 / SERVE_SPACING_US + 1);
+	ck_assert_uint_gt(answers, 20);
+	ck_assert_uint_gt(server->serve.refused, 9000);
+	writer_free(&bytes);
+}
+END_TEST
+
+START_TEST(who_asks_for_every_state)
+{
+	struct writer bytes = {0};
+	asked_of = 0;
+	for (uint64_t h = 1; h <= HEIGHTS + 3; h++) {
+		const struct sync_msg m = {.type = SYNC_ASK, .height = h};
+		writer_reset(&bytes);
+		sync_encode(&bytes, &m);
+		now += SERVE_ASKS_US;
+		replica_message(server, now, 1, writer_slice(&bytes));
+	}
+	unsigned pins = 0;
+	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+		pins += server->serve.pin[i].height > 0;
+	ck_assert_uint_eq(pins, SERVE_PINS_MAX);
+	/* Still there is an offer for who comes with good intentions. */
+	begin();
+	run_home();
+	ck_assert_uint_gt(ledger_height(late->ledger), 0);
+	now += SERVE_PIN_LIFE_US;
+	replica_tick(server, now);
+	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+		ck_assert_uint_eq(server->serve.pin[i].height, 0);
+	writer_free(&bytes);
+}
+END_TEST
+
+START_TEST(questions_that_make_no_sense)
+{
+	struct sync_msg m = {.type = SYNC_GET, .height = HEIGHTS};
+	struct writer bytes = {0};
+	asked_of = 0;
+	memset(m.from.b, 0xff, HASH_SIZE); /* bounds that cross */
+	const uint64_t heights[] = {0, 1, HEIGHTS, HEIGHTS + 1, UINT64_MAX};
+	const enum sync_type types[] = {SYNC_GET, SYNC_GET_BLOCKS, SYNC_ASK};
+	for (unsigned t = 0; t < MEM_COUNT(types); t++)
+		for (unsigned i = 0; i < MEM_COUNT(heights); i++) {
+			m.type = types[t];
+			m.height = heights[i];
+			writer_reset(&bytes);
+			sync_encode(&bytes, &m);
+			for (size_t len = 0; len <= bytes.len; len++) {
+				now += SERVE_ASKS_US;
+				replica_message(server, now, 1, slice_of(bytes.buf, len));
+				while (queued > 0)
+					writer_free(&queue[--queued].bytes);
+			}
+		}
+	ck_assert(!replica_halted(server));
+	ck_assert_uint_eq(server->serve.ranges, 0);
+	writer_free(&bytes);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("state-sync");
+	TCase *t = tcase_create("state-sync");
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 300);
+	tcase_add_test(t, a_state_comes_whole);
+	tcase_add_test(t, an_observer_stays_one);
+	tcase_add_test(t, a_bit_is_flipped);
+	tcase_add_test(t, answers_are_cut_or_missing);
+	tcase_add_test(t, unasked_answers);
+	tcase_add_test(t, it_dies_at_each_write);
+	tcase_add_test(t, who_asks_too_much);
+	tcase_add_test(t, who_asks_for_every_state);
+	tcase_add_test(t, questions_that_make_no_sense);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
