@@ -35,7 +35,8 @@ static int check_headers(const struct certified_header *ch, const struct chain_c
 			return err_set(m, err,
 				       "headers[%u], height %llu: it is of other validators "
 				       "than the genesis file's. After a recovery there is a "
-				       "genesis file with it",
+				       "genesis file with it, after a new key (`member "
+				       "replace`) there are handovers beside the proof",
 				       i, height);
 		if (err)
 			return err_set(m, err, "headers[%u], height %llu: leader's %s", i,

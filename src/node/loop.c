@@ -288,9 +288,10 @@ static void tell_changes(struct node *n, const struct snapshot *next)
 
 void node_take_snapshot(struct node *n, uint64_t now)
 {
-	struct snapshot next = {
-		.now = now, .halted = n->halted, .observes = replica_observes(n->replica),
-		.ctx = *replica_ctx(n->replica)};
+	struct snapshot next = {.now = now,
+				.halted = n->halted,
+				.observes = replica_observes(n->replica),
+				.ctx = *replica_ctx(n->replica)};
 	replica_status(n->replica, &next.status);
 	replica_sync_status(n->replica, &next.sync);
 	if (next.status.pool_count == 0)
@@ -404,6 +405,8 @@ static bool turn(struct node *n)
 	if (n->halted)
 		submit_stop(n);
 	now = node_clock_us();
+	if (n->links_due && now >= n->links_due)
+		node_set_links(n);
 	if (now >= n->snapshot_due)
 		node_take_snapshot(n, now);
 	events_flush(n->events, now);

@@ -55,7 +55,8 @@ static const char *disk_failed(struct node *n)
 		what = "a sync failed";
 		why = "a sync of the data directory failed: what was written last may be lost "
 		      "though it reads back, so this process ends; it has signed nothing that "
-		      "rests on it. Look at the kernel's log and the disk; then start this node "
+		      "rests on it. Look at the kernel's log and the disk; then start this "
+		      "node "
 		      "again, it goes on from what is on the disk";
 		n->end = NODE_SYNC_FAILED;
 		break;
@@ -143,11 +144,13 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	events_block(n->events, &view);
 }
 
-/* An epoch begins: links are between those who are validators now. */
-static void host_epoch(void *ctx)
+/* Whose key was replaced still hears of the end, and where to get it. */
+#define LINKS_LINGER_US 2000000
+
+void node_set_links(struct node *n)
 {
-	struct node *n = ctx;
 	const struct chain_ctx *c = replica_ctx(n->replica);
+	n->links_due = 0;
 	for (unsigned v = 0; v < n->genesis.n; v++) {
 		if (v == n->self || !n->net || pubkey_equal(&c->vals.key[v], &n->link_key[v]))
 			continue;
@@ -156,6 +159,15 @@ static void host_epoch(void *ctx)
 			log_write(LOG_NET, LOG_ERROR, "%s has the key of another validator",
 				  node_validator_name(n, v));
 	}
+}
+
+/* An epoch begins: links are between those who are validators now. */
+static void host_epoch(void *ctx)
+{
+	struct node *n = ctx;
+	const struct chain_ctx *c = replica_ctx(n->replica);
+	if (!n->links_due)
+		n->links_due = node_clock_us() + LINKS_LINGER_US;
 	log_write(LOG_CONSENSUS, LOG_INFO,
 		  "epoch %llu begins after height %llu: a validator has a new key%s%s",
 		  (unsigned long long)c->epoch, (unsigned long long)c->start_height,

@@ -80,6 +80,7 @@ struct node {
 	struct keypair key;
 	unsigned self;
 	struct pubkey link_key[VALIDATORS_MAX]; /* whom net/ takes for each validator */
+	uint64_t links_due; /* when it takes those of the epoch that has begun; 0: it does */
 	uint64_t started; /* microseconds */
 	struct store *store;
 	struct replica *replica;
@@ -142,6 +143,7 @@ int node_open(struct node *n, struct errmsg *m);
 void node_leave(struct node *n);
 void node_close(struct node *n);
 const char *node_validator_name(const struct node *n, unsigned validator);
+void node_set_links(struct node *n); /* when links_due is over */
 /* Stops taking part: votes and proposes nothing more, but still answers reads. */
 void node_halt(struct node *n, const char *why);
 

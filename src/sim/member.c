@@ -179,7 +179,7 @@ static void submit(struct sim *s)
 {
 	unsigned i = (unsigned)random_below(&s->random, s->n);
 	struct sim_node *n = &s->node[i];
-	if (!n->replica || n->dying || sim_is_corrupt(s, i))
+	if (!n->replica || n->dying || sim_is_corrupt(s, i) || s->now < n->paused_until)
 		return;
 	replica_member(n->replica, s->now, writer_slice(&s->member.change));
 	sim_push(s,

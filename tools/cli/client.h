@@ -30,6 +30,7 @@ struct target {
 	struct chain_ctx *epochs;
 	struct json **handovers;
 	unsigned epoch_count;
+	unsigned epochs_from; /* node that is asked for more first */
 };
 
 /* From --home, --node and --genesis. Prints errors; exit code. target_close() in any case. */

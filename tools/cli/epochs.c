@@ -131,7 +131,11 @@ int target_learn_epochs(struct target *t, struct errmsg *m)
 	struct link l;
 	int err = ERR_NONE;
 	size_t got = 1;
-	link_open(&l, t, 0);
+	pthread_mutex_lock(&t->lock);
+	begin(t);
+	unsigned before = t->epoch_count, asks = t->epochs_from;
+	pthread_mutex_unlock(&t->lock);
+	link_open(&l, t, asks);
 	while (got > 0 && err == ERR_NONE) {
 		char path[64];
 		pthread_mutex_lock(&t->lock);
@@ -155,6 +159,10 @@ int target_learn_epochs(struct target *t, struct errmsg *m)
 		pthread_mutex_unlock(&t->lock);
 	}
 	link_close(&l);
+	pthread_mutex_lock(&t->lock);
+	if (t->epoch_count == before) /* it may be behind: next time another one */
+		t->epochs_from = (asks + 1) % t->count;
+	pthread_mutex_unlock(&t->lock);
 	return err;
 }
 

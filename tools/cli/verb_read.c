@@ -422,7 +422,7 @@ static int read_handovers(const struct json *whole, const struct proof_document 
 	*ctx = sets[count - 1];
 	mem_free(sets);
 	if (err == ERR_NONE && doc->ch.count && h->height > 0 &&
-	    !ctx->before && /* recoveries: the check itself knows whose it is */
+	    ctx->epoch > 0 && /* else the check itself says whose it is */
 	    (!hash_equal(&h->valset, &ctx->vals.hash) || h->height <= ctx->start_height))
 		err = err_set(
 			m, ERR_BAD_PROOF,
