@@ -78,8 +78,9 @@ static int find_self(struct node *n, const char *path, struct errmsg *m)
 		if (pubkey_equal(genesis_validator_key(&n->genesis, n->self), &n->key.pub))
 			break;
 	/* A key made later, for a place that the configuration names: it votes once governance
-	 * has put it there. */
-	for (unsigned v = 0; n->self == n->genesis.n && v < n->genesis.n; v++)
+	 * has put it there, which after a recovery it cannot. */
+	bool may_come = n->self == n->genesis.n && !n->genesis.recovery_count;
+	for (unsigned v = 0; may_come && v < n->genesis.n; v++)
 		if (n->config.name[0] &&
 		    strcmp(n->genesis.validator[v].name, n->config.name) == 0) {
 			n->self = v;
@@ -234,12 +235,17 @@ int home_init(const struct home_init *init, struct errmsg *m)
 	while (self < g.n && !pubkey_equal(genesis_validator_key(&g, self), &key.pub))
 		self++;
 	const struct pubkey *fresh = self == g.n ? &key.pub : NULL;
-	for (unsigned v = 0; self == g.n && v < g.n; v++)
+	for (unsigned v = 0; self == g.n && v < g.n && !g.recovery_count; v++)
 		if (init->name && strcmp(g.validator[v].name, init->name) == 0) {
 			self = v; /* a new key for this place */
 			break;
 		}
-	if (self == g.n && init->name)
+	if (self == g.n && init->name && g.recovery_count)
+		err = err_set(m, ERR_UNSUPPORTED,
+			      "%s is not the key of a validator in %s, whose chain has been "
+			      "recovered: after that no validator gets a new key",
+			      init->key, init->genesis);
+	else if (self == g.n && init->name)
 		err = err_set(m, ERR_CONFIG, "%s is not the name of a validator in %s",
 			      init->name, init->genesis);
 	else if (self == g.n)
