@@ -29,6 +29,10 @@ void check_own_word(struct sim *s, unsigned node, const struct block *b, const s
 	const struct own_block *own = own_block_at(s, node, b->sh.h.height);
 	if (s->options.intercept) /* it may have swallowed the vote on its way to us */
 		return;
+	/* Who votes not counts what others have of its number: of the life whose disk it lost.
+	 */
+	if (replica_observes(s->node[node].replica))
+		return;
 	if (!(c->signers >> node & 1) || !hash_equal(&c->ref.hash, &b->hash))
 		return;
 	/* In pbft mode a COMMIT of one's own counts at once, and leaves when it is durable. */

@@ -95,6 +95,7 @@ struct sim_result {
 	uint64_t replays; /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
 	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
+	uint64_t epoch_syncs; /* of syncs, in later epochs than the first */
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;

@@ -221,6 +221,46 @@ START_TEST(in_storms)
 }
 END_TEST
 
+/* Validators get new keys meanwhile: a state is fetched within an epoch, blocks lead across its
+ * end, of which nobody here has given any up. */
+START_TEST(with_new_keys)
+{
+	static const unsigned sizes[] = {4, 5, 7};
+	uint64_t syncs = 0, later = 0, epochs = 0, stuck = 0;
+	for (uint64_t seed = 0; seed < runs(36); seed++) {
+		struct sim_options o = small(seed);
+		struct sim_result r;
+		o.nodes = sizes[seed % 3];
+		o.decisions = 200;
+		o.clients = 8;
+		o.blocks = 0;
+		o.sync_gap = 5;
+		o.calm = false;
+		o.members = 2;
+		o.corrupt = seed % 2 ? (o.nodes - 1) / 3 : 0;
+		o.wiped = o.corrupt ? 0 : 1;
+		o.kill_points = seed % 4 == 0 ? 10 : 0;
+		sim_run(&o, &r);
+		ck_assert_msg(r.verdict != SIM_SAFETY, "seed %llu: %s",
+			      (unsigned long long)seed, r.text);
+		stuck += r.verdict == SIM_LIVENESS;
+		if (r.verdict == SIM_LIVENESS)
+			printf("new keys, seed %llu: %s\n", (unsigned long long)seed, r.text);
+		syncs += r.syncs;
+		later += r.epoch_syncs;
+		epochs += r.epochs;
+	}
+	printf("new keys: %llu epochs ended, %llu syncs, %llu of them in later epochs, %llu "
+	       "runs "
+	       "without progress after healing\n",
+	       (unsigned long long)epochs, (unsigned long long)syncs, (unsigned long long)later,
+	       (unsigned long long)stuck);
+	ck_assert_uint_le(stuck, runs(36) / 36);
+	ck_assert_uint_ge(epochs, runs(36));
+	ck_assert_uint_ge(later, runs(12));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sync");
@@ -233,6 +273,7 @@ int main(void)
 	tcase_add_test(t, among_liars);
 	tcase_add_test(t, dying_at_writes);
 	tcase_add_test(t, in_storms);
+	tcase_add_test(t, with_new_keys);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
