@@ -64,7 +64,7 @@ while read -r first second; do
 		bad=1
 	}
 done < <(ostrakon --help | sed -n '/^Options of/q; s/^  \([a-z].*\)/\1/p' |
-	sed 's/^\(key\|net\|tx\|config\|bench\|backup\|db\|member\) \([a-z]*\).*/\1 \2/; t; s/ .*//')
+	sed 's/^\(key\|net\|tx\|config\|bench\|backup\|db\|member\|recovery\) \([a-z]*\).*/\1 \2/; t; s/ .*//')
 
 if command -v zsh >/dev/null; then
 	zsh -f -c 'autoload -U compinit && compinit -D -u && source <(ostrakon completion zsh) &&
