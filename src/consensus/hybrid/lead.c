@@ -276,10 +276,8 @@ void on_built(struct hybrid *h, const struct input *in)
 				      MUTANT(MUTANT_REFUSE_UNFINAL) ? in->built.refused_err[i]
 								    : ERR_BUSY);
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
-	if (in->built.err) /* tried again with the next heartbeat */
-		h->build_after = h->now + h->timing.heartbeat;
 	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))
-		return; /* or in the new term not at all */
+		return; /* tried again, or in the new term not at all */
 	if (in->built.tx_count == 0 && !h->build_empty)
 		return;
 	struct block *b = make_block(h, in);
