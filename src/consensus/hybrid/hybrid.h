@@ -300,6 +300,7 @@ struct hybrid {
 	uint64_t reforward_at;
 	uint64_t refused_at[VALIDATORS_MAX]; /* when we last sent each a refusal */
 	uint64_t rescue_accepted_height;
+	uint64_t build_after; /* no block before: the last one that was built came to nothing */
 	uint64_t voted_at; /* signed the newest term vote, in this life; 0: never */
 	uint64_t rescue_accepted_at;
 	uint64_t rescue_accepted_term; /* 0: never */

@@ -70,7 +70,8 @@ static struct block *parent_to_build_on(struct hybrid *h)
 
 static bool may_propose(const struct hybrid *h)
 {
-	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h) || h->ended)
+	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h) || h->ended ||
+	    h->now < h->build_after)
 		return false;
 	if (h->led_before_restart == h->term && !MUTANT(MUTANT_RELEAD_AFTER_RESTART))
 		return false;
@@ -208,8 +209,10 @@ static void propose(struct hybrid *h, struct block *b)
 	struct log_entry *e;
 	if (log_add(&h->log, b, &e) != ERR_NONE) {
 		prune_log(h);
-		if (add_to_full_log(h, b, &e) != ERR_NONE)
+		if (add_to_full_log(h, b, &e) != ERR_NONE) { /* or it would be built again at once */
+			h->build_after = h->now + h->timing.heartbeat;
 			return;
+		}
 	}
 	modes_enter(h, e);
 	invariant(!e->invalid);
@@ -278,7 +281,7 @@ void on_built(struct hybrid *h, const struct input *in)
 								    : ERR_BUSY);
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
 	if (in->built.err || !hash_equal(&h->build_parent, &on->hash) || !may_propose(h))
-		return; /* tried again with the next heartbeat, or in the new term not at all */
+		return; /* tried again, or in the new term not at all */
 	if (in->built.tx_count == 0 && !h->build_empty)
 		return;
 	struct block *b = make_block(h, in);
