@@ -69,6 +69,7 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_MUTE_VOTERS = 53, /* who voted in its term and escalated does not resend that claim */
 	MUTANT_OWN_PREPARE_EARLY = 54, /* a fast leader counts its own PREPARE before the sync */
 	MUTANT_RETRIES_COUNT = 55, /* toward E3: what came sooner than a timeout */
+	MUTANT_VOTES_ABOVE_FINAL = 56, /* pbft's watermarks: only from the last final block */
 	MUTANT_GATHERS_ON = 57, /* a build asked for again after "busy" is held for another turn */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */

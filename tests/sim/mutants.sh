@@ -6,7 +6,7 @@
 #	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
 #	wiped       a correct replica loses its disk, under faults
 #	faults      crashes, partitions, loss alone
-#	wiped       the same, and a replica loses its disk
+#	long        a replica loses its disk, and four times as many decisions
 #	equivocate, votes, views: malicious replicas that do little else, all the time
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]], or one mutant by
 # the suites alone: mutants.sh --suites ID
@@ -104,7 +104,7 @@ if [ "$1" = --one ]; then
 		scenarios || suites ||
 		try wiped --wiped 1 ||
 		try faults ||
-		try wiped --wiped 1 ||
+		try long --wiped 1 --decisions 200 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
 		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
 		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate ||

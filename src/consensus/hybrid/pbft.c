@@ -26,10 +26,14 @@ static bool in_pbft_term(const struct hybrid *h)
 	return in_accepted_term(h) && h->tc.mode == MODE_PBFT;
 }
 
-/* Watermarks: heights that can still get votes here; NULL outside of them. */
+/* Watermarks: heights that can still get votes here; NULL outside of them. Votes are for blocks
+ * of our own term, above its base: that may lie any number of unfinal blocks above the final one,
+ * after many terms that ended too soon. */
 static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 {
 	uint64_t low = h->log.final->sh.h.height;
+	if (low < h->tc.base.height && !MUTANT(MUTANT_VOTES_ABOVE_FINAL))
+		low = h->tc.base.height;
 	if (height <= low || height > low + h->votes_cap)
 		return NULL;
 	struct height_votes *v = &h->votes[height % h->votes_cap];
