@@ -107,6 +107,8 @@ void replica_tick(struct replica *r, uint64_t now);
 uint64_t replica_wake_at(const struct replica *r);
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes);
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
+/* It is to stop soon: if it leads, it proposes nothing more, and has another one elected. */
+void replica_resign(struct replica *r, uint64_t now);
 
 /* Between the two calls no block is proposed: what comes in between goes into one block, and
  * not the first of it into a block of its own. Without them each input may propose.
