@@ -101,7 +101,7 @@ static void take_sync(struct node *n)
 
 static void take_message(struct node *n, const struct net_event *e)
 {
-	unsigned type = e->message.len ? e->message.ptr[0] : METRICS_TYPES - 1;
+	unsigned type = replica_message_type(e->message);
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
 	if (!n->halted && !node_is_paused(n))

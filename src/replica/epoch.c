@@ -412,14 +412,15 @@ static void serve_old(struct replica *r, unsigned to, uint64_t epoch, uint64_t f
 static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slice bytes)
 {
 	struct reader rd;
-	uint64_t height = 0;
+	uint64_t height = 0, end = r->epochs[epoch + 1].start_height;
 	r->stale_messages++;
 	reader_init(&rd, bytes);
 	if (reader_u8(&rd) == MSG_FETCH)
 		height = reader_u64(&rd);
-	if (!rd.err && height > 0 && height <= r->epochs[epoch + 1].start_height) {
+	/* Above the end it has fillers, but perhaps not the ones. */
+	if (!rd.err && height > 0) {
 		if (r->old_paid[from] <= r->now)
-			serve_old(r, from, epoch, height);
+			serve_old(r, from, epoch, height < end ? height : end);
 		return;
 	}
 	if (bytes.len && bytes.ptr[0] == MSG_FINAL)
@@ -434,7 +435,7 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 static void on_newer(struct replica *r, unsigned from)
 {
 	r->stale_messages++;
-	r->newer_epoch = true;
+	r->newer_epoch |= UINT64_C(1) << from;
 	if (r->old_told[from] > r->now)
 		return;
 	r->old_told[from] = r->now + heartbeat(r);
@@ -448,6 +449,12 @@ static void on_newer(struct replica *r, unsigned from)
 	epoch_wrap(r, &m);
 	r->config.host.send(r->config.host.ctx, &m);
 	writer_free(&w);
+}
+
+uint8_t replica_message_type(struct slice bytes)
+{
+	size_t at = bytes.len > EPOCH_HEAD && bytes.ptr[0] == EPOCH_ENVELOPE ? EPOCH_HEAD : 0;
+	return bytes.len ? bytes.ptr[at] : UINT8_MAX;
 }
 
 bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)

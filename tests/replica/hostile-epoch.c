@@ -1,6 +1,7 @@
 /* New keys for validators, as one replica meets them: the end of its epoch, what may follow it,
  * what a new epoch takes over, and what peers of other epochs can make it do. */
 #include "chain/epoch.h"
+#include "consensus/hybrid/hybrid.h"
 #include "replica/epoch.h"
 #include "tests/replica/hostile.h"
 
@@ -184,6 +185,65 @@ START_TEST(only_fillers_extend_an_end)
 }
 END_TEST
 
+/* A PREPARE or COMMIT of each of the others but MALICE. */
+static void votes_of_two(const struct block *b, enum vote_kind kind)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct writer out = {0};
+		struct msg_commit m = {.commit = {.kind = kind,
+						  .ref = block_ref_of(b),
+						  .signer = (uint16_t)i}};
+		vote_sign(&m.commit, &w.ctx, &w.validator[i]);
+		if (kind == VOTE_COMMIT)
+			msg_commit_encode(&out, &m);
+		else
+			msg_prepare_encode(&out, &m.commit);
+		deliver(i, &out);
+	}
+}
+
+/* [I1] The end is final by a COMMIT of its own for a filler of a pbft term: it must be durable
+ * first, or a crash would take it back from who has acted on it. What clients bring meanwhile
+ * is the next epoch's. */
+START_TEST(an_end_waits_for_its_own_word)
+{
+	struct term_cert tc, pbft;
+	struct hash id;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	ck_assert(has_prepared(end));
+	others_move_on(5, &tc, end);
+	make_new_view(&pbft, 5, &tc, end, 0);
+	send_new_view(1, &pbft);
+	ck_assert_int_eq(ledger_execute(w.ledger, end, false), ERR_NONE);
+	struct block *filler = pbft_block(&pbft, end, 0);
+	append(1, 5, NULL, filler, NULL);
+	ck_assert_ptr_nonnull(newest(MSG_PREPARE, 1));
+	disk_is_slow = _i == 1;
+	votes_of_two(filler, VOTE_PREPARE_PBFT);
+	votes_of_two(filler, VOTE_COMMIT);
+	if (_i == 0) { /* each of its writes was durable at once */
+		ck_assert_uint_eq(epoch(), 1);
+	} else {
+		ck_assert_uint_eq(epoch(), 0);
+		ck_assert_ptr_null(newest(MSG_COMMIT, 1));
+		ck_assert_ptr_null(newest(MSG_FINAL, 1));
+		struct slice put = world_put(&w, 0, 1, "k", "v");
+		ck_assert_int_eq(replica_submit(replica, now, put, false, &id), ERR_NONE);
+		disk_is_slow = false;
+		replica_durable(replica, now, sync_asked);
+		ck_assert_ptr_nonnull(newest(MSG_COMMIT, 1));
+		ck_assert_uint_eq(epoch(), 1);
+		ck_assert_uint_eq(engine_pool(replica_engine(replica)).count, 1);
+		world_free_txs(&put, 1);
+	}
+	ck_assert_ptr_nonnull(newest(MSG_FINAL, 1));
+	ck_assert_uint_eq(final_height(), 1);
+	term_cert_free(&pbft);
+	block_drop(filler);
+	block_drop(end);
+}
+END_TEST
+
 /* It hears the end's certificate from who is further, without the blocks. */
 START_TEST(a_laggard_is_told)
 {
@@ -266,6 +326,74 @@ START_TEST(messages_of_other_epochs)
 	ck_assert_uint_eq(s->bytes.buf[0], EPOCH_ENVELOPE);
 	ck_assert_uint_eq(load_be64(s->bytes.buf + 1), 1);
 	block_drop(end);
+}
+END_TEST
+
+/* A laggard may ask for what comes behind the fillers that it has, which are not the ones of
+ * the certificate: it gets the end and those that are. */
+START_TEST(a_laggard_asks_above_the_end)
+{
+	static struct message_in in;
+	struct term_cert tc;
+	struct cert c;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	make_tc(&tc, 9, end);
+	struct block *filler = empty_block(end, 9);
+	heartbeat(LEADER, 9, &tc, end, 0);
+	append(LEADER, 9, &tc, filler, NULL);
+	cert_of_others(filler, CERT_ONE_ROUND, &c);
+	append(LEADER, 9, NULL, NULL, &c);
+	ck_assert_uint_eq(epoch(), 1);
+	for (uint64_t height = 1; height < 5; height++) {
+		forget_sent();
+		pass(200000);
+		fetch(0, 0, height);
+		const struct sent *s = newest(MSG_BLOCKS, 0);
+		ck_assert_ptr_nonnull(s);
+		ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+		ck_assert_uint_eq(in.blocks.count, 2);
+		ck_assert(hash_equal(&in.blocks.blocks[1]->hash, &filler->hash));
+		ck_assert(in.blocks.has_cert);
+		ck_assert(block_ref_equal(&in.blocks.cert.ref, &c.ref));
+		message_free(&in);
+	}
+	block_drop(end);
+	block_drop(filler);
+}
+END_TEST
+
+/* Who escalates before it has heard of a leader has nothing to show: in any epoch that entitles
+ * it to the term after the one that all begin in, jailed primaries left out. [I14] */
+START_TEST(the_first_term_is_given)
+{
+	struct term_cert tc;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	struct hybrid *h = (struct hybrid *)replica_engine(replica);
+	uint64_t start = h->ctx->start_term;
+	ck_assert_uint_eq(start, LEADER);
+	ck_assert(term_follows(h, 0, start + 1));
+	ck_assert(!term_follows(h, 0, start + 2));
+	h->modes.jailed = UINT64_C(1) << primary_of(start + 1, 4);
+	ck_assert(term_follows(h, 0, start + 2));
+	ck_assert(!term_follows(h, 0, start + 3));
+	block_drop(end);
+}
+END_TEST
+
+/* What metrics count a message as. */
+START_TEST(types_show_through_envelopes)
+{
+	static const uint8_t plain[] = {MSG_FETCH, 1, 2}, head[] = {EPOCH_ENVELOPE, 1};
+	uint8_t bytes[EPOCH_HEAD + 1] = {EPOCH_ENVELOPE};
+	store_be64(bytes + 1, 1);
+	bytes[EPOCH_HEAD] = MSG_APPEND;
+	ck_assert_uint_eq(replica_message_type(slice_of(plain, sizeof plain)), MSG_FETCH);
+	ck_assert_uint_eq(replica_message_type(slice_of(bytes, sizeof bytes)), MSG_APPEND);
+	ck_assert_uint_eq(replica_message_type(slice_of(bytes, EPOCH_HEAD)), EPOCH_ENVELOPE);
+	ck_assert_uint_eq(replica_message_type(slice_of(head, sizeof head)), EPOCH_ENVELOPE);
+	ck_assert_uint_eq(replica_message_type(slice_of(NULL, 0)), UINT8_MAX);
 }
 END_TEST
 
@@ -491,7 +619,11 @@ void hostile_epoch(Suite *s)
 	TCase *t = hostile_case(s, "epoch", setup_governed, 120);
 	tcase_add_test(t, an_end_ends_its_epoch);
 	tcase_add_test(t, only_fillers_extend_an_end);
+	tcase_add_loop_test(t, an_end_waits_for_its_own_word, 0, 2);
 	tcase_add_test(t, a_laggard_is_told);
+	tcase_add_test(t, a_laggard_asks_above_the_end);
+	tcase_add_test(t, the_first_term_is_given);
+	tcase_add_test(t, types_show_through_envelopes);
 	tcase_add_test(t, messages_of_other_epochs);
 	tcase_add_test(t, envelopes_are_canonical);
 	tcase_add_test(t, governance_is_not_bothered);
