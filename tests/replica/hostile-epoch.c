@@ -67,6 +67,19 @@ static void finalize_by(const struct block *b)
 	append(LEADER, LEADER, NULL, NULL, &c);
 }
 
+/* Behind an end there is no state. */
+static struct block *filler_block(const struct block *parent, uint64_t term)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.state_root = (struct hash){0};
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)),
+			 ERR_NONE);
+	block_drop(plain);
+	return out;
+}
+
 static uint64_t epoch(void)
 {
 	return replica_ctx(replica)->epoch;
@@ -158,14 +171,21 @@ START_TEST(only_fillers_extend_an_end)
 	ck_assert_uint_eq(final_height(), 0);
 	/* in a term whose leader has done nothing wrong */
 	make_tc(&tc, 9, end);
-	struct block *filler = empty_block(end, 9);
+	struct block *stateful = empty_block(end, 9); /* says what the state is */
+	struct block *filler = filler_block(end, 9);
 	heartbeat(LEADER, 9, &tc, end, 0);
-	append(LEADER, 9, &tc, filler, NULL);
+	append(LEADER, 9, &tc, stateful, NULL);
+	ck_assert(!has_prepared(stateful));
+	make_tc(&tc, 13, end);
+	block_drop(filler);
+	filler = filler_block(end, 13);
+	heartbeat(LEADER, 13, &tc, end, 0);
+	append(LEADER, 13, &tc, filler, NULL);
 	ck_assert(has_prepared(filler));
 	ck_assert_uint_eq(epoch(), 0);
 	struct cert c;
 	cert_of_others(filler, CERT_ONE_ROUND, &c);
-	append(LEADER, 9, NULL, NULL, &c);
+	append(LEADER, 13, NULL, NULL, &c);
 	ck_assert_uint_eq(epoch(), 1);
 	ck_assert_uint_eq(final_height(), 1);
 	ck_assert_uint_eq(ledger_height(replica_ledger(replica)), 1);
@@ -181,6 +201,7 @@ START_TEST(only_fillers_extend_an_end)
 	block_drop(more);
 	block_drop(full);
 	block_drop(bad);
+	block_drop(stateful);
 	block_drop(filler);
 }
 END_TEST
@@ -329,6 +350,50 @@ START_TEST(messages_of_other_epochs)
 }
 END_TEST
 
+/* A filler is nobody's history: with its quorum's certificate it shows no client that it, or
+ * the state of the end, is final at its height, where the next epoch has another block. [S4] */
+START_TEST(a_filler_proves_nothing)
+{
+	struct term_cert tc;
+	struct handover h;
+	struct cert c;
+	struct errmsg m;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	make_tc(&tc, 9, end);
+	struct block *filler = filler_block(end, 9);
+	heartbeat(LEADER, 9, &tc, end, 0);
+	append(LEADER, 9, &tc, filler, NULL);
+	cert_of_others(filler, CERT_ONE_ROUND, &c);
+	append(LEADER, 9, NULL, NULL, &c);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_int_eq(epoch_handover(replica, 1, &h), ERR_NONE);
+	struct signed_header both[2] = {h.end->sh, h.fillers[0]};
+	struct certified_header ch = {.count = 2, .headers = both, .cert = h.cert};
+	ck_assert_int_eq(certified_header_check(&ch, &w.ctx, &w.block0->hash), ERR_NONE);
+	ch = (struct certified_header){.count = 1, .headers = both + 1, .cert = h.cert};
+	ck_assert_int_eq(certified_header_check(&ch, &w.ctx, &w.block0->hash), ERR_BAD_PROOF);
+	/* nor a state */
+	struct proof_document d;
+	struct writer proof = {0}, value = {0};
+	proof_document_init(&d);
+	const struct slice key = slice_str("\x01nothing");
+	ck_assert_int_eq(ledger_get(replica_ledger(replica), key, 1, &value, &proof),
+			 ERR_NOT_FOUND);
+	d.ch = ch;
+	d.state_key = key;
+	d.proof = writer_slice(&proof);
+	ck_assert_int_eq(proof_document_check_in(&d, &w.genesis, &w.ctx, &m), ERR_BAD_PROOF);
+	ck_assert_ptr_nonnull(strstr(m.text, "filler"));
+	d.ch = (struct certified_header){.count = 2, .headers = both, .cert = h.cert};
+	ck_assert_int_eq(proof_document_check_in(&d, &w.genesis, &w.ctx, &m), ERR_NONE);
+	writer_free(&proof);
+	writer_free(&value);
+	handover_free(&h);
+	block_drop(end);
+	block_drop(filler);
+}
+END_TEST
+
 /* A laggard may ask for what comes behind the fillers that it has, which are not the ones of
  * the certificate: it gets the end and those that are. */
 START_TEST(a_laggard_asks_above_the_end)
@@ -338,7 +403,7 @@ START_TEST(a_laggard_asks_above_the_end)
 	struct cert c;
 	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
 	make_tc(&tc, 9, end);
-	struct block *filler = empty_block(end, 9);
+	struct block *filler = filler_block(end, 9);
 	heartbeat(LEADER, 9, &tc, end, 0);
 	append(LEADER, 9, &tc, filler, NULL);
 	cert_of_others(filler, CERT_ONE_ROUND, &c);
@@ -622,6 +687,7 @@ void hostile_epoch(Suite *s)
 	tcase_add_loop_test(t, an_end_waits_for_its_own_word, 0, 2);
 	tcase_add_test(t, a_laggard_is_told);
 	tcase_add_test(t, a_laggard_asks_above_the_end);
+	tcase_add_test(t, a_filler_proves_nothing);
 	tcase_add_test(t, the_first_term_is_given);
 	tcase_add_test(t, types_show_through_envelopes);
 	tcase_add_test(t, messages_of_other_epochs);
