@@ -7,8 +7,6 @@
 
 #include <openssl/sha.h>
 
-#include "crypto/sha256.h"
-
 _Static_assert(HASH_SIZE == SHA256_DIGEST_LENGTH, "SHA-256");
 
 void sha256(struct hash *out, const void *ptr, size_t len)
@@ -19,6 +17,7 @@ void sha256(struct hash *out, const void *ptr, size_t len)
 	SHA256_Final(out->b, &ctx);
 }
 
+#define BLOCK_SIZE  64
 #define LENGTH_SIZE 8
 
 /* FIPS 180-4, 5.1.1. In whole blocks the message goes to the compression function as it stands;
@@ -26,79 +25,56 @@ void sha256(struct hash *out, const void *ptr, size_t len)
  * the time. */
 static size_t pad(uint8_t *buf, size_t len)
 {
-	size_t size = (len + 1 + LENGTH_SIZE + SHA256_BLOCK - 1) & ~(size_t)(SHA256_BLOCK - 1);
-	memset(buf + len, 0,
-	       HASH_ROOM); /* at least to the end; of known length it is no call */
+	size_t size = (len + 1 + LENGTH_SIZE + BLOCK_SIZE - 1) & ~(size_t)(BLOCK_SIZE - 1);
+	memset(buf + len, 0, HASH_ROOM); /* at least to the end; of known length it is no call */
 	buf[len] = 0x80;
 	store_be64(buf + size - LENGTH_SIZE, (uint64_t)len * 8);
 	return size;
 }
 
-static struct sha256_rest begin(struct hash *out, uint8_t *buf, size_t len)
+static void digest(struct hash *out, const SHA256_CTX *ctx)
 {
-	return (struct sha256_rest){.digest = out->b,
-				    .from = sha256_begin,
-				    .blocks = buf,
-				    .count = pad(buf, len) / SHA256_BLOCK};
+	for (unsigned i = 0; i < HASH_SIZE / 4; i++) {
+		uint32_t word = htobe32((uint32_t)ctx->h[i]);
+		memcpy(out->b + 4 * i, &word, 4);
+	}
 }
 
 void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
 {
-	struct sha256_rest r = begin(out, buf, len);
-	sha256_digest(&r);
-}
-
-void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
-		    uint8_t *other_buf, size_t other_len)
-{
-	struct sha256_rest a = begin(out, buf, len), b = begin(other, other_buf, other_len);
-	sha256_digest(&a);
-	sha256_digest(&b);
+	SHA256_CTX ctx;
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, buf, pad(buf, len));
+	digest(out, &ctx);
 }
 
 #define BEGINNINGS 256 /* a power of two */
 
-/* As begin(), but beyond the first block. from gets what it comes to. */
-static struct sha256_rest begin_alike(struct hash *out, uint8_t *buf, size_t len,
-				      uint32_t from[SHA256_WORDS])
-{
-	static _Thread_local struct beginning {
-		uint8_t block[SHA256_BLOCK];
-		uint32_t h[SHA256_WORDS];
-		bool known;
-	} beginnings[BEGINNINGS];
-	struct sha256_rest r = begin(out, buf, len);
-	uint64_t key = 0;
-	for (size_t i = 0; i < SHA256_BLOCK; i += 16)
-		key = (key ^ load_be64(buf + i + 4)) * UINT64_C(0x9e3779b97f4a7c15);
-	struct beginning *b = &beginnings[key >> 32 & (BEGINNINGS - 1)];
-	if (!b->known || memcmp(b->block, buf, SHA256_BLOCK) != 0) {
-		memcpy(b->h, sha256_begin, sizeof b->h);
-		sha256_compress(b->h, buf, 1);
-		memcpy(b->block, buf, SHA256_BLOCK);
-		b->known = true;
-	}
-	r.from = memcpy(from, b->h, sizeof b->h); /* another one may take that place */
-	r.blocks += SHA256_BLOCK;
-	r.count--;
-	return r;
-}
-
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
 {
-	uint32_t from[SHA256_WORDS];
-	struct sha256_rest r = begin_alike(out, buf, len, from);
-	sha256_digest(&r);
-}
-
-void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
-			  uint8_t *other_buf, size_t other_len)
-{
-	uint32_t from[2][SHA256_WORDS];
-	struct sha256_rest a = begin_alike(out, buf, len, from[0]),
-			   b = begin_alike(other, other_buf, other_len, from[1]);
-	sha256_digest(&a);
-	sha256_digest(&b);
+	static _Thread_local struct beginning {
+		uint8_t block[BLOCK_SIZE];
+		SHA_LONG h[8];
+		bool known;
+	} beginnings[BEGINNINGS];
+	SHA256_CTX ctx;
+	size_t size = pad(buf, len);
+	uint64_t key = 0;
+	SHA256_Init(&ctx);
+	for (size_t i = 0; i < BLOCK_SIZE; i += 16)
+		key = (key ^ load_be64(buf + i + 4)) * UINT64_C(0x9e3779b97f4a7c15);
+	struct beginning *b = &beginnings[key >> 32 & (BEGINNINGS - 1)];
+	if (b->known && memcmp(b->block, buf, BLOCK_SIZE) == 0) {
+		memcpy(ctx.h, b->h, sizeof ctx.h);
+	} else {
+		SHA256_Update(&ctx, buf, BLOCK_SIZE);
+		memcpy(b->block, buf, BLOCK_SIZE);
+		memcpy(b->h, ctx.h, sizeof b->h);
+		b->known = true;
+	}
+	if (size > BLOCK_SIZE)
+		SHA256_Update(&ctx, buf + BLOCK_SIZE, size - BLOCK_SIZE);
+	digest(out, &ctx);
 }
 
 #define SHORT_MAX 1024
@@ -109,22 +85,6 @@ static void put(uint8_t *to, struct slice s)
 		memcpy(to, s.ptr, s.len);
 }
 
-static bool is_short(struct slice a, struct slice b)
-{
-	return a.len < SHORT_MAX && b.len < SHORT_MAX - a.len;
-}
-
-#define SHORT_BUF (SHORT_MAX + HASH_ROOM)
-
-static size_t put_tagged(uint8_t buf[SHORT_BUF], enum hash_tag tag, struct slice a,
-			 struct slice b)
-{
-	buf[0] = (uint8_t)tag;
-	put(buf + 1, a);
-	put(buf + 1 + a.len, b);
-	return 1 + a.len + b.len;
-}
-
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 {
 	hash_tagged2(out, tag, data, slice_of(NULL, 0));
@@ -133,9 +93,12 @@ void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data)
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b)
 {
 	uint8_t first = (uint8_t)tag;
-	if (is_short(a, b)) {
-		uint8_t buf[SHORT_BUF];
-		hash_in_place(out, buf, put_tagged(buf, tag, a, b));
+	if (a.len < SHORT_MAX && b.len < SHORT_MAX - a.len) {
+		uint8_t buf[SHORT_MAX + HASH_ROOM];
+		buf[0] = first;
+		put(buf + 1, a);
+		put(buf + 1 + a.len, b);
+		hash_in_place(out, buf, 1 + a.len + b.len);
 		return;
 	}
 	SHA256_CTX ctx;
@@ -144,20 +107,6 @@ void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct sl
 	SHA256_Update(&ctx, a.ptr, a.len);
 	SHA256_Update(&ctx, b.ptr, b.len);
 	SHA256_Final(out->b, &ctx);
-}
-
-void hash_tagged_pair(struct hash *out, const struct tagged *x, struct hash *other,
-		      const struct tagged *y)
-{
-	if (!is_short(x->a, x->b) || !is_short(y->a, y->b)) {
-		hash_tagged2(out, x->tag, x->a, x->b);
-		hash_tagged2(other, y->tag, y->a, y->b);
-		return;
-	}
-	uint8_t buf[SHORT_BUF], other_buf[SHORT_BUF];
-	size_t len = put_tagged(buf, x->tag, x->a, x->b);
-	hash_in_place2(out, buf, len, other, other_buf,
-		       put_tagged(other_buf, y->tag, y->a, y->b));
 }
 
 void writer_hash(struct writer *w, const struct hash *h)

@@ -43,21 +43,9 @@ void hash_in_place(struct hash *out, uint8_t *buf, size_t len);
 /* The same for messages of which many begin alike: remembers what the first 64 bytes come to.
  */
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
-/* Two messages. */
-void hash_in_place2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
-		    uint8_t *other_buf, size_t other_len);
-void hash_in_place_alike2(struct hash *out, uint8_t *buf, size_t len, struct hash *other,
-			  uint8_t *other_buf, size_t other_len);
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data);
 /* Hash of tag, then a, then b. */
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b);
-/* Two of these, as hash_in_place2(). */
-struct tagged {
-	enum hash_tag tag;
-	struct slice a, b;
-};
-void hash_tagged_pair(struct hash *out, const struct tagged *x, struct hash *other,
-		      const struct tagged *y);
 
 static inline bool hash_equal(const struct hash *a, const struct hash *b)
 {

@@ -114,17 +114,11 @@ void sig_make(enum sig_scheme scheme, struct signature *out, const struct keypai
 	message_free(&m);
 }
 
-static bool is_symbolic(const struct signature *sig, const struct hash *h)
-{
-	return memcmp(sig->b, h->b, HASH_SIZE) == 0 &&
-	       memcmp(sig->b + HASH_SIZE, h->b, HASH_SIZE) == 0;
-}
-
 int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct pubkey *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg)
 {
 	struct message m;
-	struct hash h;
+	struct signature expected;
 	bool good = false;
 	counts.checked++;
 	message_init(&m, key, tag, chain, msg);
@@ -134,32 +128,12 @@ int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct 
 						   m.len - DOMAIN_OFFSET, key->b) == 0;
 		break;
 	case SIG_SYMBOLIC:
-		hash_in_place_alike(&h, m.buf, m.len);
-		good = is_symbolic(sig, &h);
+		symbolic(&expected, &m);
+		good = memcmp(expected.b, sig->b, SIGNATURE_SIZE) == 0;
 		break;
 	}
 	message_free(&m);
 	return good ? ERR_NONE : ERR_BAD_SIGNATURE;
-}
-
-int sig_check2(enum sig_scheme scheme, const struct signature sig[2],
-	       const struct pubkey *const key[2], enum sig_tag tag, const struct hash *chain,
-	       struct slice msg)
-{
-	struct message m[2];
-	struct hash h[2];
-	if (scheme != SIG_SYMBOLIC) { /* libsodium verifies one at a time */
-		int err = sig_check(scheme, &sig[0], key[0], tag, chain, msg);
-		return err ? err : sig_check(scheme, &sig[1], key[1], tag, chain, msg);
-	}
-	for (unsigned i = 0; i < 2; i++)
-		message_init(&m[i], key[i], tag, chain, msg);
-	hash_in_place_alike2(&h[0], m[0].buf, m[0].len, &h[1], m[1].buf, m[1].len);
-	for (unsigned i = 0; i < 2; i++)
-		message_free(&m[i]);
-	bool first = is_symbolic(&sig[0], &h[0]), second = is_symbolic(&sig[1], &h[1]);
-	counts.checked += first ? 2 : 1; /* as if one after the other */
-	return first && second ? ERR_NONE : ERR_BAD_SIGNATURE;
 }
 
 void writer_pubkey(struct writer *w, const struct pubkey *k)

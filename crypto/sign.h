@@ -62,10 +62,6 @@ void sig_make(enum sig_scheme scheme, struct signature *out, const struct keypai
 /* ERR_NONE or ERR_BAD_SIGNATURE. Thread-safe. */
 int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct pubkey *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg);
-/* Two signatures of one message: ERR_NONE if both are good. */
-int sig_check2(enum sig_scheme scheme, const struct signature sig[2],
-	       const struct pubkey *const key[2], enum sig_tag tag, const struct hash *chain,
-	       struct slice msg);
 
 void writer_pubkey(struct writer *w, const struct pubkey *k);
 void reader_pubkey(struct reader *r, struct pubkey *out);

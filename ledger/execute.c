@@ -456,49 +456,21 @@ static void sort(struct tree_change *changes, size_t count)
 	}
 }
 
-/* The leaf of an entry that is present: with that of the next one, if there is one more. */
-struct lone {
-	const struct entry *entry;
-	struct tree_change *change; /* NULL: none waits */
-};
-
-static void make_leaf(struct execution *x, struct lone *waiting, const struct entry *e,
-		      struct tree_change *c)
-{
-	if (!waiting->change) {
-		*waiting = (struct lone){.entry = e, .change = c};
-		return;
-	}
-	struct tree_leaf_value v[2] = {
-		{.key = &waiting->entry->key, .value = waiting->entry->value},
-		{.key = &e->key, .value = e->value}};
-	tree_leaf_pair(x->tree, v);
-	waiting->change->leaf = v[0].leaf;
-	c->leaf = v[1].leaf;
-	waiting->change = NULL;
-}
-
 /* Changes of all entries written, ascending; the caller drops their leaves. */
 static size_t collect(struct execution *x, struct tree_change *changes)
 {
-	struct lone waiting = {0};
 	size_t count = 0;
 	for (struct entry *e = x->first; e; e = e->next) {
 		if (!e->dirty)
 			continue;
 		struct tree_change *c = &changes[count++];
 		c->key = e->key;
-		c->leaf = NULL;
+		c->leaf = e->present ? tree_leaf_new(x->tree, &e->key, e->value) : NULL;
 		c->effective = false;
 		c->tag = e;
 		if (!e->loaded)
 			tree_prefetch(x->parent->root, &e->key, PREFETCH_DEPTH + 1);
-		if (e->present)
-			make_leaf(x, &waiting, e, c);
 	}
-	if (waiting.change)
-		waiting.change->leaf =
-			tree_leaf_new(x->tree, &waiting.entry->key, waiting.entry->value);
 	sort(changes, count);
 	return count;
 }

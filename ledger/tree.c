@@ -19,7 +19,6 @@ void tree_close(struct tree *t)
 {
 	invariant(t->bytes == 0);
 	freelist_drain(&t->free);
-	mem_free(t->hashings);
 	writer_free(&t->scratch);
 }
 
@@ -40,7 +39,9 @@ void tree_leaf_hash(struct hash *out, const struct hash *key, const struct hash 
 	hash_tagged2(out, HASH_TREE_LEAF, hash_slice(key), hash_slice(value_hash));
 }
 
-/* In one piece, which is hashed where it stands. */
+#define NODE_PREIMAGE_HEAD 3
+
+/* In one piece, which libcrypto hashes where it stands. */
 static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 {
 	buf[0] = HASH_TREE_NODE;
@@ -51,33 +52,20 @@ static uint8_t *preimage_head(uint8_t *buf, uint16_t bitmap)
 
 void tree_node_hash(struct hash *out, uint16_t bitmap, const struct hash *children)
 {
-	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	size_t size = tree_bits(bitmap) * sizeof(*children);
 	memcpy(preimage_head(buf, bitmap), children, size);
 	hash_in_place(out, buf, NODE_PREIMAGE_HEAD + size);
 }
 
-size_t node_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_node *n)
+void tree_hash(struct hash *out, const struct tree_node *n)
 {
+	uint8_t buf[NODE_PREIMAGE_HEAD + 16 * HASH_SIZE + HASH_ROOM];
 	uint8_t *p = preimage_head(buf, n->present);
 	const struct tree_slot *s = n->slot, *end = s + tree_bits(n->present);
 	for (; s < end; s++, p += HASH_SIZE)
 		memcpy(p, s->hash.b, HASH_SIZE);
-	return (size_t)(p - buf);
-}
-
-size_t leaf_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_leaf *l)
-{
-	buf[0] = HASH_TREE_LEAF;
-	memcpy(buf + 1, l->key.b, HASH_SIZE);
-	memcpy(buf + 1 + HASH_SIZE, l->value_hash.b, HASH_SIZE);
-	return 1 + 2 * HASH_SIZE;
-}
-
-void tree_hash(struct hash *out, const struct tree_node *n)
-{
-	uint8_t buf[NODE_PREIMAGE_MAX + HASH_ROOM];
-	hash_in_place(out, buf, node_preimage(buf, n));
+	hash_in_place(out, buf, (size_t)(p - buf));
 }
 
 /* ---- nodes and leaves -------------------------------------------------------------------- */
@@ -250,38 +238,22 @@ static void leaf_unload(struct tree *t, struct tree_leaf *l)
 	l->loaded = false;
 }
 
-static struct tree_leaf *leaf_of(struct tree *t, const struct hash *key, struct slice value,
-				 const struct hash *value_hash)
+struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
 {
+	struct hash value_hash;
+	tree_value_hash(&value_hash, value);
 	if (value.len > LEAF_INLINE_MAX) {
-		struct tree_leaf *l = leaf_new(t, key, value_hash);
+		struct tree_leaf *l = leaf_new(t, key, &value_hash);
 		leaf_load(t, l, value);
 		return l;
 	}
-	struct tree_leaf *l = leaf_alloc(t, key, value_hash, value.len);
+	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, value.len);
 	l->value = l->inline_value;
 	l->value_len = value.len;
 	l->loaded = true;
 	if (value.len)
 		memcpy(l->inline_value, value.ptr, value.len);
 	return l;
-}
-
-struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
-{
-	struct hash value_hash;
-	tree_value_hash(&value_hash, value);
-	return leaf_of(t, key, value, &value_hash);
-}
-
-void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2])
-{
-	struct hash h[2];
-	const struct tagged x = {.tag = HASH_TREE_VALUE, .a = v[0].value};
-	const struct tagged y = {.tag = HASH_TREE_VALUE, .a = v[1].value};
-	hash_tagged_pair(&h[0], &x, &h[1], &y);
-	for (unsigned i = 0; i < 2; i++)
-		v[i].leaf = leaf_of(t, v[i].key, v[i].value, &h[i]);
 }
 
 void tree_leaf_drop(struct tree *t, struct tree_leaf *l)

@@ -55,22 +55,12 @@ struct tree_node {
 	struct tree_slot slot[]; /* the present ones, ascending */
 };
 
-/* A hash that an update still has to take, of a leaf or else a node. */
-struct tree_hashing {
-	const struct tree_leaf *leaf;
-	const struct tree_node *node;
-	struct hash *to; /* in the node above, or the root's; NULL: nobody wants it */
-	uint32_t below;	 /* the one before of its level */
-};
-
 struct tree {
 	struct store *store; /* NULL: everything is in memory */
 	size_t bytes, limit; /* memory held by nodes, leaves and values */
 	unsigned cursor;     /* where trimming goes on */
 	uint64_t reads, writes;
-	struct freelist free;	       /* of nodes and leaves */
-	struct tree_hashing *hashings; /* scratch of updates */
-	uint32_t hashings_cap;
+	struct freelist free; /* of nodes and leaves */
 	struct writer scratch;
 };
 
@@ -127,13 +117,6 @@ bool tree_record_read(struct slice record, struct slice *state_key, struct slice
 
 /* A leaf with this value, one reference. */
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value);
-/* Two at a time. */
-struct tree_leaf_value {
-	const struct hash *key;
-	struct slice value;
-	struct tree_leaf *leaf; /* out */
-};
-void tree_leaf_pair(struct tree *t, struct tree_leaf_value v[2]);
 void tree_leaf_drop(struct tree *t, struct tree_leaf *leaf);
 
 struct tree_change {

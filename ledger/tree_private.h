@@ -37,12 +37,6 @@ static inline bool slot_present(const struct tree_node *n, unsigned nibble)
 struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 			   const struct hash *value_hash);
 
-/* What is hashed of a node or leaf; returns its length. */
-#define NODE_PREIMAGE_HEAD 3
-#define NODE_PREIMAGE_MAX  (NODE_PREIMAGE_HEAD + 16 * HASH_SIZE)
-size_t node_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_node *n);
-size_t leaf_preimage(uint8_t buf[NODE_PREIMAGE_MAX], const struct tree_leaf *l);
-
 /* (version, path): writes ascend, which suits the log-structured store; a node is one exact get
  * because its parent names its version; and a version's nodes lie together. */
 #define NODE_KEY_MAX (8 + 1 + HASH_SIZE)

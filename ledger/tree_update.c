@@ -9,87 +9,14 @@ struct child {
 	struct tree_slot
 		slot; /* first: copies of it and of the whole are made of the same words */
 	enum child_kind kind;
-	uint32_t hashing; /* its hash is still to come from this one; 0: it is there */
 };
-
-/* Of what? A leaf's can be taken at any time, a node's when those below it are there. */
-#define LEVEL_LEAVES	  0
-#define LEVEL_NODE(depth) ((depth) + 1)
-#define LEVELS		  LEVEL_NODE(TREE_DEPTH_MAX)
 
 struct update {
 	struct tree *tree;
 	uint64_t version;
 	int64_t added;
 	struct writer *stale;
-	uint32_t count;		 /* of hashings, from 1 on */
-	unsigned levels;	 /* that there are; those above are not set */
-	uint32_t newest[LEVELS]; /* hashing of each level; 0: none */
 };
-
-/* ---- hashing ----------------------------------------------------------------------------- */
-
-static uint32_t hashing_add(struct update *u, unsigned level, const struct tree_leaf *leaf,
-			    const struct tree_node *node)
-{
-	struct tree *t = u->tree;
-	if (u->count + 1 >= t->hashings_cap) {
-		t->hashings_cap = t->hashings_cap ? 2 * t->hashings_cap : 64;
-		t->hashings = mem_realloc(t->hashings, t->hashings_cap * sizeof(*t->hashings));
-	}
-	while (u->levels <= level)
-		u->newest[u->levels++] = 0;
-	t->hashings[++u->count] =
-		(struct tree_hashing){.leaf = leaf, .node = node, .below = u->newest[level]};
-	u->newest[level] = u->count;
-	return u->count;
-}
-
-/* That is where c's hash will be wanted. */
-static void hashing_goes_to(struct update *u, const struct child *c, struct hash *to)
-{
-	if (c->hashing)
-		u->tree->hashings[c->hashing].to = to;
-}
-
-static size_t hashing_preimage(const struct tree_hashing *h, uint8_t buf[NODE_PREIMAGE_MAX])
-{
-	return h->leaf ? leaf_preimage(buf, h->leaf) : node_preimage(buf, h->node);
-}
-
-/* Two at a time, from the leaves to the root. Those without a place are of leaves that an
- * update put in one after the other. */
-static void hash_level(struct update *u, unsigned level)
-{
-	uint8_t buf[2][NODE_PREIMAGE_MAX + HASH_ROOM];
-	const struct tree_hashing *first = NULL;
-	size_t first_len = 0;
-	for (uint32_t i = u->newest[level]; i;) {
-		const struct tree_hashing *h = &u->tree->hashings[i];
-		i = h->below;
-		if (!h->to)
-			continue;
-		if (!first) {
-			first = h;
-			first_len = hashing_preimage(h, buf[0]);
-			continue;
-		}
-		size_t len = hashing_preimage(h, buf[1]);
-		hash_in_place2(first->to, buf[0], first_len, h->to, buf[1], len);
-		first = NULL;
-	}
-	if (first)
-		hash_in_place(first->to, buf[0], first_len);
-}
-
-static void hash_all(struct update *u)
-{
-	hash_level(u, LEVEL_LEAVES);
-	for (unsigned level = u->levels; level-- > LEVEL_NODE(0);)
-		hash_level(u, level);
-}
-
-/* ---- changing ---------------------------------------------------------------------------- */
 
 /* In the form of docs/ledger-format.md: what the store deletes when this version's parent is
  * pruned. */
@@ -110,7 +37,6 @@ static void child_drop(struct tree *t, struct child *c)
 
 static void child_of(const struct tree_node *n, unsigned nibble, struct child *out)
 {
-	out->hashing = 0;
 	if (!slot_present(n, nibble)) {
 		out->kind = CHILD_NONE;
 		return;
@@ -161,10 +87,9 @@ static bool update_leaf(struct update *u, const struct child *in, struct tree_ch
 			out->kind = CHILD_LEAF;
 			out->slot.leaf = c->leaf;
 			out->slot.version = u->version;
-			out->hashing = hashing_add(u, LEVEL_LEAVES, c->leaf, NULL);
+			tree_leaf_hash(&out->slot.hash, &c->key, &c->leaf->value_hash);
 		} else if (out->kind == CHILD_LEAF && out->slot.leaf == in->slot.leaf) {
 			out->kind = CHILD_NONE;
-			out->hashing = 0;
 		}
 	}
 	u->added += (int)(out->kind == CHILD_LEAF) - (int)(in->kind == CHILD_LEAF);
@@ -198,13 +123,7 @@ static void family_drop(struct tree *t, struct family *f)
 			child_drop(t, &f->child[i]);
 }
 
-static void fill_slot(struct update *u, struct tree_slot *s, const struct child *c)
-{
-	*s = c->slot;
-	hashing_goes_to(u, c, &s->hash);
-}
-
-static void fill(struct update *u, struct tree_node *n, const struct family *f)
+static void fill(struct tree_node *n, const struct family *f)
 {
 	struct tree_slot *s = n->slot;
 	const struct tree_slot *old = f->old ? f->old->slot : NULL;
@@ -215,32 +134,30 @@ static void fill(struct update *u, struct tree_node *n, const struct family *f)
 		if (!(f->touched >> i & 1))
 			*s++ = *old;
 		else if (f->child[i].kind != CHILD_NONE)
-			fill_slot(u, s++, &f->child[i]);
+			*s++ = f->child[i].slot;
 		if (was)
 			old++;
 	}
 }
 
 /* As most are: children in the same places as before. */
-static void fill_alike(struct update *u, struct tree_node *n, const struct family *f)
+static void fill_alike(struct tree_node *n, const struct family *f)
 {
 	/* In a loop: compilers make of memcpy() here what is good for large pieces only. */
 	for (unsigned i = 0, count = tree_bits(f->present); i < count; i++)
 		n->slot[i] = f->old->slot[i];
 	for (unsigned left = f->touched & f->present; left; left &= left - 1) {
 		unsigned i = tree_lowest(left);
-		fill_slot(u, &n->slot[tree_index(f->present, i)], &f->child[i]);
+		n->slot[tree_index(f->present, i)] = f->child[i].slot;
 	}
 }
 
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
-static void assemble(struct update *u, struct family *f, unsigned depth, struct child *out)
+static void assemble(struct update *u, struct family *f, bool is_root, struct child *out)
 {
-	bool is_root = depth == 0;
 	if (!is_root && f->present == 0) {
 		out->kind = CHILD_NONE;
-		out->hashing = 0;
 		return;
 	}
 	if (!is_root && f->present == f->leaves && (f->present & (f->present - 1)) == 0) {
@@ -257,13 +174,13 @@ static void assemble(struct update *u, struct family *f, unsigned depth, struct 
 	if (f->old)
 		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
 	if (f->old && f->old->present == f->present)
-		fill_alike(u, n, f);
+		fill_alike(n, f);
 	else
-		fill(u, n, f);
+		fill(n, f);
 	out->kind = CHILD_NODE;
 	out->slot.version = u->version;
 	out->slot.node = n;
-	out->hashing = hashing_add(u, LEVEL_NODE(depth), NULL, n);
+	tree_hash(&out->slot.hash, n);
 }
 
 /* The place of a group of changes below n: fetched if it is a node that is not here yet. */
@@ -320,7 +237,6 @@ static int update_family(struct update *u, const struct child *in, unsigned dept
 			below = *in;
 		} else {
 			below.kind = CHILD_NONE;
-			below.hashing = 0;
 		}
 		if (!err)
 			err = update_place(u, &below, depth + 1, changes + from, to - from,
@@ -369,7 +285,7 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 	*changed = true;
 	if (n && depth > 0 && u->stale)
 		stale_add(u, in->slot.version, &changes[0].key, depth);
-	assemble(u, &f, depth, out);
+	assemble(u, &f, depth == 0, out);
 	return ERR_NONE;
 }
 
@@ -385,8 +301,6 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 	u.version = version;
 	u.stale = stale;
 	u.added = 0;
-	u.count = 0;
-	u.levels = 0;
 	for (size_t i = 1; i < count; i++)
 		invariant(memcmp(changes[i - 1].key.b, changes[i].key.b, HASH_SIZE) < 0);
 	int err = update_place(&u, &in, 0, changes, count, &result, &changed);
@@ -394,10 +308,8 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		return err;
 	invariant(result.kind == CHILD_NODE);
 	*out = result.slot.node;
-	if (changed) {
-		hashing_goes_to(&u, &result, hash);
-		hash_all(&u);
-	}
+	if (changed)
+		*hash = result.slot.hash;
 	*added = u.added;
 	return ERR_NONE;
 }

@@ -295,14 +295,6 @@ void block_leaves(struct hash *out, const struct block *b)
 		body_leaf(&out[i], b->tx[i].result, block_tx_bytes(b, i));
 }
 
-static void id_and_leaf(struct hash *id, struct hash *leaf, uint8_t result, struct slice tx)
-{
-	const struct tagged of_id = {.tag = HASH_TX, .a = tx};
-	const struct tagged of_leaf = {
-		.tag = HASH_MERKLE_LEAF, .a = slice_of(&result, 1), .b = tx};
-	hash_tagged_pair(id, &of_id, leaf, &of_leaf);
-}
-
 /* One pass over the body: places, ids and leaves of all transactions. */
 static int read_body(struct block *b, struct hash *leaves)
 {
@@ -321,7 +313,8 @@ static int read_body(struct block *b, struct hash *leaves)
 		b->tx[i].result = (enum tx_result)result;
 		b->tx[i].offset = (uint32_t)(tx.ptr - b->body);
 		b->tx[i].size = (uint32_t)tx.len;
-		id_and_leaf(&b->tx[i].id, &leaves[i], result, tx);
+		tx_id(&b->tx[i].id, tx);
+		body_leaf(&leaves[i], b->tx[i].result, tx);
 	}
 	return reader_finish(&r);
 }

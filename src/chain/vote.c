@@ -209,20 +209,9 @@ int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n)
 int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag tag,
 		   struct slice msg, const struct chain_ctx *ctx)
 {
-	for (; signers; signers &= signers - 1, sig++) {
+	for (unsigned i = 0; signers; signers &= signers - 1, i++) {
 		unsigned signer = (unsigned)__builtin_ctzll(signers);
-		uint64_t others = signers & (signers - 1);
-		unsigned other = others ? (unsigned)__builtin_ctzll(others) : VALIDATORS_MAX;
-		int err;
-		if (signer < ctx->vals.n && other < ctx->vals.n) {
-			const struct pubkey *key[2] = {&ctx->vals.key[signer],
-						       &ctx->vals.key[other]};
-			err = sig_check2(ctx->scheme, sig, key, tag, &ctx->domain, msg);
-			signers = others;
-			sig++;
-		} else {
-			err = chain_check_sig(ctx, signer, tag, msg, sig);
-		}
+		int err = chain_check_sig(ctx, signer, tag, msg, &sig[i]);
 		if (err)
 			return err;
 	}

@@ -439,16 +439,17 @@ void replica_gather(struct replica *r)
 
 /* The candidates of the build that waits are those of the moment at which the engine asked. It
  * is told that nothing came of it, and asks again, with all that there are now. */
-void replica_propose(struct replica *r, uint64_t now)
+bool replica_propose(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_BUILT};
-	r->gathering = false;
+	r->gathering = MUTANT(MUTANT_GATHERS_ON);
 	if (!r->held_build)
-		return;
+		return false;
 	in.built.id = r->held_build;
 	in.built.err = ERR_BUSY;
 	r->held_build = 0;
 	replica_feed(r, now, &in);
+	return true;
 }
 
 const struct chain_ctx *replica_ctx(const struct replica *r)

@@ -109,9 +109,11 @@ void replica_message(struct replica *r, uint64_t now, unsigned from, struct slic
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
 
 /* Between the two calls no block is proposed: what comes in between goes into one block, and
- * not the first of it into a block of its own. Without them each input may propose. */
+ * not the first of it into a block of its own. Without them each input may propose.
+ * replica_propose(): true if the engine wanted one meanwhile and was told ERR_BUSY, upon which
+ * it has asked again. */
 void replica_gather(struct replica *r);
-void replica_propose(struct replica *r, uint64_t now);
+bool replica_propose(struct replica *r, uint64_t now);
 
 /* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
  * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the

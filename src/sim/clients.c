@@ -121,6 +121,7 @@ void client_act(struct sim *s, unsigned i)
 	if (!node->replica || sim_is_corrupt(s, c->node))
 		return; /* who asks a liar asks another one later */
 	struct hash id;
+	gather_input(s, c->node);
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
 		done(s, i); /* final already */

@@ -97,6 +97,7 @@ struct sim_result {
 	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
 	uint64_t epoch_syncs; /* of syncs, in later epochs than the first */
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
+	uint64_t builds_refused_busy;	/* by hosts that gather; each is asked for again */
 	uint64_t strikes[ATTACKS];
 	uint64_t corrupt_mask, jailed_mask, accused_mask;
 	uint64_t conflicts; /* heights at which correct replicas finalised different blocks */

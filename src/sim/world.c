@@ -295,6 +295,7 @@ void sim_start_node(struct sim *s, unsigned i)
 	node->sync_asked = node->sync_done = 0;
 	node->wake_at = 0;
 	node->tc_term = 0;
+	node->in_turn = false;
 	if (node->disk_full)
 		store_memory_fail_write(node->store, 1);
 	kill_at_start(s, i);
@@ -312,6 +313,7 @@ void sim_start_node(struct sim *s, unsigned i)
 		check_recovered(s, i);
 	uint64_t signatures = check_signed(s);
 	check_silence(s, i, signatures); /* notes who signs nothing */
+	gather_input(s, i);
 	replica_tick(node->replica, s->now);
 	check_silence(s, i, signatures);
 	after_step(s, i);
@@ -402,7 +404,8 @@ static void handle(struct sim *s, struct event *e)
 	struct sim_node *node = &s->node[e->node];
 	uint64_t signatures = check_signed(s);
 	if (node->replica && s->now < node->paused_until &&
-	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED)) {
+	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED ||
+	     e->kind == EVENT_TURN_ENDS)) {
 		e->at = node->paused_until; /* the process stands still, the world does not */
 		if (e->kind == EVENT_WAKE && e->life == node->life)
 			node->wake_at = e->at;
@@ -420,6 +423,7 @@ static void handle(struct sim *s, struct event *e)
 			if (s->measure)
 				measure_delivered(s, e->node, e->packet);
 			check_modes_delivery(s, e->node, e->from);
+			gather_input(s, e->node);
 			replica_message(node->replica, s->now, e->from,
 					slice_of(e->packet->bytes, e->packet->len));
 		}
@@ -431,6 +435,7 @@ static void handle(struct sim *s, struct event *e)
 			return;
 		if (node->wake_at == e->at)
 			node->wake_at = 0;
+		gather_input(s, e->node);
 		replica_tick(node->replica, s->now);
 		break;
 	case EVENT_SYNCED:
@@ -438,8 +443,10 @@ static void handle(struct sim *s, struct event *e)
 			return;
 		if (e->number > node->sync_done) /* one covers those before it, and may be quicker */
 			node->sync_done = e->number;
-		if (store_sync(node->store) == ERR_NONE)
+		if (store_sync(node->store) == ERR_NONE) {
+			gather_input(s, e->node);
 			replica_durable(node->replica, s->now, e->number);
+		}
 		break;
 	case EVENT_CLIENT:
 		client_act(s, (unsigned)e->number);
@@ -465,6 +472,11 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_MEMBER:
 		member_next(s);
 		return;
+	case EVENT_TURN_ENDS:
+		if (!node->replica || e->life != node->life)
+			return;
+		gather_end(s, e->node);
+		break;
 	}
 	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
@@ -740,6 +752,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 {
 	struct sim *s = mem_zalloc(sizeof *s);
 	sim_world_begin(s, options, result);
+	gather_begin(s);
 	for (unsigned i = options->dead; i < s->n - options->late; i++)
 		sim_start_node(s, i);
 	clients_begin(s);

@@ -20,7 +20,8 @@ enum event_kind {
 	EVENT_HEAL,
 	EVENT_SCRIPT,
 	EVENT_KILL,
-	EVENT_MEMBER
+	EVENT_MEMBER,
+	EVENT_TURN_ENDS
 };
 struct packet {
 	uint32_t refs;
@@ -92,7 +93,9 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
-	int64_t skew_ms; /* of its wall clock */
+	int64_t skew_ms;  /* of its wall clock */
+	uint64_t turn_us; /* its host gathers for so long at most; 0: it does not */
+	bool in_turn;	  /* it gathers */
 	/* of its links: what they take longer, what they carry, until when they are broken */
 	uint64_t slow_min, slow_max, bytes_per_s, reset_until;
 	bool crash_at_sync; /* the next sync does not end */
@@ -171,7 +174,7 @@ struct sim_member { /* the change under way */
 struct sim {
 	struct sim_options options;
 	struct sim_result *result;
-	struct random random, kill_random;
+	struct random random, kill_random, gather_random;
 	unsigned armed; /* with a kill point; n: none */
 	bool dying;	/* some node is */
 	uint64_t now, order;
@@ -290,6 +293,10 @@ bool member_is_placed(const struct sim *s, unsigned node); /* its key is its pla
 /* The message without its envelope. False: of an epoch that its sender has left. */
 bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
 		      struct slice *bytes);
+/* gather.c */
+void gather_begin(struct sim *s);
+void gather_input(struct sim *s, unsigned i); /* before each input of a replica */
+void gather_end(struct sim *s, unsigned i);
 /* clients.c */
 void clients_begin(struct sim *s);
 void clients_free(struct sim *s);

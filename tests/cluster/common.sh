@@ -195,12 +195,13 @@ disarm() { rm -f "$faults/$1.arm"; }
 struck() { # NODE: how often so far
 	wc -l 2>/dev/null <"$faults/$1.log" || echo 0
 }
-# Until that process is no more, or a zombie that nobody reaps.
-gone() { # PID
-	local state
+gone_now() { # PID: is no more, or a zombie that nobody reaps
+	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) return 0 ;; esac
+	return 1
+}
+gone() { # PID: waits for that
 	for _ in $(seq 6000); do
-		state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null)
-		case $state in '' | Z | X) return 0 ;; esac
+		! gone_now "$1" || return 0
 		sleep 0.02
 	done
 	return 1
@@ -210,9 +211,14 @@ url() { cat "$net/$1/api" 2>/dev/null; }
 consensus() { curl -s -m 10 "$(url "$1")/v1/consensus"; } # NODE
 log_of() { cat "$net/$1/ostrakond.log"; }
 # Until that holds of what the node says of itself.
-await() { # NODE JQ-CONDITION
+await() { # NODE JQ-CONDITION [PID]: sets ended to 1 if that process was ended by RocksDB
+	ended=0
 	for _ in $(seq 15000); do
 		if consensus "$1" | jq -e "$2" >/dev/null 2>&1; then return 0; fi
+		if [ -n "${3:-}" ] && ended_by_rocksdb "$1" "$3"; then
+			ended=1 rocksdb_ended=$((${rocksdb_ended:-0} + 1))
+			return 0
+		fi
 		sleep 0.04
 	done
 	fail "$1 does not come to: $2; it says: $(consensus "$1")"
@@ -222,22 +228,6 @@ await() { # NODE JQ-CONDITION
 # it; the node must be started again. True if that is how it ended.
 ended_by_rocksdb() { # NODE PID
 	gone_now "$2" && log_of "$1" | tail -n 3 | grep -q 'sync_without_flush_called_'
-}
-gone_now() { # PID: is no more, or a zombie
-	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) return 0 ;; esac
-	return 1
-}
-await_or_ended() { # NODE PID JQ-CONDITION; sets ended to 1 if RocksDB ended it
-	ended=0
-	for _ in $(seq 3000); do
-		if consensus "$1" | jq -e "$3" >/dev/null 2>&1; then return 0; fi
-		if ended_by_rocksdb "$1" "$2"; then
-			ended=1 rocksdb_ended=$((${rocksdb_ended:-0} + 1))
-			return 0
-		fi
-		sleep 0.04
-	done
-	fail "$1 does not come to: $3; it says: $(consensus "$1")"
 }
 level() { # NODE: has what is final elsewhere
 	local other=node1 height has

@@ -33,7 +33,7 @@ for kind in $(printf 'full %.0s' $(seq "$rounds")) readonly; do
 		pid=$(cat "$net/$victim/ostrakond.pid")
 		lines=$(log_of "$victim" | wc -l)
 		arm "$victim" "$kind" $([ "$kind" = full ] && echo $((1 + $(pick $((2 << $(pick "$bits")))))))
-		await_or_ended "$victim" "$pid" '.disk.error != null and .halted != null'
+		await "$victim" '.disk.error != null and .halted != null' "$pid"
 		if [ $ended -eq 1 ]; then
 			start_again "$kind"
 			continue
@@ -59,7 +59,7 @@ for _ in $(seq "$rounds"); do
 	victim=$(victim_of leader)
 	pid=$(cat "$net/$victim/ostrakond.pid")
 	arm "$victim" write 3
-	await_or_ended "$victim" "$pid" '.disk.error != null and .halted != null'
+	await "$victim" '.disk.error != null and .halted != null' "$pid"
 	if [ $ended -eq 1 ]; then
 		start_again write
 		continue

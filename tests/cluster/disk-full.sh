@@ -19,7 +19,8 @@ test=disk-full seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
 # shellcheck source=tests/cluster/common.sh
 . "$(dirname "$0")/common.sh"
 
-size=64 reserve=8 # MiB
+# RocksDB keeps up to three logs of some 13 MiB, and there must be room for a long load on a busy machine.
+size=192 reserve=8 # MiB
 ostrakon net init "$net" --nodes "$nodes" >/dev/null 2>&1 || fail "net init"
 for i in $(seq "$nodes"); do
 	mkdir -p "$work/disk$i"

@@ -33,13 +33,13 @@ START_TEST(sha256_vectors)
 END_TEST
 
 /* All ways to hash are one function, at every length around the ends of blocks, and nothing
- * beyond the room is written to: by libcrypto, and by the processor's instructions. */
+ * beyond the room is written to. */
 START_TEST(one_hash_function)
 {
 	enum { MAX = 1200 };
 	uint8_t bytes[MAX], buf[MAX + HASH_ROOM + 1];
 	for (size_t i = 0; i < MAX; i++)
-		bytes[i] = (uint8_t)(i * 7 + _i);
+		bytes[i] = (uint8_t)(i * 7 + 1);
 	bytes[0] = HASH_TREE_VALUE;
 	for (size_t len = 1; len < MAX; len++) {
 		struct hash want, got;
@@ -62,38 +62,6 @@ START_TEST(one_hash_function)
 			     slice_of(bytes + 1 + half, len - 1 - half));
 		ck_assert(hash_equal(&want, &got));
 	}
-}
-END_TEST
-
-/* Two at a time are what each is by itself, whatever the two lengths. */
-START_TEST(two_hashes_at_a_time)
-{
-	enum { MAX = 300, LEAST = 64 };
-	uint8_t bytes[2][MAX], buf[2][MAX + HASH_ROOM + 1];
-	struct hash want[2][MAX], got[2];
-	for (unsigned m = 0; m < 2; m++) {
-		for (size_t i = 0; i < MAX; i++)
-			bytes[m][i] = (uint8_t)(i * (m ? 11 : 5) + m + (size_t)_i);
-		for (size_t len = 1; len < MAX; len++)
-			sha256(&want[m][len], bytes[m], len);
-	}
-	for (size_t a = 1; a < MAX; a++)
-		for (size_t b = 1; b < MAX; b += 1 + a % 3) {
-			for (unsigned m = 0; m < 2; m++) {
-				memset(buf[m], 0xa5, sizeof buf[m]);
-				memcpy(buf[m], bytes[m], m ? b : a);
-			}
-			hash_in_place2(&got[0], buf[0], a, &got[1], buf[1], b);
-			ck_assert(hash_equal(&got[0], &want[0][a]));
-			ck_assert(hash_equal(&got[1], &want[1][b]));
-			ck_assert_uint_eq(buf[0][a + HASH_ROOM], 0xa5);
-			ck_assert_uint_eq(buf[1][b + HASH_ROOM], 0xa5);
-			if (a < LEAST || b < LEAST)
-				continue;
-			hash_in_place_alike2(&got[0], buf[0], a, &got[1], buf[1], b);
-			ck_assert(hash_equal(&got[0], &want[0][a]));
-			ck_assert(hash_equal(&got[1], &want[1][b]));
-		}
 }
 END_TEST
 
@@ -174,36 +142,6 @@ START_TEST(signatures_bind_key_tag_chain_and_message)
 END_TEST
 
 /* ---- key files --------------------------------------------------------------------------- */
-
-/* Two are good if each of them is. */
-START_TEST(two_signatures_of_one_message)
-{
-	enum sig_scheme scheme = _i ? SIG_SYMBOLIC : SIG_ED25519;
-	struct keypair k[2];
-	struct signature s[2];
-	const struct pubkey *keys[2] = {&k[0].pub, &k[1].pub},
-			    *swapped[2] = {&k[1].pub, &k[0].pub};
-	struct slice m = slice_str("message");
-	for (unsigned i = 0; i < 2; i++) {
-		keypair_generate(&k[i]);
-		sig_make(scheme, &s[i], &k[i], SIG_TAG_COMMIT, &chain_id, m);
-	}
-	uint64_t before = sig_counts().checked;
-	ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_COMMIT, &chain_id, m), ERR_NONE);
-	ck_assert_uint_eq(sig_counts().checked - before, 2);
-	ck_assert_int_eq(sig_check2(scheme, s, swapped, SIG_TAG_COMMIT, &chain_id, m),
-			 ERR_BAD_SIGNATURE);
-	ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_TX, &chain_id, m),
-			 ERR_BAD_SIGNATURE);
-	for (unsigned bit = 0; bit < 1024; bit++) {
-		uint8_t *b = &s[bit / 512].b[bit % 512 / 8], mask = (uint8_t)(1 << bit % 8);
-		*b ^= mask;
-		ck_assert_int_eq(sig_check2(scheme, s, keys, SIG_TAG_COMMIT, &chain_id, m),
-				 ERR_BAD_SIGNATURE);
-		*b ^= mask;
-	}
-}
-END_TEST
 
 START_TEST(key_files)
 {
@@ -367,12 +305,10 @@ int main(void)
 	TCase *t = tcase_create("all");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, sha256_vectors);
-	tcase_add_loop_test(t, one_hash_function, 0, 2);
-	tcase_add_loop_test(t, two_hashes_at_a_time, 0, 2);
+	tcase_add_test(t, one_hash_function);
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
-	tcase_add_loop_test(t, two_signatures_of_one_message, 0, 2);
 	tcase_add_test(t, key_files);
 	tcase_add_test(t, channel_carries_messages_both_ways);
 	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "replica/private.h"
-#include "tests/ledger/world.h"
+#include "tests/replica/stored.h"
 
 static struct world w;
 static struct store *store;
@@ -55,28 +54,9 @@ static void teardown(void)
 	world_free(&w);
 }
 
-/* What a driver writes before it votes, and at finality. */
-static void store_block(struct block *b)
-{
-	struct record_key k;
-	struct writer bytes = {0};
-	struct cert cert;
-	struct store_batch *batch = store_batch_new();
-	block_encode(&bytes, b);
-	store_batch_put(batch, STORE_BLOCKS, key_block(&k, b->sh.h.height, &b->hash),
-			writer_slice(&bytes));
-	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
-	writer_reset(&bytes);
-	cert_encode(&bytes, &cert);
-	store_batch_put(batch, STORE_CERTS, key_cert(&k, b->sh.h.height), writer_slice(&bytes));
-	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
-	store_batch_free(batch);
-	writer_free(&bytes);
-}
-
 static void commit(const struct slice *txs, uint32_t count)
 {
-	store_block(world_commit(&w, txs, count));
+	stored_block(store, &w, world_commit(&w, txs, count));
 }
 
 static void open_replica(uint64_t history)

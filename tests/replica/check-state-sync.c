@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "replica/audit.h"
-#include "replica/private.h"
-#include "tests/ledger/world.h"
+#include "tests/replica/stored.h"
 
 #define HEIGHTS 40
 #define LATE	3
@@ -89,24 +88,6 @@ static void host_reopened(void *ctx, uint64_t height)
 	jumped = height;
 }
 
-static void store_block(struct block *b)
-{
-	struct record_key k;
-	struct writer bytes = {0};
-	struct cert cert;
-	struct store_batch *batch = store_batch_new();
-	block_encode(&bytes, b);
-	store_batch_put(batch, STORE_BLOCKS, key_block(&k, b->sh.h.height, &b->hash),
-			writer_slice(&bytes));
-	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
-	writer_reset(&bytes);
-	cert_encode(&bytes, &cert);
-	store_batch_put(batch, STORE_CERTS, key_cert(&k, b->sh.h.height), writer_slice(&bytes));
-	ck_assert_int_eq(store_write(served, batch, true), ERR_NONE);
-	store_batch_free(batch);
-	writer_free(&bytes);
-}
-
 static struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
 {
 	const struct replica_config config = {
@@ -153,7 +134,7 @@ static void make_chain(void)
 			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
 			txs[count++] = world_put(&w, i, h, key, key);
 		}
-		store_block(world_commit(&w, txs, count));
+		stored_block(served, &w, world_commit(&w, txs, count));
 		world_free_txs(txs, count);
 	}
 }

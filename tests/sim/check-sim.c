@@ -51,6 +51,34 @@ START_TEST(real_signatures_same_log)
 }
 END_TEST
 
+/* With seed 9 all replicas gather, with seed 7 none. */
+START_TEST(hosts_gather_and_are_asked_again)
+{
+	static const enum protocol protocols[] = {PROTOCOL_HYBRID, PROTOCOL_PBFT, PROTOCOL_RAFT,
+						  PROTOCOL_MULTIPAXOS};
+	struct sim_options o = {.nodes = 4,
+				.seed = 9,
+				.decisions = 60,
+				.clients = 4,
+				.protocol = protocols[_i],
+				.scheme = SIG_SYMBOLIC};
+	struct sim_result a, b;
+	sim_run(&o, &a);
+	sim_run(&o, &b);
+	ck_assert_msg(a.verdict == SIM_OK, "%s", a.text);
+	ck_assert(hash_equal(&a.trace_hash, &b.trace_hash));
+	ck_assert_uint_ge(a.builds_refused_busy, 60 / 2);
+	ck_assert_uint_eq(a.builds_refused_busy, b.builds_refused_busy);
+	o.seed = 7;
+	sim_run(&o, &b);
+	ck_assert_uint_eq(b.builds_refused_busy, 0);
+	o.seed = 9;
+	o.gentle = true;
+	sim_run(&o, &b);
+	ck_assert_uint_eq(b.builds_refused_busy, 0);
+}
+END_TEST
+
 /* Counted at the transport; certificates that went alone because the leader was idle,
  * heartbeats, elections and client traffic are under their own names. */
 static bool counts_are_exact(unsigned n, const struct sim_result *r)
@@ -241,6 +269,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, same_seed_same_run, 1, 6);
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
+	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
 	tcase_add_test(t, one_extra_message_is_noticed);
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);

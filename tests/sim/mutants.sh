@@ -8,7 +8,7 @@
 #	members     the same, and validators get new keys
 #	epochs      they do, and malicious replicas replay what was said in one epoch in the next
 #	faults      crashes, partitions, loss alone
-#	wiped       the same, and a replica loses its disk
+#	long        a replica loses its disk, and four times as many decisions
 #	equivocate, votes, views: malicious replicas that do little else, all the time
 # Needs a build with --enable-mutants. usage: mutants.sh [RUNS [FIRST [LAST]]], or one mutant by
 # the suites alone: mutants.sh --suites ID
@@ -114,7 +114,7 @@ if [ "$1" = --one ]; then
 		scenarios || suites ||
 		try wiped --wiped 1 ||
 		try faults ||
-		try wiped --wiped 1 ||
+		try long --wiped 1 --decisions 200 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||
 		try votes --corrupt f --steady --attacks double-vote,term-votes,hidden-vote ||
 		try views --corrupt f --steady --attacks two-views,hidden-vote,equivocate ||

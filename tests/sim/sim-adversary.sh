@@ -11,7 +11,8 @@ least=0
 	--corrupt f --jobs n --coverage "$least" || exit
 # Once found: a crash between a final block and the tip that it moved; strays that had left out the
 # terms of jailed primaries, one of an idle network, one who told a leader without a quorum; a proof
-# and its conviction in one step; voters of one term that escalated, each waiting for the others' claims.
+# and its conviction in one step; voters of one term that escalated, each waiting for the others' claims;
+# a pbft term on top of more unfinal blocks than its window; a chosen value, of Multi-Paxos, built anew while its host gathered.
 while read -r finding; do
 	# shellcheck disable=SC2086 # words
 	./tests/sim/sim-run --decisions 50 $finding >/dev/null 2>&1 && continue
@@ -26,6 +27,8 @@ done <<END
 --nodes 5 --seed 550159 --corrupt f
 --nodes 5 --seed 700293 --corrupt f
 --nodes 5 --seed 196 --decisions 100 --wiped 1
+--nodes 7 --seed 30296 --decisions 200 --wiped 1
+--nodes 5 --seed 142 --decisions 100 --protocol multipaxos
 END
 # Leaders who leave out some transactions all the time: moods that come and go rarely last as long as
 # it takes to suspect them of it ([I12]).

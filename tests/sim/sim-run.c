@@ -20,6 +20,7 @@ struct totals {
 	uint64_t epochs, replays;
 	uint64_t jailed, corrupt; /* validators */
 	uint64_t kills, kills_starting, acknowledged;
+	uint64_t builds_refused_busy;
 };
 
 static bool stop_at_first;
@@ -40,6 +41,7 @@ static void add(struct totals *t, const struct sim_result *r)
 	t->kills += r->kills;
 	t->kills_starting += r->kills_starting;
 	t->acknowledged += r->acknowledged;
+	t->builds_refused_busy += r->builds_refused_busy;
 	t->virtual_us += r->virtual_us;
 	for (unsigned c = 0; c < COUNTERS; c++)
 		t->counters[c] += r->counters[c];
@@ -240,8 +242,7 @@ static void print_totals(unsigned nodes, const struct totals *t)
 }
 
 /* Coverage that a thousand seeds must reach; the table is printed in any case. */
-static int print_coverage(const struct totals *t, uint64_t least, bool byzantine,
-			  enum protocol protocol)
+static int print_coverage(const struct totals *t, uint64_t least, const struct sim_options *o)
 {
 	static const enum engine_counter needed[] = {
 		COUNT_RULE_1,	 COUNT_RULE_2,	  COUNT_RULE_3,	    COUNT_QC_ADOPTED,
@@ -282,13 +283,14 @@ static int print_coverage(const struct totals *t, uint64_t least, bool byzantine
 		COUNT_ELECTIONS_WON, COUNT_VALUES_ADOPTED, COUNT_GAPS_FILLED,
 		COUNT_REBASED,	     COUNT_NACKS,	   COUNT_FETCHES,
 	};
+	bool byzantine = o->corrupt > 0, storm = !o->calm && !o->gentle;
 	const enum engine_counter *wanted = byzantine ? needed_byzantine : needed;
 	size_t wanted_count = byzantine ? sizeof needed_byzantine / sizeof *needed_byzantine
 					: sizeof needed / sizeof *needed;
-	if (protocol == PROTOCOL_RAFT) {
+	if (o->protocol == PROTOCOL_RAFT) {
 		wanted = needed_raft;
 		wanted_count = sizeof needed_raft / sizeof *needed_raft;
-	} else if (protocol == PROTOCOL_MULTIPAXOS) {
+	} else if (o->protocol == PROTOCOL_MULTIPAXOS) {
 		wanted = needed_multipaxos;
 		wanted_count = sizeof needed_multipaxos / sizeof *needed_multipaxos;
 	}
@@ -302,7 +304,10 @@ static int print_coverage(const struct totals *t, uint64_t least, bool byzantine
 		printf("  %-20s %12llu%s\n", engine_counter_name(c),
 		       (unsigned long long)t->counters[c], low ? "  TOO FEW" : "");
 	}
-	return missing;
+	bool low = storm && t->builds_refused_busy < least; /* else nobody gathers */
+	printf("  %-20s %12llu%s\n", "builds_refused_busy",
+	       (unsigned long long)t->builds_refused_busy, low ? "  TOO FEW" : "");
+	return missing + low;
 }
 
 static void print_attacks(const struct totals *t)
@@ -492,6 +497,6 @@ int main(int argc, char **argv)
 		print_attacks(&all);
 	if (o.kill_points)
 		print_kills(&all);
-	int missing = print_coverage(&all, coverage, o.corrupt > 0, o.protocol);
+	int missing = print_coverage(&all, coverage, &o);
 	return all.failures || bad || missing ? 1 : 0;
 }

@@ -27,12 +27,12 @@ static bool in_pbft_term(const struct hybrid *h)
 }
 
 /* Watermarks: heights that can still get votes here; NULL outside of them. Votes are for blocks
- * of our own term: above its base, which may lie any number of unfinal blocks above the final
- * one after many terms that have ended too soon. */
+ * of our own term, above its base: that may lie any number of unfinal blocks above the final one,
+ * after many terms that ended too soon. */
 static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 {
 	uint64_t low = h->log.final->sh.h.height;
-	if (low < h->tc.base.height)
+	if (low < h->tc.base.height && !MUTANT(MUTANT_VOTES_ABOVE_FINAL))
 		low = h->tc.base.height;
 	if (height <= low || height > low + h->votes_cap)
 		return NULL;

@@ -76,7 +76,7 @@ void paxos_rebased(struct multipaxos *p, const struct input *in)
 	    core_log_add(c, b, &e) == ERR_NONE) {
 		c->counters[COUNT_REBASED]++;
 		core_commit(c, e, in_term(p, b));
-	} else if (in->built.err) {
+	} else if (in->built.err && in->built.err != ERR_BUSY) { /* asked again at once */
 		emit_halt(&c->out, "executing the value chosen for slot %llu gives: %s",
 			  (unsigned long long)v->sh.h.height, err_text(in->built.err));
 	}
