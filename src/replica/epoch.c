@@ -457,6 +457,12 @@ uint8_t replica_message_type(struct slice bytes)
 	return bytes.len ? bytes.ptr[at] : UINT8_MAX;
 }
 
+uint64_t replica_message_epoch(struct slice bytes)
+{
+	bool has = bytes.len > EPOCH_HEAD && bytes.ptr[0] == EPOCH_ENVELOPE;
+	return has ? load_be64(bytes.ptr + 1) : 0;
+}
+
 bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)
 {
 	uint64_t epoch = 0;

@@ -459,6 +459,10 @@ START_TEST(types_show_through_envelopes)
 	ck_assert_uint_eq(replica_message_type(slice_of(bytes, EPOCH_HEAD)), EPOCH_ENVELOPE);
 	ck_assert_uint_eq(replica_message_type(slice_of(head, sizeof head)), EPOCH_ENVELOPE);
 	ck_assert_uint_eq(replica_message_type(slice_of(NULL, 0)), UINT8_MAX);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(plain, sizeof plain)), 0);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(bytes, sizeof bytes)), 1);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(bytes, EPOCH_HEAD)), 0);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(head, sizeof head)), 0);
 }
 END_TEST
 
