@@ -99,9 +99,9 @@ static void take_sync(struct node *n)
 	on_durable(n, done);
 }
 
-/* While links linger (node_set_links()) who has lost its place still has its link, and could ask
- * for votes, or acknowledge heartbeats, which are not signed, in the name of its successor. What
- * it has to say is of older epochs. */
+/* While links linger (node_set_links()) who has lost its place still has its link, and could
+ * ask for votes, or acknowledge heartbeats, which are not signed, in the name of its successor.
+ * What it has to say is of older epochs. */
 static bool is_usurped(const struct node *n, unsigned validator, struct slice message)
 {
 	const struct chain_ctx *c = replica_ctx(n->replica);

@@ -434,8 +434,8 @@ START_TEST(handovers_that_prove_nothing)
 	h.end->sh.sig.b[3] ^= 1;
 	ck_assert_int_eq(handover_check(&h, &ctx, &next), ERR_BAD_SIGNATURE);
 	handover_free(&h);
-	/* a block with transactions is no filler, nor is the second block of a term, nor one that
-	 * speaks of a state */
+	/* a block with transactions is no filler, nor is the second block of a term, nor one
+	 * that speaks of a state */
 	make_handover(&h, &ctx, keys, &good, 3, K, 1, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		bool second = i == 1;
