@@ -345,10 +345,11 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 	uint64_t end = r->epochs[epoch + 1].start_height;
 	uint32_t certified = 0;
 	size_t bytes = 0;
-	for (uint64_t h = from; h <= end && out->count < FETCH_BLOCKS_MAX / 2; h++) {
+	for (uint64_t h = from; h <= end && out->count < FETCH_BLOCKS_MAX; h++) {
 		struct cert cert;
 		struct block *b;
-		if ((bytes >= FETCH_BYTES_MAX && certified) || replica_block(r, h, &b))
+		bool full = out->count >= FETCH_BLOCKS_MAX / 2 || bytes >= FETCH_BYTES_MAX;
+		if ((full && certified) || replica_block(r, h, &b))
 			break;
 		out->blocks[out->count++] = b;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;
@@ -359,8 +360,9 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 	}
 	struct handover h = {0};
 	bool at_end = out->count && out->blocks[out->count - 1]->sh.h.height == end;
-	if (at_end && certified < out->count && !epoch_handover(r, epoch + 1, &h)) {
-		for (uint32_t i = 0; i < h.filler_count && out->count < FETCH_BLOCKS_MAX; i++) {
+	if (at_end && certified < out->count && !epoch_handover(r, epoch + 1, &h) &&
+	    h.filler_count <= FETCH_BLOCKS_MAX - out->count) { /* else it asks from there on */
+		for (uint32_t i = 0; i < h.filler_count; i++) {
 			struct block *b = filler_block(&h.fillers[i]);
 			if (b)
 				out->blocks[out->count++] = b;

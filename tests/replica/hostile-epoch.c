@@ -350,6 +350,40 @@ START_TEST(messages_of_other_epochs)
 }
 END_TEST
 
+/* So many blocks as are final by the certificate of the end alone. */
+START_TEST(a_laggard_gets_a_long_tail)
+{
+	static struct message_in in;
+	struct term_cert tc;
+	struct member_change m = change_of(PLACE, &fresh.pub, 3);
+	struct block *b = block_hold(w.block0);
+	make_tc(&tc, LEADER, b);
+	heartbeat(LEADER, LEADER, &tc, b, 0);
+	for (unsigned i = 0; i < 200; i++) {
+		struct block *next = empty_block(b, LEADER);
+		append(LEADER, LEADER, NULL, next, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		block_drop(b);
+		b = next;
+	}
+	struct block *end = end_block(b, LEADER, &m);
+	append(LEADER, LEADER, NULL, end, NULL);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_uint_eq(final_height(), 201);
+	pass(200000);
+	fetch(0, 0, 1);
+	const struct sent *s = newest(MSG_BLOCKS, 0);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert(in.blocks.has_cert);
+	ck_assert_uint_eq(in.blocks.count, 201);
+	message_free(&in);
+	block_drop(b);
+	block_drop(end);
+}
+END_TEST
+
 /* A filler is nobody's history: with its quorum's certificate it shows no client that it, or
  * the state of the end, is final at its height, where the next epoch has another block. [S4] */
 START_TEST(a_filler_proves_nothing)
@@ -691,6 +725,7 @@ void hostile_epoch(Suite *s)
 	tcase_add_loop_test(t, an_end_waits_for_its_own_word, 0, 2);
 	tcase_add_test(t, a_laggard_is_told);
 	tcase_add_test(t, a_laggard_asks_above_the_end);
+	tcase_add_test(t, a_laggard_gets_a_long_tail);
 	tcase_add_test(t, a_filler_proves_nothing);
 	tcase_add_test(t, the_first_term_is_given);
 	tcase_add_test(t, types_show_through_envelopes);
