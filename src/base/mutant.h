@@ -78,6 +78,8 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_OLD_SLOTS = 74,		  /* the vote state of one epoch is taken into the next */
 	MUTANT_NO_FILLER = 75,		  /* a leader leaves an end that is not final as it is */
 	MUTANT_OBSERVER_RETURNS = 76,	  /* an epoch's end makes any observer a voter */
+	MUTANT_END_ON_OWN_WORD = 77,	  /* an end is final by an own COMMIT before the sync */
+	MUTANT_EPOCH_UNENTITLED = 78,	  /* an epoch's first term entitles nobody to the next */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

@@ -100,12 +100,24 @@ static void take_sync(struct node *n)
 	on_durable(n, done);
 }
 
+/* While links linger (node_set_links()) who has lost its place still has its link, and could
+ * ask for votes, or acknowledge heartbeats, which are not signed, in the name of its successor.
+ * What it has to say is of older epochs. */
+static bool is_usurped(const struct node *n, unsigned validator, struct slice message)
+{
+	const struct chain_ctx *c = replica_ctx(n->replica);
+	return n->links_due &&
+	       !pubkey_equal(&n->link_key[validator], &c->vals.key[validator]) &&
+	       replica_message_epoch(message) >= c->epoch;
+}
+
 static void take_message(struct node *n, const struct net_event *e)
 {
-	unsigned type = e->message.len ? e->message.ptr[0] : METRICS_TYPES - 1;
+	unsigned type = replica_message_type(e->message);
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
-	if (!n->halted && !node_is_paused(n))
+	if (!n->halted && !node_is_paused(n) &&
+	    !is_usurped(n, n->validator_of[e->peer], e->message))
 		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
 				e->message);
 }

@@ -267,7 +267,9 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	if (in->now > h->now)
 		h->now = in->now;
 	h->wall_ms = in->wall_ms;
-	if (h->ended) {
+	if (h->ended) { /* it may wait for the disk: what clients bring goes over with it */
+		if (in->kind == INPUT_SUBMIT)
+			on_submit(h, &in->submit);
 		emit_finish(&h->out, out);
 		out->wake_at = UINT64_MAX;
 		return;
