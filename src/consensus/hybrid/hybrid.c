@@ -111,7 +111,7 @@ static uint64_t wake_at(const struct hybrid *h)
 {
 	uint64_t at = h->timer_at;
 	if (h->role == ROLE_LEADER) {
-		if (h->heartbeat_at < at)
+		if (h->heartbeat_at < at && h->resigned != h->term)
 			at = h->heartbeat_at;
 		if (h->cert_news && h->cert_news_at > h->now && h->cert_news_at < at)
 			at = h->cert_news_at;
