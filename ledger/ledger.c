@@ -64,7 +64,6 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 		.keys = o->keys,
 		.oldest = l->oldest,
 	};
-	tree_prefetch_written(o->root, o->height);
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
 		tree_write_value(&l->tree, &c->leaf->key,

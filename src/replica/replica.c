@@ -172,7 +172,9 @@ static int check_tx(struct replica *r, struct slice bytes, const struct hash *id
 	int err = tx_decode(&tx, bytes, &r->ctx, &r->config.genesis->limits);
 	if (!err)
 		err = ledger_admit(r->ledger, &tx, id);
-	if (!err && !verified && r->config.verify_txs)
+	if (err || !r->config.verify_txs)
+		return err;
+	if (!verified)
 		err = tx_check_signature(&tx, &r->ctx);
 	if (!err)
 		ledger_mark_verified(r->ledger, id);
