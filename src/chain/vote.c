@@ -220,7 +220,7 @@ int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 		return err;
 	uint8_t buf[VOTE_MESSAGE_MAX];
 	return sig_check_all(ctx->scheme, c->sig, ctx->vals.key, c->signers, vote_tag(kind),
-			     &ctx->id, vote_message(buf, kind, &c->ref, &c->state_root));
+			     &ctx->domain, vote_message(buf, kind, &c->ref, &c->state_root));
 }
 
 /* ---- tallies ----------------------------------------------------------------------------- */
