@@ -34,13 +34,12 @@ bool replica_mend(struct replica *r, const struct damage *d, uint32_t count)
 		return true;
 	m->items = mem_array(count, sizeof *m->items);
 	memcpy(m->items, d, count * sizeof *m->items);
-	m->count = count;
 	m->next = 0;
 	m->any_rewritten = m->block_left = m->begun = false;
 	m->tried = 0;
 	m->again_at = r->now;
 	m->status.active = true;
-	mend_sort(m->items, count, ledger_oldest(r->ledger));
+	m->count = mend_sort(m->items, count, ledger_oldest(r->ledger));
 	return true;
 }
 

@@ -66,7 +66,8 @@ bool mend_message(struct replica *r, unsigned from, struct slice bytes);
  * question that it asked; NULL: none yet. ERR_NONE, or what is false in m. */
 int mend_record(struct replica *r, const struct damage *d, const struct sync_msg *m,
 		enum mend_step *step);
-/* Sorts them so that each finds what it needs. */
-void mend_sort(struct damage *d, uint32_t count, uint64_t oldest);
+/* Sorts them so that each finds what it needs; how many are left, without those that were named
+ * more than once. */
+uint32_t mend_sort(struct damage *d, uint32_t count, uint64_t oldest);
 
 #endif

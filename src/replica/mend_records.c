@@ -663,15 +663,27 @@ struct ranked {
 	struct damage d;
 };
 
+static int compare_keys(const struct damage *a, const struct damage *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	if (a->unreadable != b->unreadable || a->key_len != b->key_len)
+		return a->unreadable != b->unreadable ? (int)a->unreadable - b->unreadable
+						      : (int)a->key_len - b->key_len;
+	return memcmp(a->key, b->key, a->key_len);
+}
+
 static int compare(const void *pa, const void *pb)
 {
 	const struct ranked *a = pa, *b = pb;
 	if (a->class != b->class)
 		return a->class < b->class ? -1 : 1;
-	return a->rank < b->rank ? -1 : a->rank > b->rank;
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return compare_keys(&a->d, &b->d);
 }
 
-void mend_sort(struct damage *d, uint32_t count, uint64_t oldest)
+uint32_t mend_sort(struct damage *d, uint32_t count, uint64_t oldest)
 {
 	struct ranked *all = mem_array(count, sizeof *all);
 	for (uint32_t i = 0; i < count; i++) {
@@ -682,7 +694,11 @@ void mend_sort(struct damage *d, uint32_t count, uint64_t oldest)
 						: UINT64_MAX - d[i].height;
 	}
 	qsort(all, count, sizeof *all, compare);
+	uint32_t kept = 0; /* each node that leads to a damaged one has named it */
 	for (uint32_t i = 0; i < count; i++)
-		d[i] = all[i].d;
+		if (kept == 0 || d[kept - 1].key_len == 0 ||
+		    compare_keys(&d[kept - 1], &all[i].d) != 0)
+			d[kept++] = all[i].d;
 	mem_free(all);
+	return kept;
 }
