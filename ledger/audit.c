@@ -40,7 +40,7 @@ void audit_iter_end(const struct audit_host *host, const struct store_iter *it,
 {
 	int err = store_iter_error(it);
 	if (err)
-		host->found(host->arg, f, writer_slice(after), UINT64_MAX, err,
+		host->found(host->arg, f, writer_slice(after), store_iter_file(it), err,
 			    audit_unreadable);
 }
 

@@ -18,6 +18,7 @@ void mend_close(struct replica *r)
 {
 	struct mend *m = &r->mend;
 	forget_blocks(m);
+	mend_table_end(m);
 	mem_free(m->items);
 	m->items = NULL;
 	m->count = m->next = 0;
@@ -120,6 +121,9 @@ static void done(struct replica *r, enum mend_step step)
 	case MEND_STEP_SOUND:
 		note(r, MEND_NOTE_SOUND, d, NO_VALIDATOR, NULL);
 		next_item(r);
+		break;
+	case MEND_STEP_MORE:
+		m->again_at = r->now + MEND_PAUSE_US;
 		break;
 	case MEND_STEP_ASK:
 		if (!ask(r))

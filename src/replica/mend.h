@@ -25,6 +25,7 @@ enum mend_step {
 	MEND_STEP_MENDED,
 	MEND_STEP_SOUND,
 	MEND_STEP_ASK,	 /* the question is in mend.asked */
+	MEND_STEP_MORE,	 /* the next tick goes on with it */
 	MEND_STEP_LEFT,	 /* mend.why */
 	MEND_STEP_FAILED /* the store takes nothing more */
 };
@@ -53,6 +54,11 @@ struct mend {
 	struct block *blocks[SYNC_BLOCKS_MAX];
 	uint32_t block_count;
 	unsigned blocks_of;
+	struct mend_table {
+		bool copying;
+		struct writer first, last; /* its keys */
+		struct writer at;	   /* where copying goes on */
+	} table;
 	struct replica_mend_status status;
 };
 
@@ -66,6 +72,11 @@ bool mend_message(struct replica *r, unsigned from, struct slice bytes);
  * question that it asked; NULL: none yet. ERR_NONE, or what is false in m. */
 int mend_record(struct replica *r, const struct damage *d, const struct sync_msg *m,
 		enum mend_step *step);
+/* mend_table.c: a table file with a page that cannot be read. What can be read in its place is
+ * written anew, some at a time; then the file goes, and what is missing is for the next scrub.
+ */
+void mend_table(struct replica *r, const struct damage *d, enum mend_step *step);
+void mend_table_end(struct mend *m);
 /* Sorts them so that each finds what it needs; how many are left, without those that were named
  * more than once. */
 uint32_t mend_sort(struct damage *d, uint32_t count, uint64_t oldest);

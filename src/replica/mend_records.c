@@ -599,10 +599,10 @@ static int mend_state(struct replica *r, const struct damage *d, const struct sy
 int mend_record(struct replica *r, const struct damage *d, const struct sync_msg *in,
 		enum mend_step *step)
 {
-	if (d->unreadable)
-		return leave(r, step,
-			     "a page of a table file cannot be read: what other records need "
-			     "of it is mended one by one, the file is not");
+	if (d->unreadable) {
+		mend_table(r, d, step);
+		return ERR_NONE;
+	}
 	switch (d->family) {
 	case STORE_BLOCKS:
 		return mend_block(r, d, in, step);
@@ -629,6 +629,8 @@ int mend_record(struct replica *r, const struct damage *d, const struct sync_msg
  * above them are. */
 static unsigned class_of(const struct damage *d)
 {
+	if (d->unreadable)
+		return 5; /* what is known by its key has been written anew by then */
 	switch (d->family) {
 	case STORE_CERTS:
 		return 0;

@@ -37,7 +37,8 @@ enum replica_sync_note {
 struct damage {
 	enum store_family family;
 	uint64_t height;	     /* UINT64_MAX: of no block */
-	bool unreadable;	     /* not a record: what is behind it in its file */
+	bool unreadable; /* not a record, but a page of a table file: behind this key */
+	uint64_t file;	 /* its number; 0: not known */
 	uint8_t key_len;	     /* 0: of no record */
 	uint8_t key[DAMAGE_KEY_MAX]; /* cut */
 };

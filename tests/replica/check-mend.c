@@ -1,9 +1,12 @@
 /* Mending while a replica runs: damage of each kind in its store, peers that have what it lacks
  * and one that lies, and afterwards a store that reads back as it was. */
 #include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "replica/audit.h"
@@ -514,6 +517,123 @@ START_TEST(all_of_a_kind_is_gone)
 }
 END_TEST
 
+/* ---- pages of files ------------------------------------------------------------------------
+ */
+
+static char table[16][400];
+static unsigned tables;
+
+static void list_tables(void)
+{
+	char data[96];
+	struct dirent *e;
+	snprintf(data, sizeof data, "%s/data", home);
+	DIR *dir = opendir(data);
+	ck_assert_ptr_nonnull(dir);
+	tables = 0;
+	while ((e = readdir(dir)) != NULL && tables < MEM_COUNT(table))
+		if (strstr(e->d_name, ".sst"))
+			snprintf(table[tables++], sizeof table[0], "%s/%s", data, e->d_name);
+	closedir(dir);
+}
+
+static void flip_byte(const char *path, uint64_t per_mille)
+{
+	struct stat st;
+	uint8_t b;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert(fd >= 0 && fstat(fd, &st) == 0);
+	off_t at = (off_t)((uint64_t)st.st_size * per_mille / 1000);
+	ck_assert_int_eq(pread(fd, &b, 1, at), 1);
+	b ^= 0x40;
+	ck_assert_int_eq(pwrite(fd, &b, 1, at), 1);
+	close(fd);
+}
+
+/* The store in files of the last level; false: it does not open, and nothing can be mended. */
+static bool begin_flipped(unsigned which, uint64_t per_mille)
+{
+	const struct slice none = {0};
+	struct store_options options = {.create = true};
+	struct errmsg m;
+	char data[96];
+	begin();
+	for (int f = 0; f < STORE_FAMILIES; f++)
+		store_compact(own, (enum store_family)f, none, none);
+	replica_close(hurt);
+	store_close(own);
+	hurt = NULL;
+	list_tables();
+	ck_assert_uint_gt(tables, 5);
+	flip_byte(table[which % tables], per_mille);
+	snprintf(data, sizeof data, "%s/data", home);
+	if (store_open_rocksdb(&own, data, &options, &m))
+		return false;
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = own,
+					      .self = SELF,
+					      .key = w.validator[SELF],
+					      .seed = 1,
+					      .now = now,
+					      .history = history,
+					      .host = {.send = hurt_sends,
+						       .sync = host_sync,
+						       .final = host_final,
+						       .rejected = host_rejected,
+						       .halted = host_halted,
+						       .mend_note = host_mend,
+						       .wall_ms = host_wall}};
+	if (replica_open(&hurt, &config, &m) == ERR_NONE)
+		return true;
+	store_close(own);
+	hurt = NULL;
+	return false;
+}
+
+/* What no scrub misses: lists of what is to be pruned, and certificates below others. */
+static void forgive(void)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct writer have = {0};
+	for (int f = STORE_CERTS; f <= STORE_TREE; f++) {
+		struct store_iter *it =
+			store_iter_new(sound, (enum store_family)f, none, none, false);
+		while (store_iter_next(it, &key, &value))
+			if ((f == STORE_CERTS ||
+			     (f == STORE_TREE && key.len == 9 && key.ptr[8] == 0xff)) &&
+			    store_get(own, (enum store_family)f, key, &have) == ERR_NOT_FOUND)
+				put((enum store_family)f, key, value);
+		store_iter_free(it);
+	}
+	writer_free(&have);
+}
+
+START_TEST(a_page_cannot_be_read)
+{
+	unsigned whole = 0, stays = 0, refused = 0;
+	on_disk = true;
+	for (unsigned which = 0; which < 9; which++)
+		for (uint64_t at = 30; at < 1000; at += 240) {
+			if (!begin_flipped(which, at)) {
+				refused++;
+				continue;
+			}
+			if (mend_all()) {
+				whole++;
+				forgive();
+				check_same(true);
+			} else {
+				ck_assert_uint_gt(left, 0);
+				stays++;
+			}
+			ck_assert_uint_eq(lied, 0);
+		}
+	printf("pages: %u stores mended, %u not, %u do not open\n", whole, stays, refused);
+	ck_assert_uint_gt(whole, 8);
+}
+END_TEST
+
 /* ---- liars ---------------------------------------------------------------------------------
  */
 
@@ -709,6 +829,7 @@ int main(void)
 	tcase_add_test(t, each_record_on_disk);
 	tcase_add_test(t, much_is_damaged);
 	tcase_add_test(t, all_of_a_kind_is_gone);
+	tcase_add_test(t, a_page_cannot_be_read);
 	tcase_add_test(t, a_liar_costs_a_retry);
 	tcase_add_test(t, all_lie);
 	tcase_add_test(t, nobody_answers);
