@@ -36,7 +36,7 @@ bool replica_mend(struct replica *r, const struct damage *d, uint32_t count)
 	m->items = mem_array(count, sizeof *m->items);
 	memcpy(m->items, d, count * sizeof *m->items);
 	m->next = 0;
-	m->any_rewritten = m->block_left = m->begun = false;
+	m->any_mended = m->any_rewritten = m->block_left = m->begun = false;
 	m->tried = 0;
 	m->again_at = r->now;
 	m->status.active = true;
@@ -113,6 +113,7 @@ static void done(struct replica *r, enum mend_step step)
 	const struct damage *d = &m->items[m->next];
 	switch (step) {
 	case MEND_STEP_MENDED:
+		m->any_mended = true;
 		m->status.mended++;
 		m->status.fetched += m->source != NO_VALIDATOR;
 		note(r, MEND_NOTE_MENDED, d, m->source, NULL);

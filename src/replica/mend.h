@@ -33,6 +33,7 @@ enum mend_step {
 struct mend {
 	struct damage *items; /* in the order in which they can be mended */
 	uint32_t count, next;
+	bool any_mended; /* of these items */
 	const char *why;
 	unsigned source;    /* of what the record was made; NO_VALIDATOR: of what is here */
 	uint64_t rewritten; /* newest height whose block was executed again for these */
