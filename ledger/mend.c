@@ -30,6 +30,15 @@ bool mend_record_of(enum store_family f, struct slice key, struct mend_record *o
 	return !(out->depth & 1) || (key.ptr[key.len - 1] & 15) == 0;
 }
 
+struct slice mend_key(const struct mend_record *rec, uint8_t buf[MEND_KEY_MAX])
+{
+	invariant(!rec->list);
+	if (rec->family == STORE_TREE)
+		return node_key(buf, rec->version, &rec->key, rec->depth);
+	tree_value_key(buf, &rec->key, rec->version);
+	return slice_of(buf, TREE_VALUE_KEY_SIZE);
+}
+
 /* ---- looking ----------------------------------------------------------------------------- */
 
 static int load_state(struct tree *t, uint64_t at, const struct hash *root,

@@ -26,6 +26,10 @@ struct mend_record {
 /* False: no record has such a key. */
 bool mend_record_of(enum store_family f, struct slice key, struct mend_record *out);
 
+/* Its key, of at most MEND_KEY_MAX bytes. */
+#define MEND_KEY_MAX (HASH_SIZE + 9)
+struct slice mend_key(const struct mend_record *rec, uint8_t buf[MEND_KEY_MAX]);
+
 enum mend_look {
 	MEND_SOUND,
 	MEND_UNUSED, /* the state has no such record */

@@ -311,12 +311,13 @@ static int take_certificate(struct replica *r, uint64_t height, const struct syn
 		}
 	}
 	uint64_t top = c->cert.ref.height;
+	if (top != height && !is_final_here(r, top, &c->cert.ref.hash))
+		return leave(r, step, "the others' certificate is of a block that is not here");
 	store_batch_clear(r->batch);
 	if (top != height) /* no block has to have its own */
 		store_batch_delete(r->batch, STORE_CERTS, key_cert(&k, height));
-	if (is_final_here(r, top, &c->cert.ref.hash) &&
-	    (top == height || store_get(r->store, STORE_CERTS, key_cert(&k, top),
-					&r->scratch) == ERR_NOT_FOUND)) {
+	if (top == height ||
+	    store_get(r->store, STORE_CERTS, key_cert(&k, top), &r->scratch) == ERR_NOT_FOUND) {
 		writer_reset(&r->scratch);
 		cert_encode(&r->scratch, &c->cert);
 		store_batch_put(r->batch, STORE_CERTS, key_cert(&k, top),
@@ -529,6 +530,32 @@ static int mend_list(struct replica *r, const struct damage *d, const struct men
 	return ERR_NONE;
 }
 
+/* The block of its version has not written it: then it is nobody's. */
+static bool drop_unwritten(struct replica *r, const struct mend_record *rec,
+			   enum mend_step *step)
+{
+	uint8_t buf[MEND_KEY_MAX];
+	struct slice key = mend_key(rec, buf);
+	if (!batch_block(r, rec->version, false))
+		return false;
+	if (!mend_puts(r->batch, rec->family, key))
+		store_batch_delete(r->batch, rec->family, key);
+	write_batch(r, step);
+	return *step != MEND_STEP_SOUND;
+}
+
+/* A node that leads to what there is not: of this version, right above. */
+static bool drop_what_led(struct replica *r, const struct damage *d,
+			  const struct mend_record *rec, enum mend_step *step)
+{
+	struct mend_record above = *rec;
+	if (d->family != STORE_TREE || rec->depth == 0)
+		return false;
+	above.version = d->height;
+	above.depth--;
+	return drop_unwritten(r, &above, step);
+}
+
 /* No state has such a record, if all versions that nodes give are right, which no hash says.
  * The block of its version knows, and so does the one of the node that gave another version. */
 static int mend_unused(struct replica *r, const struct damage *d, const struct mend_record *rec,
@@ -552,15 +579,12 @@ static int mend_unused(struct replica *r, const struct damage *d, const struct m
 		write_batch(r, step);
 		return ERR_NONE;
 	}
-	if (store_get(r->store, d->family, key, &r->scratch) == ERR_NOT_FOUND) {
-		*step = MEND_STEP_SOUND;
+	bool is_there = store_get(r->store, d->family, key, &r->scratch) != ERR_NOT_FOUND;
+	if (is_there ? drop_unwritten(r, rec, step) : drop_what_led(r, d, rec, step))
 		return ERR_NONE;
-	}
-	if (!batch_block(r, rec->version, false))
+	if (is_there)
 		return leave(r, step, "no state seems to need it, which cannot be proven");
-	if (!mend_puts(r->batch, d->family, key))
-		store_batch_delete(r->batch, d->family, key);
-	write_batch(r, step);
+	*step = MEND_STEP_SOUND;
 	return ERR_NONE;
 }
 

@@ -39,7 +39,8 @@ static uint32_t listed;
 static unsigned mended, fetched, left, lied, over;
 static uint64_t liar_mask;
 static bool on_disk;
-static uint64_t history; /* of the one that is hurt */
+static struct block *rival; /* of the newest block, as well signed */
+static uint64_t history;    /* of the one that is hurt */
 static char home[64];
 
 static void post(unsigned from, unsigned to, struct slice bytes)
@@ -148,6 +149,8 @@ static void make_chain(void)
 			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
 			txs[count++] = world_put(&w, i, h, key, key);
 		}
+		if (h == HEIGHTS)
+			rival = world_build(&w, w.tip, 1, txs, 1, NULL);
 		struct block *b = world_commit(&w, txs, count);
 		stored_block(served, &w, b);
 		stored_block(own, &w, b);
@@ -244,6 +247,7 @@ static void teardown(void)
 	store_close(served);
 	store_close(own);
 	store_close(sound);
+	block_drop(rival);
 	world_free(&w);
 	files_remove(home, NULL);
 }
@@ -662,6 +666,19 @@ static void says_gone(struct writer *bytes)
 	bytes->buf[0] = SYNC_GONE;
 }
 
+/* Another block, of its height, by the same leader. */
+static void sends_rival(struct writer *bytes)
+{
+	struct writer out = {0};
+	if (bytes->buf[0] != SYNC_BLOCKS)
+		return;
+	writer_raw(&out, bytes->buf, 1 + 8 + HASH_SIZE);
+	writer_u32(&out, 1);
+	block_encode(&out, rival);
+	writer_free(bytes);
+	*bytes = out;
+}
+
 static void with_liars(void (*how)(struct writer *), unsigned at, unsigned count)
 {
 	begin();
@@ -693,17 +710,94 @@ START_TEST(a_liar_costs_a_retry)
 }
 END_TEST
 
+/* Each record as it was before the damage, or as damaged as it was before the mending. */
+static void check_nothing_false(struct store *ruined)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct writer was = {0}, bad = {0};
+	for (int f = 0; f < STORE_FAMILIES; f++) {
+		struct store_iter *it =
+			store_iter_new(own, (enum store_family)f, none, none, false);
+		while (store_iter_next(it, &key, &value)) {
+			int err = store_get(sound, (enum store_family)f, key, &was);
+			bool right = !err && slice_equal(writer_slice(&was), value);
+			err = store_get(ruined, (enum store_family)f, key, &bad);
+			ck_assert_msg(right || (!err && slice_equal(writer_slice(&bad), value)),
+				      "what is false was written: %s",
+				      store_family_name((enum store_family)f));
+		}
+		store_iter_free(it);
+	}
+	writer_free(&was);
+	writer_free(&bad);
+}
+
 /* Nothing that is not proven is written: what stays damaged is what was damaged. */
 START_TEST(all_lie)
 {
-	for (unsigned at = 8; at < 8 * 600; at += 433) {
+	for (unsigned at = 8; at < 8 * 2400; at += 433) {
+		struct store *ruined = store_open_memory();
 		with_liars(flips, at, SELF);
+		copy_store(own, ruined);
 		mend_all();
 		ck_assert_uint_eq(mended > 0 || left > 0, 1);
+		check_nothing_false(ruined);
+		store_close(ruined);
 		liar = NULL;
 		ck_assert(mend_all());
 		check_same(true);
 	}
+}
+END_TEST
+
+START_TEST(a_rival_is_no_block)
+{
+	struct record_key k;
+	for (unsigned count = 1; count <= SELF; count++) {
+		begin();
+		liar = sends_rival;
+		liars = count;
+		ck_assert_int_eq(signed_header_check(&rival->sh, &w.ctx), ERR_NONE);
+		put(STORE_BLOCKS, key_block(&k, HEIGHTS, &w.tip->hash), slice_str("rubbish"));
+		ck_assert_int_eq(mend_all(), count < SELF);
+		ck_assert_uint_eq(mended, count < SELF);
+		ck_assert_uint_ge(lied, count == SELF ? SELF : 0);
+		ck_assert_int_eq(store_get(own, STORE_BLOCKS,
+					   key_block(&k, HEIGHTS, &rival->hash),
+					   &hurt->scratch),
+				 ERR_NOT_FOUND);
+	}
+}
+END_TEST
+
+/* Records that read well, and that nobody has written. */
+START_TEST(rubbish_goes)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct writer record = {0}, node = {0};
+	struct hash h;
+	uint8_t name[TREE_VALUE_KEY_SIZE];
+	begin();
+	tree_key(&h, slice_str("nobody's"));
+	tree_value_key(name, &h, 7);
+	writer_var(&record, slice_str("nobody's"));
+	writer_raw(&record, "value", 5);
+	put(STORE_STATE, slice_of(name, sizeof name), writer_slice(&record));
+	struct store_iter *it = store_iter_new(own, STORE_TREE, none, none, false);
+	while (store_iter_next(it, &key, &value) && node.len == 0)
+		if (load_be64(key.ptr) == 9 && key.len == 9 && key.ptr[8] == 0)
+			writer_raw(&node, value.ptr, value.len);
+	store_iter_free(it);
+	ck_assert_uint_gt(node.len, 0);
+	memcpy(name, "\0\0\0\0\0\0\0\x09\x04\x12\x34", 11);
+	put(STORE_TREE, slice_of(name, 11), writer_slice(&node));
+	writer_free(&record);
+	writer_free(&node);
+	ck_assert_uint_gt(scrub(), 1);
+	ck_assert(mend_all());
+	check_same(true);
 }
 END_TEST
 
@@ -832,6 +926,8 @@ int main(void)
 	tcase_add_test(t, a_page_cannot_be_read);
 	tcase_add_test(t, a_liar_costs_a_retry);
 	tcase_add_test(t, all_lie);
+	tcase_add_test(t, a_rival_is_no_block);
+	tcase_add_test(t, rubbish_goes);
 	tcase_add_test(t, nobody_answers);
 	tcase_add_test(t, votes_and_own_records_stay);
 	tcase_add_test(t, nothing_is_wrong);
