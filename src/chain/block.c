@@ -177,6 +177,11 @@ void signed_header_encode(struct writer *w, const struct signed_header *sh)
 	writer_signature(w, &sh->sig);
 }
 
+bool header_has_state(const struct header *h)
+{
+	return !hash_is_zero(&h->state_root);
+}
+
 void signed_header_decode(struct reader *r, struct signed_header *out)
 {
 	header_decode(r, &out->h);

@@ -355,6 +355,13 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 	epoch_advance(r);
 }
 
+void replica_resign(struct replica *r, uint64_t now)
+{
+	struct input in = {.kind = INPUT_RESIGN};
+	if (!r->halted)
+		replica_feed(r, now, &in);
+}
+
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id)
 {
