@@ -326,6 +326,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	next.waiting_requests = n->waiting_count;
 	next.disk = n->disk;
 	upkeep_stats(n->upkeep, &next.scrub);
+	replica_mend_status(n->replica, &next.mend);
 	tell_changes(n, &next);
 	struct sig_counts signatures = sig_counts();
 	atomic_store(&n->metrics.signatures_made, signatures.made);
@@ -334,6 +335,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	n->snapshot = next;
 	pthread_mutex_unlock(&n->snapshot_lock);
 	n->snapshot_due = now + SNAPSHOT_US;
+	mend_begin(n);
 	say_stall(n, now);
 	state_sync_progress(n, now);
 	say_clocks(n, now);
