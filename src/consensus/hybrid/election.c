@@ -245,6 +245,19 @@ void campaign(struct hybrid *h)
 	entitlement_free(&why);
 }
 
+void campaign_again(struct hybrid *h)
+{
+	const struct election *e = &h->election;
+	if (e->phase != ELECTION_PRE_VOTE || e->term != h->term + 1 || e->rescue) {
+		campaign(h);
+		return;
+	}
+	struct entitlement why;
+	own_entitlement(h, &why);
+	send_request(h, true, &why, NULL);
+	entitlement_free(&why);
+}
+
 /* Grants that name an older TC than this do not count (section 3). The rule keeps hoarded
  * pre-votes from disturbing a leader; who has no live leader takes any, or replicas that
  * entered terms by grants older than the newest TC could never be followed
