@@ -217,6 +217,105 @@ START_TEST(only_the_leader_resigns)
 }
 END_TEST
 
+/* 0 and LEADER elect the victim; its term. */
+static uint64_t elect_victim(void)
+{
+	static struct message_in in;
+	struct writer out = {0};
+	for (unsigned i = 0; i < 100 && !newest(MSG_PRE_VOTE_REQUEST, 0); i++)
+		pass(HEARTBEAT / 5);
+	const struct sent *s = newest(MSG_PRE_VOTE_REQUEST, 0);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	uint64_t t = in.vote_request.term;
+	message_free(&in);
+	for (unsigned i = 0; i < 2; i++) {
+		struct grant g = {.term = t,
+				  .candidate = VICTIM,
+				  .newest_tc = LEADER,
+				  .signer = (uint16_t)i};
+		grant_sign(&g, &w.ctx, &w.validator[i]);
+		msg_pre_vote_encode(&out, &g);
+		deliver(i, &out);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct term_vote v = {.term = t,
+				      .leader = VICTIM,
+				      .base = block_ref_of(chain_tip),
+				      .signer = (uint16_t)i};
+		term_vote_sign(&v, &w.ctx, &w.validator[i]);
+		msg_term_vote_encode(&out, &v);
+		deliver(i, &out);
+	}
+	ck_assert_int_eq(status().role, ROLE_LEADER);
+	return t;
+}
+
+static void answer(unsigned from, uint64_t t)
+{
+	struct writer out = {0};
+	struct msg_heartbeat_ack a = {.term = t, .final_height = 1};
+	msg_heartbeat_ack_encode(&out, &a);
+	deliver(from, &out);
+}
+
+static unsigned count_sent(uint8_t type)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < sent_count; i++)
+		count += sent[i].type == type;
+	return count;
+}
+
+/* Asked twice: it says so once, to all, and of somebody who answers; then it is silent, asleep
+ * until its timer, and proposes nothing. */
+START_TEST(who_has_resigned_is_silent_and_asleep)
+{
+	static struct message_in in;
+	struct hash id;
+	begin();
+	uint64_t t = elect_victim();
+	pass(HEARTBEAT);
+	forget_sent();
+	replica_resign(replica, now);
+	ck_assert(status().resigning);
+	for (unsigned i = 0; i < 8; i++) { /* nobody has answered for long enough */
+		pass(HEARTBEAT);
+		replica_resign(replica, now);
+	}
+	ck_assert_uint_eq(count_sent(MSG_RESIGN), 0);
+	answer(0, t);
+	ck_assert_uint_eq(count_sent(MSG_RESIGN), 1);
+	const struct sent *s = newest(MSG_RESIGN, MALICE);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.resign.term, t);
+	ck_assert_uint_eq(in.resign.successor, 0);
+	message_free(&in);
+	uint64_t until = now + 4 * HEARTBEAT;
+	for (unsigned wakes = 0; replica_wake_at(replica) < until; wakes++) {
+		ck_assert_uint_lt(wakes, 3); /* of state sync */
+		now = replica_wake_at(replica);
+		replica_tick(replica, now);
+	}
+	forget_sent();
+	struct slice mine = put(1);
+	ck_assert_int_eq(replica_submit(replica, now, mine, false, &id), ERR_NONE);
+	replica_resign(replica, now);
+	answer(0, t);
+	pass(HEARTBEAT);
+	ck_assert_uint_eq(count_sent(MSG_RESIGN), 0);
+	ck_assert_uint_eq(count_sent(MSG_HEARTBEAT), 0);
+	ck_assert_uint_eq(count_sent(MSG_APPEND), 0);
+	/* and stands for election itself when nothing comes of it */
+	for (unsigned i = 0; i < 40 && !count_sent(MSG_PRE_VOTE_REQUEST); i++)
+		pass(HEARTBEAT);
+	ck_assert_uint_ge(count_sent(MSG_PRE_VOTE_REQUEST), 1);
+	world_free_txs(&mine, 1);
+	block_drop(chain_tip);
+}
+END_TEST
+
 void hostile_resign(Suite *s)
 {
 	TCase *t = hostile_case(s, "resign", setup, 120);
@@ -226,4 +325,5 @@ void hostile_resign(Suite *s)
 	tcase_add_test(t, a_resignation_lapses);
 	tcase_add_test(t, resignations_are_rationed);
 	tcase_add_test(t, only_the_leader_resigns);
+	tcase_add_test(t, who_has_resigned_is_silent_and_asleep);
 }

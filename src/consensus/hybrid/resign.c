@@ -34,7 +34,8 @@ static uint64_t spacing(const struct hybrid *h)
 
 static bool is_heard(const struct hybrid *h, uint64_t at)
 {
-	return h->resign_paid <= at + (RESIGN_BURST - 1) * spacing(h);
+	return h->resign_paid <= at + (RESIGN_BURST - 1) * spacing(h) ||
+	       MUTANT(MUTANT_RESIGNS_AT_WILL);
 }
 
 static void note_resigned(struct hybrid *h)
@@ -89,7 +90,7 @@ void on_resign(struct hybrid *h, unsigned from, const struct msg_resign *m)
 		return;
 	}
 	note_resigned(h);
-	if (!holds_work(h))
+	if (!holds_work(h) || MUTANT(MUTANT_RESIGNS_AT_WILL))
 		timer_restart(h);
 	if (m->successor == h->self && !in_pbft_mode(h) && !h->observer &&
 	    !is_jailed(h, h->self)) {
