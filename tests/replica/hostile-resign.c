@@ -197,6 +197,24 @@ START_TEST(resignations_are_rationed)
 }
 END_TEST
 
+/* While no leader is alive anybody may ask, and have certificates checked: not for all our
+ * time. */
+START_TEST(pre_votes_are_rationed_meanwhile)
+{
+	unsigned granted = 0;
+	begin();
+	beat();
+	resigns(0);
+	struct sig_counts before = sig_counts();
+	for (unsigned i = 0; i < 5000; i++)
+		granted += is_granted(MALICE);
+	ck_assert_uint_ge(granted, 20);
+	ck_assert_uint_le(sig_counts().checked - before.checked, 1000);
+	ck_assert(is_granted(0)); /* each has its own */
+	block_drop(chain_tip);
+}
+END_TEST
+
 /* Not by whom does not lead, nor in another term. */
 START_TEST(only_the_leader_resigns)
 {
@@ -324,6 +342,7 @@ void hostile_resign(Suite *s)
 	tcase_add_test(t, who_is_named_asks_a_few_times);
 	tcase_add_test(t, a_resignation_lapses);
 	tcase_add_test(t, resignations_are_rationed);
+	tcase_add_test(t, pre_votes_are_rationed_meanwhile);
 	tcase_add_test(t, only_the_leader_resigns);
 	tcase_add_test(t, who_has_resigned_is_silent_and_asleep);
 }
