@@ -441,7 +441,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_SYNCED:
 		if (!node->replica || e->life != node->life)
 			return;
-		if (e->number > node->sync_done) /* one covers those before it, and may be quicker */
+		if (e->number >
+		    node->sync_done) /* one covers those before it, and may be quicker */
 			node->sync_done = e->number;
 		if (store_sync(node->store) == ERR_NONE) {
 			gather_input(s, e->node);
@@ -676,7 +677,7 @@ static void draw_team(struct sim *s)
 				.genesis = &s->genesis,
 				.attacks = s->options.peaceful	? 0
 					   : s->options.attacks ? s->options.attacks
-								: ATTACK_BIT(ATTACKS) - 1,
+								: ATTACK_BIT(ATTACK_RESIGN) - 1,
 				.random = !s->options.steady && !s->options.when_leading &&
 					  !s->options.when_following && !s->options.peaceful,
 				.when_leading = s->options.when_leading,
@@ -685,6 +686,8 @@ static void draw_team(struct sim *s)
 				.seed = random_u64(&s->random),
 				.only = s->options.only_strikes,
 				.record = s->options.record};
+	if (resigns_happen(s) && !s->options.attacks && !s->options.peaceful)
+		c.attacks |= ATTACK_BIT(ATTACK_RESIGN);
 	/* What takes a malicious primary happens rarely by itself: a seed in sixteen does
 	 * little else. */
 	const uint64_t primaries = ATTACK_BIT(ATTACK_TWO_VIEWS) |
