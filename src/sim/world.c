@@ -671,13 +671,19 @@ static void draw_profile(struct sim *s)
 		p->delay_max = p->delay_min;
 }
 
+/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they were. */
+static uint64_t attacks_of(const struct sim *s)
+{
+	uint64_t all = ATTACK_BIT(ATTACKS) - 1;
+	uint64_t wanted = s->options.attacks ? s->options.attacks : all;
+	return wanted == all && !resigns_happen(s) ? all & ~ATTACK_BIT(ATTACK_RESIGN) : wanted;
+}
+
 static void draw_team(struct sim *s)
 {
 	struct team_config c = {.ctx = &s->team_ctx,
 				.genesis = &s->genesis,
-				.attacks = s->options.peaceful	? 0
-					   : s->options.attacks ? s->options.attacks
-								: ATTACK_BIT(ATTACK_RESIGN) - 1,
+				.attacks = s->options.peaceful ? 0 : attacks_of(s),
 				.random = !s->options.steady && !s->options.when_leading &&
 					  !s->options.when_following && !s->options.peaceful,
 				.when_leading = s->options.when_leading,
@@ -686,8 +692,6 @@ static void draw_team(struct sim *s)
 				.seed = random_u64(&s->random),
 				.only = s->options.only_strikes,
 				.record = s->options.record};
-	if (resigns_happen(s) && !s->options.attacks && !s->options.peaceful)
-		c.attacks |= ATTACK_BIT(ATTACK_RESIGN);
 	/* What takes a malicious primary happens rarely by itself: a seed in sixteen does
 	 * little else. */
 	const uint64_t primaries = ATTACK_BIT(ATTACK_TWO_VIEWS) |
