@@ -55,6 +55,7 @@ void check_begin(struct sim *s, const struct block *genesis)
 {
 	map_init(&s->headers, 1);
 	map_init(&s->places, 5);
+	map_init(&s->views, 7);
 	map_init(&s->bases, 6);
 	s->decoded = mem_zalloc(sizeof *s->decoded);
 	map_init(&s->used, 2);
@@ -76,6 +77,10 @@ void check_free(struct sim *s)
 	for (size_t i = 0; (base = map_next(&s->bases, &i, NULL)) != NULL;)
 		mem_free(base);
 	map_free(&s->bases);
+	struct known_view *view;
+	for (size_t i = 0; (view = map_next(&s->views, &i, NULL)) != NULL;)
+		mem_free(view);
+	map_free(&s->views);
 	map_free(&s->places);
 	mem_free(s->decoded);
 	map_free(&s->used);
@@ -440,6 +445,7 @@ void check_term_cert(struct sim *s, unsigned node)
 	if (!protocol_is_byzantine(s->genesis.protocol) && !ancestor(s, &at, 0))
 		return;
 	s->node[node].tc_term = tc->term;
+	check_modes_view(s, tc);
 	check_base(s, s->node[node].epoch, tc);
 }
 

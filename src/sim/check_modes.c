@@ -7,6 +7,42 @@ static bool is_pinned(const struct sim *s)
 	return s->genesis.protocol == PROTOCOL_PBFT;
 }
 
+void check_modes_view(struct sim *s, const struct term_cert *tc)
+{
+	const struct new_view *nv = tc->new_view;
+	if (tc->mode != MODE_PBFT || !nv || map_get(&s->views, tc->new_view_hash.b))
+		return;
+	struct known_view *v = mem_zalloc(sizeof *v);
+	v->count = nv->count;
+	for (unsigned i = 0; i < nv->count; i++)
+		v->named[i] = nv->vc[i].last_mode_change;
+	map_put(&s->views, tc->new_view_hash.b, v);
+}
+
+/* A pbft term on top of a fast ledger: an escalation if f+1 of its view changes have the newest
+ * mode entry as final, which some correct replica has then seen; else mode fast once more. */
+static void check_first_entry(struct sim *s, const struct block *b,
+			      const struct system_tx *entry)
+{
+	const struct mode_state *m = &s->modes.state;
+	const struct known_view *v = map_get(&s->views, b->sh.h.new_view.b);
+	bool escalates = entry->kind == SYSTEM_ESCALATED;
+	if (m->mode != MODE_FAST || !v || is_pinned(s) ||
+	    (!escalates && entry->kind != SYSTEM_MODE_FAST))
+		return;
+	unsigned count = 0;
+	for (unsigned i = 0; i < v->count; i++)
+		count += v->named[i] == m->changed;
+	if (escalates != (count >= s->ctx.quorum.f + 1))
+		sim_violation(
+			s, SIM_SAFETY,
+			"[I19] block %llu holds %s, but %u view changes of its term %llu have "
+			"the mode entry before it as final",
+			(unsigned long long)b->sh.h.height,
+			escalates ? "an escalation" : "mode fast once more", count,
+			(unsigned long long)b->sh.h.term);
+}
+
 /* Follows the entries of a final block; the ones below it have been followed. */
 void check_modes_final(struct sim *s, const struct block *b)
 {
@@ -27,8 +63,10 @@ void check_modes_final(struct sim *s, const struct block *b)
 	for (uint32_t i = 0; i < b->tx_count; i++) {
 		struct slice bytes = block_tx_bytes(b, i);
 		struct system_tx entry;
-		if (!system_tx_is(bytes) || system_tx_decode(&entry, bytes, &s->ctx) ||
-		    mode_state_apply(&m->state, &entry, b->sh.h.height, &s->genesis))
+		if (!system_tx_is(bytes) || system_tx_decode(&entry, bytes, &s->ctx))
+			break;
+		check_first_entry(s, b, &entry);
+		if (mode_state_apply(&m->state, &entry, b->sh.h.height, &s->genesis))
 			break;
 		if (entry.kind == SYSTEM_MODE_FAST)
 			m->last_of_term = b->sh.h.term;

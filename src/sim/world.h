@@ -155,6 +155,10 @@ struct known_base { /* of the one certificate of a term */
 	struct block_ref base;
 	uint16_t leader;
 };
+struct known_view { /* a NEW-VIEW that an honest engine has accepted */
+	unsigned count;
+	uint64_t named[VALIDATORS_MAX]; /* the mode entry that each view change has as final */
+};
 struct modes_seen {
 	struct mode_state state; /* after the newest final block */
 	uint64_t last_of_term;	 /* it holds a mode fast of this term; 0: none */
@@ -211,6 +215,7 @@ struct sim {
 	struct log_record *log; /* by height; [0] genesis */
 	size_t log_len, log_cap;
 	struct map headers; /* every block sent: struct known_header */
+	struct map views;   /* by hash: struct known_view */
 	struct map places;  /* (term, height, leader) of every block sent: its known_header */
 	struct map bases;   /* by term: struct known_base */
 	struct message_in *decoded; /* scratch */
@@ -333,6 +338,7 @@ bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
 void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_view(struct sim *s, const struct term_cert *tc); /* an accepted one */
 struct msg_append;
 void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);
 void check_own_word(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
