@@ -355,11 +355,11 @@ int backup_create(struct store *s, const char *dest, const struct backup_options
 	if (!err)
 		err = find_tip(c);
 	if (!err)
+		err = check_begin(c);
+	if (!err)
 		err = find_end(c);
 	if (c->view.epoch_count > 1 || c->ended.end)
 		c->w.manifest.version = BACKUP_EPOCHS;
-	if (!err)
-		err = check_begin(c);
 	c->w.manifest.s.made_ms = o->made_ms;
 	c->w.manifest.s.height = c->tip.ref.height;
 	c->w.manifest.s.block = c->tip.ref.hash;

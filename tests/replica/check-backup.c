@@ -605,18 +605,23 @@ static void begin_epoch(unsigned place, const struct keypair *key, uint32_t fill
 	governed_record(store, w.ctx.epoch, h);
 }
 
-static void setup_epochs(void)
+static void setup_governed(void)
 {
-	struct errmsg m = {{0}};
-	struct keypair second = governed_key(2);
 	setup_paths();
 	governed_genesis(&w, INTERVAL);
 	world_seal(&w);
 	world_open(&w, NULL);
 	store = store_open_memory();
-	first_key = governed_key(1);
 	commit_in(1, 1, true);
 	commit_in(2, 2, false);
+}
+
+static void setup_epochs(void)
+{
+	struct errmsg m = {{0}};
+	struct keypair second = governed_key(2);
+	setup_governed();
+	first_key = governed_key(1);
 	store_block(governed_end(&w, 2, 0, &first_key.pub), false);
 	begin_epoch(0, &first_key, 2, &ends[0]);
 	commit_in(4, 3, false); /* a term that the fillers had too */
@@ -959,10 +964,14 @@ int main(void)
 	tcase_add_test(t, forged_epochs_are_found);
 	tcase_add_test(t, handovers_by_others_are_found);
 	tcase_add_test(t, blocks_of_the_old_set_are_found);
-	tcase_add_test(t, an_end_without_its_record);
 	tcase_add_test(t, damaged_records_of_epochs);
 	tcase_add_test(t, epochs_are_restored);
 	tcase_add_test(t, no_recovery_of_epochs);
+	suite_add_tcase(s, t);
+	t = tcase_create("ends");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, setup_governed, teardown);
+	tcase_add_test(t, an_end_without_its_record);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
