@@ -169,6 +169,7 @@ int epoch_prove(struct replica *r, struct block *end, const struct cert *cert,
 	return collect_fillers(r, out);
 }
 
+/* And nothing is left above the end. */
 static void batch_record(struct replica *r, const struct handover *h)
 {
 	struct epoch_key k;
@@ -178,6 +179,9 @@ static void batch_record(struct replica *r, const struct handover *h)
 	handover_encode(&r->scratch, h);
 	store_batch_put(r->batch, STORE_META, key_epoch(&k, r->ctx.epoch),
 			writer_slice(&r->scratch));
+	delete_above(r, STORE_BLOCKS, 'b', h->end->sh.h.height);
+	delete_above(r, STORE_CERTS, 'c', h->end->sh.h.height);
+	delete_above(r, STORE_CERTS, 't', h->end->sh.h.term);
 }
 
 /* One synced batch: the epoch's record, an empty vote state, and nothing above the end. */
@@ -187,9 +191,6 @@ static int write_epoch(struct replica *r, const struct handover *h, bool was_vot
 	for (uint8_t slot = 0; slot < VOTE_SLOTS && !MUTANT(MUTANT_OLD_SLOTS); slot++)
 		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
 	observer_next_epoch(r, was_voter, r->batch);
-	delete_above(r, STORE_BLOCKS, 'b', h->end->sh.h.height);
-	delete_above(r, STORE_CERTS, 'c', h->end->sh.h.height);
-	delete_above(r, STORE_CERTS, 't', h->end->sh.h.term);
 	r->unfinal_count = 0;
 	return store_write(r->store, r->batch, true);
 }

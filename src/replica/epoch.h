@@ -40,7 +40,7 @@ bool epoch_is_over(struct replica *r);
  * its engine and driver are still to be made. Nothing is left of the old ones. */
 int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m);
 /* The same where a chain is executed again into a store that nobody votes from meanwhile: by a
- * handover that something else had, and vote state, marks and what is above are left alone. */
+ * handover that something else had, and vote state and marks are left alone. */
 int epoch_step(struct replica *r, const struct handover *h, struct errmsg *m);
 /* ctx is that of the epoch which begins with start: in memory alone. */
 void epoch_enter(struct replica *r, const struct chain_ctx *ctx, struct block *start);

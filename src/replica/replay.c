@@ -166,7 +166,7 @@ int replay_term(struct replay *p, uint64_t term, struct slice bytes)
 	reader_init(&r, bytes);
 	term_cert_decode(&r, &p->tc);
 	int err = reader_finish(&r);
-	if (!err && (p->tc.term != term || p->over))
+	if (!err && (p->tc.term != term || p->over || term <= p->view.ctx.start_term))
 		err = ERR_RANGE;
 	if (!err && p->proven && p->tc.mode == MODE_FAST)
 		err = fast_cert_check(&p->tc, &p->view.ctx);
@@ -195,6 +195,8 @@ int replay_handover(struct replay *p, const struct handover *h)
 	int err = epoch_step(&p->view, h, p->m);
 	if (err)
 		return err;
+	term_cert_free(&p->tc); /* the new set's terms may have the numbers of fillers' */
+	term_cert_init(&p->tc);
 	p->over = false;
 	p->certified = height;
 	p->certificates++;

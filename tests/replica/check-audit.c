@@ -665,6 +665,54 @@ START_TEST(repairs_epochs)
 }
 END_TEST
 
+/* Its index and certificates say that it ends before the newest epoch begins; its votes, and
+ * the record of that, say otherwise. */
+START_TEST(repairs_as_far_as_its_votes)
+{
+	struct other o;
+	struct repair_result r;
+	struct record_key k;
+	struct errmsg m = {{0}};
+	copy_store(&o);
+	for (uint64_t h = 5; h <= 8; h++) {
+		put(STORE_BLOCKS, key_final(&k, h), (struct slice){0});
+		put(STORE_CERTS, key_cert(&k, h), (struct slice){0});
+	}
+	ck_assert_int_eq(repair(NULL, &r, &m), ERR_NOT_FOUND);
+	is_untouched();
+	ck_assert_msg(repair(&o, &r, &m) == ERR_NONE, "%s", m.text);
+	ck_assert_uint_eq(r.epoch, 2);
+	ck_assert_uint_eq(r.height, 6);
+	ck_assert_uint_eq(r.fetched, 2);
+	ck_assert_uint_eq(r.unfinal, 2);
+	/* without the record: by the votes alone */
+	new_home();
+	put_epoch(2, (struct slice){0});
+	ck_assert_msg(repair(&o, &r, &m) == ERR_NONE, "%s", m.text);
+	ck_assert_uint_eq(r.epoch, 2);
+	ck_assert_uint_eq(r.fetched_handovers, 1);
+	store_close(o.store);
+}
+END_TEST
+
+/* An observer's votes are of no epoch: its final blocks say in which one it is. */
+START_TEST(repairs_an_observer)
+{
+	struct other o;
+	struct repair_result r;
+	struct errmsg m = {{0}};
+	copy_store(&o);
+	put_epoch(2, (struct slice){0});
+	put(STORE_META, slice_str(VOTES_EPOCH_KEY), (struct slice){0});
+	put(STORE_META, slice_str(OBSERVER_KEY), slice_str("x"));
+	ck_assert_msg(repair(&o, &r, &m) == ERR_NONE, "%s", m.text);
+	ck_assert_uint_eq(r.epoch, 2);
+	ck_assert_uint_eq(r.height, 8);
+	ck_assert_uint_eq(r.fetched_handovers, 1);
+	store_close(o.store);
+}
+END_TEST
+
 START_TEST(refuses_handovers_of_a_liar)
 {
 	struct other o;
@@ -811,6 +859,8 @@ int main(void)
 	tcase_add_test(t, each_record_of_epochs);
 	tcase_add_test(t, damaged_records_of_epochs);
 	tcase_add_test(t, repairs_epochs);
+	tcase_add_test(t, repairs_as_far_as_its_votes);
+	tcase_add_test(t, repairs_an_observer);
 	tcase_add_test(t, refuses_handovers_of_a_liar);
 	suite_add_tcase(s, t);
 	t = tcase_create("end");

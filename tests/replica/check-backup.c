@@ -340,16 +340,17 @@ static unsigned forge_each(enum backup_record counted)
 				      (unsigned long long)i, a.type[i], at, err_text(err));
 			p->buf[at] ^= bit;
 		}
-		/* A certificate in the middle may go: the next one covers its block. */
+		/* A certificate in the middle may go: the next one covers its block. Final
+		 * blocks need none of their term. */
 		bool spare = (a.type[i] == RECORD_CERT && i + 3 < a.count) ||
-			     a.type[i] == RECORD_CHECKPOINT;
+			     a.type[i] == RECORD_CHECKPOINT || a.type[i] == RECORD_TC;
 		found += a.type[i] == counted;
 		write_records(&a, i, FORGE_DROP);
 		ck_assert_int_eq(verify(copy, &w.genesis) == ERR_NONE, spare);
 		write_records(&a, i, FORGE_TWICE);
 		ck_assert_int_eq(verify(copy, &w.genesis) == ERR_NONE,
-				 a.type[i] == RECORD_CERT);
-		if (i + 1 < a.count) {
+				 a.type[i] == RECORD_CERT || a.type[i] == RECORD_TC);
+		if (i + 1 < a.count && a.type[i] != RECORD_TC && a.type[i + 1] != RECORD_TC) {
 			write_records(&a, i, FORGE_SWAP);
 			ck_assert(backup_altered(verify(copy, &w.genesis)));
 		}
@@ -572,6 +573,7 @@ END_TEST
  * each gives a place a new key. */
 static struct handover ends[2];
 static struct keypair first_key;
+static struct writer old_term; /* 4, by those of epoch 0 */
 
 static void store_meta(uint64_t epoch, struct slice value)
 {
@@ -605,6 +607,40 @@ static void begin_epoch(unsigned place, const struct keypair *key, uint32_t fill
 	governed_record(store, w.ctx.epoch, h);
 }
 
+/* Of a fast term on the tip, by three. */
+static struct writer term_bytes(uint64_t term)
+{
+	struct term_cert tc;
+	struct writer bytes = {0};
+	term_cert_init(&tc);
+	tc.term = term;
+	tc.leader = (uint16_t)(term % 4);
+	tc.base = block_ref_of(w.tip);
+	for (unsigned i = 0; i < 3; i++) {
+		struct term_vote v = {.term = term,
+				      .leader = tc.leader,
+				      .base = tc.base,
+				      .signer = (uint16_t)i};
+		term_vote_sign(&v, &w.ctx, &w.validator[i]);
+		tc.signers |= UINT64_C(1) << i;
+		tc.sig[tc.count++] = v.sig;
+	}
+	term_cert_encode(&bytes, &tc);
+	term_cert_free(&tc);
+	return bytes;
+}
+
+static void store_term(uint64_t term)
+{
+	struct record_key k;
+	struct store_batch *batch = store_batch_new();
+	struct writer bytes = term_bytes(term);
+	put(batch, STORE_CERTS, key_tc(&k, term), &bytes);
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&bytes);
+}
+
 static void setup_governed(void)
 {
 	setup_paths();
@@ -613,6 +649,7 @@ static void setup_governed(void)
 	world_open(&w, NULL);
 	store = store_open_memory();
 	commit_in(1, 1, true);
+	store_term(2);
 	commit_in(2, 2, false);
 }
 
@@ -623,12 +660,15 @@ static void setup_epochs(void)
 	setup_governed();
 	first_key = governed_key(1);
 	store_block(governed_end(&w, 2, 0, &first_key.pub), false);
+	old_term = term_bytes(4);
 	begin_epoch(0, &first_key, 2, &ends[0]);
+	store_term(4);
 	commit_in(4, 3, false); /* a term that the fillers had too */
 	commit_in(4, 4, true);
 	store_block(governed_end(&w, 4, 1, &second.pub), true);
 	begin_epoch(1, &second, 0, &ends[1]);
 	commit_in(5, 5, false);
+	store_term(7);
 	commit_in(7, 6, true);
 	ck_assert_msg(create(dest, NULL, &m) == ERR_NONE, "%s", m.text);
 }
@@ -637,6 +677,7 @@ static void teardown_epochs(void)
 {
 	handover_free(&ends[0]);
 	handover_free(&ends[1]);
+	writer_free(&old_term);
 	teardown();
 }
 
@@ -730,6 +771,168 @@ START_TEST(handovers_by_others_are_found)
 	fillers[1].h.tx_count = 1;
 	signed_header_sign(&fillers[1], &first, &w.validator[fillers[1].h.leader]);
 	ck_assert_int_eq(verify_with(0, &h), ERR_BAD_LINK);
+}
+END_TEST
+
+static void insert(struct records *a, uint64_t at, enum backup_record type, struct slice bytes)
+{
+	ck_assert_uint_lt(a->count, 63);
+	memmove(&a->type[at + 1], &a->type[at], (a->count - at) * sizeof a->type[0]);
+	memmove(&a->payload[at + 1], &a->payload[at], (a->count - at) * sizeof a->payload[0]);
+	a->count++;
+	a->type[at] = type;
+	a->payload[at] = (struct writer){0};
+	writer_raw(&a->payload[at], bytes.ptr, bytes.len);
+}
+
+static uint64_t place_of(const struct records *a, enum backup_record type)
+{
+	uint64_t i = 0;
+	while (a->type[i] != type)
+		ck_assert_uint_lt(++i, a->count);
+	return i;
+}
+
+static int verify_records(const struct records *a)
+{
+	write_records(a, UINT64_MAX, FORGE_FLIP);
+	return verify(copy, &w.genesis);
+}
+
+/* The records before this one, and an end at that block. */
+static int verify_cut(struct records *a, uint64_t at, const struct block *last)
+{
+	struct backup_summary whole = made;
+	struct writer bytes = {0};
+	while (a->count > at)
+		writer_free(&a->payload[--a->count]);
+	made.height = last->sh.h.height;
+	made.block = last->hash;
+	made.state_root = last->sh.h.state_root;
+	writer_u64(&bytes, made.height);
+	writer_hash(&bytes, &made.block);
+	writer_hash(&bytes, &made.state_root);
+	insert(a, at, RECORD_END, writer_slice(&bytes));
+	int err = verify_records(a);
+	made = whole;
+	writer_free(&bytes);
+	return err;
+}
+
+/* They have a certificate, and nothing in them that could not be executed. */
+START_TEST(fillers_are_no_blocks)
+{
+	struct records a;
+	struct writer bytes = {0};
+	struct block *b = NULL;
+	read_records(&a);
+	uint64_t at = place_of(&a, RECORD_EPOCH);
+	for (uint32_t i = 0; i < 2; i++) {
+		static const uint8_t empty[4];
+		block_drop(b);
+		ck_assert_int_eq(block_new(&b, &ends[0].fillers[i], slice_of(empty, 4)),
+				 ERR_NONE);
+		writer_reset(&bytes);
+		block_encode(&bytes, b);
+		insert(&a, at++, RECORD_BLOCK, writer_slice(&bytes));
+	}
+	writer_reset(&bytes);
+	cert_encode(&bytes, &ends[0].cert);
+	insert(&a, at++, RECORD_CERT, writer_slice(&bytes));
+	ck_assert_int_eq(verify_cut(&a, at, b), ERR_BAD_LINK);
+	block_drop(b);
+	writer_free(&bytes);
+	free_records(&a);
+}
+END_TEST
+
+/* It may end with an end, but not without what proves it, even if that has a certificate. */
+START_TEST(an_end_with_nothing_behind_it)
+{
+	struct records a;
+	read_records(&a);
+	uint64_t at = place_of(&a, RECORD_EPOCH) + 1;
+	while (a.type[at] != RECORD_EPOCH)
+		at++;
+	ck_assert_int_eq(a.type[at - 1], RECORD_CERT);
+	ck_assert_int_eq(verify_cut(&a, at + 1, ends[1].end), ERR_NONE);
+	ck_assert_int_eq(verify_cut(&a, at, ends[1].end), ERR_TRUNCATED);
+	free_records(&a);
+}
+END_TEST
+
+START_TEST(records_out_of_their_epoch)
+{
+	const struct backup_check o = {.genesis = &w.genesis};
+	struct records a;
+	struct writer bytes = {0};
+	struct backup_summary s;
+	struct errmsg m = {{0}};
+	struct record_key k;
+	struct cert cert;
+	read_records(&a);
+	uint64_t at = place_of(&a, RECORD_EPOCH);
+	/* a term of the old set, between the end and what proves it */
+	writer_u64(&bytes, 4);
+	writer_raw(&bytes, old_term.buf, old_term.len);
+	insert(&a, at, RECORD_TC, writer_slice(&bytes));
+	ck_assert_int_eq(verify_records(&a), ERR_RANGE);
+	free_records(&a);
+	read_records(&a); /* behind it */
+	ck_assert_int_eq(a.type[at + 1], RECORD_TC);
+	insert(&a, at + 1, RECORD_TC, writer_slice(&bytes));
+	ck_assert_int_eq(verify_records(&a), ERR_BAD_SIGNATURE);
+	free_records(&a);
+	read_records(&a); /* before the end, which is of an older term: nothing is left of it */
+	insert(&a, at - 1, RECORD_TC, writer_slice(&bytes));
+	writer_free(&a.payload[at + 2]); /* and that of the new set is left out */
+	memmove(&a.type[at + 2], &a.type[at + 3], (a.count - at - 3) * sizeof a.type[0]);
+	memmove(&a.payload[at + 2], &a.payload[at + 3],
+		(a.count - at - 3) * sizeof a.payload[0]);
+	a.count--;
+	ck_assert_int_eq(verify_records(&a), ERR_NONE);
+	ck_assert_msg(backup_restore(copy, home, &o, &s, &m) == ERR_NONE, "%s", m.text);
+	struct store_options options = {.create = false};
+	struct store *restored;
+	char path[120];
+	snprintf(path, sizeof path, "%s/data", home);
+	ck_assert_int_eq(store_open_rocksdb(&restored, path, &options, &m), ERR_NONE);
+	ck_assert_int_eq(store_get(restored, STORE_CERTS, key_tc(&k, 2), &bytes), ERR_NONE);
+	ck_assert_int_eq(store_get(restored, STORE_CERTS, key_tc(&k, 4), &bytes),
+			 ERR_NOT_FOUND);
+	store_close(restored);
+	free_records(&a);
+	/* one of the term in which the new epoch begins: nobody signs that */
+	struct term_cert tc;
+	read_records(&a);
+	term_cert_init(&tc);
+	tc.term = 2;
+	tc.base = block_ref_of(ends[0].end);
+	writer_reset(&bytes);
+	writer_u64(&bytes, 2);
+	term_cert_encode(&bytes, &tc);
+	insert(&a, at + 1, RECORD_TC, writer_slice(&bytes));
+	ck_assert_int_eq(verify_records(&a), ERR_RANGE);
+	free_records(&a);
+	/* the new set's certificate for what its epoch begins with */
+	struct chain_ctx now = w.ctx, next;
+	struct keypair second = w.validator[1];
+	uint8_t seed[32] = {2, 1};
+	genesis_ctx(&w.ctx, &w.genesis);
+	ck_assert_int_eq(handover_check(&ends[0], &w.ctx, &next), ERR_NONE);
+	w.ctx = next;
+	keypair_from_seed(&w.validator[1], seed);
+	world_cert(&w, ends[0].end, CERT_TWO_ROUND, 4, &cert);
+	w.validator[1] = second;
+	w.ctx = now;
+	ck_assert_int_eq(cert_check(&cert, &next), ERR_NONE);
+	writer_reset(&bytes);
+	cert_encode(&bytes, &cert);
+	read_records(&a);
+	insert(&a, at + 1, RECORD_CERT, writer_slice(&bytes));
+	ck_assert_int_eq(verify_records(&a), ERR_RANGE);
+	free_records(&a);
+	writer_free(&bytes);
 }
 END_TEST
 
@@ -963,6 +1166,9 @@ int main(void)
 	tcase_add_test(t, epochs_verify);
 	tcase_add_test(t, forged_epochs_are_found);
 	tcase_add_test(t, handovers_by_others_are_found);
+	tcase_add_test(t, fillers_are_no_blocks);
+	tcase_add_test(t, an_end_with_nothing_behind_it);
+	tcase_add_test(t, records_out_of_their_epoch);
 	tcase_add_test(t, blocks_of_the_old_set_are_found);
 	tcase_add_test(t, damaged_records_of_epochs);
 	tcase_add_test(t, epochs_are_restored);
