@@ -1129,6 +1129,53 @@ START_TEST(epochs_are_restored)
 }
 END_TEST
 
+/* That a leader has signed two blocks for one place, in ctx's epoch. */
+static void store_evidence(const struct signed_header *one, const struct chain_ctx *ctx,
+			   const struct keypair *key)
+{
+	struct signed_header a = *one, b = *one;
+	struct writer bytes = {0}, scratch = {0};
+	struct store_batch *batch = store_batch_new();
+	struct evidence e;
+	struct hash id;
+	b.h.time_ms++;
+	signed_header_sign(&a, ctx, key);
+	signed_header_sign(&b, ctx, key);
+	ck_assert(evidence_of_headers(&e, &scratch, &a, &b));
+	evidence_encode(&bytes, &e);
+	hash_tagged(&id, HASH_EVIDENCE, writer_slice(&bytes));
+	put(batch, STORE_EVIDENCE, hash_slice(&id), &bytes);
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&bytes);
+	writer_free(&scratch);
+}
+
+START_TEST(evidence_of_all_epochs)
+{
+	struct errmsg m = {{0}};
+	struct chain_ctx first;
+	struct records a;
+	unsigned count = 0;
+	genesis_ctx(&first, &w.genesis);
+	store_evidence(&ends[0].end->sh, &first, &w.validator[2]);
+	store_evidence(&w.tip->sh, &w.ctx, &w.validator[3]);
+	files_remove(dest, NULL);
+	ck_assert_int_eq(create(dest, NULL, &m), ERR_NONE);
+	ck_assert_int_eq(verify(dest, &w.genesis), ERR_NONE);
+	read_records(&a);
+	for (uint64_t i = 0; i < a.count; i++)
+		count += a.type[i] == RECORD_EVIDENCE;
+	ck_assert_uint_eq(count, 2);
+	free_records(&a);
+	store_evidence(&w.tip->sh, &first, &w.validator[3]); /* of no epoch at all */
+	files_remove(dest, NULL);
+	ck_assert_int_eq(create(dest, NULL, &m), ERR_NONE);
+	int err = verify(dest, &w.genesis);
+	ck_assert(err && backup_altered(err));
+}
+END_TEST
+
 /* It begins anew with all keys, and what it would be recovered to knows nothing of epochs. */
 START_TEST(no_recovery_of_epochs)
 {
@@ -1172,6 +1219,7 @@ int main(void)
 	tcase_add_test(t, blocks_of_the_old_set_are_found);
 	tcase_add_test(t, damaged_records_of_epochs);
 	tcase_add_test(t, epochs_are_restored);
+	tcase_add_test(t, evidence_of_all_epochs);
 	tcase_add_test(t, no_recovery_of_epochs);
 	suite_add_tcase(s, t);
 	t = tcase_create("ends");
