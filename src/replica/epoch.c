@@ -170,27 +170,37 @@ int epoch_prove(struct replica *r, struct block *end, const struct cert *cert,
 }
 
 /* And nothing is left above the end. */
-static void batch_record(struct replica *r, const struct handover *h)
+static void put_record(struct replica *r, const struct handover *h)
 {
 	struct epoch_key k;
-	store_batch_clear(r->batch);
 	writer_reset(&r->scratch);
 	writer_u16(&r->scratch, RECORD_VERSION);
 	handover_encode(&r->scratch, h);
 	store_batch_put(r->batch, STORE_META, key_epoch(&k, r->ctx.epoch),
 			writer_slice(&r->scratch));
+}
+
+static void batch_record(struct replica *r, const struct handover *h)
+{
+	store_batch_clear(r->batch);
+	put_record(r, h);
 	delete_above(r, STORE_BLOCKS, 'b', h->end->sh.h.height);
 	delete_above(r, STORE_CERTS, 'c', h->end->sh.h.height);
 	delete_above(r, STORE_CERTS, 't', h->end->sh.h.term);
+}
+
+static void batch_votes(struct replica *r, bool was_voter)
+{
+	for (uint8_t slot = 0; slot < VOTE_SLOTS && !MUTANT(MUTANT_OLD_SLOTS); slot++)
+		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
+	observer_next_epoch(r, was_voter, r->batch);
 }
 
 /* One synced batch: the epoch's record, an empty vote state, and nothing above the end. */
 static int write_epoch(struct replica *r, const struct handover *h, bool was_voter)
 {
 	batch_record(r, h);
-	for (uint8_t slot = 0; slot < VOTE_SLOTS && !MUTANT(MUTANT_OLD_SLOTS); slot++)
-		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
-	observer_next_epoch(r, was_voter, r->batch);
+	batch_votes(r, was_voter);
 	r->unfinal_count = 0;
 	return store_write(r->store, r->batch, true);
 }
@@ -258,6 +268,24 @@ int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m)
 	if (!err)
 		sync_end_epoch(r);
 	return err;
+}
+
+/* Each step decides who votes as if the epoch had been lived in; nothing was signed in those
+ * between. Certificates of fillers, and of their terms, have heights and numbers that are other
+ * blocks' now. */
+void epoch_jump(struct replica *r, const struct chain_ctx *ctx, const struct handover *h,
+		uint32_t count)
+{
+	delete_above(r, STORE_CERTS, 'c', h[0].end->sh.h.height);
+	delete_above(r, STORE_CERTS, 't', h[0].end->sh.h.term);
+	for (uint32_t i = 0; i < count; i++) {
+		bool was_voter = !r->observes;
+		epoch_enter(r, &ctx[i], h[i].end);
+		put_record(r, &h[i]);
+		batch_votes(r, was_voter);
+	}
+	r->newer_epoch = false;
+	r->epoch_over = false;
 }
 
 /* Transactions that waited in the old engine. */
@@ -351,13 +379,13 @@ void epoch_advance(struct replica *r)
 /* ---- messages -----------------------------------------------------------------------------
  */
 
-void epoch_wrap(struct replica *r, struct message *m)
+void epoch_wrap(struct replica *r, uint64_t epoch, struct message *m)
 {
-	if (r->ctx.epoch == 0)
+	if (epoch == 0)
 		return;
 	writer_reset(&r->envelope);
 	writer_u8(&r->envelope, EPOCH_ENVELOPE);
-	writer_u64(&r->envelope, r->ctx.epoch);
+	writer_u64(&r->envelope, epoch);
 	writer_raw(&r->envelope, m->bytes.ptr, m->bytes.len);
 	m->bytes = writer_slice(&r->envelope);
 }
@@ -451,6 +479,10 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 	struct reader rd;
 	uint64_t height = 0;
 	r->stale_messages++;
+	if (bytes.len && bytes.ptr[0] == SYNC_ASK) {
+		serve_handovers(r, from, epoch);
+		return;
+	}
 	reader_init(&rd, bytes);
 	if (reader_u8(&rd) == MSG_FETCH)
 		height = reader_u64(&rd);
@@ -482,7 +514,7 @@ static void on_newer(struct replica *r, unsigned from)
 			    .class = CLASS_CONSENSUS,
 			    .type = MSG_FETCH,
 			    .bytes = writer_slice(&w)};
-	epoch_wrap(r, &m);
+	epoch_wrap(r, r->ctx.epoch, &m);
 	r->config.host.send(r->config.host.ctx, &m);
 	writer_free(&w);
 }
@@ -503,6 +535,14 @@ bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)
 			return false;
 		}
 		*bytes = slice_of(rd.ptr, rd.left);
+	}
+	if (sync_is_answer(*bytes) && epoch == sync_ctx(r)->epoch)
+		return true;
+	if (sync_is_answer(*bytes) && epoch >= r->ctx.epoch && epoch < sync_ctx(r)->epoch) {
+		if (bytes->ptr[0] == SYNC_HANDOVERS)
+			return true; /* perhaps farther than the first one led */
+		r->stale_messages++;
+		return false;
 	}
 	if (epoch == r->ctx.epoch)
 		return true;

@@ -42,13 +42,17 @@ int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m);
 /* The same where a chain is executed again into a store that nobody votes from meanwhile: by a
  * handover that something else had, and vote state and marks are left alone. */
 int epoch_step(struct replica *r, const struct handover *h, struct errmsg *m);
+/* Over so many ends at once, into the batch: a state of the last of these epochs becomes the
+ * ledger's with it. In memory the replica is there at once. */
+void epoch_jump(struct replica *r, const struct chain_ctx *ctx, const struct handover *h,
+		uint32_t count);
 /* ctx is that of the epoch which begins with start: in memory alone. */
 void epoch_enter(struct replica *r, const struct chain_ctx *ctx, struct block *start);
 /* After each input: if it brought the end, the step to the next epoch. */
 void epoch_advance(struct replica *r);
 
 /* Peers: *m gets its envelope. */
-void epoch_wrap(struct replica *r, struct message *m);
+void epoch_wrap(struct replica *r, uint64_t epoch, struct message *m);
 /* What is of this epoch, without its envelope; false: it is not, and dealt with. */
 bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes);
 

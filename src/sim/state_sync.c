@@ -36,6 +36,7 @@ void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
 	if (note == SYNC_NOTE_DONE) {
 		s->result->syncs++;
 		s->result->epoch_syncs += replica_ctx(node->replica)->epoch > 0;
+		s->result->jumps += replica_ctx(node->replica)->epoch > node->epoch;
 		s->result->sync_bytes += status->bytes;
 		s->result->sync_retries += status->retries;
 	}

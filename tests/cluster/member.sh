@@ -196,3 +196,24 @@ await node1 observer null
 run 0 net down "$net" node3
 run 0 put seventh seven --home "$net" --timeout 60s
 echo "repaired across two ends: node1 votes on"
+
+# ---- a new home over several ends: by blocks while they are few, else by a state of the last epoch ---
+run 0 bench run --home "$net" --count 1000 --clients 1 --batch 1
+ostrakon key new "$work/new3.key" --unencrypted >/dev/null || fail "key new"
+run 0 member replace node3 --home "$net" --new-key "$work/new3.key" --governance-key "$governance" \
+	--timeout 60s -o json
+[ "$(field epoch)" = 3 ] || fail "replace: $(cat "$work/out")" # few blocks in it: its end is what is far
+new_home node3 "$work/new3.key"
+printf '\n[limits]\nsync_gap = 64\n' >>"$net/node3/ostrakond.conf"
+run 0 net up "$net"
+await node3 epoch 3
+await node3 state_sync.completed 1
+await node3 observer null
+run 0 member list --home "$net/node3" -o json
+[ "$(field epoch)" = 3 ] && [ "$(field verified)" = true ] || fail "members: $(cat "$work/out")"
+run 0 net down "$net" node1
+run 0 put eighth eight --home "$net" --timeout 60s
+run 0 net down "$net"
+run 0 db check --home "$net/node3" -o json
+[ "$(field epochs)" = 3 ] || fail "db check: $(cat "$work/out")"
+echo "epoch 3: node3 jumped there, votes, and its data is sound"
