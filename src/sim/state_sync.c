@@ -50,7 +50,8 @@ void sim_sync_reopened(void *ctx, uint64_t height)
 		return;
 	node->synced = true;
 	node->final = height;
-	node->life++; /* of its engine, which checkers tell from the one before */
+	node->life++;	       /* of its engine, which checkers tell from the one before */
+	node->in_turn = false; /* whose end was an event of that life */
 	node->wake_at = 0;
 	node->tc_term = 0;
 	if (!sim_is_corrupt(node->sim, node->index))
