@@ -63,15 +63,13 @@ struct message {
 	uint8_t stack[STACK_SIZE];
 };
 
-static void message_init(struct message *m, const struct pubkey *key, enum sig_tag tag,
-			 const struct hash *chain, struct slice msg)
+static void message_init(struct message *m, enum sig_tag tag, const struct hash *chain,
+			 struct slice msg)
 {
 	m->len = PREFIX_SIZE + msg.len;
 	m->buf = m->len + HASH_ROOM <= STACK_SIZE ? m->stack : mem_alloc(m->len + HASH_ROOM);
-	uint8_t *p = m->buf;
-	*p++ = HASH_SYMBOLIC_SIG;
-	memcpy(p, key->b, PUBKEY_SIZE);
-	p += PUBKEY_SIZE;
+	m->buf[0] = HASH_SYMBOLIC_SIG;
+	uint8_t *p = m->buf + DOMAIN_OFFSET;
 	memcpy(p, domain, sizeof(domain));
 	p += sizeof(domain);
 	*p++ = (uint8_t)tag;
@@ -87,53 +85,69 @@ static void message_free(struct message *m)
 		mem_free(m->buf);
 }
 
-static void symbolic(struct signature *out, struct message *m)
+/* A symbolic signature is this hash, twice. */
+static void symbolic(struct hash *out, struct message *m, const struct pubkey *key)
 {
-	struct hash h;
-	hash_in_place_alike(&h, m->buf, m->len); /* by one key, in one chain, for one use */
-	memcpy(out->b, h.b, HASH_SIZE);
-	memcpy(out->b + HASH_SIZE, h.b, HASH_SIZE);
+	memcpy(m->buf + KEY_OFFSET, key->b, PUBKEY_SIZE);
+	hash_in_place_alike(out, m->buf, m->len); /* by one key, in one chain, for one use */
 }
 
 void sig_make(enum sig_scheme scheme, struct signature *out, const struct keypair *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg)
 {
 	struct message m;
+	struct hash h;
 	invariant(scheme == SIG_ED25519 || scheme == SIG_SYMBOLIC);
 	counts.made++;
-	message_init(&m, &key->pub, tag, chain, msg);
+	message_init(&m, tag, chain, msg);
 	switch (scheme) {
 	case SIG_ED25519:
 		crypto_sign_detached(out->b, NULL, m.buf + DOMAIN_OFFSET, m.len - DOMAIN_OFFSET,
 				     key->secret);
 		break;
 	case SIG_SYMBOLIC:
-		symbolic(out, &m);
+		symbolic(&h, &m, &key->pub);
+		memcpy(out->b, h.b, HASH_SIZE);
+		memcpy(out->b + HASH_SIZE, h.b, HASH_SIZE);
 		break;
 	}
 	message_free(&m);
 }
 
+static bool is_good(enum sig_scheme scheme, struct message *m, const struct signature *sig,
+		    const struct pubkey *key)
+{
+	struct hash h;
+	counts.checked++;
+	switch (scheme) {
+	case SIG_ED25519:
+		return crypto_sign_verify_detached(sig->b, m->buf + DOMAIN_OFFSET,
+						   m->len - DOMAIN_OFFSET, key->b) == 0;
+	case SIG_SYMBOLIC:
+		symbolic(&h, m, key);
+		return memcmp(sig->b, h.b, HASH_SIZE) == 0 &&
+		       memcmp(sig->b + HASH_SIZE, h.b, HASH_SIZE) == 0;
+	}
+	return false;
+}
+
+int sig_check_all(enum sig_scheme scheme, const struct signature *sigs,
+		  const struct pubkey *keys, uint64_t signers, enum sig_tag tag,
+		  const struct hash *chain, struct slice msg)
+{
+	struct message m;
+	bool good = true;
+	message_init(&m, tag, chain, msg);
+	for (; good && signers; signers &= signers - 1)
+		good = is_good(scheme, &m, sigs++, &keys[__builtin_ctzll(signers)]);
+	message_free(&m);
+	return good ? ERR_NONE : ERR_BAD_SIGNATURE;
+}
+
 int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct pubkey *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg)
 {
-	struct message m;
-	struct signature expected;
-	bool good = false;
-	counts.checked++;
-	message_init(&m, key, tag, chain, msg);
-	switch (scheme) {
-	case SIG_ED25519:
-		good = crypto_sign_verify_detached(sig->b, m.buf + DOMAIN_OFFSET,
-						   m.len - DOMAIN_OFFSET, key->b) == 0;
-		break;
-	case SIG_SYMBOLIC:
-		symbolic(&expected, &m);
-		good = memcmp(expected.b, sig->b, SIGNATURE_SIZE) == 0;
-		break;
-	}
-	message_free(&m);
-	return good ? ERR_NONE : ERR_BAD_SIGNATURE;
+	return sig_check_all(scheme, sig, key, 1, tag, chain, msg);
 }
 
 void writer_pubkey(struct writer *w, const struct pubkey *k)

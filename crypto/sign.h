@@ -47,7 +47,8 @@ enum sig_tag {
 	SIG_TAG_RECOVERY = 17,
 };
 
-/* Call once before anything else in crypto/; thread-safe, idempotent. Aborts without entropy. */
+/* Call once before anything else in crypto/; thread-safe, idempotent. Aborts without entropy.
+ */
 void crypto_init(void);
 void crypto_random(void *out, size_t len);
 void crypto_wipe(void *ptr, size_t len);
@@ -62,6 +63,11 @@ void sig_make(enum sig_scheme scheme, struct signature *out, const struct keypai
 /* ERR_NONE or ERR_BAD_SIGNATURE. Thread-safe. */
 int sig_check(enum sig_scheme scheme, const struct signature *sig, const struct pubkey *key,
 	      enum sig_tag tag, const struct hash *chain, struct slice msg);
+/* The same for all signatures of a certificate: sigs[i] is by the i-th of the keys whose bits
+ * are set in signers. */
+int sig_check_all(enum sig_scheme scheme, const struct signature *sigs,
+		  const struct pubkey *keys, uint64_t signers, enum sig_tag tag,
+		  const struct hash *chain, struct slice msg);
 
 void writer_pubkey(struct writer *w, const struct pubkey *k);
 void reader_pubkey(struct reader *r, struct pubkey *out);

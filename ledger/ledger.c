@@ -64,7 +64,6 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 		.keys = o->keys,
 		.oldest = l->oldest,
 	};
-	tree_prefetch_written(o->root, o->height);
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
 		tree_write_value(&l->tree, &c->leaf->key,
@@ -308,15 +307,26 @@ static void install(struct ledger *l, struct overlay *parent, struct overlay *o,
 	overlay_add(l, o);
 }
 
+/* What a header of o, on parent, says of the state: behind the end of an epoch nothing. */
+static const struct hash *root_of(const struct ledger *l, const struct overlay *parent,
+				  const struct overlay *o)
+{
+	static const struct hash none;
+	return epoch_ended(l->ctx, &parent->modes) && !MUTANT(MUTANT_EXTEND_END)
+		       ? &none
+		       : &o->root_hash;
+}
+
 /* What ledger_build() made for this very block, or NULL. */
-static struct overlay *claim_built(struct ledger *l, const struct header *h)
+static struct overlay *claim_built(struct ledger *l, const struct overlay *parent,
+				   const struct header *h)
 {
 	for (unsigned i = 0; i < LEDGER_BUILT_MAX; i++) {
 		struct built *b = &l->built[i];
 		struct overlay *o = b->overlay;
 		if (!o || o->height != h->height || !hash_equal(&b->parent, &h->prev) ||
 		    !hash_equal(&b->tx_root, &h->tx_root) ||
-		    !hash_equal(&o->root_hash, &h->state_root))
+		    !hash_equal(root_of(l, parent, o), &h->state_root))
 			continue;
 		b->overlay = NULL;
 		return o;
@@ -378,7 +388,7 @@ static int run_block(struct ledger *l, struct overlay *parent, const struct bloc
 			return ERR_BAD_STATE_ROOT;
 	}
 	int err = execution_end(x, out);
-	if (!err && !hash_equal(&(*out)->root_hash, &b->sh.h.state_root)) {
+	if (!err && !hash_equal(root_of(l, parent, *out), &b->sh.h.state_root)) {
 		overlay_free(&l->tree, *out);
 		err = ERR_BAD_STATE_ROOT;
 	}
@@ -407,7 +417,7 @@ int ledger_execute(struct ledger *l, const struct block *b, bool verify)
 		err = ERR_MODE; /* what follows the end of an epoch is nobody's history */
 	if (err)
 		return err;
-	o = claim_built(l, h);
+	o = claim_built(l, parent, h);
 	if (!o) {
 		err = decode_block(l, b, system, verify);
 		if (!err)
@@ -541,7 +551,7 @@ int ledger_build(struct ledger *l, const struct hash *parent_hash, uint64_t heig
 		body_end(&body, included);
 		merkle_root(&out->tx_root, leaves, included);
 		out->tx_count = included;
-		out->state_root = o->root_hash;
+		out->state_root = *root_of(l, parent, o);
 		out->body = writer_take(&body, &out->body_size);
 		keep_built(l, parent_hash, &out->tx_root, o);
 		l->executed++;

@@ -214,6 +214,8 @@ int certified_header_check(const struct certified_header *c, const struct chain_
 		return ERR_LIMIT;
 	if (c->headers[0].h.height == 0)
 		return check_genesis(c, genesis_hash);
+	if (!header_has_state(&c->headers[0].h)) /* another block is final at its height */
+		return ERR_BAD_PROOF;
 	for (uint32_t i = 0; i < c->count; i++) {
 		const struct header *header = &c->headers[i].h;
 		int err = i ? block_check_link(header, &c->headers[i - 1].h, &h) : ERR_NONE;

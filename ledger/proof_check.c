@@ -1,6 +1,6 @@
 /* Checking a proof document against a genesis file, saying what is wrong and where. */
-#include "chain/epoch.h"
 #include "base/mem.h"
+#include "chain/epoch.h"
 #include "ledger/proof.h"
 
 static bool set_is_known(const struct signed_header *sh, const struct chain_ctx *ctx)
@@ -17,6 +17,11 @@ static int check_headers(const struct certified_header *ch, const struct chain_c
 	char theirs[HASH_HEX_SIZE], ours[HASH_HEX_SIZE];
 	struct hash h = {0};
 
+	if (!header_has_state(&ch->headers[0].h))
+		return err_set(m, ERR_BAD_PROOF,
+			       "headers[0], height %llu: it is a filler behind the end of an "
+			       "epoch, and no part of the chain",
+			       (unsigned long long)ch->headers[0].h.height);
 	for (uint32_t i = 0; i < ch->count; i++) {
 		const struct signed_header *sh = &ch->headers[i];
 		unsigned long long height = sh->h.height;
@@ -225,7 +230,8 @@ int proof_handover_check(const struct proof_document *d, const struct genesis *g
 		return err_set(m, ERR_BAD_PROOF, "it is not the end of an epoch");
 	for (uint32_t i = 1; i < d->ch.count; i++)
 		if (!epoch_is_filler(&d->ch.headers[i].h, &d->ch.headers[i - 1].h))
-			return err_set(m, ERR_BAD_LINK, "headers[%u] goes on behind the end", i);
+			return err_set(m, ERR_BAD_LINK, "headers[%u] goes on behind the end",
+				       i);
 	struct block_ref end = {.term = h->term, .height = h->height};
 	header_hash(&end.hash, h);
 	return epoch_next(ctx, ctx, &tx.member, &end);

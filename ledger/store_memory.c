@@ -201,13 +201,17 @@ static uint32_t key_mark(struct slice key)
 	return (uint32_t)h ? (uint32_t)h : 1;
 }
 
+static inline bool is_of(const struct item *i, struct slice key)
+{
+	return i->key_len == key.len && memcmp(i->bytes, key.ptr, key.len) == 0;
+}
+
 /* The key's place, or the empty one where it belongs. The table has room. */
-static size_t table_find(const struct table *t, uint32_t mark, struct slice key)
+static inline size_t table_find(const struct table *t, uint32_t mark, struct slice key)
 {
 	size_t i = mark & (t->cap - 1);
 
-	while (t->marks[i] != 0 &&
-	       (t->marks[i] != mark || !slice_equal(item_key(t->items[i]), key)))
+	while (t->marks[i] != 0 && (t->marks[i] != mark || !is_of(t->items[i], key)))
 		i = (i + 1) & (t->cap - 1);
 	return i;
 }
@@ -375,8 +379,8 @@ struct ahead {
 	enum store_family family;
 };
 
-/* Most places in the tables are in no cache. They are asked for together, and come while the
- * items are made; then the items that they may be about are asked for. */
+/* Most places in the tables are in no cache: they are asked for together, and come while the
+ * items are made. */
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
@@ -395,11 +399,6 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 			__builtin_prefetch(&a->table->items[at], 1);
 		}
 		a->inserted = op.is_delete ? NULL : item_new(m, op.key, op.value.len);
-	}
-	for (const struct ahead *a = ahead; a < ahead + count; a++) {
-		const struct table *t = a->table;
-		if (t->cap > 0 && t->marks[a->mark & (t->cap - 1)] != 0)
-			__builtin_prefetch(t->items[a->mark & (t->cap - 1)]);
 	}
 	return count;
 }

@@ -103,8 +103,6 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 /* Of key's path, that much which is known without waiting for it will be used soon: called
  * again later it gets further. */
 void tree_prefetch(const struct tree_node *root, const struct hash *key, unsigned depth);
-/* The same for what the records of the nodes of `version` are made of. */
-void tree_prefetch_written(const struct tree_node *root, uint64_t version);
 /* Its value, lent until the next tree_trim(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);

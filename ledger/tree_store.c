@@ -150,14 +150,6 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 	return err;
 }
 
-/* What n's record is made of: most leaves are in no cache. */
-static void prefetch_leaves(const struct tree_node *n)
-{
-	for (unsigned left = n->leaves; left; left &= left - 1)
-		mem_prefetch(&n->slot[tree_index(n->present, tree_lowest(left))].leaf->key,
-			     2 * HASH_SIZE);
-}
-
 static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
 		       struct hash *path, unsigned depth, struct store_batch *batch)
 {
@@ -179,15 +171,6 @@ static void write_node(struct tree *t, const struct tree_node *n, uint64_t versi
 			   batch);
 		*b = old;
 	}
-}
-
-void tree_prefetch_written(const struct tree_node *n, uint64_t version)
-{
-	prefetch_leaves(n);
-	const struct tree_slot *s = n->slot;
-	for (unsigned left = n->present; left; left &= left - 1, s++)
-		if (s->version == version && !slot_is_leaf(n, tree_lowest(left)))
-			tree_prefetch_written(s->node, version);
 }
 
 void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,

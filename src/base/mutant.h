@@ -71,12 +71,15 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_RETRIES_COUNT = 55, /* toward E3: what came sooner than a timeout */
 	MUTANT_VOTES_ABOVE_FINAL = 56, /* pbft's watermarks: only from the last final block */
 	MUTANT_GATHERS_ON = 57, /* a build asked for again after "busy" is held for another turn */
+	MUTANT_RESIGNED_REIGNS = 58, /* who has resigned is followed until the timeout */
 	MUTANT_ONE_DOMAIN = 71,		  /* a signature counts in every epoch */
 	MUTANT_EXTEND_END = 72,		  /* blocks with transactions extend an epoch's end */
 	MUTANT_APPLY_FILLER = 73,	  /* finality does not stop at the end */
 	MUTANT_OLD_SLOTS = 74,		  /* the vote state of one epoch is taken into the next */
 	MUTANT_NO_FILLER = 75,		  /* a leader leaves an end that is not final as it is */
 	MUTANT_OBSERVER_RETURNS = 76,	  /* an epoch's end makes any observer a voter */
+	MUTANT_END_ON_OWN_WORD = 77,	  /* an end is final by an own COMMIT before the sync */
+	MUTANT_EPOCH_UNENTITLED = 78,	  /* an epoch's first term entitles nobody to the next */
 	/* of the baselines */
 	MUTANT_RAFT_OLD_TERM_COMMIT = 101, /* entries of older terms commit by counting (figure 8) */
 	MUTANT_RAFT_ANY_LOG = 102,	   /* votes whatever the candidate's log (5.4.1) */

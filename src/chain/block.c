@@ -177,6 +177,11 @@ void signed_header_encode(struct writer *w, const struct signed_header *sh)
 	writer_signature(w, &sh->sig);
 }
 
+bool header_has_state(const struct header *h)
+{
+	return !hash_is_zero(&h->state_root);
+}
+
 void signed_header_decode(struct reader *r, struct signed_header *out)
 {
 	header_decode(r, &out->h);
@@ -349,14 +354,12 @@ int block_new(struct block **out, const struct signed_header *sh, struct slice b
 	/* In one piece: the transactions' places behind the block, the body behind these. */
 	size_t places = count * sizeof(struct block_tx);
 	struct block *b = mem_alloc(sizeof(*b) + places + body.len);
-	*b = (struct block){
-		.sh = *sh,
-		.refs = 1,
-		.tx_count = count,
-		.body = (uint8_t *)(b + 1) + places,
-		.body_size = body.len,
-		.tx = (struct block_tx *)(b + 1),
-	};
+	b->sh = *sh;
+	b->refs = 1;
+	b->tx_count = count;
+	b->body = (uint8_t *)(b + 1) + places;
+	b->body_size = body.len;
+	b->tx = (struct block_tx *)(b + 1);
 	memcpy(b->body, body.ptr, body.len);
 	int err = check_body(b);
 	if (err) {

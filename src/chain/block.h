@@ -52,6 +52,9 @@ struct header {
 void header_encode(struct writer *w, const struct header *h); /* exactly HEADER_SIZE bytes */
 void header_decode(struct reader *r, struct header *out);
 void header_hash(struct hash *out, const struct header *h);
+/* False: of a filler (chain/epoch.h), which is nobody's history. No other block is valid with a
+ * state root of zero, which is that of no state. */
+bool header_has_state(const struct header *h);
 
 struct signed_header {
 	struct header h;

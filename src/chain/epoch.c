@@ -42,7 +42,7 @@ bool epoch_end_of(const struct block *b, const struct chain_ctx *ctx, struct mem
 
 bool epoch_is_filler(const struct header *h, const struct header *parent)
 {
-	return h->tx_count == 0 && h->term > parent->term;
+	return h->tx_count == 0 && h->term > parent->term && !header_has_state(h);
 }
 
 void handover_free(struct handover *h)

@@ -3,7 +3,8 @@
  * docs/decisions/0012-new-keys-for-validators.md
  *
  * Only fillers extend an end: blocks without transactions, each the first of its term. They are
- * nobody's history, but a certificate of one makes the end final. */
+ * nobody's history, but a certificate of one makes the end final. So that it proves nothing
+ * else, their state root is zero. */
 #ifndef CHAIN_EPOCH_H
 #define CHAIN_EPOCH_H
 

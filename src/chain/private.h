@@ -26,9 +26,6 @@ static inline uint16_t reader_signer(struct reader *r)
 /* The signers of a certificate of any kind: bits below n, their count, and the number needed.
  */
 int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n);
-/* sig[i] is of the i-th bit set, all over the same message. */
-int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag tag,
-		   struct slice msg, const struct chain_ctx *ctx);
 
 /* Is r one of enum tx_result? */
 bool tx_result_known(uint8_t r);

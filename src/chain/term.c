@@ -196,7 +196,8 @@ int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx)
 	uint8_t buf[TERM_VOTE_BODY_SIZE];
 	struct writer w = writer_fixed(buf, sizeof buf);
 	term_vote_body(&w, tc->term, tc->leader, &tc->base);
-	return signers_verify(tc->signers, tc->sig, SIG_TAG_TERM_VOTE, writer_slice(&w), ctx);
+	return sig_check_all(ctx->scheme, tc->sig, ctx->vals.key, tc->signers,
+			     SIG_TAG_TERM_VOTE, &ctx->domain, writer_slice(&w));
 }
 
 int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx,

@@ -206,18 +206,6 @@ int signers_check(uint64_t signers, unsigned count, unsigned needed, unsigned n)
 	return count < needed ? ERR_NO_QUORUM : ERR_NONE;
 }
 
-int signers_verify(uint64_t signers, const struct signature *sig, enum sig_tag tag,
-		   struct slice msg, const struct chain_ctx *ctx)
-{
-	for (unsigned i = 0; signers; signers &= signers - 1, i++) {
-		unsigned signer = (unsigned)__builtin_ctzll(signers);
-		int err = chain_check_sig(ctx, signer, tag, msg, &sig[i]);
-		if (err)
-			return err;
-	}
-	return ERR_NONE;
-}
-
 int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 {
 	if (c->kind == CERT_CRASH)
@@ -231,8 +219,8 @@ int cert_check(const struct cert *c, const struct chain_ctx *ctx)
 	if (err)
 		return err;
 	uint8_t buf[VOTE_MESSAGE_MAX];
-	return signers_verify(c->signers, c->sig, vote_tag(kind),
-			      vote_message(buf, kind, &c->ref, &c->state_root), ctx);
+	return sig_check_all(ctx->scheme, c->sig, ctx->vals.key, c->signers, vote_tag(kind),
+			     &ctx->domain, vote_message(buf, kind, &c->ref, &c->state_root));
 }
 
 /* ---- tallies ----------------------------------------------------------------------------- */

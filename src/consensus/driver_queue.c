@@ -73,6 +73,7 @@ void input_queue_push(struct input_queue *q, const struct input *in)
 	case INPUT_TICK:
 	case INPUT_DURABLE:
 	case INPUT_EXECUTED:
+	case INPUT_RESIGN:
 		break;
 	case INPUT_MESSAGE:
 		put(&e->bytes, in->message.bytes.ptr, in->message.bytes.len);

@@ -169,6 +169,7 @@ const char *engine_counter_name(enum engine_counter c)
 		[COUNT_TIMEOUTS_COUNTED] = "timeouts_counted",
 		[COUNT_FAIR_US] = "fair_us",
 		[COUNT_FILLERS] = "fillers",
+		[COUNT_RESIGNED] = "resigned",
 		[COUNT_ENDS_BY_FILLER] = "ends_by_filler",
 	};
 	return (unsigned)c < COUNTERS && names[c] ? names[c] : "unknown";

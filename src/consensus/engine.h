@@ -87,6 +87,7 @@ enum input_kind {
 	INPUT_TXS_CHECKED, /* answer to WORK_CHECK_TXS */
 	INPUT_BLOCKS_READ, /* answer to WORK_READ */
 	INPUT_MEMBER,	   /* a member change that a client brings (chain/member.h) */
+	INPUT_RESIGN,	   /* this replica is to stop: if it leads, another one should */
 };
 
 struct pool_tx { /* a transaction with its id; bytes lent */
@@ -320,6 +321,7 @@ enum engine_counter {
 	COUNT_TIMEOUTS_COUNTED, /* toward E3 */
 	COUNT_FAIR_US, /* in which the leader could have ordered, had it wanted to [I12] */
 	COUNT_FILLERS, /* made: blocks behind an epoch's end that was not final yet */
+	COUNT_RESIGNED, /* from leading, to stop */
 	COUNT_ENDS_BY_FILLER, /* ends made final by a certificate of such a block */
 	COUNTERS
 };
@@ -342,6 +344,7 @@ struct engine_status {
 	 * with a transaction may be its own fault. */
 	bool catching_up;
 	bool observer; /* as configured */
+	bool resigning; /* it leads, and waits for its successor to do so */
 	bool ended;    /* the end of its epoch is final: nothing more comes of it */
 	bool member_waits; /* a member change waits for its block */
 	bool escalated;

@@ -17,6 +17,7 @@
 #define STALL_LINE_US	  3000000
 #define CLOCK_LINE_US	  60000000
 #define STATUS_LINE_US	  5000000
+#define HAND_OVER_US	  300000 /* a leader waits so long for its successor */
 
 enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
 
@@ -99,12 +100,24 @@ static void take_sync(struct node *n)
 	on_durable(n, done);
 }
 
+/* While links linger (node_set_links()) who has lost its place still has its link, and could
+ * ask for votes, or acknowledge heartbeats, which are not signed, in the name of its successor.
+ * What it has to say is of older epochs. */
+static bool is_usurped(const struct node *n, unsigned validator, struct slice message)
+{
+	const struct chain_ctx *c = replica_ctx(n->replica);
+	return n->links_due &&
+	       !pubkey_equal(&n->link_key[validator], &c->vals.key[validator]) &&
+	       replica_message_epoch(message) >= c->epoch;
+}
+
 static void take_message(struct node *n, const struct net_event *e)
 {
-	unsigned type = e->message.len ? e->message.ptr[0] : METRICS_TYPES - 1;
+	unsigned type = replica_message_type(e->message);
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
-	if (!n->halted && !node_is_paused(n))
+	if (!n->halted && !node_is_paused(n) &&
+	    !is_usurped(n, n->validator_of[e->peer], e->message))
 		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
 				e->message);
 }
@@ -415,11 +428,37 @@ static bool turn(struct node *n)
 	return more;
 }
 
+/* A leader has another one elected first, so that its stop costs nobody a timeout. Followers are
+ * done when they are asked: what they have taken from clients is with the leader. */
+static void hand_over(struct node *n)
+{
+	struct engine_status s;
+	uint64_t until = node_clock_us() + HAND_OVER_US;
+	if (n->halted || node_is_paused(n))
+		return;
+	replica_resign(n->replica, node_clock_us());
+	replica_status(n->replica, &s);
+	if (!s.resigning)
+		return;
+	while (n->end == NODE_RUNS && (s.resigning || s.leader == NO_VALIDATOR) &&
+	       node_clock_us() < until) {
+		bool more = turn(n);
+		wait_for_input(n, more);
+		replica_status(n->replica, &s);
+	}
+	turn(n); /* what waits here goes to the new leader */
+	if (s.leader != NO_VALIDATOR && !s.resigning)
+		log_write(LOG_NODE, LOG_INFO, "%s leads from here on",
+			  node_validator_name(n, s.leader));
+}
+
 enum node_end node_run(struct node *n)
 {
 	bool more = false;
 	while (n->end == NODE_RUNS && !wait_for_input(n, more))
 		more = turn(n);
+	if (n->end == NODE_RUNS)
+		hand_over(n);
 	if (n->end == NODE_RUNS)
 		n->end = NODE_STOPPED;
 	inbox_close(n->inbox);

@@ -151,14 +151,19 @@ void node_set_links(struct node *n)
 {
 	const struct chain_ctx *c = replica_ctx(n->replica);
 	n->links_due = 0;
-	for (unsigned v = 0; v < n->genesis.n; v++) {
-		if (v == n->self || !n->net || pubkey_equal(&c->vals.key[v], &n->link_key[v]))
-			continue;
-		n->link_key[v] = c->vals.key[v];
-		if (net_set_key(n->net, (unsigned)n->peer_of[v], &c->vals.key[v]))
-			log_write(LOG_NET, LOG_ERROR, "%s has the key of another validator",
-				  node_validator_name(n, v));
-	}
+	/* First nobody's: after several epochs a key may be that of another place. */
+	for (unsigned pass = 0; pass < 2 && n->net; pass++)
+		for (unsigned v = 0; v < n->genesis.n; v++) {
+			struct pubkey key = {.b = {(uint8_t)v}};
+			if (v == n->self || pubkey_equal(&c->vals.key[v], &n->link_key[v]))
+				continue;
+			if (pass > 0)
+				n->link_key[v] = key = c->vals.key[v];
+			if (net_set_key(n->net, (unsigned)n->peer_of[v], &key))
+				log_write(LOG_NET, LOG_ERROR,
+					  "%s has the key of another validator",
+					  node_validator_name(n, v));
+		}
 }
 
 /* An epoch begins: links are between those who are validators now. */

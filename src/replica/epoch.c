@@ -410,10 +410,11 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 	uint64_t end = r->epochs[epoch + 1].start_height;
 	uint32_t certified = 0;
 	size_t bytes = 0;
-	for (uint64_t h = from; h <= end && out->count < FETCH_BLOCKS_MAX / 2; h++) {
+	for (uint64_t h = from; h <= end && out->count < FETCH_BLOCKS_MAX; h++) {
 		struct cert cert;
 		struct block *b;
-		if ((bytes >= FETCH_BYTES_MAX && certified) || replica_block(r, h, &b))
+		bool full = out->count >= FETCH_BLOCKS_MAX / 2 || bytes >= FETCH_BYTES_MAX;
+		if ((full && certified) || replica_block(r, h, &b))
 			break;
 		out->blocks[out->count++] = b;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;
@@ -424,8 +425,9 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 	}
 	struct handover h = {0};
 	bool at_end = out->count && out->blocks[out->count - 1]->sh.h.height == end;
-	if (at_end && certified < out->count && !epoch_handover(r, epoch + 1, &h)) {
-		for (uint32_t i = 0; i < h.filler_count && out->count < FETCH_BLOCKS_MAX; i++) {
+	if (at_end && certified < out->count && !epoch_handover(r, epoch + 1, &h) &&
+	    h.filler_count <= FETCH_BLOCKS_MAX - out->count) { /* else it asks from there on */
+		for (uint32_t i = 0; i < h.filler_count; i++) {
 			struct block *b = filler_block(&h.fillers[i]);
 			if (b)
 				out->blocks[out->count++] = b;
@@ -477,7 +479,7 @@ static void serve_old(struct replica *r, unsigned to, uint64_t epoch, uint64_t f
 static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slice bytes)
 {
 	struct reader rd;
-	uint64_t height = 0;
+	uint64_t height = 0, end = r->epochs[epoch + 1].start_height;
 	r->stale_messages++;
 	if (bytes.len && bytes.ptr[0] == SYNC_ASK) {
 		serve_handovers(r, from, epoch);
@@ -486,9 +488,10 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 	reader_init(&rd, bytes);
 	if (reader_u8(&rd) == MSG_FETCH)
 		height = reader_u64(&rd);
-	if (!rd.err && height > 0 && height <= r->epochs[epoch + 1].start_height) {
+	/* Above the end it has fillers, but perhaps not the ones. */
+	if (!rd.err && height > 0) {
 		if (r->old_paid[from] <= r->now)
-			serve_old(r, from, epoch, height);
+			serve_old(r, from, epoch, height < end ? height : end);
 		return;
 	}
 	if (bytes.len && bytes.ptr[0] == MSG_FINAL)
@@ -503,7 +506,7 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 static void on_newer(struct replica *r, unsigned from)
 {
 	r->stale_messages++;
-	r->newer_epoch = true;
+	r->newer_epoch |= UINT64_C(1) << from;
 	if (r->old_told[from] > r->now)
 		return;
 	r->old_told[from] = r->now + heartbeat(r);
@@ -517,6 +520,18 @@ static void on_newer(struct replica *r, unsigned from)
 	epoch_wrap(r, r->ctx.epoch, &m);
 	r->config.host.send(r->config.host.ctx, &m);
 	writer_free(&w);
+}
+
+uint8_t replica_message_type(struct slice bytes)
+{
+	size_t at = bytes.len > EPOCH_HEAD && bytes.ptr[0] == EPOCH_ENVELOPE ? EPOCH_HEAD : 0;
+	return bytes.len ? bytes.ptr[at] : UINT8_MAX;
+}
+
+uint64_t replica_message_epoch(struct slice bytes)
+{
+	bool has = bytes.len > EPOCH_HEAD && bytes.ptr[0] == EPOCH_ENVELOPE;
+	return has ? load_be64(bytes.ptr + 1) : 0;
 }
 
 bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)

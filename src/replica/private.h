@@ -34,7 +34,7 @@ struct replica {
 	struct msg_blocks *old_blocks;			      /* scratch */
 	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
 	uint64_t stale_messages, bad_envelopes;
-	bool newer_epoch; /* a peer speaks of one */
+	uint64_t newer_epoch; /* peers that speak of one */
 	char why_halted[512];
 	struct store *store;
 	struct ledger *ledger;

@@ -173,7 +173,9 @@ static int check_tx(struct replica *r, struct slice bytes, const struct hash *id
 	int err = tx_decode(&tx, bytes, &r->ctx, &r->config.genesis->limits);
 	if (!err)
 		err = ledger_admit(r->ledger, &tx, id);
-	if (!err && !verified && r->config.verify_txs)
+	if (err || !r->config.verify_txs)
+		return err;
+	if (!verified)
 		err = tx_check_signature(&tx, &r->ctx);
 	if (!err)
 		ledger_mark_verified(r->ledger, id);
@@ -351,6 +353,13 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 	if (seq > r->seq_base) /* else of an engine that is no more */
 		driver_durable(r->driver, seq - r->seq_base, now, wall(r));
 	epoch_advance(r);
+}
+
+void replica_resign(struct replica *r, uint64_t now)
+{
+	struct input in = {.kind = INPUT_RESIGN};
+	if (!r->halted)
+		replica_feed(r, now, &in);
 }
 
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,

@@ -107,6 +107,8 @@ void replica_tick(struct replica *r, uint64_t now);
 uint64_t replica_wake_at(const struct replica *r);
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes);
 void replica_durable(struct replica *r, uint64_t now, uint64_t seq);
+/* It is to stop soon: if it leads, it proposes nothing more, and has another one elected. */
+void replica_resign(struct replica *r, uint64_t now);
 
 /* Between the two calls no block is proposed: what comes in between goes into one block, and
  * not the first of it into a block of its own. Without them each input may propose.
@@ -138,6 +140,10 @@ int replica_member(struct replica *r, uint64_t now, struct slice change);
 /* What proves the beginning of epoch >= 1 to whoever knows the set before: the proof document of
  * its entry. ERR_NOT_FOUND: it has not begun here. */
 int replica_handover(struct replica *r, uint64_t epoch, struct proof_document *out);
+/* The type of a message from a peer, whatever its epoch; UINT8_MAX: it has none. */
+uint8_t replica_message_type(struct slice bytes);
+/* And the epoch that it says it is of. */
+uint64_t replica_message_epoch(struct slice bytes);
 /* Messages of other epochs, dropped. */
 uint64_t replica_stale_messages(const struct replica *r);
 struct ledger *replica_ledger(struct replica *r);

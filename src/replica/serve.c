@@ -217,12 +217,13 @@ static void answer_blocks(struct replica *r, unsigned to, const struct serve_req
 /* One answer to each peer whose turn it is. */
 static void answer_some(struct replica *r)
 {
-	for (unsigned i = 0; i < r->ctx.vals.n; i++) {
+	for (unsigned i = 0; i < r->ctx.vals.n && r->serve.waiting; i++) {
 		struct serve_peer *p = &r->serve.peer[i];
 		if (!p->count || p->next_at > r->now)
 			continue;
 		struct serve_request q = p->queue[0];
 		p->count--;
+		r->serve.waiting--;
 		memmove(p->queue, p->queue + 1, p->count * sizeof p->queue[0]);
 		if (q.blocks)
 			answer_blocks(r, i, &q);
@@ -244,6 +245,7 @@ static void enqueue(struct replica *r, unsigned from, const struct sync_msg *m)
 						      .height = m->height,
 						      .from = m->from,
 						      .to = m->to};
+	r->serve.waiting++;
 }
 
 void serve_message(struct replica *r, unsigned from, const struct sync_msg *m)
@@ -265,7 +267,7 @@ void serve_tick(struct replica *r)
 uint64_t serve_wake_at(const struct replica *r)
 {
 	uint64_t at = UINT64_MAX;
-	for (unsigned i = 0; i < r->ctx.vals.n; i++)
+	for (unsigned i = 0; i < r->ctx.vals.n && r->serve.waiting; i++)
 		if (r->serve.peer[i].count && r->serve.peer[i].next_at < at)
 			at = r->serve.peer[i].next_at;
 	return at;

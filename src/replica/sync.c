@@ -309,7 +309,8 @@ static void asking(struct replica *r)
 	} else {
 		sync_state_forget(&r->sync);
 		be_idle(r);
-		if (r->newer_epoch)
+		/* One voice alone must not keep us from asking again. */
+		if ((unsigned)__builtin_popcountll(r->newer_epoch) > r->ctx.quorum.f)
 			ended_elsewhere(r);
 	}
 }
@@ -720,7 +721,8 @@ void sync_end_epoch(struct replica *r)
 {
 	struct sync *s = &r->sync;
 	memset(&r->serve, 0, sizeof r->serve);
-	r->newer_epoch = s->epoch_noted = false;
+	r->newer_epoch = 0;
+	s->epoch_noted = false;
 	if (s->height && sync_state_abandon(r, false) && is_fetching(s))
 		note(r, SYNC_NOTE_GIVEN_UP, NO_VALIDATOR);
 	else

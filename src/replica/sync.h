@@ -73,6 +73,7 @@ struct serve {
 		unsigned count;
 		uint64_t next_at, offer_at, handed_at;
 	} peer[VALIDATORS_MAX];
+	unsigned waiting; /* in all queues: mostly none, and each would be a look far away */
 	uint64_t ranges, blocks, bytes, refused;
 };
 void serve_message(struct replica *r, unsigned from, const struct sync_msg *m);

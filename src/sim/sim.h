@@ -23,6 +23,7 @@ struct sim_options {
 	enum protocol protocol; /* 0: hybrid */
 	uint32_t probation;	/* in checkpoint intervals; 0: 2 */
 	bool calm;		/* no faults, no loss */
+	bool resigns;		/* leaders are asked to, now and then, in whatever run */
 	unsigned dead;		/* calm: so many replicas never start */
 	unsigned wiped;		/* so many correct ones may lose their disks when they crash */
 	unsigned members;	/* so many validators get a new key, one after the other */

@@ -477,6 +477,11 @@ static void handle(struct sim *s, struct event *e)
 			return;
 		gather_end(s, e->node);
 		break;
+	case EVENT_RESIGN:
+		e->node = resigns_next(s);
+		if (e->node == s->n)
+			return;
+		break;
 	}
 	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
@@ -753,6 +758,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	struct sim *s = mem_zalloc(sizeof *s);
 	sim_world_begin(s, options, result);
 	gather_begin(s);
+	resigns_begin(s);
 	for (unsigned i = options->dead; i < s->n - options->late; i++)
 		sim_start_node(s, i);
 	clients_begin(s);

@@ -21,7 +21,8 @@ enum event_kind {
 	EVENT_SCRIPT,
 	EVENT_KILL,
 	EVENT_MEMBER,
-	EVENT_TURN_ENDS
+	EVENT_TURN_ENDS,
+	EVENT_RESIGN
 };
 struct packet {
 	uint32_t refs;
@@ -174,7 +175,7 @@ struct sim_member { /* the change under way */
 struct sim {
 	struct sim_options options;
 	struct sim_result *result;
-	struct random random, kill_random, gather_random;
+	struct random random, kill_random, gather_random, resign_random;
 	unsigned armed; /* with a kill point; n: none */
 	bool dying;	/* some node is */
 	uint64_t now, order;
@@ -297,6 +298,9 @@ bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
 void gather_begin(struct sim *s);
 void gather_input(struct sim *s, unsigned i); /* before each input of a replica */
 void gather_end(struct sim *s, unsigned i);
+/* resign.c */
+void resigns_begin(struct sim *s);
+unsigned resigns_next(struct sim *s); /* who did; s->n: nobody */
 /* clients.c */
 void clients_begin(struct sim *s);
 void clients_free(struct sim *s);

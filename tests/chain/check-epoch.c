@@ -434,9 +434,11 @@ START_TEST(handovers_that_prove_nothing)
 	h.end->sh.sig.b[3] ^= 1;
 	ck_assert_int_eq(handover_check(&h, &ctx, &next), ERR_BAD_SIGNATURE);
 	handover_free(&h);
-	/* a block with transactions is no filler, nor is the second block of a term */
+	/* a block with transactions is no filler, nor is the second block of a term, nor one
+	 * that speaks of a state */
 	make_handover(&h, &ctx, keys, &good, 3, K, 1, 3);
-	for (unsigned second = 0; second < 2; second++) {
+	for (unsigned i = 0; i < 3; i++) {
+		bool second = i == 1;
 		struct header like = h.end->sh.h;
 		struct signed_header *x = &h.fillers[0];
 		like.height = K + 1;
@@ -447,7 +449,8 @@ START_TEST(handovers_that_prove_nothing)
 			like.base = h.end->hash;
 			like.leader = 1;
 		}
-		like.tx_count = second ? 0 : 1;
+		like.tx_count = i == 0;
+		like.state_root = (struct hash){.b = {i == 2}};
 		x->h = like;
 		signed_header_sign(x, &ctx, &keys[like.leader]);
 		struct block_ref ref = {.term = like.term, .height = K + 1};

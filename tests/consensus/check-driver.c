@@ -60,6 +60,9 @@ void engine_step(struct engine *e, const struct input *in, struct output *out)
 		say("submit(%.*s) ", (int)in->submit.bytes.len,
 		    (const char *)in->submit.bytes.ptr);
 		break;
+	case INPUT_RESIGN:
+		say("resign ");
+		break;
 	case INPUT_MEMBER:
 		say("member(%.*s) ", (int)in->member.len, (const char *)in->member.ptr);
 		break;

@@ -141,6 +141,48 @@ START_TEST(signatures_bind_key_tag_chain_and_message)
 }
 END_TEST
 
+/* Of six keys those in the mask have signed: each signature counts, in its place only. The long
+ * message is one that needs memory of its own. */
+START_TEST(signatures_of_several_keys)
+{
+	static const uint8_t bytes[2000] = {7};
+	enum sig_scheme scheme = _i & 1 ? SIG_SYMBOLIC : SIG_ED25519;
+	struct slice m = slice_of(bytes, _i & 2 ? sizeof bytes : 48);
+	const uint64_t signers = 0x2d; /* 0, 2, 3, 5 */
+	struct keypair k[6];
+	struct pubkey keys[6];
+	struct signature sigs[4], altered[4];
+	unsigned count = 0;
+	for (unsigned i = 0; i < 6; i++) {
+		keypair_generate(&k[i]);
+		keys[i] = k[i].pub;
+		if (signers >> i & 1)
+			sig_make(scheme, &sigs[count++], &k[i], SIG_TAG_COMMIT, &chain_id, m);
+	}
+	uint64_t before = sig_counts().checked;
+	ck_assert_int_eq(
+		sig_check_all(scheme, sigs, keys, signers, SIG_TAG_COMMIT, &chain_id, m),
+		ERR_NONE);
+	ck_assert_uint_eq(sig_counts().checked, before + 4);
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned byte = 0; byte < SIGNATURE_SIZE; byte++) {
+			memcpy(altered, sigs, sizeof altered);
+			altered[i].b[byte] ^= 0x10;
+			ck_assert_int_eq(sig_check_all(scheme, altered, keys, signers,
+						       SIG_TAG_COMMIT, &chain_id, m),
+					 ERR_BAD_SIGNATURE);
+		}
+	const uint64_t others[] = {0x2e, 0x1d, 0x35, 0x0f};
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(sig_check_all(scheme, sigs, keys, others[i], SIG_TAG_COMMIT,
+					       &chain_id, m),
+				 ERR_BAD_SIGNATURE);
+	ck_assert_int_eq(
+		sig_check_all(scheme, sigs, keys, signers, SIG_TAG_PREPARE_FAST, &chain_id, m),
+		ERR_BAD_SIGNATURE);
+}
+END_TEST
+
 /* ---- key files --------------------------------------------------------------------------- */
 
 START_TEST(key_files)
@@ -309,6 +351,7 @@ int main(void)
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
+	tcase_add_loop_test(t, signatures_of_several_keys, 0, 4);
 	tcase_add_test(t, key_files);
 	tcase_add_test(t, channel_carries_messages_both_ways);
 	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);

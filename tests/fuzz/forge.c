@@ -626,6 +626,9 @@ void message_encode(struct writer *w, const struct message_in *m)
 	case MSG_FINAL:
 		msg_final_encode(w, &m->final);
 		break;
+	case MSG_RESIGN:
+		msg_resign_encode(w, &m->resign);
+		break;
 	case MESSAGE_TYPES:
 		break;
 	}

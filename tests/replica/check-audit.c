@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chain/recovery.h"
 #include "replica/audit.h"
 #include "replica/files.h"
 #include "replica/private.h"
@@ -18,6 +19,7 @@
 static struct world w;
 static struct store *store;
 static char home[64];
+static struct keypair recoverer;
 
 static void put(enum store_family f, struct slice key, struct slice value)
 {
@@ -101,6 +103,8 @@ static void setup(void)
 	crypto_init();
 	world_genesis(&w, 1000);
 	w.genesis.scheme = SIG_ED25519;
+	keypair_generate(&recoverer);
+	w.genesis.recovery = (struct genesis_keys){.k = 1, .m = 1, .key = {recoverer.pub}};
 	world_seal(&w);
 	store = store_open_memory();
 	world_open(&w, store); /* the ledger's records are among them */
@@ -157,6 +161,50 @@ START_TEST(sound)
 	ck_assert_uint_gt(r.ledger.nodes, BLOCKS);
 	int steps = 20;
 	ck_assert_int_eq(audit(&r, &steps), ERR_CLOSED);
+}
+END_TEST
+
+/* Against one of the validators of before a recovery it still proves what it did. */
+START_TEST(evidence_of_before_a_recovery)
+{
+	struct audit_result r;
+	struct errmsg m;
+	struct hash id;
+	struct writer half[2] = {{0}}, bytes = {0};
+	struct recovery v = {.chain = w.ctx.id,
+			     .number = 1,
+			     .kept = block_ref_of(w.tip),
+			     .state_root = w.tip->sh.h.state_root,
+			     .n = WORLD_VALIDATORS};
+	for (unsigned i = 0; i < 2; i++) {
+		struct signed_header sh = w.tip->sh;
+		sh.h.time_ms += i;
+		signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+		signed_header_encode(&half[i], &sh);
+	}
+	bool swap = slice_compare(writer_slice(&half[0]), writer_slice(&half[1])) > 0;
+	const struct evidence e = {.kind = EVIDENCE_HEADERS,
+				   .culprit = w.tip->sh.h.leader,
+				   .first = {STATEMENT_HEADER, writer_slice(&half[swap])},
+				   .second = {STATEMENT_HEADER, writer_slice(&half[!swap])}};
+	evidence_encode(&bytes, &e);
+	evidence_hash(&id, &e);
+	put(STORE_EVIDENCE, hash_slice(&id), writer_slice(&bytes));
+	ck_assert_int_eq(audit(&r, NULL), ERR_NONE);
+	ck_assert_uint_eq(r.findings, 0);
+	for (unsigned i = 0; i < v.n; i++) {
+		struct keypair key;
+		keypair_generate(&key);
+		v.key[i] = key.pub;
+	}
+	ck_assert_int_eq(recovery_sign(&v, &w.genesis, &recoverer), ERR_NONE);
+	ck_assert_msg(genesis_add_recovery(&w.genesis, &v, &m) == ERR_NONE, "%s", m.text);
+	ck_assert_int_eq(audit(&r, NULL), ERR_NONE);
+	ck_assert_uint_eq(r.evidence, 1);
+	ck_assert_msg(r.findings == 0, "%s: %s", store_family_name(last.family), last.what);
+	writer_free(&half[0]);
+	writer_free(&half[1]);
+	writer_free(&bytes);
 }
 END_TEST
 
@@ -845,6 +893,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, sound);
+	tcase_add_test(t, evidence_of_before_a_recovery);
 	tcase_add_test(t, each_record);
 	tcase_add_test(t, damage_has_a_place);
 	tcase_add_test(t, repairs);

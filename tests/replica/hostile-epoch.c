@@ -1,6 +1,7 @@
 /* New keys for validators, as one replica meets them: the end of its epoch, what may follow it,
  * what a new epoch takes over, and what peers of other epochs can make it do. */
 #include "chain/epoch.h"
+#include "consensus/hybrid/hybrid.h"
 #include "replica/epoch.h"
 #include "tests/replica/hostile.h"
 
@@ -64,6 +65,19 @@ static void finalize_by(const struct block *b)
 	struct cert c;
 	cert_of_others(b, CERT_ONE_ROUND, &c);
 	append(LEADER, LEADER, NULL, NULL, &c);
+}
+
+/* Behind an end there is no state. */
+static struct block *filler_block(const struct block *parent, uint64_t term)
+{
+	struct block *plain = empty_block(parent, term), *out;
+	struct signed_header sh = plain->sh;
+	sh.h.state_root = (struct hash){0};
+	signed_header_sign(&sh, &w.ctx, &w.validator[sh.h.leader]);
+	ck_assert_int_eq(block_new(&out, &sh, slice_of(plain->body, plain->body_size)),
+			 ERR_NONE);
+	block_drop(plain);
+	return out;
 }
 
 static uint64_t epoch(void)
@@ -157,14 +171,21 @@ START_TEST(only_fillers_extend_an_end)
 	ck_assert_uint_eq(final_height(), 0);
 	/* in a term whose leader has done nothing wrong */
 	make_tc(&tc, 9, end);
-	struct block *filler = empty_block(end, 9);
+	struct block *stateful = empty_block(end, 9); /* says what the state is */
+	struct block *filler = filler_block(end, 9);
 	heartbeat(LEADER, 9, &tc, end, 0);
-	append(LEADER, 9, &tc, filler, NULL);
+	append(LEADER, 9, &tc, stateful, NULL);
+	ck_assert(!has_prepared(stateful));
+	make_tc(&tc, 13, end);
+	block_drop(filler);
+	filler = filler_block(end, 13);
+	heartbeat(LEADER, 13, &tc, end, 0);
+	append(LEADER, 13, &tc, filler, NULL);
 	ck_assert(has_prepared(filler));
 	ck_assert_uint_eq(epoch(), 0);
 	struct cert c;
 	cert_of_others(filler, CERT_ONE_ROUND, &c);
-	append(LEADER, 9, NULL, NULL, &c);
+	append(LEADER, 13, NULL, NULL, &c);
 	ck_assert_uint_eq(epoch(), 1);
 	ck_assert_uint_eq(final_height(), 1);
 	ck_assert_uint_eq(ledger_height(replica_ledger(replica)), 1);
@@ -180,7 +201,67 @@ START_TEST(only_fillers_extend_an_end)
 	block_drop(more);
 	block_drop(full);
 	block_drop(bad);
+	block_drop(stateful);
 	block_drop(filler);
+}
+END_TEST
+
+/* A PREPARE or COMMIT of each of the others but MALICE. */
+static void votes_of_two(const struct block *b, enum vote_kind kind)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct writer out = {0};
+		struct msg_commit m = {.commit = {.kind = kind,
+						  .ref = block_ref_of(b),
+						  .signer = (uint16_t)i}};
+		vote_sign(&m.commit, &w.ctx, &w.validator[i]);
+		if (kind == VOTE_COMMIT)
+			msg_commit_encode(&out, &m);
+		else
+			msg_prepare_encode(&out, &m.commit);
+		deliver(i, &out);
+	}
+}
+
+/* [I1] The end is final by a COMMIT of its own for a filler of a pbft term: it must be durable
+ * first, or a crash would take it back from who has acted on it. What clients bring meanwhile
+ * is the next epoch's. */
+START_TEST(an_end_waits_for_its_own_word)
+{
+	struct term_cert tc, pbft;
+	struct hash id;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	ck_assert(has_prepared(end));
+	others_move_on(5, &tc, end);
+	make_new_view(&pbft, 5, &tc, end, 0);
+	send_new_view(1, &pbft);
+	ck_assert_int_eq(ledger_execute(w.ledger, end, false), ERR_NONE);
+	struct block *filler = pbft_block(&pbft, end, 0);
+	append(1, 5, NULL, filler, NULL);
+	ck_assert_ptr_nonnull(newest(MSG_PREPARE, 1));
+	disk_is_slow = _i == 1;
+	votes_of_two(filler, VOTE_PREPARE_PBFT);
+	votes_of_two(filler, VOTE_COMMIT);
+	if (_i == 0) { /* each of its writes was durable at once */
+		ck_assert_uint_eq(epoch(), 1);
+	} else {
+		ck_assert_uint_eq(epoch(), 0);
+		ck_assert_ptr_null(newest(MSG_COMMIT, 1));
+		ck_assert_ptr_null(newest(MSG_FINAL, 1));
+		struct slice put = world_put(&w, 0, 1, "k", "v");
+		ck_assert_int_eq(replica_submit(replica, now, put, false, &id), ERR_NONE);
+		disk_is_slow = false;
+		replica_durable(replica, now, sync_asked);
+		ck_assert_ptr_nonnull(newest(MSG_COMMIT, 1));
+		ck_assert_uint_eq(epoch(), 1);
+		ck_assert_uint_eq(engine_pool(replica_engine(replica)).count, 1);
+		world_free_txs(&put, 1);
+	}
+	ck_assert_ptr_nonnull(newest(MSG_FINAL, 1));
+	ck_assert_uint_eq(final_height(), 1);
+	term_cert_free(&pbft);
+	block_drop(filler);
+	block_drop(end);
 }
 END_TEST
 
@@ -266,6 +347,156 @@ START_TEST(messages_of_other_epochs)
 	ck_assert_uint_eq(s->bytes.buf[0], EPOCH_ENVELOPE);
 	ck_assert_uint_eq(load_be64(s->bytes.buf + 1), 1);
 	block_drop(end);
+}
+END_TEST
+
+/* So many blocks as are final by the certificate of the end alone. */
+START_TEST(a_laggard_gets_a_long_tail)
+{
+	static struct message_in in;
+	struct term_cert tc;
+	struct member_change m = change_of(PLACE, &fresh.pub, 3);
+	struct block *b = block_hold(w.block0);
+	make_tc(&tc, LEADER, b);
+	heartbeat(LEADER, LEADER, &tc, b, 0);
+	for (unsigned i = 0; i < 200; i++) {
+		struct block *next = empty_block(b, LEADER);
+		append(LEADER, LEADER, NULL, next, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, next, false), ERR_NONE);
+		block_drop(b);
+		b = next;
+	}
+	struct block *end = end_block(b, LEADER, &m);
+	append(LEADER, LEADER, NULL, end, NULL);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_uint_eq(final_height(), 201);
+	pass(200000);
+	fetch(0, 0, 1);
+	const struct sent *s = newest(MSG_BLOCKS, 0);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert(in.blocks.has_cert);
+	ck_assert_uint_eq(in.blocks.count, 201);
+	message_free(&in);
+	block_drop(b);
+	block_drop(end);
+}
+END_TEST
+
+/* A filler is nobody's history: with its quorum's certificate it shows no client that it, or
+ * the state of the end, is final at its height, where the next epoch has another block. [S4] */
+START_TEST(a_filler_proves_nothing)
+{
+	struct term_cert tc;
+	struct handover h;
+	struct cert c;
+	struct errmsg m;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	make_tc(&tc, 9, end);
+	struct block *filler = filler_block(end, 9);
+	heartbeat(LEADER, 9, &tc, end, 0);
+	append(LEADER, 9, &tc, filler, NULL);
+	cert_of_others(filler, CERT_ONE_ROUND, &c);
+	append(LEADER, 9, NULL, NULL, &c);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_int_eq(epoch_handover(replica, 1, &h), ERR_NONE);
+	struct signed_header both[2] = {h.end->sh, h.fillers[0]};
+	struct certified_header ch = {.count = 2, .headers = both, .cert = h.cert};
+	ck_assert_int_eq(certified_header_check(&ch, &w.ctx, &w.block0->hash), ERR_NONE);
+	ch = (struct certified_header){.count = 1, .headers = both + 1, .cert = h.cert};
+	ck_assert_int_eq(certified_header_check(&ch, &w.ctx, &w.block0->hash), ERR_BAD_PROOF);
+	/* nor a state */
+	struct proof_document d;
+	struct writer proof = {0}, value = {0};
+	proof_document_init(&d);
+	const struct slice key = slice_str("\x01nothing");
+	ck_assert_int_eq(ledger_get(replica_ledger(replica), key, 1, &value, &proof),
+			 ERR_NOT_FOUND);
+	d.ch = ch;
+	d.state_key = key;
+	d.proof = writer_slice(&proof);
+	ck_assert_int_eq(proof_document_check_in(&d, &w.genesis, &w.ctx, &m), ERR_BAD_PROOF);
+	ck_assert_ptr_nonnull(strstr(m.text, "filler"));
+	d.ch = (struct certified_header){.count = 2, .headers = both, .cert = h.cert};
+	ck_assert_int_eq(proof_document_check_in(&d, &w.genesis, &w.ctx, &m), ERR_NONE);
+	writer_free(&proof);
+	writer_free(&value);
+	handover_free(&h);
+	block_drop(end);
+	block_drop(filler);
+}
+END_TEST
+
+/* A laggard may ask for what comes behind the fillers that it has, which are not the ones of
+ * the certificate: it gets the end and those that are. */
+START_TEST(a_laggard_asks_above_the_end)
+{
+	static struct message_in in;
+	struct term_cert tc;
+	struct cert c;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	make_tc(&tc, 9, end);
+	struct block *filler = filler_block(end, 9);
+	heartbeat(LEADER, 9, &tc, end, 0);
+	append(LEADER, 9, &tc, filler, NULL);
+	cert_of_others(filler, CERT_ONE_ROUND, &c);
+	append(LEADER, 9, NULL, NULL, &c);
+	ck_assert_uint_eq(epoch(), 1);
+	for (uint64_t height = 1; height < 5; height++) {
+		forget_sent();
+		pass(200000);
+		fetch(0, 0, height);
+		const struct sent *s = newest(MSG_BLOCKS, 0);
+		ck_assert_ptr_nonnull(s);
+		ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+		ck_assert_uint_eq(in.blocks.count, 2);
+		ck_assert(hash_equal(&in.blocks.blocks[1]->hash, &filler->hash));
+		ck_assert(in.blocks.has_cert);
+		ck_assert(block_ref_equal(&in.blocks.cert.ref, &c.ref));
+		message_free(&in);
+	}
+	block_drop(end);
+	block_drop(filler);
+}
+END_TEST
+
+/* Who escalates before it has heard of a leader has nothing to show: in any epoch that entitles
+ * it to the term after the one that all begin in, jailed primaries left out. [I14] */
+START_TEST(the_first_term_is_given)
+{
+	struct term_cert tc;
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	struct hybrid *h = (struct hybrid *)replica_engine(replica);
+	uint64_t start = h->ctx->start_term;
+	ck_assert_uint_eq(start, LEADER);
+	ck_assert(term_follows(h, 0, start + 1));
+	ck_assert(!term_follows(h, 0, start + 2));
+	h->modes.jailed = UINT64_C(1) << primary_of(start + 1, 4);
+	ck_assert(term_follows(h, 0, start + 2));
+	ck_assert(!term_follows(h, 0, start + 3));
+	block_drop(end);
+}
+END_TEST
+
+/* What metrics count a message as. */
+START_TEST(types_show_through_envelopes)
+{
+	static const uint8_t plain[] = {MSG_FETCH, 1, 2}, head[] = {EPOCH_ENVELOPE, 1};
+	uint8_t bytes[EPOCH_HEAD + 1] = {EPOCH_ENVELOPE};
+	store_be64(bytes + 1, 1);
+	bytes[EPOCH_HEAD] = MSG_APPEND;
+	ck_assert_uint_eq(replica_message_type(slice_of(plain, sizeof plain)), MSG_FETCH);
+	ck_assert_uint_eq(replica_message_type(slice_of(bytes, sizeof bytes)), MSG_APPEND);
+	ck_assert_uint_eq(replica_message_type(slice_of(bytes, EPOCH_HEAD)), EPOCH_ENVELOPE);
+	ck_assert_uint_eq(replica_message_type(slice_of(head, sizeof head)), EPOCH_ENVELOPE);
+	ck_assert_uint_eq(replica_message_type(slice_of(NULL, 0)), UINT8_MAX);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(plain, sizeof plain)), 0);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(bytes, sizeof bytes)), 1);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(bytes, EPOCH_HEAD)), 0);
+	ck_assert_uint_eq(replica_message_epoch(slice_of(head, sizeof head)), 0);
 }
 END_TEST
 
@@ -491,7 +722,13 @@ void hostile_epoch(Suite *s)
 	TCase *t = hostile_case(s, "epoch", setup_governed, 120);
 	tcase_add_test(t, an_end_ends_its_epoch);
 	tcase_add_test(t, only_fillers_extend_an_end);
+	tcase_add_loop_test(t, an_end_waits_for_its_own_word, 0, 2);
 	tcase_add_test(t, a_laggard_is_told);
+	tcase_add_test(t, a_laggard_asks_above_the_end);
+	tcase_add_test(t, a_laggard_gets_a_long_tail);
+	tcase_add_test(t, a_filler_proves_nothing);
+	tcase_add_test(t, the_first_term_is_given);
+	tcase_add_test(t, types_show_through_envelopes);
 	tcase_add_test(t, messages_of_other_epochs);
 	tcase_add_test(t, envelopes_are_canonical);
 	tcase_add_test(t, governance_is_not_bothered);

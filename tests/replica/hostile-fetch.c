@@ -39,6 +39,31 @@ START_TEST(one_peer_does_not_keep_all_fetches)
 }
 END_TEST
 
+/* Blocks of another's final chain come without a certificate, which did not fit: the rest is
+ * asked for from there on, not the same again. */
+START_TEST(a_long_final_chain_is_fetched_to_its_certificate)
+{
+	struct term_cert tc;
+	struct block *chain[8] = {first_block(&tc)};
+	static struct message_in in;
+	for (unsigned i = 1; i < 8; i++)
+		chain[i] = empty_block(chain[i - 1], LEADER);
+	heartbeat(LEADER, LEADER, NULL, chain[7], 8);
+	const struct sent *s = newest(MSG_FETCH, LEADER);
+	ck_assert_ptr_nonnull(s);
+	forget_sent();
+	send_blocks(LEADER, chain + 1, 4, NULL, 8);
+	pass(20000);
+	s = newest(MSG_FETCH, LEADER);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
+	ck_assert_uint_eq(in.fetch.from_height, 6);
+	message_free(&in);
+	for (unsigned i = 0; i < 8; i++)
+		block_drop(chain[i]);
+}
+END_TEST
+
 /* The leader of pbft term 5 (1) and replica 0 name its NEW-VIEW by hash; so does replica 3,
  * sooner, and never answers. */
 START_TEST(one_peer_does_not_keep_a_new_view_away)
@@ -339,6 +364,7 @@ void hostile_fetch(Suite *s)
 	tcase_add_test(t, a_tip_that_finality_moved_survives_a_restart);
 	tcase_add_test(t, the_certificate_that_was_missing_moves_the_tip);
 	tcase_add_loop_test(t, one_peer_does_not_keep_all_fetches, 0, 3);
+	tcase_add_test(t, a_long_final_chain_is_fetched_to_its_certificate);
 	tcase_add_test(t, one_peer_does_not_keep_a_new_view_away);
 	tcase_add_test(t, bodies_are_asked_of_everybody_who_shows_some);
 	tcase_add_loop_test(t, fetches_of_one_peer_are_limited, 0, 2);

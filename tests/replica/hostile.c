@@ -6,6 +6,8 @@ struct replica *replica;
 const char *halted;
 uint64_t now;
 bool verify_txs;
+bool disk_is_slow;
+uint64_t sync_asked;
 
 struct sent sent[65536];
 unsigned sent_count;
@@ -20,7 +22,8 @@ static void host_send(void *ctx, const struct message *m)
 }
 static bool host_sync(void *ctx, uint64_t seq)
 {
-	return true;
+	sync_asked = seq;
+	return !disk_is_slow;
 }
 static void host_final(void *ctx, struct block *b, const struct cert *cert)
 {
@@ -76,6 +79,7 @@ void open_world(void)
 	store = store_open_memory();
 	ck_assert_int_eq(replica_first_votes(store), ERR_NONE);
 	halted = NULL;
+	disk_is_slow = false;
 	now = 1000000;
 	sent_count = 0;
 	open_replica();

@@ -32,6 +32,8 @@ extern struct replica *replica;
 extern const char *halted;
 extern uint64_t now;
 extern bool verify_txs;
+extern bool disk_is_slow;   /* no sync is over before replica_durable(sync_asked) */
+extern uint64_t sync_asked; /* the newest */
 extern struct sent sent[65536];
 extern unsigned sent_count;
 

@@ -132,6 +132,31 @@ START_TEST(dead_one_of_four_is_still_one_round)
 }
 END_TEST
 
+/* Handing over takes round trips, no timeout but that of the first election: not even where the one
+ * that goes has to vote for its successor. */
+static const struct {
+	unsigned nodes, dead;
+} handovers[] = {{3, 0}, {4, 0}, {4, 1}, {7, 2}, {10, 0}};
+
+START_TEST(who_resigns_is_succeeded_at_once)
+{
+	struct sim_options o = calm(handovers[_i].nodes);
+	struct sim_result r, nobody_does;
+	o.dead = handovers[_i].dead;
+	o.duration_us = 20000000;
+	sim_run(&o, &nobody_does);
+	o.resigns = true;
+	sim_run(&o, &r);
+	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+	ck_assert_uint_ge(r.counters[COUNT_RESIGNED], 6);
+	ck_assert_uint_eq(r.counters[COUNT_ELECTIONS_WON], r.counters[COUNT_RESIGNED] + 1);
+	ck_assert_uint_eq(r.counters[COUNT_TIMEOUTS_COUNTED],
+			  nobody_does.counters[COUNT_TIMEOUTS_COUNTED]);
+	if (!o.dead) /* the dead ones' clients wait in any case */
+		ck_assert_uint_eq(r.longest_gap_us, nobody_does.longest_gap_us);
+}
+END_TEST
+
 START_TEST(dead_two_of_seven_is_two_rounds)
 {
 	struct sim_options o = calm(7);
@@ -275,6 +300,8 @@ int main(void)
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);
 	tcase_add_loop_test(t, who_is_far_behind_catches_up, 0, 9);
 	tcase_add_test(t, dead_one_of_four_is_still_one_round);
+	tcase_add_loop_test(t, who_resigns_is_succeeded_at_once, 0,
+			    (int)(sizeof handovers / sizeof *handovers));
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);
 	tcase_add_loop_test(t, every_size_elects_and_commits, 0, 6);
 	tcase_add_loop_test(t, kept_seed, 0, sizeof kept / sizeof *kept);

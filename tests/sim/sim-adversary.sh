@@ -12,7 +12,9 @@ least=0
 # Once found: a crash between a final block and the tip that it moved; strays that had left out the
 # terms of jailed primaries, one of an idle network, one who told a leader without a quorum; a proof
 # and its conviction in one step; voters of one term that escalated, each waiting for the others' claims;
-# a pbft term on top of more unfinal blocks than its window; a chosen value, of Multi-Paxos, built anew while its host gathered.
+# a pbft term on top of more unfinal blocks than its window; a chosen value, of Multi-Paxos, built anew while its host gathered;
+# an epoch's end that a pbft filler makes final by a vote not yet on the disk; more blocks than a certificate follows;
+# a leader that had resigned woke up for its heartbeats all the time.
 while read -r finding; do
 	# shellcheck disable=SC2086 # words
 	./tests/sim/sim-run --decisions 50 $finding >/dev/null 2>&1 && continue
@@ -29,6 +31,9 @@ done <<END
 --nodes 5 --seed 196 --decisions 100 --wiped 1
 --nodes 7 --seed 30296 --decisions 200 --wiped 1
 --nodes 5 --seed 142 --decisions 100 --protocol multipaxos
+--nodes 4 --seed 800001 --corrupt 1 --members 4
+--nodes 4 --seed 820014 --corrupt 1 --kill-points 25
+--nodes 7 --seed 1300034 --decisions 60 --wiped 1 --members 4 --kill-points 2
 END
 # Leaders who leave out some transactions all the time: moods that come and go rarely last as long as
 # it takes to suspect them of it ([I12]).

@@ -247,6 +247,7 @@ static int print_coverage(const struct totals *t, uint64_t least, const struct s
 	static const enum engine_counter needed[] = {
 		COUNT_RULE_1,	 COUNT_RULE_2,	  COUNT_RULE_3,	    COUNT_QC_ADOPTED,
 		COUNT_ONE_ROUND, COUNT_TWO_ROUND, COUNT_LOG_REPAIR, COUNT_PRE_VOTE_REFUSED,
+		COUNT_RESIGNED,
 	};
 	static const enum engine_counter needed_byzantine[] = {
 		COUNT_ESCALATED_E1,
@@ -333,7 +334,7 @@ static int usage(void)
 		"usage: sim-run [--nodes N[,N...]] [--seed S] [--runs M] [--decisions D]\n"
 		"               [--clients C] [--jobs J] [--coverage LEAST] [--trace] "
 		"[--real]\n"
-		"               [--calm] [--dead K] [--protocol hybrid|pbft|raft|multipaxos] "
+		"               [--calm] [--dead K] [--resigns] [--protocol hybrid|pbft|raft|multipaxos] "
 		"[--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
 		"               [--kill-points K (deaths at a write or sync)]\n"
@@ -376,6 +377,7 @@ int main(int argc, char **argv)
 		{"save-all", 0, 0, 'A'},
 		{"kill-points", 1, 0, 'k'},
 		{"wiped", 1, 0, 'W'},
+		{"resigns", 0, 0, 'e'},
 		{"members", 1, 0, 'E'},
 		{0, 0, 0, 0},
 	};
@@ -447,6 +449,9 @@ int main(int argc, char **argv)
 			break;
 		case 'E':
 			o.members = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'e':
+			o.resigns = true;
 			break;
 		case 'W':
 			o.wiped = (unsigned)strtoul(optarg, NULL, 10);

@@ -11,7 +11,8 @@ out=$("$lab" sim bench --protocol hybrid,pbft --nodes 4,7 --seconds 0.01 -o json
 [ "$(echo "$out" | grep -c '^{.*}$')" -eq 4 ] || fail "not four rows: $out"
 for field in protocol nodes decisions transactions decisions_per_s messages_per_s \
 	messages_per_decision events_per_s bare_events_per_s bare_decisions_per_s share_of_bare \
-	real_time_1ms real_time_idle spread repeat; do
+	real_time_1ms real_time_idle spread calibration sha256_blocks_per_s \
+	sha256_blocks_in_a_decision repeat; do
 	[ "$(echo "$out" | grep -c "\"$field\": *")" -eq 4 ] || fail "no $field"
 done
 echo "$out" | grep -q '"bare_events_per_s": *null' && fail "the bare loop was not measured"

@@ -58,18 +58,30 @@ static int check_members(const struct json *item, const struct evidence *e,
 	return ERR_NONE;
 }
 
-/* In the epoch that it is of, which it does not say. */
-static int check_proof(const struct evidence *e, const struct chain_ctx *sets, unsigned count)
+/* In the epoch that it is of, which it does not say; or before a recovery. */
+static int check_proof(const struct evidence *e, const struct chain_ctx *sets, unsigned count,
+		       unsigned *epoch)
 {
 	int err = ERR_BAD_PROOF;
-	while (count > 0 && err != ERR_NONE)
-		err = evidence_check(e, &sets[--count], tx_never_valid);
+	for (*epoch = count; *epoch > 0 && err != ERR_NONE;)
+		err = evidence_check_any(e, &sets[--*epoch], tx_never_valid);
 	return err;
 }
 
-static int check_item(const struct json *item, const struct genesis *g,
-		      const struct chain_ctx *sets, unsigned count, struct errmsg *m)
+/* The culprit's place has the key still that signed this in that epoch. */
+static bool has_its_key(const struct evidence *e, const struct chain_ctx *sets, unsigned count,
+			unsigned epoch)
 {
+	return evidence_check(e, &sets[epoch], tx_never_valid) == ERR_NONE &&
+	       pubkey_equal(&sets[epoch].vals.key[e->culprit],
+			    &sets[count - 1].vals.key[e->culprit]);
+}
+
+/* A culprit is a place: says in which epoch, for its key may be another's by now. */
+static int check_item(struct json *item, const struct genesis *g, const struct chain_ctx *sets,
+		      unsigned count, struct errmsg *m)
+{
+	unsigned epoch = 0;
 	const char *hex = text_of(item, "bytes");
 	struct evidence *e = mem_zalloc(sizeof *e);
 	struct reader r;
@@ -95,10 +107,14 @@ static int check_item(const struct json *item, const struct genesis *g,
 		err_set(m, err, "it does not decode: %s", err_text(err));
 	else if (e->culprit >= g->n)
 		err = err_set(m, ERR_UNKNOWN_SIGNER, "its culprit is no validator");
-	else if ((err = check_proof(e, sets, count)) != ERR_NONE)
+	else if ((err = check_proof(e, sets, count, &epoch)) != ERR_NONE)
 		err_set(m, err, "it proves nothing: %s", err_text(err));
 	else
 		err = check_members(item, e, g, m);
+	if (err == ERR_NONE) {
+		json_set(item, "epoch", json_u64(epoch));
+		json_set(item, "replaced", json_bool(!has_its_key(e, sets, count, epoch)));
+	}
 	mem_free(bytes);
 	mem_free(e);
 	return err;
@@ -110,11 +126,10 @@ static int show_list(struct cli *c, struct json *list, struct json *handovers,
 {
 	static const struct column plain[] = {
 		{"ID", "id"}, {"KIND", "kind"}, {"CULPRIT", "culprit"}, {"SIZE", "size"}};
-	static const struct column checked[] = {{"ID", "id"},
-						{"KIND", "kind"},
-						{"CULPRIT", "culprit"},
-						{"VERIFIED", "verified"},
-						{"WHY", "why"}};
+	static const struct column checked[] = {
+		{"ID", "id"},	    {"KIND", "kind"},	      {"CULPRIT", "culprit"},
+		{"EPOCH", "epoch"}, {"REPLACED", "replaced"}, {"VERIFIED", "verified"},
+		{"WHY", "why"}};
 	struct chain_ctx *sets = NULL;
 	struct json *doc = json_object();
 	unsigned count = 0;

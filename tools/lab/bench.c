@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tools/lab/calibrate.h"
 #include "tools/lab/lab.h"
 
 #define SLICES	      5 /* runs, at least */
@@ -37,9 +38,10 @@ struct bench {
 struct row {
 	enum protocol protocol;
 	unsigned nodes, slices;
-	double rate[SLICES_MAX]; /* decisions a second */
+	double rate[SLICES_MAX];   /* decisions a second */
+	double sha256[SLICES_MAX]; /* blocks of it a second, after each run */
 	uint64_t decisions, transactions, messages, events, bytes;
-	double cpu_s, wall_s;
+	double cpu_s, wall_s, load;
 	double bare_events_per_s, bare_decisions_per_s;
 	double real_time, real_time_idle; /* virtual seconds in one */
 	char violation[SIM_TEXT_MAX];
@@ -140,6 +142,7 @@ static bool measure_decisions(const struct bench *b, struct row *r, struct sim_r
 			return false;
 		r->wall_s += seconds_of(CLOCK_MONOTONIC) - wall;
 		r->cpu_s += took;
+		r->sha256[r->slices] = calibrate_sha256();
 		r->rate[r->slices++] = (double)res->decisions / took;
 		r->decisions += res->decisions;
 		r->transactions += res->transactions;
@@ -199,6 +202,8 @@ static bool measure_real_time(const struct bench *b, struct row *r, struct sim_r
 /* False: a violation. What was measured before an interruption is kept. */
 static bool measure(const struct bench *b, struct row *r)
 {
+	if (getloadavg(&r->load, 1) != 1)
+		r->load = 0;
 	struct sim_result *res = mem_zalloc(sizeof *res);
 	bool good = measure_decisions(b, r, res);
 	good = good && (interrupted || measure_bare(b, r, res));
@@ -222,10 +227,21 @@ static double per_decision(const struct row *r, uint64_t v)
 	return (double)v / (double)r->decisions;
 }
 
-/* rate is sorted. */
+static void sort(struct row *r)
+{
+	qsort(r->rate, r->slices, sizeof r->rate[0], compare);
+	qsort(r->sha256, r->slices, sizeof r->sha256[0], compare);
+}
+
+/* Sorted, both. */
 static double median(const struct row *r)
 {
 	return r->rate[r->slices / 2];
+}
+
+static double sha256_median(const struct row *r)
+{
+	return r->sha256[r->slices / 2];
 }
 
 static double share_of_bare(const struct row *r)
@@ -241,6 +257,7 @@ static struct json *measured(double v)
 static struct json *row_json(const struct bench *b, const struct row *r)
 {
 	struct json *o = json_object(), *spread = json_object(), *rates = json_object();
+	struct json *calibration = json_object();
 	char again[160];
 	double rate = median(r);
 	snprintf(again, sizeof again,
@@ -272,6 +289,10 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 	json_set(o, "share_of_bare", measured(share_of_bare(r)));
 	json_set(o, "real_time_1ms", measured(r->real_time));
 	json_set(o, "real_time_idle", measured(r->real_time_idle));
+	json_set(calibration, "sha256_blocks_per_s", json_real(sha256_median(r)));
+	json_set(calibration, "load", json_real(r->load));
+	json_set(o, "calibration", calibration);
+	json_set(o, "sha256_blocks_in_a_decision", json_real(sha256_median(r) / rate));
 	json_set(o, "cpu_s", json_real(r->cpu_s));
 	json_set(o, "wall_s", json_real(r->wall_s));
 	json_set(o, "repeat", json_string(again));
@@ -280,16 +301,18 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 
 static void print_head(void)
 {
-	printf("%-11s %5s %12s %12s %12s %8s %10s %10s\n", "protocol", "nodes", "decisions/s",
-	       "messages/s", "bare events/s", "share", "real time", "idle");
+	printf("%-11s %5s %12s %12s %12s %8s %10s %10s %10s %6s\n", "protocol", "nodes",
+	       "decisions/s", "messages/s", "bare events/s", "share", "real time", "idle",
+	       "SHA-256/s", "cost");
 }
 
 static void print_row(const struct row *r)
 {
-	printf("%-11s %5u %12.0f %12.0f %13.0f %7.2f%% %9.0fx %9.0fx\n",
+	printf("%-11s %5u %12.0f %12.0f %13.0f %7.2f%% %9.0fx %9.0fx %10.0f %6.0f\n",
 	       protocol_name(r->protocol), r->nodes, median(r),
 	       median(r) * per_decision(r, r->messages), r->bare_events_per_s,
-	       100 * share_of_bare(r), r->real_time, r->real_time_idle);
+	       100 * share_of_bare(r), r->real_time, r->real_time_idle, sha256_median(r),
+	       sha256_median(r) / median(r));
 	fflush(stdout);
 }
 
@@ -316,6 +339,11 @@ static int usage(FILE *to)
 		"  share          of the decisions that the bare loop would carry\n"
 		"  real time      virtual seconds in one, 1 ms round trip, one client\n"
 		"  idle           the same without clients\n"
+		"  SHA-256/s      this core's blocks of 64 bytes in a second, measured after "
+		"each "
+		"run:\n"
+		"                 how fast the machine is at the moment\n"
+		"  cost           of a decision, in such blocks\n"
 		"  --checked      with the simulator's checkers, which decode every message "
 		"and\n"
 		"                 check every certificate again; else it looks at equal "
@@ -442,7 +470,7 @@ static int run(const struct bench *b)
 			}
 			if (!r.slices)
 				continue;
-			qsort(r.rate, r.slices, sizeof r.rate[0], compare);
+			sort(&r);
 			if (b->format == LAB_TABLE && rows++ == 0)
 				print_head();
 			if (b->format == LAB_TABLE)

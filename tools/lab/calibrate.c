@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "crypto/hash.h"
 #include "crypto/sign.h"
 
 #define SYNCS	  31
@@ -19,12 +20,19 @@
 #define BATCH	  16
 #define SIGN_MS	  60
 #define VERIFY_MS 100
+#define HASHES	  1000
+#define HASHED	  4096
+
+static double ms_of(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
 
 static double now_ms(void)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+	return ms_of(CLOCK_MONOTONIC);
 }
 
 static int ascending(const void *a, const void *b)
@@ -71,6 +79,19 @@ static double per_second(struct signing *s, bool (*once)(struct signing *), doub
 		took = now_ms() - begin;
 	} while (took < ms);
 	return done / took * 1e3;
+}
+
+double calibrate_sha256(void)
+{
+	uint8_t message[HASHED] = {0};
+	double begin = ms_of(CLOCK_THREAD_CPUTIME_ID);
+	for (unsigned i = 0; i < HASHES; i++) {
+		struct hash h;
+		sha256(&h, message, sizeof message);
+		memcpy(message, h.b, HASH_SIZE); /* each waits for the one before */
+	}
+	double took = ms_of(CLOCK_THREAD_CPUTIME_ID) - begin;
+	return (double)HASHES * (HASHED / 64 + 1) / took * 1e3; /* and one of padding */
 }
 
 /* ---- disk -------------------------------------------------------------------------------- */

@@ -209,7 +209,8 @@ static void fetch_on(struct hybrid *h, unsigned from, const struct msg_blocks *m
 {
 	uint64_t final = h->log.final->sh.h.height;
 	bool more_final = m->final_height > final && final > before;
-	bool climb = !m->has_cert && top > m->final_height && top >= h->fetch[from].from &&
+	/* Its final ones too, if the certificate that follows them did not fit. */
+	bool climb = !m->has_cert && top > final && top >= h->fetch[from].from &&
 		     top - final < LOG_BLOCKS_MAX / 2;
 	if (!more_final && !climb)
 		return;

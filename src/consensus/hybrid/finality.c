@@ -146,6 +146,9 @@ static bool settle_transactions(struct hybrid *h, const struct block *b)
 static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
 	struct log_entry *end = end_of_epoch(h, e);
+	/* The block of the certificate: an end may be final by that of a filler. */
+	const struct log_entry *certified = end && MUTANT(MUTANT_END_ON_OWN_WORD) ? end : e;
+	bool by_pbft = certified->block->sh.h.mode == MODE_PBFT;
 	if (end) { /* what is behind it is nobody's history, but on disk with its certificate */
 		store_chain(h, e);
 		h->counters[COUNT_ENDS_BY_FILLER] += e != end;
@@ -178,8 +181,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
 	}
 	/* In pbft mode own votes count at once (pbft.c), in fast mode once they are durable. */
-	if (blocks[count - 1]->sh.h.mode == MODE_PBFT && c->signers >> h->self & 1 &&
-	    !MUTANT(MUTANT_FINAL_ON_OWN_WORD))
+	if (by_pbft && c->signers >> h->self & 1 && !MUTANT(MUTANT_FINAL_ON_OWN_WORD))
 		emit_finals_wait(&h->out);
 	make_checkpoint_vote(h, blocks, count);
 	for (uint32_t i = 0; i < count; i++)

@@ -45,6 +45,8 @@ void timer_on_work(struct hybrid *h)
 
 bool leader_is_alive(const struct hybrid *h)
 {
+	if (has_resigned(h))
+		return false;
 	if (h->role == ROLE_LEADER)
 		return quorum_heard(h);
 	return in_accepted_term(h) && h->tc.leader != h->self &&
@@ -98,15 +100,18 @@ static void run_timers(struct hybrid *h)
 	view_tick(h);
 	suspect_tick(h);
 	member_tick(h);
-	if (h->now >= h->timer_at)
+	if (h->now >= h->timer_at) {
+		h->succeed_at = 0;
 		on_timeout(h);
+	}
+	resign_tick(h);
 }
 
 static uint64_t wake_at(const struct hybrid *h)
 {
 	uint64_t at = h->timer_at;
 	if (h->role == ROLE_LEADER) {
-		if (h->heartbeat_at < at)
+		if (h->heartbeat_at < at && h->resigned != h->term)
 			at = h->heartbeat_at;
 		if (h->cert_news && h->cert_news_at > h->now && h->cert_news_at < at)
 			at = h->cert_news_at;
@@ -115,6 +120,8 @@ static uint64_t wake_at(const struct hybrid *h)
 	}
 	if (h->fetching && h->fetch_at < at)
 		at = h->fetch_at;
+	if (h->succeed_at && h->succeed_at < at)
+		at = h->succeed_at;
 	if (view_resend_at(h) < at)
 		at = view_resend_at(h);
 	if (h->role != ROLE_LEADER && holds_work(h) && in_accepted_term(h) && h->quorum.f &&
@@ -202,6 +209,9 @@ static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
 	case MSG_FINAL:
 		on_final(h, from, &m->final);
 		break;
+	case MSG_RESIGN:
+		on_resign(h, from, &m->resign);
+		break;
 	default:
 		h->counters[COUNT_STALE_MESSAGES]++;
 		break;
@@ -242,6 +252,9 @@ static void dispatch(struct hybrid *h, const struct input *in)
 	case INPUT_MEMBER:
 		on_member(h, h->self, in->member);
 		break;
+	case INPUT_RESIGN:
+		resign(h);
+		break;
 	}
 }
 
@@ -254,7 +267,9 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	if (in->now > h->now)
 		h->now = in->now;
 	h->wall_ms = in->wall_ms;
-	if (h->ended) {
+	if (h->ended) { /* it may wait for the disk: what clients bring goes over with it */
+		if (in->kind == INPUT_SUBMIT)
+			on_submit(h, &in->submit);
 		emit_finish(&h->out, out);
 		out->wake_at = UINT64_MAX;
 		return;
@@ -269,6 +284,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	view_end_of_step(h);
 	forward_end_of_step(h);
 	lead_end_of_step(h);
+	resign_end_of_step(h);
 	follow_end_of_step(h);
 	pbft_end_of_step(h);
 	/* [I1] Nobody learns of a state that a crash could undo; and a tip that finality moves
@@ -339,6 +355,7 @@ static void status(const struct engine *e, struct engine_status *out)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);
 	out->observer = h->observer;
+	out->resigning = h->resigning;
 	out->ended = h->ended;
 	out->member_waits = h->member_bytes != NULL;
 	out->escalated = h->escalated;

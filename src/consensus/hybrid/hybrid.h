@@ -9,6 +9,7 @@
  *	pbft.c		pbft mode's normal case: PREPARE and COMMIT all to all
  *	view.c		view changes: claims, signing, joining, timers
  *	new_view.c	new views: collecting, making, checking, keeping
+ *	resign.c	a leader that is to stop hands over
  *	epoch.c		new keys for validators: requests, the end of the log
  *	escalate.c	E1 to E4: proofs, suspicions, timeouts
  *	modes.c		mode entries of the ledger: which are due, what they do
@@ -285,6 +286,12 @@ struct hybrid {
 	struct vote checkpoint_vote;			   /* own newest */
 	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
+	/* resign.c */
+	bool resigning;	    /* we lead, propose no more, and wait for our successor's vote */
+	uint64_t resign_by; /* but no longer */
+	uint64_t resigned;  /* the term whose leader did; 0: none */
+	uint64_t succeed_at; /* we are named, and ask then; 0: we are not */
+
 	/* new keys (epoch.c) */
 	struct member_change member; /* checked; waits for its block */
 	uint8_t *member_bytes;	     /* its encoding; NULL: none waits */
@@ -492,6 +499,13 @@ void system_refused(struct hybrid *h, const struct hash *id);
 bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
 void modes_recovered(struct hybrid *h);
+
+/* resign.c */
+void resign(struct hybrid *h); /* if we lead in fast mode */
+void resign_tick(struct hybrid *h);
+void resign_end_of_step(struct hybrid *h);
+void on_resign(struct hybrid *h, unsigned from, const struct msg_resign *m);
+bool has_resigned(const struct hybrid *h); /* the leader of our term */
 
 /* epoch.c; parent NULL: the final block */
 void on_member(struct hybrid *h, unsigned from, struct slice bytes);

@@ -30,6 +30,7 @@ void lead_stop(struct hybrid *h)
 	h->building = false;
 	h->lead_first = false;
 	h->cert_news = false;
+	h->resigning = false;
 }
 
 bool quorum_heard(const struct hybrid *h)
@@ -71,7 +72,7 @@ static struct block *parent_to_build_on(struct hybrid *h)
 static bool may_propose(const struct hybrid *h)
 {
 	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h) || h->ended ||
-	    h->now < h->build_after)
+	    h->resigning || h->now < h->build_after)
 		return false;
 	if (h->led_before_restart == h->term && !MUTANT(MUTANT_RELEAD_AFTER_RESTART))
 		return false;
@@ -485,8 +486,9 @@ void send_heartbeat(struct hybrid *h)
 
 void lead_tick(struct hybrid *h)
 {
-	if (h->role != ROLE_LEADER || h->now < h->heartbeat_at)
-		return;
+	if (h->role != ROLE_LEADER || h->now < h->heartbeat_at || h->resigned == h->term)
+		return; /* who has resigned is silent: a successor that is not there must not be
+			 * waited for */
 	h->heartbeat_at = h->now + h->timing.heartbeat;
 	if (h->resend_all)
 		resend_blocks(h);

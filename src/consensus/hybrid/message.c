@@ -28,6 +28,7 @@ const char *message_type_name(uint8_t type)
 		[MSG_FETCH_VIEW] = "fetch_view",
 		[MSG_MEMBER] = "member",
 		[MSG_FINAL] = "final",
+		[MSG_RESIGN] = "resign",
 	};
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
@@ -658,6 +659,13 @@ void msg_final_encode(struct writer *w, const struct cert *c)
 	cert_encode(w, c);
 }
 
+void msg_resign_encode(struct writer *w, const struct msg_resign *m)
+{
+	writer_u8(w, MSG_RESIGN);
+	writer_u64(w, m->term);
+	writer_u16(w, m->successor);
+}
+
 int message_decode(struct message_in *m, struct slice bytes)
 {
 	struct reader r;
@@ -741,6 +749,10 @@ int message_decode(struct message_in *m, struct slice bytes)
 		break;
 	case MSG_FINAL:
 		cert_decode(&r, &m->final);
+		break;
+	case MSG_RESIGN:
+		m->resign.term = reader_u64(&r);
+		m->resign.successor = reader_u16(&r);
 		break;
 	default:
 		m->type = 0;

@@ -28,6 +28,7 @@ enum message_type {
 	MSG_FETCH_VIEW = 20, /* a NEW-VIEW by its hash; answered with MSG_NEW_VIEW */
 	MSG_MEMBER = 21,     /* a member change that waits for its block */
 	MSG_FINAL = 22,	     /* the certificate of an epoch's end, from who has left it */
+	MSG_RESIGN = 23,     /* leader to all: it is to stop, and whom it would have lead */
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
@@ -181,6 +182,11 @@ struct msg_txs {
 	struct slice tx[FORWARD_TXS_MAX];
 };
 
+struct msg_resign {
+	uint64_t term; /* which its sender leads */
+	uint16_t successor;
+};
+
 /* One decoded message; release with message_free(). Large: keep one and reuse it. */
 struct message_in {
 	uint8_t type;
@@ -205,6 +211,7 @@ struct message_in {
 		struct vote prepare;
 		struct msg_commit commit;
 		struct msg_fetch_view fetch_view;
+		struct msg_resign resign;
 	};
 };
 /* ERR_UNSUPPORTED for types this version does not handle. Form only. */
@@ -233,6 +240,7 @@ void msg_commit_encode(struct writer *w, const struct msg_commit *m);
 void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m);
 void msg_member_encode(struct writer *w, struct slice member);
 void msg_final_encode(struct writer *w, const struct cert *c);
+void msg_resign_encode(struct writer *w, const struct msg_resign *m);
 
 /* Shared by the vote-state slots. */
 void grant_encode(struct writer *w, const struct grant *g);

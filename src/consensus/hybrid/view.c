@@ -128,6 +128,8 @@ uint64_t next_pbft_term(struct hybrid *h, uint64_t term)
  * where view changes leave out those whose primaries are jailed. */
 bool term_follows(struct hybrid *h, uint64_t entitled, uint64_t term)
 {
+	if (entitled < h->ctx->start_term && !MUTANT(MUTANT_EPOCH_UNENTITLED))
+		entitled = h->ctx->start_term; /* given: who shows nothing is in it */
 	return term == entitled || term == entitled + 1 ||
 	       (term > entitled && term == next_pbft_term(h, entitled + 1) &&
 		!MUTANT(MUTANT_LOST_BEYOND_JAIL));

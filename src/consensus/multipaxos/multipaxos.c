@@ -97,6 +97,7 @@ static void dispatch(struct multipaxos *p, const struct input *in)
 		paxos_on_blocks_read(p, in);
 		break;
 	case INPUT_MEMBER: /* its validators are the genesis file's for good */
+	case INPUT_RESIGN: /* its followers time out, as in the paper */
 		break;
 	}
 }

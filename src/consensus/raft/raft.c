@@ -162,6 +162,7 @@ static void dispatch(struct raft *r, const struct input *in)
 		raft_on_blocks_read(r, in);
 		break;
 	case INPUT_MEMBER: /* its validators are the genesis file's for good */
+	case INPUT_RESIGN: /* its followers time out, as in the paper */
 		break;
 	}
 }
