@@ -64,12 +64,12 @@ static inline struct block *governed_filler(struct world *w, const struct block 
 					    uint64_t term)
 {
 	struct writer body = {0};
-	struct hash root;
+	struct hash root, none = {0};
 	body_begin(&body);
 	body_end(&body, 0);
 	merkle_root(&root, NULL, 0);
-	struct block *b = world_seal_block(w, parent, term, writer_slice(&body), &root,
-					   &parent->sh.h.state_root, 0);
+	struct block *b =
+		world_seal_block(w, parent, term, writer_slice(&body), &root, &none, 0);
 	writer_free(&body);
 	return b;
 }
