@@ -33,13 +33,15 @@ static int closed(struct errmsg *m)
 	return err_set(m, ERR_CLOSED, "interrupted");
 }
 
+const char audit_unreadable[] = "the records after this one cannot be read";
+
 void audit_iter_end(const struct audit_host *host, const struct store_iter *it,
 		    enum store_family f, const struct writer *after)
 {
 	int err = store_iter_error(it);
 	if (err)
-		host->found(host->arg, f, writer_slice(after), UINT64_MAX, err,
-			    "the records after this one cannot be read");
+		host->found(host->arg, f, writer_slice(after), store_iter_file(it), err,
+			    audit_unreadable);
 }
 
 static void remember(struct writer *last, struct slice key)
@@ -55,6 +57,7 @@ static void check_child(struct audit *a, struct slice key, uint64_t version,
 {
 	struct tree_node *child;
 	struct hash h;
+	uint8_t buf[NODE_KEY_MAX];
 	uint8_t *b = &path.b[depth / 2];
 	if (depth + 1 >= TREE_DEPTH_MAX) {
 		a->host->found(a->host->arg, STORE_TREE, key, version, ERR_CORRUPT,
@@ -69,8 +72,9 @@ static void check_child(struct audit *a, struct slice key, uint64_t version,
 		tree_drop(&a->tree, child);
 	}
 	if (err)
-		a->host->found(a->host->arg, STORE_TREE, key, version, err,
-			       "a node's child is missing or damaged");
+		a->host->found(a->host->arg, STORE_TREE,
+			       node_key(buf, s->version, &path, depth + 1), version, err,
+			       "the node, to which another leads, is missing or damaged");
 }
 
 static void check_root(struct audit *a, struct slice key, uint64_t version,
@@ -101,9 +105,12 @@ static void expect_value(struct audit *a, const struct tree_slot *s)
 	if (!a->name)
 		return;
 	value_id(&id, &s->leaf->key, s->version);
-	if (!map_get(&a->seen_ids, id.b))
-		a->host->found(a->host->arg, STORE_STATE, hash_slice(&s->leaf->key), s->version,
-			       ERR_NOT_FOUND, "the value with this key hash is missing");
+	if (!map_get(&a->seen_ids, id.b)) {
+		uint8_t key[TREE_VALUE_KEY_SIZE];
+		tree_value_key(key, &s->leaf->key, s->version);
+		a->host->found(a->host->arg, STORE_STATE, slice_of(key, sizeof key), s->version,
+			       ERR_NOT_FOUND, "the value is missing");
+	}
 }
 
 /* Not the ledger's yet, or any more. */

@@ -36,7 +36,10 @@ int ledger_audit(struct store *s, const struct chain_ctx *ctx, const struct audi
 int ledger_audit_head(struct store *s, const struct chain_ctx *ctx, struct ledger_audit *out,
 		      struct errmsg *m);
 
-/* found() for an iterator that ended in an error. after: the last key that it gave. */
+/* found() for an iterator that ended in an error. after: the last key that it gave. `what` is
+ * this very string then, and the height is the number of a table file: no record is damaged but a
+ * page of that file, and nobody can tell what is behind it. 0: the file is not known. */
+extern const char audit_unreadable[];
 void audit_iter_end(const struct audit_host *host, const struct store_iter *it,
 		    enum store_family f, const struct writer *after);
 

@@ -198,6 +198,29 @@ int store_iter_error(const struct store_iter *it)
 	return it->err;
 }
 
+uint64_t store_iter_file(const struct store_iter *it)
+{
+	return it->file;
+}
+
+int store_table_keys(struct store *s, enum store_family f, uint64_t file, struct writer *first,
+		     struct writer *last)
+{
+	invariant((unsigned)f < STORE_FAMILIES);
+	writer_reset(first);
+	writer_reset(last);
+	return s->ops->table_keys == NULL ? ERR_UNSUPPORTED
+					  : s->ops->table_keys(s, f, file, first, last);
+}
+
+int store_table_drop(struct store *s, enum store_family f, uint64_t file)
+{
+	invariant((unsigned)f < STORE_FAMILIES);
+	if (atomic_load(&s->failed))
+		return ERR_IO;
+	return s->ops->table_drop == NULL ? ERR_UNSUPPORTED : s->ops->table_drop(s, f, file);
+}
+
 void store_iter_free(struct store_iter *it)
 {
 	if (it == NULL)

@@ -92,7 +92,18 @@ struct store_iter *store_iter_new(struct store *s, enum store_family f, struct s
 				  struct slice to, bool reverse);
 bool store_iter_next(struct store_iter *it, struct slice *key, struct slice *value);
 int store_iter_error(const struct store_iter *it);
+/* After ERR_CORRUPT: the number of the table file that cannot be read; 0: it is not known. */
+uint64_t store_iter_file(const struct store_iter *it);
 void store_iter_free(struct store_iter *it);
+
+/* RocksDB only, else ERR_UNSUPPORTED. For a table file with pages that cannot be read: the first
+ * and the last key in it, and that it goes with all that is in it, after the caller has written
+ * anew what can be read of it and made that durable. ERR_NOT_FOUND: there is no such file (any
+ * more). ERR_BUSY: it cannot go, or not now: what was deleted would come back, other files would
+ * go along, or it is being compacted. */
+int store_table_keys(struct store *s, enum store_family f, uint64_t file, struct writer *first,
+		     struct writer *last);
+int store_table_drop(struct store *s, enum store_family f, uint64_t file);
 
 struct store_stats {
 	uint64_t writes, syncs, bytes_written, keys_written;

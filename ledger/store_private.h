@@ -17,11 +17,14 @@ struct store_ops {
 				       struct slice to, bool reverse);
 	bool (*iter_next)(struct store_iter *it, struct slice *key, struct slice *value);
 	void (*iter_free)(struct store_iter *it);
-	/* may be NULL, all three */
+	/* may be NULL, all of these */
 	int (*snapshot)(struct store *s, const char *path, struct errmsg *m);
 	void (*compact)(struct store *s, enum store_family f, struct slice from,
 			struct slice to);
 	void (*compact_stop)(struct store *s);
+	int (*table_keys)(struct store *s, enum store_family f, uint64_t file,
+			  struct writer *first, struct writer *last);
+	int (*table_drop)(struct store *s, enum store_family f, uint64_t file);
 };
 
 /* First member of both stores. Readers may be in other threads than the one writer (RocksDB
@@ -38,6 +41,7 @@ struct store {
 struct store_iter {
 	struct store *store;
 	int err;
+	uint64_t file; /* that cannot be read; 0: not known */
 	bool done;
 	bool empty; /* the front made it: nothing in range, no implementation behind it */
 };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <rocksdb/c.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -86,6 +87,16 @@ static int take_error(char *text, const char *doing)
 	log_write(LOG_LEDGER, LOG_DEBUG, "store: %s: %s", doing, text);
 	rocksdb_free(text);
 	return err;
+}
+
+/* "... block checksum mismatch: ... in /some/where/000123.sst offset 4096 size 4000" */
+static uint64_t file_of(const char *text)
+{
+	const char *end = strstr(text, ".sst"), *digit = end;
+
+	while (digit != NULL && digit > text && digit[-1] >= '0' && digit[-1] <= '9')
+		digit--;
+	return digit == end ? 0 : strtoull(digit, NULL, 10);
 }
 
 /* Writing */
@@ -253,8 +264,10 @@ static bool rocksdb_iter_step(struct store_iter *base, struct slice *key, struct
 	it->started = true;
 	if (!rocksdb_iter_valid(it->it)) {
 		rocksdb_iter_get_error(it->it, &error);
-		if (error != NULL)
+		if (error != NULL) {
+			base->file = file_of(error);
 			base->err = take_error(error, "iterate");
+		}
 		return false;
 	}
 	key->ptr = (const uint8_t *)rocksdb_iter_key(it->it, &key->len);
@@ -309,6 +322,109 @@ static void rocksdb_store_compact(struct store *s, enum store_family f, struct s
 static void rocksdb_store_compact_stop(struct store *s)
 {
 	rocksdb_disable_manual_compaction(rocksdb_of(s)->db);
+}
+
+/* Tables */
+
+static struct slice first_key(const rocksdb_livefiles_t *all, int i)
+{
+	struct slice key;
+	key.ptr = (const uint8_t *)rocksdb_livefiles_smallestkey(all, i, &key.len);
+	return key;
+}
+
+static struct slice last_key(const rocksdb_livefiles_t *all, int i)
+{
+	struct slice key;
+	key.ptr = (const uint8_t *)rocksdb_livefiles_largestkey(all, i, &key.len);
+	return key;
+}
+
+static bool is_of_family(const rocksdb_livefiles_t *all, int i, enum store_family f)
+{
+	return strcmp(rocksdb_livefiles_column_family_name(all, i), family_names[f]) == 0;
+}
+
+static int find_table(const rocksdb_livefiles_t *all, enum store_family f, uint64_t file)
+{
+	for (int i = 0; i < rocksdb_livefiles_count(all); i++)
+		if (is_of_family(all, i, f) && file_of(rocksdb_livefiles_name(all, i)) == file)
+			return i;
+	return -1;
+}
+
+/* It is of the last level in use, so that nothing below it comes to light; and no other one
+ * that lies within its keys would go along. Of level 0, whose files overlap, it is RocksDB that
+ * says whether it is the oldest one. */
+static bool can_go(const rocksdb_livefiles_t *all, enum store_family f, int table)
+{
+	int level = rocksdb_livefiles_level(all, table);
+
+	for (int i = 0; i < rocksdb_livefiles_count(all); i++) {
+		int other = rocksdb_livefiles_level(all, i);
+		if (i == table || !is_of_family(all, i, f))
+			continue;
+		if (other > level ||
+		    (level == 0 && file_of(rocksdb_livefiles_name(all, i)) <
+					   file_of(rocksdb_livefiles_name(all, table))))
+			return false;
+		if (other > 0 && slice_compare(first_key(all, i), first_key(all, table)) >= 0 &&
+		    slice_compare(last_key(all, i), last_key(all, table)) <= 0)
+			return false;
+	}
+	return true;
+}
+
+/* The file of the oldest level, if nothing is below it, by its name. */
+static void delete_by_name(struct rocksdb_store *r, enum store_family f, uint64_t file)
+{
+	const rocksdb_livefiles_t *all = rocksdb_livefiles(r->db);
+	int table = find_table(all, f, file);
+	if (table >= 0 && rocksdb_livefiles_level(all, table) == 0)
+		rocksdb_delete_file(r->db, rocksdb_livefiles_name(all, table));
+	rocksdb_livefiles_destroy(all);
+}
+
+static int rocksdb_table_keys(struct store *s, enum store_family f, uint64_t file,
+			      struct writer *first, struct writer *last)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	const rocksdb_livefiles_t *all = rocksdb_livefiles(r->db);
+	int table = find_table(all, f, file);
+	int err = table < 0 ? ERR_NOT_FOUND : can_go(all, f, table) ? ERR_NONE : ERR_BUSY;
+
+	if (table >= 0) {
+		struct slice low = first_key(all, table), high = last_key(all, table);
+		writer_reset(first);
+		writer_reset(last);
+		writer_raw(first, low.ptr, low.len);
+		writer_raw(last, high.ptr, high.len);
+	}
+	rocksdb_livefiles_destroy(all);
+	return err;
+}
+
+static int rocksdb_table_drop(struct store *s, enum store_family f, uint64_t file)
+{
+	struct rocksdb_store *r = rocksdb_of(s);
+	struct writer first = {0}, last = {0};
+	char *error = NULL;
+	int err = rocksdb_table_keys(s, f, file, &first, &last);
+
+	if (err == ERR_NONE)
+		rocksdb_delete_file_in_range_cf(r->db, r->families[f], (const char *)first.buf,
+						first.len, (const char *)last.buf, last.len,
+						&error);
+	if (error != NULL)
+		err = take_error(error, "drop a table");
+	if (err == ERR_NONE)
+		delete_by_name(r, f, file);
+	if (err == ERR_NONE) /* it stays while it is compacted */
+		err = rocksdb_table_keys(s, f, file, &first, &last) == ERR_NOT_FOUND ? ERR_NONE
+										     : ERR_BUSY;
+	writer_free(&first);
+	writer_free(&last);
+	return err;
 }
 
 /* Opening and closing */
@@ -571,6 +687,8 @@ static const struct store_ops rocksdb_ops = {
 	.snapshot = rocksdb_store_snapshot,
 	.compact = rocksdb_store_compact,
 	.compact_stop = rocksdb_store_compact_stop,
+	.table_keys = rocksdb_table_keys,
+	.table_drop = rocksdb_table_drop,
 };
 
 int store_open_rocksdb(struct store **out, const char *path,

@@ -50,4 +50,7 @@ vendor 'ini\.h' src/node
 vendor_headers=$(grep -lE '#include <(sodium|openssl/|rocksdb/|nng/|microhttpd|jansson|curl/|ini\.h)' \
 	-r src crypto ledger net tools --include='*.h' | grep -vE '(private|internal|http|api)\.h$' || true)
 [ -z "$vendor_headers" ] || complain "vendor types in a shared header: $vendor_headers"
+for file in tests/scenarios/*.scenario; do
+	grep -q "$file" tools/Makefile.inc || complain "$file is not installed: tools/Makefile.inc does not name it"
+done
 exit $bad

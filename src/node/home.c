@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "crypto/keyfile.h"
 #include "node/home.h"
+#include "replica/files.h"
 
 static int locked_by_other(const char *home, int fd, struct errmsg *m)
 {
@@ -259,5 +260,91 @@ int home_init(const struct home_init *init, struct errmsg *m)
 	else
 		err = init_files(init, &g, g.validator[self].name, fresh, m);
 	genesis_free(&g);
+	return err;
+}
+
+/* The place is the configuration's: the new key is in no genesis file. */
+static int check_new_key(const struct genesis *g, const struct node_config *config,
+			 const char *old_path, const char *path, const struct pubkey *key,
+			 struct errmsg *m)
+{
+	struct keyfile_info old;
+	struct errmsg unread;
+	if (g->recovery_count)
+		return err_set(m, ERR_UNSUPPORTED,
+			       "this chain has been recovered: after that no validator gets a "
+			       "new key");
+	if (!config->name[0])
+		return err_set(m, ERR_CONFIG,
+			       "the configuration does not say whose place this is: add name = "
+			       "NODE to its section [node]");
+	for (unsigned v = 0; v < g->n; v++)
+		if (pubkey_equal(genesis_validator_key(g, v), key))
+			return err_set(m, ERR_CONFIG,
+				       "%s is the key of %s in the genesis file, and no new "
+				       "one: make one with `ostrakon key new`",
+				       path, g->validator[v].name);
+	if (keyfile_info(old_path, &old, &unread) == ERR_NONE && pubkey_equal(&old.pub, key))
+		return err_set(m, ERR_EXISTS, "%s is the key that this home has", path);
+	return ERR_NONE;
+}
+
+/* Whatever is cut off in between, the home has one of the two keys, and what its data says of the
+ * new one is true. */
+static int install_key(const char *home, const char *key, const struct pubkey *pub,
+		       struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32], fresh[CONFIG_PATH_MAX + 32], old[CONFIG_PATH_MAX + 32];
+	struct store *store;
+	struct store_options options = {0};
+	snprintf(path, sizeof path, "%s/data", home);
+	int err = store_open_rocksdb(&store, path, &options, m);
+	if (err != ERR_NONE)
+		return err;
+	err = replica_first_votes_of(store, pub);
+	store_close(store);
+	if (err != ERR_NONE)
+		return err_set(m, err, "writing the first vote state of the new key into %s: %s",
+			       path, err_text(err));
+	snprintf(path, sizeof path, "%s/validator.key", home);
+	snprintf(fresh, sizeof fresh, "%s/validator.key.new", home);
+	snprintf(old, sizeof old, "%s/validator.key.old", home);
+	unlink(fresh); /* of a try that was cut off */
+	err = copy_file(key, fresh, 0600, m);
+	if (err != ERR_NONE)
+		return err;
+	unlink(old);
+	if ((link(path, old) != 0 && errno != ENOENT) || rename(fresh, path) != 0)
+		return err_set(m, ERR_IO, "%s: %s", path, strerror(errno));
+	return files_sync_dir(home, m);
+}
+
+int home_rekey(const char *home, const char *key, struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	struct keyfile_info info;
+	struct node_config config;
+	struct genesis g;
+	struct home_lock lock;
+	if (strlen(home) > CONFIG_PATH_MAX)
+		return err_set(m, ERR_CONFIG, "the home directory's path is too long");
+	int err = keyfile_info(key, &info, m);
+	if (err != ERR_NONE)
+		return err;
+	snprintf(path, sizeof path, "%s/genesis.json", home);
+	err = genesis_read(&g, path, m);
+	if (err != ERR_NONE)
+		return err;
+	snprintf(path, sizeof path, "%s/validator.key", home);
+	err = node_config_read(&config, home, &g, m);
+	if (err == ERR_NONE)
+		err = check_new_key(&g, &config, path, key, &info.pub, m);
+	genesis_free(&g);
+	if (err == ERR_NONE)
+		err = home_lock(&lock, home, m);
+	if (err != ERR_NONE)
+		return err;
+	err = install_key(home, key, &info.pub, m);
+	home_unlock(&lock);
 	return err;
 }

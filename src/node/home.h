@@ -29,5 +29,9 @@ struct home_init {
 	const char *const *peers; /* NAME=HOST:PORT */
 };
 int home_init(const struct home_init *init, struct errmsg *m);
+/* A new key for a home that keeps its data: its first vote state, then the key itself, whose
+ * predecessor stays beside it as validator.key.old. It votes once governance has put it in the place
+ * that the configuration names. ERR_LOCKED: the node runs. */
+int home_rekey(const char *home, const char *key, struct errmsg *m);
 
 #endif

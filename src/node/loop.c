@@ -326,6 +326,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	next.waiting_requests = n->waiting_count;
 	next.disk = n->disk;
 	upkeep_stats(n->upkeep, &next.scrub);
+	replica_mend_status(n->replica, &next.mend);
 	tell_changes(n, &next);
 	struct sig_counts signatures = sig_counts();
 	atomic_store(&n->metrics.signatures_made, signatures.made);
@@ -334,6 +335,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 	n->snapshot = next;
 	pthread_mutex_unlock(&n->snapshot_lock);
 	n->snapshot_due = now + SNAPSHOT_US;
+	mend_begin(n);
 	say_stall(n, now);
 	state_sync_progress(n, now);
 	say_clocks(n, now);
@@ -374,9 +376,9 @@ static void tell_manager(struct node *n, uint64_t now)
 }
 
 /* True: stop was asked for. */
-static bool wait_for_input(struct node *n, bool more)
+static bool wait_for_input(struct node *n, bool more, uint64_t by)
 {
-	uint64_t now = node_clock_us(), wake = now + IDLE_US;
+	uint64_t now = node_clock_us(), wake = now + IDLE_US < by ? now + IDLE_US : by;
 	if (!n->halted && !node_is_paused(n) && replica_wake_at(n->replica) < wake)
 		wake = replica_wake_at(n->replica);
 	if (n->waiting_count > 0 && n->next_expiry_scan < wake)
@@ -428,8 +430,8 @@ static bool turn(struct node *n)
 	return more;
 }
 
-/* A leader has another one elected first, so that its stop costs nobody a timeout. Followers are
- * done when they are asked: what they have taken from clients is with the leader. */
+/* A leader has another one elected first, so that its stop costs nobody a timeout. Followers
+ * are done when they are asked: what they have taken from clients is with the leader. */
 static void hand_over(struct node *n)
 {
 	struct engine_status s;
@@ -443,11 +445,11 @@ static void hand_over(struct node *n)
 	while (n->end == NODE_RUNS && (s.resigning || s.leader == NO_VALIDATOR) &&
 	       node_clock_us() < until) {
 		bool more = turn(n);
-		wait_for_input(n, more);
+		wait_for_input(n, more, until);
 		replica_status(n->replica, &s);
 	}
 	turn(n); /* what waits here goes to the new leader */
-	if (s.leader != NO_VALIDATOR && !s.resigning)
+	if (s.leader != NO_VALIDATOR && s.leader != n->self)
 		log_write(LOG_NODE, LOG_INFO, "%s leads from here on",
 			  node_validator_name(n, s.leader));
 }
@@ -455,12 +457,13 @@ static void hand_over(struct node *n)
 enum node_end node_run(struct node *n)
 {
 	bool more = false;
-	while (n->end == NODE_RUNS && !wait_for_input(n, more))
+	while (n->end == NODE_RUNS && !wait_for_input(n, more, UINT64_MAX))
 		more = turn(n);
-	if (n->end == NODE_RUNS)
+	if (n->end == NODE_RUNS) {
 		hand_over(n);
-	if (n->end == NODE_RUNS)
-		n->end = NODE_STOPPED;
+		if (n->end != NODE_SYNC_FAILED) /* though its disk may just have room again */
+			n->end = NODE_STOPPED;
+	}
 	inbox_close(n->inbox);
 	take_stopped_requests(n);
 	submit_stop(n);

@@ -60,6 +60,12 @@ static const char usage[] =
 	"                                    made for it: of a validator whose key is to be "
 	"replaced\n"
 	"                                    (`ostrakon member replace`)\n"
+	"  ostrakond rekey --home DIR --key FILE\n"
+	"                                    give a stopped node's home, with its data, a key "
+	"that\n"
+	"                                    was made for it: it votes again once governance "
+	"has\n"
+	"                                    put that key in its place\n"
 	"  ostrakond check-config --home DIR [--show [-o table|json]]\n"
 	"                                    say whether `run` would accept the home "
 	"directory; "
@@ -510,6 +516,17 @@ static int command_init(const struct options *o)
 	return say(home_init(&init, &m), &m);
 }
 
+static int command_rekey(const struct options *o)
+{
+	struct errmsg m = {.text = ""};
+	int err = home_rekey(o->home, o->key, &m);
+	if (err == ERR_NONE)
+		printf("%s has the new key; the old one is in validator.key.old. It votes once "
+		       "`ostrakon member replace` has put the new key in its place.\n",
+		       o->home);
+	return say(err, &m);
+}
+
 static int wrong_usage(const char *why)
 {
 	fprintf(stderr, "ostrakond: %s\nTry `ostrakond --help`.\n", why);
@@ -529,8 +546,8 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	bool run = strcmp(command, "run") == 0, check = strcmp(command, "check-config") == 0;
-	bool init = strcmp(command, "init") == 0;
-	if (!run && !check && !init)
+	bool init = strcmp(command, "init") == 0, rekey = strcmp(command, "rekey") == 0;
+	if (!run && !check && !init && !rekey)
 		return wrong_usage(*command ? "no such command" : "a command is needed");
 	if (!parse(&o, argc - 1, argv + 1))
 		return wrong_usage("wrong options");
@@ -542,10 +559,15 @@ int main(int argc, char **argv)
 		return wrong_usage("--home DIR (or OSTRAKON_HOME) is needed");
 	if (init && (!o.genesis || !o.key))
 		return wrong_usage("init needs --genesis FILE and --key FILE");
+	if (rekey && !o.key)
+		return wrong_usage("rekey needs --key FILE");
 	/* Large buffers go back to the system when they are freed, whatever came before. */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
 	mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER_BYTES);
 	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	crypto_init();
-	return run ? command_run(&o) : check ? command_check(&o) : command_init(&o);
+	return run     ? command_run(&o)
+	       : check ? command_check(&o)
+	       : init  ? command_init(&o)
+		       : command_rekey(&o);
 }

@@ -261,6 +261,12 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	gauge(w, "scrub_damaged_records", "what the newest one found", s->scrub.damaged);
 	gauge(w, "scrub_failed", "1 if the newest one could not read all", s->scrub.failed);
 	gauge(w, "scrub_finished_seconds", "Unix time of its end", s->scrub.finished_ms / 1000);
+	counter(w, "scrub_mended_total", "damaged records made whole", s->mend.mended);
+	counter(w, "scrub_fetched_total", "those of them that took what others sent",
+		s->mend.fetched);
+	counter(w, "scrub_left_total", "damaged records that could not be mended",
+		s->mend.left);
+	counter(w, "scrub_lies_total", "false answers of others to that", s->mend.lies);
 	histogram(w, "commit_seconds", "from submission here to finality here", &m->commit);
 	histogram(w, "sync_seconds", "making writes durable", &m->sync);
 	histogram(w, "loop_turn_seconds", "one turn of the event loop", &m->turn);

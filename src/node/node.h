@@ -39,6 +39,11 @@ struct scrub_stats {
 	bool failed;	      /* the newest run could not read all */
 	char what[256];	      /* the first thing found, or why it failed */
 };
+/* What became of what the newest scrub found. */
+struct mend_lot {
+	uint64_t mended, fetched, left;
+	char first_left[320];
+};
 struct snapshot {
 	uint64_t now; /* when it was taken; the loop's sign of life */
 	struct engine_status status;
@@ -50,6 +55,7 @@ struct snapshot {
 	char stall[256];      /* empty: nothing waits in vain */
 	struct disk disk;
 	struct scrub_stats scrub;
+	struct replica_mend_status mend;
 	struct replica_sync_status sync;
 	uint64_t final_time_ms;
 	unsigned peer_count;
@@ -88,6 +94,7 @@ struct node {
 	struct inbox *inbox;
 	struct syncer *syncer;
 	struct upkeep *upkeep;
+	struct mend_lot mend_lot;
 	struct events *events;
 	struct disk disk;
 	struct wait waits[WAIT_KINDS];
@@ -176,6 +183,11 @@ void report_peers(struct node *n, struct request *r, uint64_t now);
 /* A consensus event: `change` says which members follow. */
 struct json *report_change(const struct node *n, const char *change,
 			   const struct engine_status *s);
+
+/* mend.c: what the scrub has found goes to the replica; for the replica's host. */
+void mend_begin(struct node *n);
+void mend_note(void *ctx, enum replica_mend_note note, const struct damage *d, unsigned peer,
+	       const char *why);
 
 /* state_sync.c: for the replica's host; once a snapshot; for /v1/status, null: there was none.
  */

@@ -16,6 +16,8 @@
 #define COMPACT_HEIGHTS 16384 /* pruned since, before it is worth the work */
 #define NAP_US		10000
 #define SNAPSHOT_TRIES	3
+#define DAMAGE_MAX	4096 /* mended after one scrub; the next one finds the rest */
+#define MEND_LOOK_US	1000000
 
 struct upkeep {
 	struct node *node;
@@ -24,8 +26,14 @@ struct upkeep {
 	pthread_cond_t wake;
 	bool stop;
 	struct scrub_stats stats;
+	/* What is to be mended: until the loop takes it, and until that is done. */
+	struct damage *found;
+	uint32_t found_count;
+	bool mending, again;
 	/* of the run under way, by the thread alone */
 	uint64_t begun, read, damaged;
+	struct damage *list;
+	uint32_t listed;
 	char first[256];
 	uint64_t compacted; /* final height when the store was last compacted */
 };
@@ -63,6 +71,8 @@ static void on_found(void *arg, const struct finding *f)
 	if (f->height != UINT64_MAX)
 		snprintf(height, sizeof height, " at height %llu",
 			 (unsigned long long)f->height);
+	if (u->listed < DAMAGE_MAX)
+		finding_damage(f, &u->list[u->listed++]);
 	if (u->damaged++ == 0)
 		snprintf(u->first, sizeof u->first, "%s%s: %s (%s)",
 			 store_family_name(f->family), height, f->what, err_text(f->err));
@@ -110,13 +120,15 @@ static void finish(struct upkeep *u, int err, const struct errmsg *m)
 	if (err != ERR_NONE)
 		snprintf(u->first, sizeof u->first, "%.200s", m->text);
 	if (err != ERR_NONE)
-		log_write(LOG_NODE, LOG_ERROR, "scrub: not all could be read: %s", m->text);
+		log_write(LOG_NODE, LOG_ERROR,
+			  "scrub: not all could be read: %s. Look at the disk; stop this node "
+			  "and run `ostrakon db repair` while the others run",
+			  m->text);
 	else if (u->damaged)
-		log_write(
-			LOG_NODE, LOG_ERROR,
-			"scrub: %llu records are damaged or missing, the first: %s. Stop this "
-			"node and run `ostrakon db repair` while the others run",
-			(unsigned long long)u->damaged, u->first);
+		log_write(LOG_NODE, LOG_ERROR,
+			  "scrub: %llu records are damaged or missing, the first: %s. What can "
+			  "be mended is mended now",
+			  (unsigned long long)u->damaged, u->first);
 	else
 		log_write(LOG_NODE, LOG_INFO, "scrub: all data is sound, %llu bytes in %llu s",
 			  (unsigned long long)u->read,
@@ -128,7 +140,47 @@ static void finish(struct upkeep *u, int err, const struct errmsg *m)
 	u->stats.failed = err != ERR_NONE;
 	u->stats.finished_ms = node_wall_ms();
 	snprintf(u->stats.what, sizeof u->stats.what, "%s", u->first);
+	if (u->listed) {
+		u->found = u->list;
+		u->found_count = u->listed;
+		u->list = NULL;
+		u->mending = true;
+	}
 	pthread_mutex_unlock(&u->lock);
+}
+
+struct damage *upkeep_take(struct upkeep *u, uint32_t *count)
+{
+	if (!u)
+		return NULL;
+	pthread_mutex_lock(&u->lock);
+	struct damage *list = u->found;
+	*count = u->found_count;
+	u->found = NULL;
+	u->found_count = 0;
+	pthread_mutex_unlock(&u->lock);
+	return list;
+}
+
+void upkeep_mended(struct upkeep *u, bool any)
+{
+	if (!u)
+		return;
+	pthread_mutex_lock(&u->lock);
+	u->mending = false;
+	u->again = any;
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* Whether the loop still mends; *again: it has mended something. */
+static bool is_mending(struct upkeep *u, bool *again)
+{
+	pthread_mutex_lock(&u->lock);
+	bool mending = u->mending;
+	*again = u->again;
+	u->again = false;
+	pthread_mutex_unlock(&u->lock);
+	return mending;
 }
 
 static void scrub(struct upkeep *u)
@@ -137,6 +189,8 @@ static void scrub(struct upkeep *u)
 	struct errmsg m = {.text = ""};
 	u->begun = node_clock_us();
 	u->read = u->damaged = 0;
+	u->listed = 0;
+	u->list = mem_array(DAMAGE_MAX, sizeof *u->list);
 	u->first[0] = 0;
 	int err = ERR_NOT_FOUND;
 	/* Until it is opened it may go to make room for others. */
@@ -145,6 +199,7 @@ static void scrub(struct upkeep *u)
 				     &m);
 		if (err != ERR_NONE)
 			break;
+		u->listed = 0;
 		err = read_snapshot(u, path, &m);
 		if (err != ERR_NONE && !files_exist(path))
 			err = ERR_NOT_FOUND;
@@ -152,6 +207,8 @@ static void scrub(struct upkeep *u)
 	}
 	if (err != ERR_CLOSED)
 		finish(u, err, &m);
+	mem_free(u->list);
+	u->list = NULL;
 }
 
 /* ---- pruned data ------------------------------------------------------------------------- */
@@ -186,9 +243,14 @@ static void *run(void *arg)
 	for (;;) {
 		uint64_t now = node_clock_us();
 		uint64_t due = scrub_due < look_due ? scrub_due : look_due;
+		bool again, mending = is_mending(u, &again);
+		if (again)
+			due = scrub_due = now;
+		else if (mending)
+			due = now + MEND_LOOK_US;
 		if (!nap(u, due > now ? due - now : 0))
 			return NULL;
-		if (node_clock_us() >= scrub_due) {
+		if (!mending && node_clock_us() >= scrub_due) {
 			scrub(u);
 			scrub_due = node_clock_us() + every;
 		}
@@ -226,6 +288,7 @@ void upkeep_stop(struct upkeep *u)
 	pthread_join(u->thread, NULL);
 	pthread_cond_destroy(&u->wake);
 	pthread_mutex_destroy(&u->lock);
+	mem_free(u->found);
 	mem_free(u);
 }
 

@@ -13,7 +13,11 @@ struct finding {
 	int err;
 	const char *what;
 	char key[2 * 48 + 4]; /* hex, cut to 48 bytes; empty: none */
+	struct slice record;  /* the key itself; lent */
+	uint64_t file;	      /* table file of which a page cannot be read; 0: none, or not known */
 };
+struct damage; /* replica/replica.h: what of it a running replica needs to mend it */
+void finding_damage(const struct finding *f, struct damage *out);
 const char *store_family_name(enum store_family f);
 
 struct audit_options {

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "replica/replica.h"
+#include "replica/mend.h"
 #include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
@@ -59,6 +60,7 @@ struct replica {
 	struct sync sync;
 	struct serve serve;
 	struct writer sync_out, sync_range;
+	struct mend mend;
 
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;

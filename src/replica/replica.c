@@ -276,6 +276,7 @@ void replica_close(struct replica *r)
 		return;
 	driver_free(r->driver);
 	sync_close(r);
+	mend_close(r);
 	if (r->ledger)
 		ledger_close(r->ledger);
 	epochs_free(r);
@@ -313,6 +314,7 @@ void replica_tick(struct replica *r, uint64_t now)
 	r->now = now;
 	serve_tick(r);
 	sync_tick(r);
+	mend_tick(r);
 	in.kind = INPUT_TICK;
 	replica_feed(r, now, &in);
 }
@@ -321,8 +323,9 @@ uint64_t replica_wake_at(const struct replica *r)
 {
 	if (r->halted)
 		return UINT64_MAX;
-	uint64_t engine = driver_wake_at(r->driver), sync = sync_wake_at(r);
-	return sync < engine ? sync : engine;
+	uint64_t at = driver_wake_at(r->driver), sync = sync_wake_at(r), mend = mend_wake_at(r);
+	at = sync < at ? sync : at;
+	return mend < at ? mend : at;
 }
 
 void replica_message(struct replica *r, uint64_t now, unsigned from, struct slice bytes)

@@ -32,6 +32,29 @@ enum replica_sync_note {
 	SYNC_NOTE_DONE,	    /* replica_ledger() is at another height from now on */
 };
 
+/* Damage in the store, as a scrub found it (replica/audit.h): src/replica/mend.h. */
+#define DAMAGE_KEY_MAX 48
+struct damage {
+	enum store_family family;
+	uint64_t height;	     /* UINT64_MAX: of no block */
+	bool unreadable; /* not a record, but a page of a table file: behind this key */
+	uint64_t file;	 /* its number; 0: not known */
+	uint8_t key_len;	     /* 0: of no record */
+	uint8_t key[DAMAGE_KEY_MAX]; /* cut */
+};
+enum replica_mend_note {
+	MEND_NOTE_MENDED, /* whole again, and written */
+	MEND_NOTE_SOUND,  /* nothing is wrong with it, or not any more */
+	MEND_NOTE_LIED,	  /* this peer sent what is not so: another one is asked */
+	MEND_NOTE_LEFT,	  /* it stays as it is: why */
+	MEND_NOTE_OVER,	  /* all that replica_mend() was given */
+};
+struct replica_mend_status {
+	bool active;
+	/* since the start; fetched: mended with what came from a peer */
+	uint64_t mended, fetched, left, lies;
+};
+
 struct replica_host {
 	void *ctx;
 	void (*send)(void *ctx, const struct message *m);
@@ -53,6 +76,10 @@ struct replica_host {
 			  const struct replica_sync_status *s);
 	/* The final height has jumped: final() was not called for what lies between. */
 	void (*reopened)(void *ctx, uint64_t height);
+	/* peer: who it came from, or lied; NO_VALIDATOR: it was made from what is here. d: NULL
+	 * at the end. May be NULL. */
+	void (*mend_note)(void *ctx, enum replica_mend_note note, const struct damage *d,
+			  unsigned peer, const char *why);
 };
 
 /* What a start, proofs and positions may want to see. */
@@ -125,6 +152,10 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 		   struct hash *id);
 
 void replica_sync_status(const struct replica *r, struct replica_sync_status *out);
+/* What is damaged is made whole from now on, a little with each tick: out of what is here, and
+ * of what peers send, if that proves itself. False: the last lot is not done yet. */
+bool replica_mend(struct replica *r, const struct damage *d, uint32_t count);
+void replica_mend_status(const struct replica *r, struct replica_mend_status *out);
 
 /* Of the newest epoch here. */
 const struct chain_ctx *replica_ctx(const struct replica *r);

@@ -138,6 +138,21 @@ static void send_gone(struct replica *r, unsigned to, uint64_t height, const str
 	send(r, to, &m);
 }
 
+/* For those who mend what they have: no state goes with it. */
+static void offer_header(struct replica *r, unsigned to, uint64_t height)
+{
+	const struct hash zero = {0};
+	struct sync_msg m = {
+		.type = SYNC_OFFER, .height = height, .blocks_from = r->blocks_from};
+	if (height == 0 || height > ledger_height(r->ledger) ||
+	    replica_certified_header(r, height, &m.header) ||
+	    m.header.count > SYNC_HEADERS_MAX)
+		send_gone(r, to, height, &zero, &zero);
+	else
+		send(r, to, &m);
+	certified_header_free(&m.header);
+}
+
 static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t above)
 {
 	struct serve_peer *p = &r->serve.peer[to];
@@ -145,6 +160,10 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 	if (r->now < p->offer_at)
 		return;
 	p->offer_at = r->now + SERVE_ASKS_US;
+	if (wanted && above == SYNC_HEADER_ONLY) {
+		offer_header(r, to, wanted);
+		return;
+	}
 	struct sync_msg m = {.type = SYNC_OFFER, .blocks_from = r->blocks_from};
 	m.has_stable = serve_stable(r, &m.stable);
 	uint64_t height = wanted ? wanted : ledger_height(r->ledger);
@@ -198,8 +217,8 @@ static void answer_blocks(struct replica *r, unsigned to, const struct serve_req
 	const struct hash zero = {0};
 	struct block *b;
 	size_t bytes = 0;
-	for (uint64_t h = q->height; h > r->ctx.start_height && m.count < SYNC_BLOCKS_MAX;
-	     h--) {
+	/* Of older epochs as well: their hash proves them. */
+	for (uint64_t h = q->height; h > 0 && m.count < SYNC_BLOCKS_MAX; h--) {
 		if (bytes >= SYNC_BLOCKS_BYTES || replica_block(r, h, &b))
 			break;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;

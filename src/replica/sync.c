@@ -513,6 +513,8 @@ void sync_message(struct replica *r, unsigned from, struct slice bytes)
 	if (from >= peers(r) || from == r->config.self ||
 	    !protocol_is_byzantine(r->config.genesis->protocol))
 		return; /* without certificates there is nothing to check a state against */
+	if (mend_message(r, from, bytes))
+		return;
 	if (!is_expected(r, from, bytes.ptr[0])) {
 		r->sync.status.stale++;
 		return;

@@ -12,7 +12,7 @@
 
 /* First byte on the wire, beside the engines' types: never reuse a number. */
 enum sync_type {
-	SYNC_ASK = 24,	      /* which state do you have? */
+	SYNC_ASK = 24,	      /* which state do you have? SYNC_HEADER_ONLY: which block? */
 	SYNC_OFFER = 25,      /* this one, which this certificate proves */
 	SYNC_GET = 26,	      /* leaves of it between these bounds */
 	SYNC_RANGE = 27,      /* here */
@@ -22,6 +22,8 @@ enum sync_type {
 	SYNC_HANDOVERS = 31,  /* that epoch is over: these lead on */
 };
 
+/* The certified header at this height is all that is wanted: no state is kept for it. */
+#define SYNC_HEADER_ONLY   UINT64_MAX
 #define SYNC_HEADERS_MAX   256 /* from an offered state's block up to its certificate */
 #define SYNC_BLOCKS_MAX	   64  /* in one answer */
 #define SYNC_BLOCKS_BYTES  (512u << 10) /* soft: at least one block */
@@ -31,7 +33,7 @@ struct sync_msg {
 	enum sync_type type;
 	uint64_t height;      /* ASK: 0 for any; BLOCKS: of the first block; HANDOVERS: the
 			       * epoch that the first of them begins */
-	uint64_t above;	      /* ASK: of any, one that is higher */
+	uint64_t above;	      /* ASK: of any, one that is higher; or SYNC_HEADER_ONLY */
 	struct hash from, to; /* GET, RANGE, GONE; GET_BLOCKS, BLOCKS: from, its hash */
 	uint64_t blocks_from; /* OFFER: lowest block kept; proves nothing */
 	struct certified_header header; /* OFFER: of the state's block; owned */

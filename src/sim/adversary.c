@@ -32,6 +32,7 @@ static const char *const names[ATTACKS] = {
 	[ATTACK_AMNESIA] = "amnesia",
 	[ATTACK_FRAME] = "frame",
 	[ATTACK_FORK] = "fork",
+	[ATTACK_RESIGN] = "resign",
 };
 
 const char *attack_name(enum attack a)
@@ -171,7 +172,7 @@ static void change_mood(struct adversary *a)
 	}
 	unsigned want = (unsigned)random_below(&a->random, 5);
 	for (unsigned tries = 0; want && tries < 200; tries++) {
-		unsigned pick = (unsigned)random_below(&a->random, ATTACKS);
+		unsigned pick = (unsigned)random_below(&a->random, ATTACK_RESIGN);
 		if (!(c->attacks >> pick & 1) || (a->attacks >> pick & 1))
 			continue;
 		/* mutes would keep all others from happening: rarely */
@@ -181,6 +182,9 @@ static void change_mood(struct adversary *a)
 		a->attacks |= ATTACK_BIT(pick);
 		want--;
 	}
+	/* Drawn apart, so that runs without it stay as they are. */
+	if (c->attacks & ATTACK_BIT(ATTACK_RESIGN) && random_chance(&a->random, 1, 3))
+		a->attacks |= ATTACK_BIT(ATTACK_RESIGN);
 }
 
 /* ---- clocks and disks -------------------------------------------------------------------- */
@@ -347,8 +351,8 @@ static const struct term_cert *term_cert(const struct engine *e)
 	return engine_term_cert(((const struct adversary *)e)->honest);
 }
 
-static const struct engine_ops adversary_ops = {step, engine_free_adversary, status, term_cert,
-						NULL, NULL};
+static const struct engine_ops adversary_ops = {
+	step, engine_free_adversary, status, term_cert, NULL, NULL};
 
 struct engine *adversary_wrap(struct team *t, unsigned self, struct engine *honest)
 {

@@ -41,6 +41,7 @@ enum attack {
 	ATTACK_AMNESIA,	       /* its votes are not written: a restart forgets them */
 	ATTACK_FRAME,	       /* tries to make evidence out of what honest replicas signed */
 	ATTACK_FORK,	       /* leader: a chain with certificates for each of two sides */
+	ATTACK_RESIGN,	       /* leader: resigns again and again, to some, and goes on */
 	ATTACKS
 };
 const char *attack_name(enum attack a); /* "equivocate", ... */

@@ -76,7 +76,7 @@ struct adversary {
 	uint64_t second_view_term;
 	struct vote prepare; /* our newest */
 	struct writer heard; /* a message with parts left out */
-	uint64_t shouted_at;
+	uint64_t shouted_at; /* or whatever else is said unasked */
 	uint64_t orders;
 	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
 	struct write *writes;	 /* those of a forgetful one */

@@ -424,6 +424,28 @@ static void shout(struct adversary *a)
 	adversary_struck(a, ATTACK_SHOUT);
 }
 
+/* Naming an accomplice, or anybody, also itself, and validators that there are not; to all or
+ * to some. */
+static void resign_in_vain(struct adversary *a)
+{
+	struct engine_status s;
+	unsigned n = adversary_ctx(a)->vals.n;
+	engine_status(a->honest, &s);
+	if (s.leader != a->self || !random_chance(&a->random, 1, 4))
+		return;
+	unsigned successor = (unsigned)random_below(&a->random, n + 1);
+	if (random_chance(&a->random, 1, 2))
+		do
+			successor = (successor + 1) % n;
+		while (!(a->team->config.members >> successor & 1));
+	uint64_t to = everybody(a);
+	if (random_chance(&a->random, 1, 2))
+		to &= a->targets;
+	struct msg_resign m = {.term = s.term, .successor = (uint16_t)successor};
+	msg_resign_encode(adversary_emit(a, to, CLASS_CONSENSUS, MSG_RESIGN), &m);
+	adversary_struck(a, ATTACK_RESIGN);
+}
+
 static void false_evidence(struct adversary *a)
 {
 	struct team *t = a->team;
@@ -492,4 +514,6 @@ void adversary_add(struct adversary *a)
 		replay(a);
 	if (adversary_does(a, ATTACK_FRAME))
 		frame_try(a);
+	if (adversary_does(a, ATTACK_RESIGN))
+		resign_in_vain(a);
 }

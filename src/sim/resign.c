@@ -11,11 +11,16 @@ static void again(struct sim *s)
 }
 
 /* A quarter of the seeds, those in which hosts gather (gather.c). */
+bool resigns_happen(const struct sim *s)
+{
+	bool storm = !s->options.calm && !s->options.gentle;
+	return s->options.resigns || (storm && 0x5600 >> s->options.seed % 16 & 1);
+}
+
 void resigns_begin(struct sim *s)
 {
 	random_seed(&s->resign_random, s->options.seed ^ 0x72657369676e);
-	bool storm = !s->options.calm && !s->options.gentle;
-	if (s->options.resigns || (storm && 0x5600 >> s->options.seed % 16 & 1))
+	if (resigns_happen(s))
 		again(s);
 }
 

@@ -441,7 +441,8 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_SYNCED:
 		if (!node->replica || e->life != node->life)
 			return;
-		if (e->number > node->sync_done) /* one covers those before it, and may be quicker */
+		if (e->number >
+		    node->sync_done) /* one covers those before it, and may be quicker */
 			node->sync_done = e->number;
 		if (store_sync(node->store) == ERR_NONE) {
 			gather_input(s, e->node);
@@ -670,13 +671,19 @@ static void draw_profile(struct sim *s)
 		p->delay_max = p->delay_min;
 }
 
+/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they were. */
+static uint64_t attacks_of(const struct sim *s)
+{
+	uint64_t all = ATTACK_BIT(ATTACKS) - 1;
+	uint64_t wanted = s->options.attacks ? s->options.attacks : all;
+	return wanted == all && !resigns_happen(s) ? all & ~ATTACK_BIT(ATTACK_RESIGN) : wanted;
+}
+
 static void draw_team(struct sim *s)
 {
 	struct team_config c = {.ctx = &s->team_ctx,
 				.genesis = &s->genesis,
-				.attacks = s->options.peaceful	? 0
-					   : s->options.attacks ? s->options.attacks
-								: ATTACK_BIT(ATTACKS) - 1,
+				.attacks = s->options.peaceful ? 0 : attacks_of(s),
 				.random = !s->options.steady && !s->options.when_leading &&
 					  !s->options.when_following && !s->options.peaceful,
 				.when_leading = s->options.when_leading,

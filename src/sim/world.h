@@ -299,6 +299,7 @@ void gather_begin(struct sim *s);
 void gather_input(struct sim *s, unsigned i); /* before each input of a replica */
 void gather_end(struct sim *s, unsigned i);
 /* resign.c */
+bool resigns_happen(const struct sim *s);
 void resigns_begin(struct sim *s);
 unsigned resigns_next(struct sim *s); /* who did; s->n: nobody */
 /* clients.c */

@@ -150,32 +150,76 @@ ostrakon db repair --home "$net/node3" >"$work/out" 2>"$work/err" || code=$?
 [ $code -ne 0 ] || run 0 db check --home "$net/node3" # nothing but state was hit
 rm -rf "$net/node3" && mv "$work/node3" "$net/node3"
 
-# ---- a running node finds it -------------------------------------------------------------------
+# ---- a running node finds it, and mends it ------------------------------------------------------
+# metric NAME: of node1
+metric() { curl -s "$url/metrics" | sed -n "s/^ostrakon_$1 //p"; }
 sed -i '/^\[limits\]/d; /^scrub_/d' "$net/node1/ostrakond.conf"
 printf '\n[limits]\nscrub_interval = 1\nscrub_rate = 4000000\n' >>"$net/node1/ostrakond.conf"
 run 0 net up "$net"
+run 0 bench run --home "$net" --count 2000 --clients 4 --batch 1 # blocks that no start needs
+run 0 net down "$net"
+run 0 db inspect --home "$net/node1" -o json
+root=$(field state_root) height=$(field height)
+"$top/tests/replica/plant" "$net/node1" 400 2 "$seed" >"$work/planted" 2>"$work/err" || fail "nothing is planted"
+run 5 db check --home "$net/node1" -o json
+run 0 net up "$net"
 url=$(cat "$net/node1/api")
 for ((try = 0; try < 6000; try++)); do
-	curl -s "$url/metrics" >"$work/metrics"
-	runs=$(sed -n 's/^ostrakon_scrub_runs_total //p' "$work/metrics")
-	[ "${runs:-0}" -lt 2 ] || break
+	[ "$(metric scrub_mended_total)" -eq 0 ] || [ "$(metric scrub_damaged_records)" -ne 0 ] || break
 	sleep 0.1
 done
-[ "${runs:-0}" -ge 2 ] || fail "no scrub ended"
-grep -q '^ostrakon_scrub_damaged_records 0$' "$work/metrics" || fail "sound data is called damaged: $(grep scrub "$net/node1/ostrakond.log")"
-grep -q '^ostrakon_scrub_failed 0$' "$work/metrics" || fail "scrub failed: $(grep scrub "$net/node1/ostrakond.log")"
-big=$(find "$net/node1/data" -name '*.sst' -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2)
-size=$(stat -c %s "$big")
-flip "$big" $((size / 2))
+mended=$(metric scrub_mended_total) sent=$(metric scrub_fetched_total)
+[ "$try" -lt 6000 ] || fail "a running node does not mend itself: $(grep scrub "$net/node1/ostrakond.log" | tail)"
+[ "$sent" -gt 0 ] && [ "$mended" -ge "$sent" ] || fail "$mended mended, $sent of them with what others sent"
+[ "$(metric scrub_left_total)" -eq 0 ] || fail "not mended: $(grep 'not mended' "$net/node1/ostrakond.log" | head -n 3)"
+grep -q 'scrub: mended blocks .* sent by node[234]' "$net/node1/ostrakond.log" || fail "no line of whom it was from"
+curl -s -m 5 "$url/v1/events?types=consensus&from=0" >"$work/events"
+grep -q '"scrub".*"mended' "$work/events" || fail "no event of the mending: $(head -c 400 "$work/events")"
+run 0 net down "$net" node1
+run 0 db check --home "$net/node1" -o json
+run 0 db inspect --home "$net/node1" -o json
+[ "$(field height)" -gt "$height" ] || [ "$(field state_root)" = "$root" ] || fail "mended to another root"
+
+# ---- a file of which a page cannot be read -----------------------------------------------------
+# It is written anew and goes, or what to do is said.
+run 0 net up "$net"
+url=$(cat "$net/node1/api")
 for ((try = 0; try < 6000; try++)); do
-	curl -s "$url/metrics" >"$work/metrics"
-	grep -q -e '^ostrakon_scrub_damaged_records [1-9]' -e '^ostrakon_scrub_failed 1' "$work/metrics" && break
+	[ "$(metric scrub_runs_total)" -lt 2 ] || break
 	sleep 0.1
 done
-[ "$try" -lt 6000 ] || fail "a running node does not find damage"
-grep -q 'scrub: .*\(damaged\|could be read\)' "$net/node1/ostrakond.log" || fail "no line in the log"
+[ "$(metric scrub_runs_total)" -ge 2 ] || fail "no scrub ended"
+[ "$(metric scrub_damaged_records)" -eq 0 ] || fail "sound data is called damaged: $(grep scrub "$net/node1/ostrakond.log")"
+[ "$(metric scrub_failed)" -eq 0 ] || fail "scrub failed: $(grep scrub "$net/node1/ostrakond.log")"
+pages=0 said=0
+for nth in 1 2; do
+	: >"$net/node1/ostrakond.log"
+	before=$(metric scrub_mended_total)
+	big=$(find "$net/node1/data" -name '*.sst' -printf '%s %p\n' | sort -n | tail -$nth | head -1 | cut -d' ' -f2)
+	flip "$big" $(($(stat -c %s "$big") / 2))
+	for ((try = 0; try < 6000; try++)); do
+		if grep -q 'Stop this node\|stop this node' "$net/node1/ostrakond.log"; then
+			said=$((said + 1))
+			break
+		elif [ "$(metric scrub_mended_total)" -gt "$before" ] && [ "$(metric scrub_damaged_records)" -eq 0 ]; then
+			pages=$((pages + 1))
+			break
+		fi
+		sleep 0.1
+	done
+	[ "$try" -lt 6000 ] || fail "a running node neither mends a file nor says what to do"
+	grep -q 'scrub: .*\(damaged\|could be read\)' "$net/node1/ostrakond.log" || fail "no line in the log"
+done
 curl -s -m 5 "$url/v1/events?types=consensus&from=0" >"$work/events"
 grep -q '"scrub"' "$work/events" || fail "no event: $(head -c 400 "$work/events")"
+run 0 net down "$net" node1
+if [ "$said" -eq 0 ]; then
+	run 0 db check --home "$net/node1" -o json
+else # as it was said
+	run 0 db repair --home "$net/node1"
+	run 0 db check --home "$net/node1" -o json
+fi
 sed 's/: .*: /: /; s/[0-9]\{6\}/N/g' "$work/refused" 2>/dev/null | cut -c 1-120 | sort | uniq -c
 echo "of $tried bits that were flipped again, $whole repaired to the same root, $refused repairs refused; with" \
-	"more damage: $damaged records, ${fetched:-?} blocks fetched"
+	"more damage: $damaged records, ${fetched:-?} blocks fetched; planted: $(cat "$work/planted")- $mended findings" \
+	"mended by the running node, $sent of them with what others sent; of two bad files $pages written anew"

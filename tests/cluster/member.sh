@@ -69,9 +69,19 @@ run 0 member replace node2 --home "$net" --new-key "$work/new2.key" --governance
 [ "$(field epoch)" = 1 ] && [ "$(field verified)" = true ] || fail "replace: $(cat "$work/out")"
 run 0 put second two --home "$net"
 
-# ---- it votes with it, and nobody else is needed -----------------------------------------------
+# ---- it votes with it, in its old home, and nobody else is needed ------------------------------
+rekey() { # CODE NODE KEY
+	local code=0
+	"$OSTRAKOND" rekey --home "$net/$2" --key "$3" >"$work/out" 2>"$work/err" || code=$?
+	[ "$code" -eq "$1" ] || fail "exit code $code instead of $1: rekey $2: $(cat "$work/err")"
+}
+rekey 7 node2 "$work/new2.key"
 run 0 net down "$net" node2
-new_home node2 "$work/new2.key"
+rekey 78 node2 "$net/node1/validator.key"
+rekey 78 node2 "$work/nothing.key"
+rekey 0 node2 "$work/new2.key"
+rekey 1 node2 "$work/new2.key"
+[ -e "$net/node2/validator.key.old" ] || fail "the old key is gone"
 run 0 net up "$net"
 await node2 epoch 1
 await node2 observer null

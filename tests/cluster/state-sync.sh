@@ -138,3 +138,29 @@ run 0 db check --home "$net/node2" -o json
 run 0 net up "$net"
 level node2
 echo "equal states, and a sound store: $want"
+
+# ---- it votes again with a new key, and a fault is tolerated again ------------------------------
+lacks() { # NODE: without it nothing is final, for node2 does not vote
+	local code=0
+	run 0 net down "$net" "$1"
+	ostrakon put late x --home "$net" --timeout 5s >"$work/out" 2>&1 </dev/null || code=$?
+	[ "$code" -eq 3 ] || [ "$code" -eq 4 ] || fail "exit code $code without $1 and node2's vote: $(cat "$work/out")"
+	run 0 net up "$net"
+}
+lacks node4
+ostrakon key new "$work/new2.key" --unencrypted >/dev/null || fail "key new"
+run 0 net down "$net" node2
+"$top/src/node/ostrakond" rekey --home "$net/node2" --key "$work/new2.key" >/dev/null || fail "rekey"
+run 0 net up "$net"
+run 0 member replace node2 --home "$net" --new-key "$work/new2.key" --timeout 120s \
+	--governance-key "$net/governance-1.key,$net/governance-2.key"
+for ((try = 0; try < 1200; try++)); do
+	status node2
+	[ "$(field observer)" != null ] || break
+	sleep 0.1
+done
+[ "$(field observer)" = null ] || fail "node2 does not vote: $(cat "$work/out")"
+run 0 net down "$net" node4
+run 0 put again yes --home "$net" --timeout 120s
+run 0 net up "$net"
+echo "node2 votes with its new key: blocks go on without node4"

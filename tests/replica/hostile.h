@@ -92,6 +92,7 @@ void hostile_room(Suite *s);
 void hostile_suspicion(Suite *s);
 void hostile_observer(Suite *s);
 void hostile_epoch(Suite *s);
+void hostile_resign(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 

@@ -121,12 +121,12 @@ const struct verb verbs[] = {
 	 "given; if they are not enough yet, --save FILE keeps what is signed so far for the\n"
 	 "next one, who goes on with --from FILE. With enough of them it is sent, and this\n"
 	 "waits until the validators have ended the epoch and the proof of that holds.\n"
-	 "The node itself gets its key with `ostrakond init --name NODE --key FILE` in a new\n"
-	 "home; a rotated one is then stopped, and the new one started. Not built: chains\n"
-	 "pinned to pbft, and chains that were recovered (`recovery draft`); recovery across\n"
-	 "such a change.",
-	 WHERE | PASSPHRASE | B(NEW_KEY) | B(GOVERNANCE_KEY) | B(DRY_RUN) | B(FROM) | B(SAVE),
-	 1, 1, verb_member_replace},
+	 "The node itself gets its key with `ostrakond rekey --home DIR --key FILE` while it is\n"
+	 "stopped, before or after this, or with `ostrakond init --name NODE --key FILE` in a new\n"
+	 "home. Not built: chains pinned to pbft, and chains that were recovered (`recovery\n"
+	 "draft`); recovery across such a change.",
+	 WHERE | PASSPHRASE | B(NEW_KEY) | B(GOVERNANCE_KEY) | B(DRY_RUN) | B(FROM) | B(SAVE), 1,
+	 1, verb_member_replace},
 	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
 	 B(HOME) | B(ORIGIN), 0, 1, verb_config_show},
 	{"watch", "blocks|txs|consensus|evidence", "Print what happens, as it happens.",

@@ -27,13 +27,15 @@ static const char *advice(const struct finding *f)
 		return "never let this key vote again: replace it; a backup can be restored "
 		       "for "
 		       "reading";
-	case STORE_EVIDENCE:
-	case STORE_META:
 	case STORE_BLOCKS:
 	case STORE_CERTS:
 	case STORE_STATE:
 	case STORE_TREE:
 	case STORE_TXINDEX:
+		return "a running node mends it when its scrub comes to it; or stop the node "
+		       "and run `ostrakon db repair`";
+	case STORE_EVIDENCE:
+	case STORE_META:
 	case STORE_FAMILIES:
 		break;
 	}

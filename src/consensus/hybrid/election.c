@@ -245,6 +245,19 @@ void campaign(struct hybrid *h)
 	entitlement_free(&why);
 }
 
+void campaign_again(struct hybrid *h)
+{
+	const struct election *e = &h->election;
+	if (e->phase != ELECTION_PRE_VOTE || e->term != h->term + 1 || e->rescue) {
+		campaign(h);
+		return;
+	}
+	struct entitlement why;
+	own_entitlement(h, &why);
+	send_request(h, true, &why, NULL);
+	entitlement_free(&why);
+}
+
 /* Grants that name an older TC than this do not count (section 3). The rule keeps hoarded
  * pre-votes from disturbing a leader; who has no live leader takes any, or replicas that
  * entered terms by grants older than the newest TC could never be followed
@@ -519,9 +532,15 @@ static void grant_vote(struct hybrid *h, unsigned to, const struct msg_vote_requ
 		&h->signed_vote);
 }
 
-/* A request may show thousands of headers: its sender waits some times longer than checking
- * those that we did not know has taken us. */
+/* A request may show thousands of headers, and certificates of many signatures each: its sender
+ * waits some times longer than checking those that we did not know has taken us. */
 #define HEADER_CHECK_PAID 400
+
+static uint64_t certificate_checks(const struct hybrid *h, const struct position *p)
+{
+	unsigned certs = (p->tc.mode == MODE_FAST) + p->has_qc + p->has_checkpoint;
+	return (uint64_t)certs * certificate_quorum(h);
+}
 
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre)
 {
@@ -554,7 +573,8 @@ void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m
 	int err = position_check(&m->position, m->term, h->ctx, &h->genesis_hash,
 				 view_lookup_of(h, &look), &missing);
 	*paid = (*paid > h->now ? *paid : h->now) +
-		(h->header_checks - checks) * HEADER_CHECK_PAID;
+		(h->header_checks - checks + certificate_checks(h, &m->position)) *
+			HEADER_CHECK_PAID;
 	if (err == ERR_NOT_FOUND) {
 		need_missing(h, from, &missing);
 		return;

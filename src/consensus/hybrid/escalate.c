@@ -361,7 +361,7 @@ void suspect_tick(struct hybrid *h)
 {
 	tell_proofs_again(h);
 	if (h->quorum.f == 0 || !in_accepted_term(h) || h->tc.leader == h->self ||
-	    h->role == ROLE_LEADER || !leader_is_alive(h)) {
+	    h->role == ROLE_LEADER || !leader_is_heard(h)) {
 		fair_time_restarts(h);
 		return;
 	}

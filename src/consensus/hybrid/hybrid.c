@@ -43,15 +43,18 @@ void timer_on_work(struct hybrid *h)
 	timer_restart(h);
 }
 
-bool leader_is_alive(const struct hybrid *h)
+bool leader_is_heard(const struct hybrid *h)
 {
-	if (has_resigned(h))
-		return false;
 	if (h->role == ROLE_LEADER)
 		return quorum_heard(h);
 	return in_accepted_term(h) && h->tc.leader != h->self &&
 	       (h->tc.mode == MODE_FAST || in_pbft_mode(h)) && h->distrusted_term != h->term &&
 	       h->leader_heard && h->now - h->leader_heard < h->timing.timeout_min;
+}
+
+bool leader_is_alive(const struct hybrid *h)
+{
+	return leader_is_heard(h) && !has_resigned(h);
 }
 
 /* A timeout that counts: the leader has had the time and the work. */
@@ -396,8 +399,8 @@ static void each_waiting(const struct engine *e,
 						  .bytes = slice_of(p->bytes, p->size)});
 }
 
-static const struct engine_ops hybrid_ops = {step, engine_free_hybrid, status,
-					     accepted_term_cert, each_waiting, pool};
+static const struct engine_ops hybrid_ops = {
+	step, engine_free_hybrid, status, accepted_term_cert, each_waiting, pool};
 
 static void default_timing(struct engine_timing *t)
 {

@@ -290,7 +290,11 @@ struct hybrid {
 	bool resigning;	    /* we lead, propose no more, and wait for our successor's vote */
 	uint64_t resign_by; /* but no longer */
 	uint64_t resigned;  /* the term whose leader did; 0: none */
+	uint64_t resigned_at;
+	uint64_t
+		resign_paid; /* what resignations, anybody's, have cost is worked off by then */
 	uint64_t succeed_at; /* we are named, and ask then; 0: we are not */
+	uint64_t succeed_wait; /* before we ask again */
 
 	/* new keys (epoch.c) */
 	struct member_change member; /* checked; waits for its block */
@@ -308,7 +312,7 @@ struct hybrid {
 	uint64_t refused_at[VALIDATORS_MAX]; /* when we last sent each a refusal */
 	uint64_t rescue_accepted_height;
 	uint64_t build_after; /* no block before: the last one that was built came to nothing */
-	uint64_t voted_at; /* signed the newest term vote, in this life; 0: never */
+	uint64_t voted_at;    /* signed the newest term vote, in this life; 0: never */
 	uint64_t rescue_accepted_at;
 	uint64_t rescue_accepted_term; /* 0: never */
 
@@ -392,6 +396,7 @@ void hybrid_resume(struct hybrid *h); /* first step: asks for execution of recov
 
 /* election.c */
 void campaign(struct hybrid *h);
+void campaign_again(struct hybrid *h); /* keeps the pre-votes that are in */
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre);
 void on_pre_vote(struct hybrid *h, unsigned from, const struct grant *g);
 void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);
@@ -586,6 +591,7 @@ void timer_on_heartbeat(struct hybrid *h);
 void timer_on_commit(struct hybrid *h, bool of_held);
 void timer_on_work(struct hybrid *h);
 void timeout_counts(struct hybrid *h);
-bool leader_is_alive(const struct hybrid *h);
+bool leader_is_heard(const struct hybrid *h); /* of the own term, lately */
+bool leader_is_alive(const struct hybrid *h); /* and it has not resigned */
 
 #endif

@@ -1,0 +1,369 @@
+#include "tests/replica/mend-world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "replica/files.h"
+
+#define QUEUE	1024
+#define STEP_US 5000
+
+/* One replica answers for the validators 0 to 2; validator 3 mends itself. */
+struct letter {
+	unsigned from, to;
+	struct writer bytes;
+};
+struct world w;
+static struct store *served;
+struct store *own, *sound;
+static struct replica *server;
+struct replica *hurt;
+static struct letter queue[QUEUE];
+static unsigned queued, asked_of;
+uint64_t now;
+const char *halted;
+void (*liar)(struct writer *bytes);
+unsigned liars; /* peers */
+struct damage list[LIST];
+uint32_t listed;
+unsigned mended, fetched, left, lied, over;
+uint64_t liar_mask;
+bool on_disk;
+struct block *rival;	 /* of the newest block, as well signed */
+static uint64_t history; /* of the one that is hurt */
+char home[64];
+
+static void post(unsigned from, unsigned to, struct slice bytes)
+{
+	ck_assert_uint_lt(queued, QUEUE);
+	struct letter *l = &queue[queued++];
+	*l = (struct letter){.from = from, .to = to};
+	writer_raw(&l->bytes, bytes.ptr, bytes.len);
+}
+
+static void server_sends(void *ctx, const struct message *m)
+{
+	(void)ctx;
+	if (engine_message_is_sync(m->type))
+		post(asked_of, SELF, m->bytes);
+}
+
+static void hurt_sends(void *ctx, const struct message *m)
+{
+	(void)ctx;
+	for (unsigned i = 0; i < SELF && engine_message_is_sync(m->type); i++)
+		if (m->to >> i & 1)
+			post(SELF, i, m->bytes);
+}
+
+static bool host_sync(void *ctx, uint64_t seq)
+{
+	(void)ctx, (void)seq;
+	return true;
+}
+static void host_final(void *ctx, struct block *b, const struct cert *cert)
+{
+	(void)ctx, (void)b, (void)cert;
+}
+static void host_rejected(void *ctx, const struct hash *id, int err)
+{
+	(void)ctx, (void)id, (void)err;
+}
+static void host_halted(void *ctx, const char *why)
+{
+	(void)ctx;
+	halted = why;
+}
+static uint64_t host_wall(void *ctx)
+{
+	(void)ctx;
+	return 1;
+}
+
+static void host_mend(void *ctx, enum replica_mend_note note, const struct damage *d,
+		      unsigned peer, const char *why)
+{
+	(void)ctx;
+	ck_assert(note == MEND_NOTE_OVER ? d == NULL : d != NULL);
+	ck_assert(note != MEND_NOTE_LEFT || why != NULL);
+	mended += note == MEND_NOTE_MENDED;
+	fetched += note == MEND_NOTE_MENDED && peer != NO_VALIDATOR;
+	left += note == MEND_NOTE_LEFT;
+	over += note == MEND_NOTE_OVER;
+	lied += note == MEND_NOTE_LIED;
+	if (note == MEND_NOTE_LIED)
+		liar_mask |= UINT64_C(1) << peer;
+}
+
+static struct replica *open_one(struct store *s, unsigned self)
+{
+	const struct replica_config config = {
+		.genesis = &w.genesis,
+		.store = s,
+		.self = self,
+		.key = w.validator[self],
+		.seed = 1,
+		.now = now,
+		.history = self == SELF ? history : LEDGER_HISTORY_MIN,
+		.host = {.send = self == SELF ? hurt_sends : server_sends,
+			 .sync = host_sync,
+			 .final = host_final,
+			 .rejected = host_rejected,
+			 .halted = host_halted,
+			 .mend_note = host_mend,
+			 .wall_ms = host_wall}};
+	struct errmsg m = {{0}};
+	struct replica *r;
+	return replica_open(&r, &config, &m) == ERR_NONE ? r : NULL;
+}
+
+bool open_hurt(void)
+{
+	hurt = open_one(own, SELF);
+	return hurt != NULL;
+}
+
+static void make_chain(void)
+{
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		struct slice txs[1 + WORLD_CLIENTS];
+		struct writer entry = {0};
+		uint32_t count = 0;
+		if (h == 2) {
+			const struct system_tx tx = {.kind = SYSTEM_ESCALATED,
+						     .height = h,
+						     .term = 1,
+						     .reason = REASON_PROOF};
+			system_tx_encode(&entry, &tx, &w.ctx);
+			size_t len;
+			uint8_t *bytes = writer_take(&entry, &len);
+			txs[count++] = slice_of(bytes, len);
+		}
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+			char key[24];
+			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+			txs[count++] = world_put(&w, i, h, key, key);
+		}
+		if (h == HEIGHTS)
+			rival = world_build(&w, w.tip, 1, txs, 1, NULL);
+		struct block *b = world_commit(&w, txs, count);
+		stored_block(served, &w, b);
+		stored_block(own, &w, b);
+		world_free_txs(txs, count);
+	}
+}
+
+void copy_store(struct store *from, struct store *to)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct store_batch *batch = store_batch_new();
+	for (int f = 0; f < STORE_FAMILIES; f++) {
+		struct store_iter *it =
+			store_iter_new(from, (enum store_family)f, none, none, false);
+		while (store_iter_next(it, &key, &value))
+			store_batch_put(batch, (enum store_family)f, key, value);
+		store_iter_free(it);
+	}
+	ck_assert_int_eq(store_write(to, batch, true), ERR_NONE);
+	store_batch_free(batch);
+}
+
+void begin(void)
+{
+	struct errmsg m;
+	if (hurt) {
+		replica_close(hurt);
+		store_close(own);
+	}
+	if (on_disk) {
+		struct store_options options = {.create = true};
+		char data[96];
+		snprintf(data, sizeof data, "%s/data", home);
+		files_remove(data, NULL);
+		ck_assert_int_eq(store_open_rocksdb(&own, data, &options, &m), ERR_NONE);
+	} else {
+		own = store_open_memory();
+	}
+	copy_store(sound, own);
+	ck_assert(open_hurt());
+	mended = fetched = left = lied = over = 0;
+	liar_mask = 0;
+	halted = NULL;
+	liar = NULL;
+	liars = 1;
+}
+
+static void set_up(uint64_t heights)
+{
+	crypto_init();
+	history = heights;
+	hurt = NULL;
+	world_genesis(&w, 1000);
+	w.genesis.checkpoint_interval = 2;
+	w.genesis.limits.window = 4;
+	world_seal(&w);
+	world_open(&w, NULL);
+	served = store_open_memory();
+	own = store_open_memory();
+	sound = store_open_memory();
+	ck_assert_int_eq(replica_first_votes(served), ERR_NONE);
+	ck_assert_int_eq(replica_first_votes(own), ERR_NONE);
+	now = 1000000;
+	queued = 0;
+	make_chain();
+	server = open_one(served, 0);
+	ck_assert_ptr_nonnull(server);
+	ck_assert(open_hurt());
+	copy_store(own, sound);
+	strcpy(home, "/tmp/check-mend-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(home));
+	on_disk = false;
+	begin();
+}
+
+void setup(void)
+{
+	set_up(LEDGER_HISTORY_MIN);
+}
+
+void setup_pruned(void)
+{
+	set_up(0);
+}
+
+void teardown(void)
+{
+	while (queued > 0)
+		writer_free(&queue[--queued].bytes);
+	replica_close(server);
+	replica_close(hurt);
+	store_close(served);
+	store_close(own);
+	store_close(sound);
+	block_drop(rival);
+	world_free(&w);
+	files_remove(home, NULL);
+}
+
+static void deliver(struct letter *l)
+{
+	if (l->to == SELF) {
+		if (liar && l->from < liars)
+			liar(&l->bytes);
+		replica_message(hurt, now, l->from, writer_slice(&l->bytes));
+	} else {
+		asked_of = l->to;
+		memset(&server->serve.peer[SELF], 0, sizeof server->serve.peer[SELF]);
+		replica_message(server, now, SELF, writer_slice(&l->bytes));
+	}
+	writer_free(&l->bytes);
+}
+
+void step(void)
+{
+	now += STEP_US;
+	replica_tick(hurt, now);
+	replica_tick(server, now);
+	for (unsigned i = 0; i < queued; i++) {
+		struct letter l = queue[i];
+		queue[i].bytes = (struct writer){0};
+		deliver(&l);
+	}
+	queued = 0;
+}
+
+static void on_found(void *arg, const struct finding *f)
+{
+	(void)arg;
+	if (listed < LIST)
+		finding_damage(f, &list[listed++]);
+}
+
+static bool on_step(void *arg, uint64_t height, uint64_t max, uint64_t bytes, uint64_t most)
+{
+	(void)arg, (void)height, (void)max, (void)bytes, (void)most;
+	return true;
+}
+
+uint32_t scrub(void)
+{
+	const struct audit_options o = {
+		.genesis = &w.genesis, .found = on_found, .step = on_step};
+	struct audit_result result;
+	struct errmsg m = {{0}};
+	listed = 0;
+	ck_assert_msg(replica_audit(own, &o, &result, &m) == ERR_NONE, "%s", m.text);
+	return listed;
+}
+
+void mend(void)
+{
+	unsigned was = over;
+	scrub();
+	if (listed == 0)
+		return;
+	ck_assert(replica_mend(hurt, list, listed));
+	ck_assert(!replica_mend(hurt, list, listed)); /* one lot at a time */
+	for (unsigned i = 0; i < STEPS && over == was; i++)
+		step();
+	ck_assert_uint_eq(over, was + 1);
+	ck_assert_ptr_null(halted);
+}
+
+bool mend_all(void)
+{
+	for (unsigned round = 0; round < 20; round++) {
+		unsigned was = mended;
+		mend();
+		if (listed == 0)
+			return true;
+		if (mended == was)
+			return false;
+	}
+	return false;
+}
+
+void put(enum store_family f, struct slice key, struct slice value)
+{
+	struct store_batch *batch = store_batch_new();
+	if (value.ptr)
+		store_batch_put(batch, f, key, value);
+	else
+		store_batch_delete(batch, f, key);
+	ck_assert_int_eq(store_write(own, batch, false), ERR_NONE);
+	store_batch_free(batch);
+}
+
+void check_same(bool votes_too)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct writer have = {0};
+	for (int f = 0; f < STORE_FAMILIES; f++) {
+		uint64_t counts[2] = {0, 0};
+		if (f == STORE_VOTES && !votes_too)
+			continue;
+		struct store_iter *it =
+			store_iter_new(sound, (enum store_family)f, none, none, false);
+		while (store_iter_next(it, &key, &value)) {
+			counts[0]++;
+			ck_assert_msg(store_get(own, (enum store_family)f, key, &have) ==
+						      ERR_NONE &&
+					      slice_equal(writer_slice(&have), value),
+				      "a record of family %s is not what it was",
+				      store_family_name((enum store_family)f));
+			writer_reset(&have);
+		}
+		store_iter_free(it);
+		it = store_iter_new(own, (enum store_family)f, none, none, false);
+		while (store_iter_next(it, &key, &value))
+			counts[1]++;
+		ck_assert_int_eq(store_iter_error(it), ERR_NONE);
+		store_iter_free(it);
+		ck_assert_uint_eq(counts[0], counts[1]);
+	}
+	writer_free(&have);
+}

@@ -1,0 +1,52 @@
+/* A replica whose store is damaged, beside one that answers for the three others. */
+#ifndef TESTS_REPLICA_MEND_WORLD_H
+#define TESTS_REPLICA_MEND_WORLD_H
+
+#include <check.h>
+
+#include "replica/audit.h"
+#include "tests/replica/stored.h"
+
+#define HEIGHTS 40
+#define SELF	3
+#define STEPS	40000
+#define LIST	4096
+
+extern struct world w;
+extern struct store *own, *sound; /* sound: own, as it was */
+extern struct replica *hurt;
+extern uint64_t now;
+extern const char *halted;
+extern bool on_disk; /* from the next begin() on */
+extern char home[64];
+extern struct block *rival; /* of the newest block, as well signed */
+/* Alters what the first `liars` peers send. */
+extern void (*liar)(struct writer *bytes);
+extern unsigned liars;
+/* What the last scrub found; what has become of all since begin(). */
+extern struct damage list[LIST];
+extern uint32_t listed;
+extern unsigned mended, fetched, left, lied, over;
+extern uint64_t liar_mask;
+
+void setup(void);
+/* The newest state alone can be read: no block can be executed again. */
+void setup_pruned(void);
+void teardown(void);
+/* A fresh store for the next damage: the chain stays. */
+void begin(void);
+/* hurt, on own. False: it does not open. */
+bool open_hurt(void);
+void step(void);
+uint32_t scrub(void);
+/* One scrub, and what comes of it. */
+void mend(void);
+/* As a node does: again as long as it is of use. False: damage is left. */
+bool mend_all(void);
+/* value.ptr NULL: it is deleted. */
+void put(enum store_family f, struct slice key, struct slice value);
+void copy_store(struct store *from, struct store *to);
+/* Every record as it was. */
+void check_same(bool votes_too);
+
+#endif
