@@ -26,7 +26,7 @@ int engine_new(struct engine **out, const struct engine_config *config,
 #define SYNC_TYPES_FIRST 24
 static const char *const sync_names[] = {"sync-ask",   "sync-offer",	  "sync-get",
 					 "sync-range", "sync-get-blocks", "sync-blocks",
-					 "sync-gone"};
+					 "sync-gone",  "sync-handovers"};
 
 bool engine_message_is_sync(uint8_t type)
 {

@@ -52,8 +52,8 @@ void state_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
 		break;
 	case SYNC_NOTE_EPOCH:
 		log_write(LOG_NODE, LOG_INFO,
-			  "the others are in a later epoch than this node: no state is fetched "
-			  "across its end, so it is brought level by blocks");
+			  "the others are in a later epoch than this node: it is brought level "
+			  "by blocks");
 		break;
 	case SYNC_NOTE_DONE:
 		log_write(

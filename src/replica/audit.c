@@ -133,6 +133,28 @@ static int check_header(struct auditing *a, const struct block *b)
 	return err;
 }
 
+/* Where the record of what begins behind an end is lost, the rest is checked under the set that
+ * the end itself names. */
+static void check_end(struct auditing *a, struct block *b)
+{
+	uint64_t height = b->sh.h.height;
+	const struct chain_ctx *ctx = replica_ctx_at(&a->view, height);
+	struct block_ref end = block_ref_of(b);
+	struct member_change change;
+	struct chain_ctx next;
+	struct epoch_key k;
+	if (!epoch_end_of(b, ctx, &change) || ctx->epoch + 1 < a->view.epoch_count ||
+	    height == a->out->ledger.height) /* stopped right before the next epoch began */
+		return;
+	struct slice key = key_epoch(&k, ctx->epoch + 1);
+	int err = store_get(a->view.store, STORE_META, key, &a->scratch);
+	if (err == ERR_NOT_FOUND) /* else it is found damaged below */
+		found(a, STORE_META, key, height, err,
+		      "the record of an epoch's beginning is missing");
+	if (!epoch_next(&next, ctx, &change, &end))
+		epoch_enter(&a->view, &next, b);
+}
+
 static void check_block(struct auditing *a, uint64_t height)
 {
 	struct record_key k;
@@ -161,6 +183,8 @@ static void check_block(struct auditing *a, uint64_t height)
 	if (err)
 		found(a, STORE_BLOCKS, key_block(&k, height, &hash), height, err,
 		      "the final block does not fit the chain");
+	else
+		check_end(a, b);
 	check_txs(a, b);
 	check_system(a, b);
 	a->out->bytes += b->body_size;
@@ -337,6 +361,46 @@ static void check_vote(struct auditing *a, struct slice key, struct slice value)
 		      "the vote state is damaged: this validator must not vote with it");
 }
 
+static void check_epoch(struct auditing *a, struct slice key, struct slice value)
+{
+	uint64_t epoch = load_be64(key.ptr + sizeof EPOCH_KEY - 1), height = UINT64_MAX;
+	const struct chain_ctx *before = epoch ? replica_epoch(&a->view, epoch - 1) : NULL;
+	struct record_key k;
+	struct chain_ctx next;
+	struct handover h = {0};
+	int err = before ? epoch_decode(value, &h) : ERR_RANGE;
+	if (!err) {
+		height = h.end->sh.h.height;
+		err = handover_check(&h, before, &next);
+	}
+	if (!err &&
+	    !store_get(a->view.store, STORE_BLOCKS, key_final(&k, height), &a->scratch) &&
+	    !slice_equal(writer_slice(&a->scratch), hash_slice(&h.end->hash)))
+		err = ERR_BAD_HASH;
+	handover_free(&h);
+	a->out->epochs++;
+	if (err)
+		found(a, STORE_META, key, height, err,
+		      "the record of an epoch's beginning is damaged");
+}
+
+static void check_meta(struct auditing *a, struct slice key, struct slice value)
+{
+	size_t len = sizeof EPOCH_KEY - 1;
+	if (key.len == len + 8 && memcmp(key.ptr, EPOCH_KEY, len) == 0)
+		check_epoch(a, key, value);
+	if (!slice_equal(key, slice_str(VOTES_EPOCH_KEY)))
+		return;
+	struct reader r;
+	reader_init(&r, value);
+	uint16_t version = reader_u16(&r);
+	uint64_t epoch = reader_u64(&r);
+	if (reader_finish(&r) || version != 1 || epoch >= a->view.epoch_count)
+		found(a, STORE_META, key, UINT64_MAX, ERR_CORRUPT,
+		      "of which epoch the vote state is, is damaged: this validator will not "
+		      "vote with it");
+}
+
 static void ignore(struct auditing *a, struct slice key, struct slice value)
 {
 	(void)a;
@@ -349,7 +413,7 @@ static int check_families(struct auditing *a)
 	const struct slice none = {0};
 	struct record_key k;
 	static const struct hash low;
-	int err = each_record(a, STORE_META, none, none, ignore);
+	int err = each_record(a, STORE_META, none, none, check_meta);
 	if (!err)
 		err = each_record(a, STORE_VOTES, none, none, check_vote);
 	if (!err)

@@ -35,6 +35,7 @@ struct audit_result {
 	bool observer; /* never votes, for that or another reason: replica_observes() */
 	unsigned vote_slots;
 	uint64_t first_block; /* lowest final block that is kept */
+	uint64_t epochs;      /* records of their beginnings */
 	uint64_t blocks, transactions, certificates, terms, evidence, unfinal;
 	uint64_t bytes; /* read */
 	uint64_t findings;

@@ -24,8 +24,9 @@ struct backup_summary {
 	uint32_t parts;
 	/* of backup_verify() and backup_restore() */
 	uint64_t transactions, certificates;
-	uint64_t term; /* of the last block */
-	bool proven;   /* false: a crash-fault chain, whose commits are proved by nothing */
+	uint64_t term;	/* of the last block */
+	uint64_t epoch; /* that the end is in: how often a validator got a new key */
+	bool proven;	/* false: a crash-fault chain, whose commits are proved by nothing */
 };
 
 struct backup_progress {

@@ -83,7 +83,7 @@ static int take_recovery(struct check *c, struct slice payload)
 	if (!err)
 		err = genesis_add_recovery(c->replay.genesis, v, &why);
 	if (!err)
-		genesis_ctx(&c->replay.view.ctx, c->replay.genesis);
+		replay_recovered(&c->replay);
 	mem_free(v);
 	return err ? err_set(c->m, err, "a recovery in the backup: %s", why.text) : ERR_NONE;
 }
@@ -122,6 +122,10 @@ static int end(struct check *c, struct slice payload)
 			       "the backup ends at height %" PRIu64
 			       ", which is not the end that it says it has",
 			       last->sh.h.height);
+	if (c->replay.over)
+		return err_set(c->m, ERR_TRUNCATED,
+			       "the backup's last block ends an epoch, and what proves that is "
+			       "missing");
 	c->ended = true;
 	return replay_end(&c->replay);
 }
@@ -150,6 +154,10 @@ static int take(struct check *c, enum backup_record type, struct slice payload)
 		return take_recovery(c, payload);
 	case RECORD_CHECKPOINT:
 		return take_checkpoint(c, payload);
+	case RECORD_EPOCH:
+		if (c->in.manifest.version < BACKUP_EPOCHS)
+			break;
+		return replay_epoch(&c->replay, payload);
 	case RECORD_END:
 		return end(c, payload);
 	}
@@ -206,6 +214,7 @@ static void summarize(const struct check *c, struct backup_summary *out)
 	out->transactions = c->replay.transactions;
 	out->certificates = c->replay.certificates;
 	out->proven = c->replay.proven;
+	out->epoch = c->replay.view.ctx.epoch;
 	out->term = c->replay.last ? c->replay.last->sh.h.term : 0;
 }
 
@@ -333,6 +342,10 @@ static int restore_into(struct check *c, const char *home)
 		err = mark_restored(c->store, &c->in.manifest.s, c->m);
 	if (!err)
 		err = of_scratch(c, read_all(c));
+	if (!err && c->o->key_file && c->replay.view.ctx.epoch > 0)
+		err = err_set(c->m, ERR_PERMISSION,
+			      "in this backup governance has replaced a validator's key: a "
+			      "recovery of such a chain is not built");
 	if (!err && c->o->key_file)
 		err = replica_begin_anew(c->store, c->o->genesis,
 					 c->has_stable ? &c->stable : NULL, c->m);

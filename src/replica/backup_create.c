@@ -6,7 +6,7 @@
 #include "consensus/begin_anew.h"
 #include "replica/audit.h"
 #include "replica/backup_private.h"
-#include "replica/private.h"
+#include "replica/epoch.h"
 
 #define STEP_HEIGHTS 64 /* between two looks at the progress */
 
@@ -15,6 +15,7 @@ struct creation {
 	struct backup_writer w;
 	const struct backup_options *o;
 	struct cert tip;
+	struct handover ended; /* the tip ends an epoch, and the store has no record of that */
 	/* Hashes of heights above those that are indexed: final by the certificate, and not
 	 * executed before a crash. ascending[0] is of height indexed + 1. */
 	uint64_t indexed;
@@ -47,9 +48,11 @@ static bool indexed_hash(struct creation *c, uint64_t height, struct hash *out)
 static int find_tip(struct creation *c)
 {
 	int err = records_newest_cert(&c->view, &c->tip);
-	if (err == ERR_NOT_FOUND) { /* nothing but genesis */
-		c->tip = (struct cert){.ref = block_ref_of(c->view.genesis_block)};
-		return ERR_NONE;
+	uint64_t start = c->view.start->sh.h.height;
+	if (err == ERR_NOT_FOUND || (!err && start && c->tip.ref.height <= start)) {
+		/* nothing but genesis; nothing of this epoch yet */
+		c->tip = (struct cert){.ref = block_ref_of(c->view.start)};
+		err = ERR_NONE;
 	}
 	if (err)
 		return damaged(c, 0, "the newest certificate", err);
@@ -79,6 +82,45 @@ static int find_tip(struct creation *c)
 	for (uint64_t i = 0; i < count; i++)
 		c->above[i] = down[count - 1 - i];
 	mem_free(down);
+	return err;
+}
+
+static bool final_hash(struct creation *c, uint64_t height, struct hash *out)
+{
+	if (height <= c->indexed)
+		return indexed_hash(c, height, out);
+	*out = c->above[height - c->indexed - 1];
+	return true;
+}
+
+/* Stopped, or looked at, right before it began the next epoch: what is above the end are
+ * fillers, nobody's history. */
+static int find_end(struct creation *c)
+{
+	uint64_t h = c->indexed;
+	int err = ERR_NONE;
+	if (h <= c->view.ctx.start_height)
+		h = c->view.ctx.start_height + 1;
+	for (; h <= c->tip.ref.height && !err && !c->ended.end; h++) {
+		struct member_change change;
+		struct chain_ctx next;
+		struct hash hash;
+		struct block *b;
+		err = final_hash(c, h, &hash) ? records_block(&c->view, h, &hash, &b)
+					      : ERR_CORRUPT;
+		if (err)
+			return damaged(c, h, "the final block", err);
+		if (epoch_end_of(b, &c->view.ctx, &change)) {
+			err = epoch_prove(&c->view, b, &c->tip, &c->ended);
+			if (!err)
+				err = handover_check(&c->ended, &c->view.ctx, &next);
+			if (err)
+				damaged(c, h, "what proves the end of the epoch",
+					err == ERR_IO ? err : ERR_CORRUPT);
+			c->tip.ref = block_ref_of(b);
+		}
+		block_drop(b);
+	}
 	return err;
 }
 
@@ -116,11 +158,12 @@ static int put_term(struct creation *c, uint64_t term)
 	return err;
 }
 
-static int put_cert(struct creation *c, uint64_t height, const struct hash *hash)
+/* One of its own the tip has, and an end may have, for that of a filler may prove it. */
+static int put_cert(struct creation *c, uint64_t height, const struct hash *hash, bool is_end)
 {
 	struct cert cert;
 	int err = records_cert(&c->view, height, &cert);
-	if (err == ERR_NOT_FOUND && height != c->tip.ref.height)
+	if (err == ERR_NOT_FOUND && (height != c->tip.ref.height || is_end))
 		return ERR_NONE;
 	if (!err && !hash_equal(&cert.ref.hash, hash))
 		err = ERR_BAD_HASH;
@@ -131,14 +174,40 @@ static int put_cert(struct creation *c, uint64_t height, const struct hash *hash
 	return put(c, RECORD_CERT);
 }
 
+/* Of the end b of the epoch of ctx. */
+static int put_epoch(struct creation *c, const struct block *b, const struct chain_ctx *ctx)
+{
+	struct handover h = {0};
+	struct chain_ctx next;
+	const struct handover *use = &h;
+	int err = ERR_NONE;
+	if (c->ended.end && hash_equal(&c->ended.end->hash, &b->hash))
+		use = &c->ended;
+	else
+		err = epoch_handover(&c->view, ctx->epoch + 1, &h);
+	if (!err)
+		err = hash_equal(&use->end->hash, &b->hash) ? handover_check(use, ctx, &next)
+							    : ERR_BAD_LINK;
+	if (err)
+		err = damaged(c, b->sh.h.height, "what proves the end of the epoch",
+			      err == ERR_IO ? err : ERR_CORRUPT);
+	writer_reset(&c->scratch);
+	if (!err) {
+		handover_encode(&c->scratch, use);
+		err = put(c, RECORD_EPOCH);
+	}
+	handover_free(&h);
+	return err;
+}
+
 static int put_block(struct creation *c, uint64_t height)
 {
+	const struct chain_ctx *ctx = replica_ctx_at(&c->view, height);
+	struct member_change change;
 	struct hash hash;
 	struct block *b;
 	int err = ERR_NONE;
-	if (height > c->indexed)
-		hash = c->above[height - c->indexed - 1];
-	else if (!indexed_hash(c, height, &hash))
+	if (!final_hash(c, height, &hash))
 		return damaged(c, height, "the index of final blocks", ERR_CORRUPT);
 	err = records_block(&c->view, height, &hash, &b);
 	if (err)
@@ -151,8 +220,11 @@ static int put_block(struct creation *c, uint64_t height)
 	block_encode(&c->scratch, b);
 	if (!err)
 		err = put(c, RECORD_BLOCK);
+	bool is_end = epoch_end_of(b, ctx, &change);
 	if (!err)
-		err = put_cert(c, height, &hash);
+		err = put_cert(c, height, &hash, is_end);
+	if (!err && is_end)
+		err = put_epoch(c, b, ctx);
 	if (height == c->tip.ref.height)
 		c->w.manifest.s.state_root = b->sh.h.state_root;
 	block_drop(b);
@@ -197,7 +269,8 @@ static int put_checkpoint(struct creation *c)
 	bool there = protocol_is_byzantine(c->o->genesis->protocol);
 	for (uint8_t slot = 0; there && slot < VOTE_SLOTS; slot++)
 		store_get(c->view.store, STORE_VOTES, slice_of(&slot, 1), &slots[slot]);
-	there = there && hybrid_stable_checkpoint(stable, slots) &&
+	there = there && hybrid_stable_checkpoint(stable, slots) && !c->ended.end &&
+		stable->ref.height > c->view.ctx.start_height &&
 		stable->ref.term == c->tip.ref.term && stable->ref.height <= c->indexed &&
 		indexed_hash(c, stable->ref.height, &hash) &&
 		hash_equal(&hash, &stable->ref.hash);
@@ -279,14 +352,14 @@ int backup_create(struct store *s, const char *dest, const struct backup_options
 	backup_writer_init(&c->w, dir.partial, &c->view.ctx.id,
 			   o->part_bytes ? o->part_bytes : BACKUP_PART_BYTES);
 	int err = files_begin_dir(&dir, dest, m);
-	if (!err && c->view.epoch_count > 1)
-		err = err_set(m, ERR_UNSUPPORTED,
-			      "a validator of this chain has a new key: backups across that are "
-			      "not built");
 	if (!err)
 		err = find_tip(c);
 	if (!err)
 		err = check_begin(c);
+	if (!err)
+		err = find_end(c);
+	if (c->view.epoch_count > 1 || c->ended.end)
+		c->w.manifest.version = BACKUP_EPOCHS;
 	c->w.manifest.s.made_ms = o->made_ms;
 	c->w.manifest.s.height = c->tip.ref.height;
 	c->w.manifest.s.block = c->tip.ref.hash;
@@ -301,6 +374,7 @@ int backup_create(struct store *s, const char *dest, const struct backup_options
 	*out = c->w.manifest.s;
 	backup_writer_free(&c->w);
 	records_view_free(&c->view);
+	handover_free(&c->ended);
 	mem_free(c->above);
 	writer_free(&c->scratch);
 	mem_free(c);

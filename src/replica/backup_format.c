@@ -42,7 +42,7 @@ void backup_manifest_write(struct writer *w, const struct backup_manifest *f)
 {
 	char chain[HASH_HEX_SIZE], block[HASH_HEX_SIZE], root[HASH_HEX_SIZE];
 	struct hash sum;
-	put_line(w, "ostrakon backup %d\n", BACKUP_VERSION);
+	put_line(w, "ostrakon backup %d\n", f->version);
 	put_line(w, "chain %s\n", hash_hex(chain, &f->s.chain));
 	put_line(w, "made %" PRIu64 "\n", f->s.made_ms);
 	put_line(w, "height %" PRIu64 "\n", f->s.height);
@@ -122,8 +122,9 @@ static bool parse(struct slice text, struct backup_manifest *f)
 		  take_hash(&text, "state_root", &f->s.state_root) &&
 		  take_number(&text, "records", &f->s.records) && take_parts(&text, f) &&
 		  take_hash(&text, "sum", &sum) && text.len == 0;
-	if (!ok)
+	if (!ok || version == 0 || version > BACKUP_VERSION)
 		return false;
+	f->version = (uint16_t)version;
 	struct writer w = {0};
 	backup_manifest_write(&w, f);
 	ok = slice_equal(writer_slice(&w), all);
@@ -178,6 +179,7 @@ void backup_writer_init(struct backup_writer *w, const char *dir, const struct h
 			uint64_t part_bytes)
 {
 	*w = (struct backup_writer){.dir = dir, .part_bytes = part_bytes, .fd = -1};
+	w->manifest.version = 1;
 	w->manifest.s.chain = *chain;
 	link_begin(&w->link, chain);
 }
@@ -237,7 +239,7 @@ static int open_part(struct backup_writer *w, struct errmsg *m)
 	w->manifest.part[number] = (struct backup_part){0};
 	w->manifest.s.parts++;
 	writer_raw(&w->buffer, MAGIC, 8);
-	writer_u16(&w->buffer, BACKUP_VERSION);
+	writer_u16(&w->buffer, w->manifest.version);
 	writer_u32(&w->buffer, number);
 	writer_hash(&w->buffer, &w->link);
 	return ERR_NONE;
@@ -345,7 +347,7 @@ static int next_part(struct backup_reader *r, struct errmsg *m)
 		return damaged(r, ERR_BAD_HASH, "the file is not as long as it was", m);
 	int err = take(r, head, sizeof head, m);
 	writer_raw(&want, MAGIC, 8);
-	writer_u16(&want, BACKUP_VERSION);
+	writer_u16(&want, r->manifest.version);
 	writer_u32(&want, number);
 	writer_hash(&want, &r->link);
 	if (!err && !slice_equal(writer_slice(&want), slice_of(head, sizeof head)))

@@ -5,7 +5,8 @@
 #include "replica/backup.h"
 #include "replica/files.h"
 
-#define BACKUP_VERSION	  1
+#define BACKUP_VERSION	  2 /* newest; what has no epochs is of version 1 */
+#define BACKUP_EPOCHS	  2 /* first that knows RECORD_EPOCH */
 #define BACKUP_RECORD_MAX (64u << 20)
 
 enum backup_record { /* on disk: never reuse a number */
@@ -17,6 +18,7 @@ enum backup_record { /* on disk: never reuse a number */
 		     RECORD_END = 6,
 		     RECORD_RECOVERY = 7,
 		     RECORD_CHECKPOINT = 8,
+		     RECORD_EPOCH = 9,
 };
 
 struct backup_part {
@@ -24,6 +26,7 @@ struct backup_part {
 	struct hash end; /* of the hash chain, after its last record */
 };
 struct backup_manifest {
+	uint16_t version;
 	struct backup_summary s;
 	struct backup_part *part; /* s.parts of them; owned */
 };

@@ -8,26 +8,18 @@
 
 #define RECORD_VERSION 1
 
-struct epoch_key {
-	uint8_t bytes[sizeof EPOCH_KEY - 1 + 8];
-};
-
-static struct slice key_epoch(struct epoch_key *k, uint64_t epoch)
+struct slice key_epoch(struct epoch_key *k, uint64_t epoch)
 {
 	memcpy(k->bytes, EPOCH_KEY, sizeof EPOCH_KEY - 1);
 	store_be64(k->bytes + sizeof EPOCH_KEY - 1, epoch);
 	return slice_of(k->bytes, sizeof k->bytes);
 }
 
-int epoch_handover(struct replica *r, uint64_t epoch, struct handover *out)
+int epoch_decode(struct slice record, struct handover *out)
 {
-	struct epoch_key k;
 	struct reader rd;
 	*out = (struct handover){0};
-	int err = store_get(r->store, STORE_META, key_epoch(&k, epoch), &r->scratch);
-	if (err)
-		return err;
-	reader_init(&rd, writer_slice(&r->scratch));
+	reader_init(&rd, record);
 	if (reader_u16(&rd) != RECORD_VERSION)
 		return ERR_VERSION;
 	if (handover_decode(&rd, out) || reader_finish(&rd)) {
@@ -37,7 +29,15 @@ int epoch_handover(struct replica *r, uint64_t epoch, struct handover *out)
 	return ERR_NONE;
 }
 
-static void enter(struct replica *r, const struct chain_ctx *ctx, struct block *start)
+int epoch_handover(struct replica *r, uint64_t epoch, struct handover *out)
+{
+	struct epoch_key k;
+	*out = (struct handover){0};
+	int err = store_get(r->store, STORE_META, key_epoch(&k, epoch), &r->scratch);
+	return err ? err : epoch_decode(writer_slice(&r->scratch), out);
+}
+
+void epoch_enter(struct replica *r, const struct chain_ctx *ctx, struct block *start)
 {
 	if (r->epoch_count == r->epoch_cap) {
 		r->epoch_cap = r->epoch_cap ? 2 * r->epoch_cap : 4;
@@ -54,7 +54,7 @@ int epochs_open(struct replica *r, struct errmsg *m)
 	genesis_ctx(&r->ctx, r->config.genesis);
 	r->epoch_count = 0;
 	const struct chain_ctx first = r->ctx;
-	enter(r, &first, r->genesis_block);
+	epoch_enter(r, &first, r->genesis_block);
 	if (!protocol_is_byzantine(r->config.genesis->protocol))
 		return ERR_NONE;
 	for (uint64_t epoch = 1;; epoch++) {
@@ -73,7 +73,7 @@ int epochs_open(struct replica *r, struct errmsg *m)
 		if (!err)
 			err = handover_check(&h, &r->ctx, &next);
 		if (!err)
-			enter(r, &next, h.end);
+			epoch_enter(r, &next, h.end);
 		handover_free(&h);
 		if (err)
 			return err_set(m, err == ERR_IO ? err : ERR_CORRUPT,
@@ -161,22 +161,46 @@ static void delete_above(struct replica *r, enum store_family family, char kind,
 	store_iter_free(it);
 }
 
-/* One synced batch: the epoch's record, an empty vote state, and nothing above the end. */
-static int write_epoch(struct replica *r, const struct handover *h, bool was_voter)
+int epoch_prove(struct replica *r, struct block *end, const struct cert *cert,
+		struct handover *out)
+{
+	*out = (struct handover){.end = block_hold(end)};
+	cert_copy(&out->cert, cert);
+	return collect_fillers(r, out);
+}
+
+/* And nothing is left above the end. */
+static void put_record(struct replica *r, const struct handover *h)
 {
 	struct epoch_key k;
-	store_batch_clear(r->batch);
 	writer_reset(&r->scratch);
 	writer_u16(&r->scratch, RECORD_VERSION);
 	handover_encode(&r->scratch, h);
 	store_batch_put(r->batch, STORE_META, key_epoch(&k, r->ctx.epoch),
 			writer_slice(&r->scratch));
-	for (uint8_t slot = 0; slot < VOTE_SLOTS && !MUTANT(MUTANT_OLD_SLOTS); slot++)
-		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
-	observer_next_epoch(r, was_voter, r->batch);
+}
+
+static void batch_record(struct replica *r, const struct handover *h)
+{
+	store_batch_clear(r->batch);
+	put_record(r, h);
 	delete_above(r, STORE_BLOCKS, 'b', h->end->sh.h.height);
 	delete_above(r, STORE_CERTS, 'c', h->end->sh.h.height);
 	delete_above(r, STORE_CERTS, 't', h->end->sh.h.term);
+}
+
+static void batch_votes(struct replica *r, bool was_voter)
+{
+	for (uint8_t slot = 0; slot < VOTE_SLOTS && !MUTANT(MUTANT_OLD_SLOTS); slot++)
+		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
+	observer_next_epoch(r, was_voter, r->batch);
+}
+
+/* One synced batch: the epoch's record, an empty vote state, and nothing above the end. */
+static int write_epoch(struct replica *r, const struct handover *h, bool was_voter)
+{
+	batch_record(r, h);
+	batch_votes(r, was_voter);
 	r->unfinal_count = 0;
 	return store_write(r->store, r->batch, true);
 }
@@ -195,21 +219,44 @@ static int reopen_ledger(struct replica *r, struct errmsg *m)
 	return ERR_NONE;
 }
 
+static int take(struct replica *r, const struct handover *h)
+{
+	struct chain_ctx next;
+	int err = handover_check(h, &r->ctx, &next);
+	if (!err)
+		epoch_enter(r, &next, h->end);
+	return err;
+}
+
+int epoch_step(struct replica *r, const struct handover *h, struct errmsg *m)
+{
+	int err = take(r, h);
+	if (err)
+		return err_set(m, err, "what proves the end of epoch %llu at height %llu: %s",
+			       (unsigned long long)r->ctx.epoch,
+			       (unsigned long long)ledger_height(r->ledger), err_text(err));
+	batch_record(r, h);
+	err = store_write(r->store, r->batch, true);
+	if (err)
+		return err_set(m, ERR_IO,
+			       "writing what proves the end of an epoch failed: "
+			       "check the disk (full?)");
+	return reopen_ledger(r, m);
+}
+
 int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m)
 {
 	struct handover h = {0};
-	struct chain_ctx next;
+	struct block *end = NULL;
 	bool was_voter = !r->observes;
-	cert_copy(&h.cert, cert);
-	int err = replica_block(r, ledger_height(r->ledger), &h.end);
+	int err = replica_block(r, ledger_height(r->ledger), &end);
 	if (!err)
-		err = collect_fillers(r, &h);
+		err = epoch_prove(r, end, cert, &h);
 	if (!err)
-		err = handover_check(&h, &r->ctx, &next);
-	if (!err) {
-		enter(r, &next, h.end);
+		err = take(r, &h);
+	if (!err)
 		err = write_epoch(r, &h, was_voter);
-	}
+	block_drop(end);
 	handover_free(&h);
 	if (err)
 		return err_set(m, err,
@@ -221,6 +268,24 @@ int epoch_begin(struct replica *r, const struct cert *cert, struct errmsg *m)
 	if (!err)
 		sync_end_epoch(r);
 	return err;
+}
+
+/* Each step decides who votes as if the epoch had been lived in; nothing was signed in those
+ * between. Certificates of fillers, and of their terms, have heights and numbers that are other
+ * blocks' now. */
+void epoch_jump(struct replica *r, const struct chain_ctx *ctx, const struct handover *h,
+		uint32_t count)
+{
+	delete_above(r, STORE_CERTS, 'c', h[0].end->sh.h.height);
+	delete_above(r, STORE_CERTS, 't', h[0].end->sh.h.term);
+	for (uint32_t i = 0; i < count; i++) {
+		bool was_voter = !r->observes;
+		epoch_enter(r, &ctx[i], h[i].end);
+		put_record(r, &h[i]);
+		batch_votes(r, was_voter);
+	}
+	r->newer_epoch = false;
+	r->epoch_over = false;
 }
 
 /* Transactions that waited in the old engine. */
@@ -314,13 +379,13 @@ void epoch_advance(struct replica *r)
 /* ---- messages -----------------------------------------------------------------------------
  */
 
-void epoch_wrap(struct replica *r, struct message *m)
+void epoch_wrap(struct replica *r, uint64_t epoch, struct message *m)
 {
-	if (r->ctx.epoch == 0)
+	if (epoch == 0)
 		return;
 	writer_reset(&r->envelope);
 	writer_u8(&r->envelope, EPOCH_ENVELOPE);
-	writer_u64(&r->envelope, r->ctx.epoch);
+	writer_u64(&r->envelope, epoch);
 	writer_raw(&r->envelope, m->bytes.ptr, m->bytes.len);
 	m->bytes = writer_slice(&r->envelope);
 }
@@ -416,6 +481,10 @@ static void on_old(struct replica *r, unsigned from, uint64_t epoch, struct slic
 	struct reader rd;
 	uint64_t height = 0, end = r->epochs[epoch + 1].start_height;
 	r->stale_messages++;
+	if (bytes.len && bytes.ptr[0] == SYNC_ASK) {
+		serve_handovers(r, from, epoch);
+		return;
+	}
 	reader_init(&rd, bytes);
 	if (reader_u8(&rd) == MSG_FETCH)
 		height = reader_u64(&rd);
@@ -448,7 +517,7 @@ static void on_newer(struct replica *r, unsigned from)
 			    .class = CLASS_CONSENSUS,
 			    .type = MSG_FETCH,
 			    .bytes = writer_slice(&w)};
-	epoch_wrap(r, &m);
+	epoch_wrap(r, r->ctx.epoch, &m);
 	r->config.host.send(r->config.host.ctx, &m);
 	writer_free(&w);
 }
@@ -481,6 +550,14 @@ bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)
 			return false;
 		}
 		*bytes = slice_of(rd.ptr, rd.left);
+	}
+	if (sync_is_answer(*bytes) && epoch == sync_ctx(r)->epoch)
+		return true;
+	if (sync_is_answer(*bytes) && epoch >= r->ctx.epoch && epoch < sync_ctx(r)->epoch) {
+		if (bytes->ptr[0] == SYNC_HANDOVERS)
+			return true; /* perhaps farther than the first one led */
+		r->stale_messages++;
+		return false;
 	}
 	if (epoch == r->ctx.epoch)
 		return true;
@@ -540,4 +617,25 @@ int replica_handover(struct replica *r, uint64_t epoch, struct proof_document *o
 	}
 	handover_free(&h);
 	return err;
+}
+
+int epoch_of_proof(const struct proof_document *d, struct handover *out)
+{
+	struct writer body = {0};
+	*out = (struct handover){0};
+	if (d->kind != PROOF_TX || d->ch.count == 0 || d->ch.count - 1 > HANDOVER_FILLERS_MAX)
+		return ERR_BAD_PROOF;
+	body_begin(&body);
+	body_add(&body, d->result, d->tx);
+	body_end(&body, 1);
+	int err = block_new(&out->end, &d->ch.headers[0], writer_slice(&body));
+	writer_free(&body);
+	if (err)
+		return err;
+	out->filler_count = d->ch.count - 1;
+	if (out->filler_count)
+		out->fillers =
+			mem_dup(d->ch.headers + 1, out->filler_count * sizeof *out->fillers);
+	cert_copy(&out->cert, &d->ch.cert);
+	return ERR_NONE;
 }

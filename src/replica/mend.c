@@ -100,7 +100,7 @@ static bool ask(struct replica *r)
 				       .class = CLASS_BULK,
 				       .type = (uint8_t)out.type,
 				       .bytes = writer_slice(&r->sync_out)};
-		epoch_wrap(r, &wire);
+		epoch_wrap(r, r->ctx.epoch, &wire);
 		r->config.host.send(r->config.host.ctx, &wire);
 		return true;
 	}

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "replica/epoch.h"
 #include "replica/audit.h"
+#include "replica/epoch.h"
 #include "replica/files.h"
 #include "replica/replay.h"
 
@@ -22,6 +22,8 @@ struct repair {
 	struct repair_result *out;
 	struct store *store;	       /* the new one */
 	uint64_t top;		       /* the old store's newest certificate that can be read */
+	uint64_t indexed;	       /* its newest final block */
+	uint64_t begun;		       /* its newest epoch */
 	uint64_t term;		       /* of the last block */
 	struct writer block, cert, tc; /* of one height, from the source */
 	bool fetched;		       /* they are of this height */
@@ -285,24 +287,173 @@ static int put_block(struct repair *p, uint64_t height)
 	return err ? err : put_cert(p, height);
 }
 
+/* ---- from one epoch to the next -------------------------------------------------------------
+ */
+
+/* By its records, and by whose votes it has: either may be damaged. */
+static uint64_t epochs_begun(struct repair *p)
+{
+	uint64_t newest = 0;
+	struct epoch_key k;
+	struct slice key, value, from = key_epoch(&k, 0);
+	struct store_iter *it =
+		store_iter_new(p->old.store, STORE_META, from, (struct slice){0}, false);
+	while (store_iter_next(it, &key, &value) && key.len >= sizeof EPOCH_KEY - 1 &&
+	       memcmp(key.ptr, EPOCH_KEY, sizeof EPOCH_KEY - 1) == 0) {
+		struct reader r;
+		reader_init(&r, slice_of(key.ptr + sizeof EPOCH_KEY - 1,
+					 key.len - (sizeof EPOCH_KEY - 1)));
+		uint64_t epoch = reader_u64(&r);
+		if (!reader_finish(&r))
+			newest = epoch;
+	}
+	store_iter_free(it);
+	struct reader r;
+	uint64_t votes = 0;
+	if (store_get(p->old.store, STORE_META, slice_str(VOTES_EPOCH_KEY), &p->scratch) ==
+	    ERR_NONE) {
+		reader_init(&r, writer_slice(&p->scratch));
+		reader_u16(&r);
+		votes = reader_u64(&r);
+		if (reader_finish(&r))
+			votes = 0;
+	}
+	return votes > newest ? votes : newest;
+}
+
+/* The old store had come to this end and was in the epoch still: so is the new one. The next
+ * start finds what proves the end, and steps over it. */
+static int put_fillers(struct repair *p, const struct handover *h)
+{
+	static const uint8_t empty[4];
+	struct record_key k;
+	struct block *b;
+	int err = ERR_NONE;
+	store_batch_clear(p->old.batch);
+	for (uint32_t i = 0; i < h->filler_count && !err; i++) {
+		err = block_new(&b, &h->fillers[i], slice_of(empty, sizeof empty));
+		if (err)
+			break;
+		writer_reset(&p->scratch);
+		block_encode(&p->scratch, b);
+		store_batch_put(p->old.batch, STORE_BLOCKS,
+				key_block(&k, b->sh.h.height, &b->hash),
+				writer_slice(&p->scratch));
+		block_drop(b);
+	}
+	writer_reset(&p->scratch);
+	cert_encode(&p->scratch, &h->cert);
+	store_batch_put(p->old.batch, STORE_CERTS, key_cert(&k, h->cert.ref.height),
+			writer_slice(&p->scratch));
+	if (!err)
+		err = store_write(p->store, p->old.batch, false);
+	if (err)
+		return err_set(p->m, err, "writing the new store failed");
+	p->replay.certified = p->replay.last->sh.h.height;
+	return ERR_NONE;
+}
+
+static int handover_fits(const struct repair *p, const struct handover *h)
+{
+	struct chain_ctx next;
+	return hash_equal(&h->end->hash, &p->replay.last->hash)
+		       ? handover_check(h, &p->replay.view.ctx, &next)
+		       : ERR_BAD_LINK;
+}
+
+static int fetch_handover(struct repair *p, uint64_t epoch, struct handover *out)
+{
+	struct proof_document d;
+	proof_document_init(&d);
+	int err = ERR_NOT_FOUND;
+	if (p->o->source)
+		err = p->o->source->handover(p->o->source->arg, epoch, &d, p->m);
+	else
+		err_set(p->m, err,
+			"what proves the beginning of epoch %" PRIu64
+			" is damaged here, and there is no node to fetch it from",
+			epoch);
+	if (!err && (err = epoch_of_proof(&d, out)))
+		err_set(p->m, err, "what a node says of the beginning of epoch %" PRIu64 ": %s",
+			epoch, err_text(err));
+	proof_document_free(&d);
+	return err;
+}
+
+/* begun: it has the record; else what the record would be made of. */
+static int own_handover(struct repair *p, uint64_t epoch, bool begun, struct handover *out)
+{
+	if (begun)
+		return epoch_handover(&p->old, epoch, out);
+	struct cert *cert = mem_alloc(sizeof *cert);
+	int err = records_newest_cert(&p->old, cert);
+	if (!err)
+		err = epoch_prove(&p->old, p->replay.last, cert, out);
+	mem_free(cert);
+	return err;
+}
+
+/* The last block ends its epoch. */
+static int put_epoch(struct repair *p)
+{
+	uint64_t epoch = p->replay.view.ctx.epoch + 1, height = p->replay.last->sh.h.height;
+	bool begun = epoch <= p->begun || p->indexed > height;
+	struct handover h = {0};
+	if (!begun && p->replay.certified == height)
+		return ERR_NONE;
+	int err = own_handover(p, epoch, begun, &h);
+	if (!err)
+		err = handover_fits(p, &h);
+	if (err) {
+		handover_free(&h);
+		err = fetch_handover(p, epoch, &h);
+		if (!err && (err = handover_fits(p, &h)))
+			err_set(p->m, err,
+				"what a node says of the beginning of epoch %" PRIu64 ": %s",
+				epoch, err_text(err));
+		p->out->fetched_handovers += !err;
+	}
+	if (!err)
+		err = begun ? replay_handover(&p->replay, &h) : put_fillers(p, &h);
+	handover_free(&h);
+	return err;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------
+ */
+
 /* What the index says, what the certificates say: the higher, for either may be damaged. */
 static uint64_t old_top(struct repair *p)
 {
 	struct slice key, value;
 	uint8_t from = 'c', to = 'c' + 1;
 	uint64_t top = 0;
+	p->indexed = 0;
 	for (int family = 0; family < 2; family++) {
 		struct store_iter *it =
 			store_iter_new(p->old.store, family ? STORE_BLOCKS : STORE_CERTS,
 				       slice_of(&from, 1), slice_of(&to, 1), true);
-		if (store_iter_next(it, &key, &value) && key.len == 9 &&
-		    load_be64(key.ptr + 1) > top)
-			top = load_be64(key.ptr + 1);
+		uint64_t height = 0;
+		if (store_iter_next(it, &key, &value) && key.len == 9)
+			height = load_be64(key.ptr + 1);
 		store_iter_free(it);
+		if (height > top)
+			top = height;
+		if (family)
+			p->indexed = height;
 		from = 'h';
 		to = 'h' + 1;
 	}
 	return top;
+}
+
+/* All that the old store had, up to a block that is certified; or an end that it stood at. */
+static bool is_whole(const struct repair *p)
+{
+	const struct replay *n = &p->replay;
+	uint64_t height = n->last->sh.h.height;
+	return n->over ||
+	       (height >= p->top && n->certified == height && n->view.ctx.epoch >= p->begun);
 }
 
 static int put_chain(struct repair *p)
@@ -315,17 +466,17 @@ static int put_chain(struct repair *p)
 			"this node does not keep its oldest blocks ([limits] blocks), and "
 			"a repair executes the chain from genesis. Nothing was changed");
 	p->top = old_top(p);
+	p->begun = epochs_begun(p);
 	int err = ERR_NONE;
-	for (uint64_t h = 1; h <= p->top && !err; h++) {
+	while (!err && !is_whole(p)) {
+		uint64_t h = p->replay.last->sh.h.height + 1;
 		err = put_block(p, h);
+		if (!err && p->replay.over)
+			err = put_epoch(p);
 		if (!err && g && (h % STEP_HEIGHTS == 0 || h == p->top) &&
 		    !g->step(g->arg, h, p->top, 0, 0))
 			err = err_set(p->m, ERR_CLOSED, "interrupted at height %" PRIu64, h);
 	}
-	/* Final by a certificate further up that this store does not have: go on until there.
-	 */
-	while (!err && p->replay.certified < p->replay.last->sh.h.height)
-		err = put_block(p, p->replay.last->sh.h.height + 1);
 	return err;
 }
 
@@ -364,6 +515,7 @@ static int build(struct repair *p, const char *path)
 	if (err)
 		return err;
 	p->out->height = p->replay.last->sh.h.height;
+	p->out->epoch = p->replay.view.ctx.epoch;
 	p->out->block = p->replay.last->hash;
 	p->out->state_root = p->replay.last->sh.h.state_root;
 	return ERR_NONE;

@@ -9,6 +9,7 @@
 #ifndef REPLICA_REPAIR_H
 #define REPLICA_REPAIR_H
 
+#include "ledger/proof.h"
 #include "replica/backup.h"
 
 struct repair_source {
@@ -17,6 +18,10 @@ struct repair_source {
 	 * two empty if the source has none. ERR_NOT_FOUND: it has not got that far. */
 	int (*get)(void *arg, uint64_t height, struct writer *block, struct writer *cert,
 		   struct writer *term, struct errmsg *m);
+	/* What proves the beginning of this epoch: replica_handover(). ERR_NOT_FOUND: it has
+	 * not got that far. */
+	int (*handover)(void *arg, uint64_t epoch, struct proof_document *out,
+			struct errmsg *m);
 };
 struct repair_options {
 	const struct genesis *genesis;
@@ -26,8 +31,10 @@ struct repair_options {
 };
 struct repair_result {
 	uint64_t height; /* of the repaired chain */
+	uint64_t epoch;	 /* that it is in */
 	struct hash block, state_root;
 	uint64_t fetched, first_fetched; /* blocks; height of the first */
+	uint64_t fetched_handovers;
 	uint64_t unfinal;
 	uint64_t dropped; /* evidence and certificates that could not be read and are not needed
 			   */

@@ -18,6 +18,7 @@ int replay_begin(struct replay *p, struct store *s, struct genesis *genesis, uin
 	p->proven = protocol_is_byzantine(genesis->protocol);
 	term_cert_init(&p->tc);
 	records_view(&p->view, s, genesis);
+	p->view.config.history = history;
 	p->last = block_hold(p->view.genesis_block);
 	int err = ledger_open(&p->view.ledger, s, genesis, &p->view.ctx, p->view.genesis_block,
 			      m);
@@ -84,12 +85,7 @@ static int execute(struct replay *p, struct block *b)
 		return wrong(p, b->sh.h.height, "execution", err);
 	store_batch_clear(p->view.batch);
 	ledger_finalize(p->view.ledger, b, p->view.batch);
-	if (epoch_is_over(&p->view))
-		return err_set(p->m, ERR_UNSUPPORTED,
-			       "block %" PRIu64
-			       " gives a validator a new key: bringing a store "
-			       "level across that, but by a running node, is not built",
-			       b->sh.h.height);
+	p->over = epoch_is_over(&p->view);
 	if (p->keep_blocks) {
 		records_settle(&p->view, b);
 		writer_reset(&p->view.scratch);
@@ -106,6 +102,9 @@ int replay_block(struct replay *p, struct slice bytes)
 	struct reader r;
 	struct block *b;
 	uint64_t height = p->last->sh.h.height + 1;
+	if (p->over)
+		return wrong(p, height, "it follows the end of an epoch, which nothing proves",
+			     ERR_BAD_LINK);
 	reader_init(&r, bytes);
 	int err = block_decode(&r, &b);
 	if (err)
@@ -138,6 +137,8 @@ int replay_cert(struct replay *p, struct slice bytes)
 	int err = reader_finish(&r);
 	if (!err && !block_ref_equal(&cert.ref, &last))
 		err = ERR_BAD_HASH;
+	if (!err && p->view.ctx.epoch && last.height == p->view.ctx.start_height)
+		err = ERR_RANGE; /* of the epoch before, which is over */
 	if (!err && p->proven)
 		err = cert_is_final(cert.kind) ? cert_check(&cert, &p->view.ctx)
 					       : ERR_NO_QUORUM;
@@ -165,7 +166,7 @@ int replay_term(struct replay *p, uint64_t term, struct slice bytes)
 	reader_init(&r, bytes);
 	term_cert_decode(&r, &p->tc);
 	int err = reader_finish(&r);
-	if (!err && p->tc.term != term)
+	if (!err && (p->tc.term != term || p->over || term <= p->view.ctx.start_term))
 		err = ERR_RANGE;
 	if (!err && p->proven && p->tc.mode == MODE_FAST)
 		err = fast_cert_check(&p->tc, &p->view.ctx);
@@ -182,6 +183,57 @@ int replay_term(struct replay *p, uint64_t term, struct slice bytes)
 	return write_batch(p);
 }
 
+int replay_handover(struct replay *p, const struct handover *h)
+{
+	uint64_t height = p->last->sh.h.height;
+	if (!p->over || !hash_equal(&h->end->hash, &p->last->hash))
+		return wrong(p, height, "what proves the end of an epoch is not of this block",
+			     ERR_BAD_LINK);
+	if (p->view.ctx.before)
+		return wrong(p, height, "it ends an epoch of a chain that was recovered",
+			     ERR_UNSUPPORTED);
+	int err = epoch_step(&p->view, h, p->m);
+	if (err)
+		return err;
+	term_cert_free(&p->tc); /* the new set's terms may have the numbers of fillers' */
+	term_cert_init(&p->tc);
+	p->over = false;
+	p->certified = height;
+	p->certificates++;
+	return ERR_NONE;
+}
+
+int replay_epoch(struct replay *p, struct slice bytes)
+{
+	struct handover h;
+	struct reader r;
+	reader_init(&r, bytes);
+	int err = handover_decode(&r, &h);
+	if (!err)
+		err = reader_finish(&r);
+	if (err)
+		err_set(p->m, err, "what proves the end of an epoch: %s", err_text(err));
+	else
+		err = replay_handover(p, &h);
+	handover_free(&h);
+	return err;
+}
+
+void replay_recovered(struct replay *p)
+{
+	genesis_ctx(&p->view.ctx, p->genesis);
+	p->view.epochs[0] = p->view.ctx;
+}
+
+/* In the epoch that it is of, which it does not say. */
+static int evidence_holds(const struct replay *p, const struct evidence *e)
+{
+	int err = ERR_BAD_PROOF;
+	for (uint32_t i = p->view.epoch_count; i-- > 0 && err;)
+		err = evidence_check_any(e, &p->view.epochs[i], tx_never_valid);
+	return err;
+}
+
 int replay_evidence(struct replay *p, struct slice bytes)
 {
 	struct reader r;
@@ -191,7 +243,7 @@ int replay_evidence(struct replay *p, struct slice bytes)
 	evidence_decode(&r, &e);
 	int err = reader_finish(&r);
 	if (!err)
-		err = evidence_check_any(&e, &p->view.ctx, tx_never_valid);
+		err = evidence_holds(p, &e);
 	if (err)
 		return err_set(p->m, err, "an evidence proves nothing: %s", err_text(err));
 	if (!p->keep_blocks)

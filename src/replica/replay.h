@@ -3,6 +3,7 @@
 #ifndef REPLICA_REPLAY_H
 #define REPLICA_REPLAY_H
 
+#include "chain/epoch.h"
 #include "replica/private.h"
 
 struct replay {
@@ -12,6 +13,7 @@ struct replay {
 	uint64_t certified;	 /* height of the newest certificate */
 	uint64_t transactions, certificates;
 	bool proven;
+	bool over;	     /* the newest block ends its epoch: its handover is due */
 	bool keep_blocks;    /* false: the state alone, for a check */
 	struct term_cert tc; /* that came before the blocks of its term */
 	uint64_t unsynced;   /* blocks */
@@ -23,6 +25,12 @@ int replay_begin(struct replay *p, struct store *s, struct genesis *genesis, uin
 int replay_block(struct replay *p, struct slice bytes);
 int replay_cert(struct replay *p, struct slice bytes);
 int replay_term(struct replay *p, uint64_t term, struct slice bytes);
+/* The handover that ends the epoch, encoded; and the same. Behind the end and its certificate,
+ * if that has one of its own. */
+int replay_epoch(struct replay *p, struct slice bytes);
+int replay_handover(struct replay *p, const struct handover *h);
+/* Recoveries were added to p->genesis: before the first block. */
+void replay_recovered(struct replay *p);
 int replay_evidence(struct replay *p, struct slice bytes);
 /* All is there: the newest block is certified. Syncs the store. */
 int replay_end(struct replay *p);

@@ -40,14 +40,15 @@ static void host_send(void *ctx, const struct message *m)
 	if (r->halted || sync_holds_back(r, m->type))
 		return;
 	struct message wrapped = *m;
-	epoch_wrap(r, &wrapped);
+	epoch_wrap(r, r->ctx.epoch, &wrapped);
 	r->config.host.send(r->config.host.ctx, &wrapped);
 }
 
 static void host_final(void *ctx, const struct final_block *f)
 {
 	struct replica *r = ctx;
-	if (r->halted) /* by this output's writes: the store takes no more, reads stay as they are */
+	if (r->halted) /* by this output's writes: the store takes no more, reads stay as they
+			  are */
 		return;
 	sync_before_final(r, f->block->sh.h.height);
 	store_batch_clear(r->batch);
@@ -407,12 +408,11 @@ static void reject_pending(struct replica *r)
 	mem_free(ids);
 }
 
-void replica_reopen(struct replica *r)
+void replica_reopen(struct replica *r, uint64_t epoch)
 {
 	struct ledger *ledger = r->ledger;
 	struct driver *driver = r->driver;
 	struct errmsg m;
-	uint64_t epoch = r->ctx.epoch;
 	r->unfinal_count = 0;
 	int err = ledger_open(&r->ledger, r->store, r->config.genesis, &r->ctx,
 			      r->genesis_block, &m);
@@ -437,11 +437,11 @@ void replica_reopen(struct replica *r)
 	r->seq_base = r->seq_last;
 	r->held_build = 0;
 	reject_pending(r);
-	if (r->config.host.reopened)
-		r->config.host.reopened(r->config.host.ctx, ledger_height(r->ledger));
-	/* The blocks above the state may have brought its end. */
+	/* It is of a later epoch, or the blocks above the state have brought its end. */
 	if (r->ctx.epoch != epoch && r->config.host.epoch)
 		r->config.host.epoch(r->config.host.ctx);
+	if (r->config.host.reopened)
+		r->config.host.reopened(r->config.host.ctx, ledger_height(r->ledger));
 }
 
 void replica_gather(struct replica *r)

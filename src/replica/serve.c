@@ -87,7 +87,7 @@ bool serve_stable(struct replica *r, struct cert *out)
 	return reader_finish(&rd) == ERR_NONE && out->kind == CERT_CHECKPOINT;
 }
 
-static void send(struct replica *r, unsigned to, const struct sync_msg *m)
+static void send_in(struct replica *r, unsigned to, uint64_t epoch, const struct sync_msg *m)
 {
 	writer_reset(&r->sync_out);
 	sync_encode(&r->sync_out, m);
@@ -98,9 +98,36 @@ static void send(struct replica *r, unsigned to, const struct sync_msg *m)
 			      .type = (uint8_t)m->type,
 			      .bytes = writer_slice(&r->sync_out)};
 	r->serve.bytes += out.bytes.len;
-	epoch_wrap(r, &out);
+	epoch_wrap(r, epoch, &out);
 	if (!r->halted)
 		r->config.host.send(r->config.host.ctx, &out);
+}
+
+static void send(struct replica *r, unsigned to, const struct sync_msg *m)
+{
+	send_in(r, to, r->ctx.epoch, m);
+}
+
+void serve_handovers(struct replica *r, unsigned to, uint64_t epoch)
+{
+	struct serve_peer *p = &r->serve.peer[to];
+	struct sync_msg m = {.type = SYNC_HANDOVERS, .height = epoch + 1};
+	size_t bytes = 0;
+	if (r->now < p->handed_at)
+		return;
+	p->handed_at = r->now + SERVE_ASKS_US;
+	m.handovers = mem_array(SYNC_HANDOVERS_MAX, sizeof *m.handovers);
+	for (uint64_t e = epoch + 1;
+	     e < r->epoch_count && m.handover_count < SYNC_HANDOVERS_MAX; e++) {
+		struct handover *h = &m.handovers[m.handover_count];
+		if (bytes >= SYNC_BLOCKS_BYTES || epoch_handover(r, e, h))
+			break;
+		m.handover_count++;
+		bytes += h->end->body_size + (1 + h->filler_count) * SIGNED_HEADER_SIZE;
+	}
+	if (m.handover_count)
+		send_in(r, to, epoch, &m);
+	sync_msg_free(&m);
 }
 
 static void send_gone(struct replica *r, unsigned to, uint64_t height, const struct hash *from,

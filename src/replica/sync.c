@@ -7,6 +7,12 @@ static unsigned peers(const struct replica *r)
 	return r->ctx.vals.n;
 }
 
+const struct chain_ctx *sync_ctx(const struct replica *r)
+{
+	const struct sync *s = &r->sync;
+	return s->ahead_count ? &s->ahead[s->ahead_count - 1] : &r->ctx;
+}
+
 static bool is_struck(const struct sync *s, unsigned peer)
 {
 	return s->struck >> peer & 1;
@@ -32,7 +38,7 @@ static void send_to(struct replica *r, uint64_t to, const struct sync_msg *m)
 			      .class = CLASS_BULK,
 			      .type = (uint8_t)m->type,
 			      .bytes = writer_slice(&r->sync_out)};
-	epoch_wrap(r, &out);
+	epoch_wrap(r, sync_ctx(r)->epoch, &out);
 	if (!r->halted && out.to)
 		r->config.host.send(r->config.host.ctx, &out);
 }
@@ -326,9 +332,9 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 	if (!p->asked || s->phase == SYNC_IDLE || is_struck(s, from))
 		return;
 	p->asked = false;
-	if (certified_header_check(&m->header, &r->ctx, &r->genesis_block->hash) ||
+	if (certified_header_check(&m->header, sync_ctx(r), &r->genesis_block->hash) ||
 	    (m->has_stable &&
-	     (m->stable.kind != CERT_CHECKPOINT || cert_check(&m->stable, &r->ctx)))) {
+	     (m->stable.kind != CERT_CHECKPOINT || cert_check(&m->stable, sync_ctx(r))))) {
 		strike(r, from);
 		return;
 	}
@@ -353,6 +359,48 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 		asking(r);
 }
 
+static void take_handover(struct sync *s, const struct chain_ctx *next, struct handover *h)
+{
+	uint32_t count = s->ahead_count + 1;
+	s->ahead = mem_realloc(s->ahead, count * sizeof *s->ahead);
+	s->handovers = mem_realloc(s->handovers, count * sizeof *s->handovers);
+	s->ahead[s->ahead_count] = *next;
+	s->handovers[s->ahead_count++] = *h;
+	*h = (struct handover){0};
+}
+
+/* The epoch that was asked of is over. What is fetched of it nobody offers any more; else the
+ * same question again, in the newest epoch that these lead to. */
+static void on_handovers(struct replica *r, unsigned from, struct sync_msg *m)
+{
+	struct sync *s = &r->sync;
+	uint32_t before = s->ahead_count;
+	if (!s->peer[from].asked || is_struck(s, from) ||
+	    (s->phase != SYNC_ASKING && s->phase != SYNC_FETCHING))
+		return;
+	for (uint32_t i = 0; i < m->handover_count; i++) {
+		struct chain_ctx next;
+		if (m->height + i <= sync_ctx(r)->epoch)
+			continue; /* another one told */
+		if (m->height + i > sync_ctx(r)->epoch + 1)
+			break;
+		if (handover_check(&m->handovers[i], sync_ctx(r), &next)) {
+			strike(r, from);
+			break;
+		}
+		if (s->phase == SYNC_FETCHING) {
+			give_up(r);
+			return;
+		}
+		take_handover(s, &next, &m->handovers[i]);
+	}
+	if (s->ahead_count == before)
+		return;
+	certified_header_free(&s->target);
+	s->has_stable = false;
+	ask_all(r, 0);
+}
+
 static struct sync_slot *slot_of(struct sync *s, unsigned from, const struct sync_msg *m)
 {
 	bool blocks = m->type == SYNC_BLOCKS;
@@ -375,7 +423,7 @@ static bool is_over(const struct replica *r, const struct range *range)
 	int err;
 	for (uint32_t i = 0; i < range->count; i++)
 		if (stage_leaf_modes(&range->leaf[i], &modes, &err))
-			return err || modes.epoch != r->ctx.epoch;
+			return err || modes.epoch != sync_ctx(r)->epoch;
 	return false;
 }
 
@@ -416,7 +464,7 @@ static void on_blocks(struct replica *r, unsigned from, const struct sync_msg *m
 		struct block *b = m->blocks[i];
 		const struct hash *want = &s->hashes[s->next_block - s->low];
 		if (b->sh.h.height != s->next_block || !hash_equal(&b->hash, want) ||
-		    signed_header_check(&b->sh, &r->ctx)) {
+		    signed_header_check(&b->sh, sync_ctx(r))) {
 			s->status.retries++;
 			strike(r, from);
 			return;
@@ -499,6 +547,9 @@ void sync_message(struct replica *r, unsigned from, struct slice bytes)
 		case SYNC_GONE:
 			on_gone(r, from, m);
 			break;
+		case SYNC_HANDOVERS:
+			on_handovers(r, from, m);
+			break;
 		}
 	}
 	sync_msg_free(m);
@@ -569,13 +620,14 @@ static void building(struct replica *r)
 		give_up(r);
 		return;
 	}
+	uint64_t epoch = r->ctx.epoch;
 	if (!sync_state_install(r, &root, keys))
 		return;
 	s->status.completed++;
 	s->status.took_us = r->now - s->status.began_at;
 	be_idle(r);
 	note(r, SYNC_NOTE_DONE, NO_VALIDATOR);
-	replica_reopen(r);
+	replica_reopen(r, epoch);
 }
 
 void sync_tick(struct replica *r)

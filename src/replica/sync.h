@@ -5,6 +5,7 @@
 #ifndef REPLICA_SYNC_H
 #define REPLICA_SYNC_H
 
+#include "chain/epoch.h"
 #include "ledger/range.h"
 #include "ledger/stage.h"
 #include "replica/replica.h"
@@ -18,17 +19,20 @@ enum sync_type {
 	SYNC_GET_BLOCKS = 28, /* blocks from this one down */
 	SYNC_BLOCKS = 29,     /* here */
 	SYNC_GONE = 30,	      /* what you asked for I do not have */
+	SYNC_HANDOVERS = 31,  /* that epoch is over: these lead on */
 };
 
 /* The certified header at this height is all that is wanted: no state is kept for it. */
-#define SYNC_HEADER_ONLY  UINT64_MAX
-#define SYNC_HEADERS_MAX  256	       /* from an offered state's block up to its certificate */
-#define SYNC_BLOCKS_MAX	  64	       /* in one answer */
-#define SYNC_BLOCKS_BYTES (512u << 10) /* soft: at least one block */
+#define SYNC_HEADER_ONLY   UINT64_MAX
+#define SYNC_HEADERS_MAX   256 /* from an offered state's block up to its certificate */
+#define SYNC_BLOCKS_MAX	   64  /* in one answer */
+#define SYNC_BLOCKS_BYTES  (512u << 10) /* soft: at least one block */
+#define SYNC_HANDOVERS_MAX 64		/* in one answer, of the same soft size */
 
 struct sync_msg {
 	enum sync_type type;
-	uint64_t height;      /* ASK: 0 for any; BLOCKS: of the first block */
+	uint64_t height;      /* ASK: 0 for any; BLOCKS: of the first block; HANDOVERS: the
+			       * epoch that the first of them begins */
 	uint64_t above;	      /* ASK: of any, one that is higher; or SYNC_HEADER_ONLY */
 	struct hash from, to; /* GET, RANGE, GONE; GET_BLOCKS, BLOCKS: from, its hash */
 	uint64_t blocks_from; /* OFFER: lowest block kept; proves nothing */
@@ -38,6 +42,8 @@ struct sync_msg {
 	struct slice range;		       /* RANGE; lent */
 	uint32_t count;			       /* BLOCKS */
 	struct block *blocks[SYNC_BLOCKS_MAX]; /* descending by height; one reference each */
+	uint32_t handover_count;	       /* HANDOVERS */
+	struct handover *handovers;	       /* ascending; owned */
 };
 bool sync_is_message(struct slice bytes);
 void sync_encode(struct writer *w, const struct sync_msg *m);
@@ -67,12 +73,14 @@ struct serve {
 			struct hash from, to;
 		} queue[SERVE_QUEUE];
 		unsigned count;
-		uint64_t next_at, offer_at;
+		uint64_t next_at, offer_at, handed_at;
 	} peer[VALIDATORS_MAX];
 	unsigned waiting; /* in all queues: mostly none, and each would be a look far away */
 	uint64_t ranges, blocks, bytes, refused;
 };
 void serve_message(struct replica *r, unsigned from, const struct sync_msg *m);
+/* To one who asks for a state of an epoch that is over. */
+void serve_handovers(struct replica *r, unsigned to, uint64_t epoch);
 void serve_tick(struct replica *r);
 uint64_t serve_wake_at(const struct replica *r);
 bool serve_stable(struct replica *r, struct cert *out); /* its own stable checkpoint */
@@ -109,6 +117,12 @@ struct sync {
 		uint64_t slow_until;
 	} peer[VALIDATORS_MAX];
 
+	/* Epochs after this replica's, which handovers have proved: a state is asked for, and
+	 * fetched, in the last of them. In memory only until the state is there. */
+	struct chain_ctx *ahead;
+	struct handover *handovers;
+	uint32_t ahead_count;
+
 	struct certified_header target; /* count 0: none */
 	bool has_stable;		/* a stable checkpoint, to show positions from */
 	struct cert stable;
@@ -142,6 +156,9 @@ struct sync {
 int sync_open(struct replica *r, struct errmsg *m);
 void sync_close(struct replica *r);
 bool sync_is_on(const struct replica *r); /* configured, and possible with this protocol */
+/* Of the epoch that a state is fetched in: r->ctx, or a later one. */
+const struct chain_ctx *sync_ctx(const struct replica *r);
+bool sync_is_answer(struct slice bytes);
 void sync_message(struct replica *r, unsigned from, struct slice bytes);
 void sync_tick(struct replica *r);
 uint64_t sync_wake_at(const struct replica *r);
@@ -169,7 +186,7 @@ bool sync_state_abandon(struct replica *r, bool now);
 bool sync_state_sweep(struct replica *r);
 void sync_state_forget(struct sync *s); /* in memory */
 
-/* recover.c: everything above the store anew, after another state was installed. */
-void replica_reopen(struct replica *r);
+/* Everything above the store anew, after another state was installed. epoch: before that. */
+void replica_reopen(struct replica *r, uint64_t epoch);
 
 #endif

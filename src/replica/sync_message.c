@@ -48,6 +48,11 @@ void sync_encode(struct writer *w, const struct sync_msg *m)
 		for (uint32_t i = 0; i < m->count; i++)
 			block_encode(w, m->blocks[i]);
 		break;
+	case SYNC_HANDOVERS:
+		writer_u32(w, m->handover_count);
+		for (uint32_t i = 0; i < m->handover_count; i++)
+			handover_encode(w, &m->handovers[i]);
+		break;
 	}
 }
 
@@ -86,6 +91,26 @@ static void blocks_decode(struct reader *r, struct sync_msg *out)
 	}
 }
 
+static void handovers_decode(struct reader *r, struct sync_msg *out)
+{
+	uint32_t count = reader_count(r, SYNC_HANDOVERS_MAX, SIGNED_HEADER_SIZE);
+	if (!r->err && (count == 0 || out->height == 0))
+		reader_fail(r, ERR_RANGE);
+	if (r->err)
+		return;
+	out->handovers = mem_array(count, sizeof *out->handovers);
+	while (out->handover_count < count && !r->err)
+		handover_decode(r, &out->handovers[out->handover_count++]);
+}
+
+bool sync_is_answer(struct slice bytes)
+{
+	if (!sync_is_message(bytes))
+		return false;
+	uint8_t type = bytes.ptr[0];
+	return type != SYNC_ASK && type != SYNC_GET && type != SYNC_GET_BLOCKS;
+}
+
 int sync_decode(struct sync_msg *out, struct slice bytes)
 {
 	struct reader r;
@@ -95,7 +120,7 @@ int sync_decode(struct sync_msg *out, struct slice bytes)
 	out->height = reader_u64(&r);
 	if (r.err)
 		return r.err;
-	if (type < SYNC_ASK || type > SYNC_GONE)
+	if (type < SYNC_ASK || type > SYNC_HANDOVERS)
 		return ERR_RANGE;
 	out->type = (enum sync_type)type;
 	switch (out->type) {
@@ -122,6 +147,9 @@ int sync_decode(struct sync_msg *out, struct slice bytes)
 		reader_hash(&r, &out->from);
 		blocks_decode(&r, out);
 		break;
+	case SYNC_HANDOVERS:
+		handovers_decode(&r, out);
+		break;
 	}
 	return reader_finish(&r);
 }
@@ -132,4 +160,8 @@ void sync_msg_free(struct sync_msg *m)
 	for (uint32_t i = 0; i < m->count; i++)
 		block_drop(m->blocks[i]);
 	m->count = 0;
+	while (m->handover_count)
+		handover_free(&m->handovers[--m->handover_count]);
+	mem_free(m->handovers);
+	m->handovers = NULL;
 }

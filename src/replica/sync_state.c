@@ -1,9 +1,10 @@
 /* What state sync has on disk. Until sync_state_install() nothing that the ledger or the engine
  * reads leads to any of it; whatever a crash leaves is either gone on with or swept away. */
-#include "replica/private.h"
+#include "replica/epoch.h"
 
-#define SYNC_VERSION 1
-#define BLOCKS_SWEPT 64
+#define SYNC_VERSION	   1
+#define SYNC_VERSION_AHEAD 2 /* of a target in a later epoch: a start gives it up */
+#define BLOCKS_SWEPT	   64
 
 static bool write_batch(struct replica *r, bool sync)
 {
@@ -26,6 +27,12 @@ void sync_state_forget(struct sync *s)
 {
 	certified_header_free(&s->target);
 	s->has_stable = false;
+	while (s->ahead_count)
+		handover_free(&s->handovers[--s->ahead_count]);
+	mem_free(s->ahead);
+	mem_free(s->handovers);
+	s->ahead = NULL;
+	s->handovers = NULL;
 	mem_free(s->hashes);
 	s->hashes = NULL;
 	stage_build_free(s->build);
@@ -59,8 +66,8 @@ static void plan_blocks(struct replica *r)
 	uint64_t below = blocks_below(r);
 	s->height = c->headers[0].h.height;
 	s->top = s->next_block = s->height + c->count - 1;
-	s->low = s->height > r->ctx.start_height + below ? s->height - below
-							 : r->ctx.start_height + 1;
+	uint64_t start = sync_ctx(r)->start_height;
+	s->low = s->height > start + below ? s->height - below : start + 1;
 	s->hashes = mem_array(s->top - s->low + 1, sizeof *s->hashes);
 	for (uint32_t i = 0; i < c->count; i++)
 		header_hash(&s->hashes[s->height + i - s->low], &c->headers[i].h);
@@ -69,7 +76,7 @@ static void plan_blocks(struct replica *r)
 static void target_encode(struct writer *w, const struct sync *s)
 {
 	const struct certified_header *c = &s->target;
-	writer_u16(w, SYNC_VERSION);
+	writer_u16(w, s->ahead_count ? SYNC_VERSION_AHEAD : SYNC_VERSION);
 	writer_u64(w, c->headers[0].h.height);
 	writer_u32(w, c->count);
 	for (uint32_t i = 0; i < c->count; i++)
@@ -80,12 +87,14 @@ static void target_encode(struct writer *w, const struct sync *s)
 		cert_encode(w, &s->stable);
 }
 
-static int target_decode(struct slice bytes, struct sync *s)
+static int target_decode(struct slice bytes, struct sync *s, bool *ahead)
 {
 	struct certified_header *c = &s->target;
 	struct reader rd;
 	reader_init(&rd, bytes);
-	if (reader_u16(&rd) != SYNC_VERSION)
+	uint16_t version = reader_u16(&rd);
+	*ahead = version == SYNC_VERSION_AHEAD;
+	if (version != SYNC_VERSION && !*ahead)
 		return ERR_VERSION;
 	uint64_t height = reader_u64(&rd);
 	uint32_t count = reader_count(&rd, SYNC_HEADERS_MAX, SIGNED_HEADER_SIZE);
@@ -107,12 +116,21 @@ bool sync_state_begin(struct replica *r)
 	struct sync *s = &r->sync;
 	bool has[VALIDATORS_MAX];
 	struct certified_header target = s->target;
+	struct chain_ctx *ahead = s->ahead;
+	struct handover *handovers = s->handovers;
+	uint32_t ahead_count = s->ahead_count;
 	bool has_stable = s->has_stable;
+	s->ahead = NULL;
+	s->handovers = NULL;
+	s->ahead_count = 0;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		has[i] = s->peer[i].has;
 	s->target = (struct certified_header){0};
 	sync_state_forget(s);
 	s->target = target;
+	s->ahead = ahead;
+	s->handovers = handovers;
+	s->ahead_count = ahead_count;
 	s->has_stable = has_stable;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		s->peer[i].has = has[i];
@@ -236,10 +254,34 @@ static int read_sweep(struct replica *r)
 	return reader_finish(&rd) ? ERR_CORRUPT : ERR_NONE;
 }
 
+/* Blocks of a later epoch that were fetched with a state: the engine of this one must not find
+ * them. What it stored itself fits its epoch. */
+static bool drop_foreign_blocks(struct replica *r)
+{
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 'b' + 1;
+	store_batch_clear(r->batch);
+	struct store_iter *it = store_iter_new(
+		r->store, STORE_BLOCKS, key_block(&k, ledger_height(r->ledger) + 1, NULL),
+		slice_of(&end, 1), false);
+	while (store_iter_next(it, &key, &value)) {
+		struct reader rd;
+		struct signed_header sh;
+		reader_init(&rd, value);
+		signed_header_decode(&rd, &sh);
+		if (!rd.err && signed_header_check(&sh, &r->ctx))
+			store_batch_delete(r->batch, STORE_BLOCKS, key);
+	}
+	store_iter_free(it);
+	return write_batch(r, false);
+}
+
 int sync_state_read(struct replica *r)
 {
 	struct sync *s = &r->sync;
 	struct cert newest;
+	bool ahead = false;
 	sync_state_forget(s);
 	int err = read_sweep(r);
 	if (err)
@@ -252,10 +294,13 @@ int sync_state_read(struct replica *r)
 			: store_get(r->store, STORE_META, slice_str(SYNC_KEY), &r->scratch);
 	if (err)
 		return err == ERR_NOT_FOUND ? ERR_NONE : err;
-	err = target_decode(writer_slice(&r->scratch), s);
-	/* What a crash at the step from one epoch to the next has left of the old one's. */
-	if (!err && r->ctx.epoch > 0 &&
-	    !hash_equal(&s->target.headers[0].h.valset, &r->ctx.vals.hash)) {
+	err = target_decode(writer_slice(&r->scratch), s, &ahead);
+	if (!err && ahead && !drop_foreign_blocks(r))
+		return ERR_IO;
+	/* What a crash at the step from one epoch to the next has left of the old one's; or one
+	 * of a later epoch, for what proved that is gone. */
+	if (!err && (ahead || (r->ctx.epoch > 0 && !hash_equal(&s->target.headers[0].h.valset,
+							       &r->ctx.vals.hash)))) {
 		s->height = s->target.headers[0].h.height;
 		return s->height == 0		      ? ERR_CORRUPT
 		       : sync_state_abandon(r, false) ? ERR_NONE
@@ -320,6 +365,25 @@ static void put_stable(struct replica *r)
 	store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), writer_slice(&r->scratch));
 }
 
+/* Fillers of the epoch that is left, above the state: into the batch. */
+static void delete_strangers(struct replica *r)
+{
+	const struct sync *s = &r->sync;
+	struct record_key k;
+	struct slice key, value;
+	uint8_t end = 'b' + 1;
+	struct store_iter *it =
+		store_iter_new(r->store, STORE_BLOCKS, key_block(&k, s->height + 1, NULL),
+			       slice_of(&end, 1), false);
+	while (store_iter_next(it, &key, &value)) {
+		uint64_t height = key.len == 9 + HASH_SIZE ? load_be64(key.ptr + 1) : 0;
+		if (height <= s->height || height > s->top ||
+		    memcmp(key.ptr + 9, s->hashes[height - s->low].b, HASH_SIZE) != 0)
+			store_batch_delete(r->batch, STORE_BLOCKS, key);
+	}
+	store_iter_free(it);
+}
+
 /* One synced batch: the state is the ledger's, its blocks are the final ones, its certificate
  * is the newest. What an observer has written into vote slots as it followed says nothing [I15]
  * and goes; a validator's vote state stays as it is: its tip is overtaken by finality, which is
@@ -330,6 +394,10 @@ bool sync_state_install(struct replica *r, const struct hash *root, uint64_t key
 	struct record_key k;
 	uint8_t number[8];
 	store_batch_clear(r->batch);
+	if (s->ahead_count) {
+		delete_strangers(r);
+		epoch_jump(r, s->ahead, s->handovers, s->ahead_count);
+	}
 	for (uint64_t h = s->low; h <= s->height; h++) {
 		const struct hash *hash = &s->hashes[h - s->low];
 		struct block *b;
@@ -468,8 +536,13 @@ bool sync_state_abandon(struct replica *r, bool now)
 		return true;
 	s->sweep = (struct stage_sweep){
 		.height = s->height, .exact = true, .index_from = ledger_height(r->ledger)};
-	sync_state_forget(s);
 	store_batch_clear(r->batch);
+	for (uint64_t h = s->top; h > s->next_block && s->ahead_count; h--) {
+		struct record_key k; /* the engine of this epoch must not find them */
+		store_batch_delete(r->batch, STORE_BLOCKS,
+				   key_block(&k, h, &s->hashes[h - s->low]));
+	}
+	sync_state_forget(s);
 	forget_progress(r);
 	put_sweep(r);
 	s->sweeping = true;

@@ -259,7 +259,12 @@ bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
 	}
 	if (epoch == s->node[from].epoch || sim_is_corrupt(s, from))
 		return true;
-	if (epoch > s->node[from].epoch || (m->type != MSG_BLOCKS && m->type != MSG_FINAL))
+	/* A state may be asked for in an epoch that handovers lead to. */
+	if (epoch > s->node[from].epoch && engine_message_is_sync(m->type) &&
+	    !sync_is_answer(*bytes))
+		return false;
+	if (epoch > s->node[from].epoch ||
+	    (m->type != MSG_BLOCKS && m->type != MSG_FINAL && m->type != SYNC_HANDOVERS))
 		sim_violation(s, SIM_SAFETY,
 			      "[I18] replica %u, in epoch %llu, sends %s of epoch %llu", from,
 			      (unsigned long long)s->node[from].epoch,

@@ -50,8 +50,8 @@ struct sim_options {
 	struct sim_record *record; /* NULL, or told what took place */
 	/* State sync: replica_config. A history of the states is needed for it. */
 	uint64_t sync_gap, history, blocks;
-	uint32_t kill_points;	   /* so many deaths at a write or sync, besides all else */
-	uint64_t duration_us;	   /* acts at least so long, whatever has been decided */
+	uint32_t kill_points; /* so many deaths at a write or sync, besides all else */
+	uint64_t duration_us; /* acts at least so long, whatever has been decided */
 	/* The network and the clients when nothing is wrong; 0: drawn from the seed. */
 	uint64_t delay_min_us, delay_max_us, think_us;
 	uint32_t loss_per_mille;
@@ -66,12 +66,12 @@ struct sim_options {
 	uint32_t warm_up; /* with measure: so many blocks, and the network at rest, before what
 			   * is counted */
 	/* For measurements of speed (ostrakon-lab sim bench): */
-	uint32_t keys;	    /* that clients write to; 0: 200 */
-	uint32_t block_txs; /* in a block, at most; 0: default */
-	bool to_leader;	    /* calm: clients ask the leader, who stays */
-	bool no_healing;    /* calm: it is over with the last decision */
-	bool unchecked;	    /* messages, certificates and transactions are not looked into;
-			     * equal blocks and state roots are still wanted of all */
+	uint32_t keys;	       /* that clients write to; 0: 200 */
+	uint32_t block_txs;    /* in a block, at most; 0: default */
+	bool to_leader;	       /* calm: clients ask the leader, who stays */
+	bool no_healing;       /* calm: it is over with the last decision */
+	bool unchecked;	       /* messages, certificates and transactions are not looked into;
+				* equal blocks and state roots are still wanted of all */
 	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
 	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -92,11 +92,12 @@ struct sim_result {
 	uint64_t bytes;
 	uint64_t events;	    /* of the loop */
 	uint64_t lone_certificates; /* of these, APPENDs without a block */
-	uint64_t epochs;  /* that ended */
-	uint64_t replays; /* of messages of one epoch as if of a later one */
+	uint64_t epochs;	    /* that ended */
+	uint64_t replays;	    /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
 	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
-	uint64_t epoch_syncs; /* of syncs, in later epochs than the first */
+	uint64_t epoch_syncs;		/* of syncs, in later epochs than the first */
+	uint64_t jumps;			/* of syncs, over the end of an epoch, or several */
 	uint64_t kills, kills_starting; /* at kill points; of these, while starting */
 	uint64_t builds_refused_busy;	/* by hosts that gather; each is asked for again */
 	uint64_t strikes[ATTACKS];

@@ -36,6 +36,7 @@ void sim_sync_note(void *ctx, enum replica_sync_note note, unsigned peer,
 	if (note == SYNC_NOTE_DONE) {
 		s->result->syncs++;
 		s->result->epoch_syncs += replica_ctx(node->replica)->epoch > 0;
+		s->result->jumps += replica_ctx(node->replica)->epoch > node->epoch;
 		s->result->sync_bytes += status->bytes;
 		s->result->sync_retries += status->retries;
 	}
@@ -49,7 +50,8 @@ void sim_sync_reopened(void *ctx, uint64_t height)
 		return;
 	node->synced = true;
 	node->final = height;
-	node->life++; /* of its engine, which checkers tell from the one before */
+	node->life++;	       /* of its engine, which checkers tell from the one before */
+	node->in_turn = false; /* whose end was an event of that life */
 	node->wake_at = 0;
 	node->tc_term = 0;
 	if (!sim_is_corrupt(node->sim, node->index))

@@ -1,7 +1,8 @@
 #!/bin/bash
 # New keys for validators, on real processes: the data of one is lost, it observes; governance gives its
 # place a new key, it votes; with another one stopped blocks go on. Then a healthy key is rotated, and
-# everything of all epochs is verified from the genesis file alone. Run from the top of the build tree.
+# everything of all epochs is verified from the genesis file alone. Backups of it are verified and
+# restored, and data is repaired, across both ends. Run from the top of the build tree.
 set -uo pipefail
 
 test=member
@@ -130,5 +131,99 @@ for k in 1 2 3 4; do
 done
 run 0 put fifth five --home "$net" --timeout 60s
 run 0 net down "$net"
-run 0 db check --home "$net/node1"
+run 0 db check --home "$net/node1" -o json
+[ "$(field epochs)" = 2 ] || fail "db check: $(cat "$work/out")"
 echo "epoch 2: all verified from the genesis file"
+
+# ---- backups of all epochs ---------------------------------------------------------------------
+run 0 net up "$net"
+run 0 backup create "$work/online" --home "$net" --node node3
+run 0 backup verify "$work/online" --genesis "$net/genesis.json" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field proven)" = true ] || fail "online: $(cat "$work/out")"
+run 0 net down "$net"
+run 0 backup create "$work/stopped" --home "$net/node4" -o json
+root=$(field state_root) height=$(field height)
+run 0 backup verify "$work/stopped" --genesis "$net/genesis.json" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field state_root)" = "$root" ] || fail "stopped: $(cat "$work/out")"
+cp -r "$work/stopped" "$work/altered"
+size=$(stat -c %s "$work/altered/part-000000")
+for at in $((size / 4)) $((size / 2)) $((size - 50)); do
+	cp "$work/stopped/part-000000" "$work/altered/part-000000"
+	old=$(od -An -tu1 -j "$at" -N 1 "$work/altered/part-000000" | tr -d ' ')
+	# shellcheck disable=SC2059
+	printf "\\x$(printf %02x $((old ^ 4)))" |
+		dd of="$work/altered/part-000000" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	run 5 backup verify "$work/altered"
+done
+run 0 backup restore "$work/stopped" "$work/home" --genesis "$net/genesis.json" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field state_root)" = "$root" ] || fail "restored: $(cat "$work/out")"
+run 0 db check --home "$work/home" -o json
+[ "$(field epochs)" = 2 ] && [ "$(field height)" = "$height" ] || fail "restored: $(cat "$work/out")"
+for k in a b c d; do
+	ostrakon key new "$work/anew-$k.key" --unencrypted >/dev/null || fail "key new"
+done
+run 1 recovery draft "$work/stopped" "$work/draft" "$work"/anew-{a,b,c,d}.key --genesis "$net/genesis.json"
+grep -q 'governance has replaced' "$work/err" || fail "draft: $(cat "$work/err")"
+
+# ---- a restored home has the newest set, and observes, with the key of its place in it -----------
+mv "$net/node1" "$work/node1"
+cp -r "$work/home" "$net/node1"
+cp "$work/node1/validator.key" "$work/node1/ostrakond.conf" "$net/node1"
+run 0 net up "$net"
+await node1 epoch 2
+await node1 role observer
+run 0 put sixth six --home "$net" --timeout 60s
+run 0 status --home "$net/node2" -o json
+goal=$(field final_height)
+for ((try = 0; try < 900; try++)); do
+	run 0 status --home "$net/node1" -o json
+	[ "$(field final_height)" -lt "$goal" ] || break
+	sleep 0.1
+done
+[ "$(ostrakon get sixth --home "$net/node1")" = six ] || fail "the restored node is not level"
+run 0 net down "$net" node3
+no_commit no vote
+run 0 net down "$net"
+rm -rf "$net/node1"
+mv "$work/node1" "$net/node1"
+echo "backups across two ends: height $height, root $root"
+
+# ---- repaired, with the record of an epoch from the others ----------------------------------------
+run 0 db repair --home "$net/node1" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field fetched_handovers)" = 0 ] || fail "repair: $(cat "$work/out")"
+"$top/tests/replica/forget" "$net/node1/data" 1 || fail "forget"
+run 5 db check --home "$net/node1"
+run 6 db repair --home "$net/node1"
+grep -q 'epoch 1' "$work/err" || fail "nobody has it: $(cat "$work/err")"
+for k in 2 3 4; do run 0 net up "$net" "node$k"; done
+run 0 db repair --home "$net/node1" -o json
+[ "$(field epoch)" = 2 ] && [ "$(field fetched_handovers)" = 1 ] || fail "repair: $(cat "$work/out")"
+run 0 db check --home "$net/node1" -o json
+[ "$(field epochs)" = 2 ] || fail "repaired: $(cat "$work/out")"
+run 0 net up "$net"
+await node1 epoch 2
+await node1 observer null
+run 0 net down "$net" node3
+run 0 put seventh seven --home "$net" --timeout 60s
+echo "repaired across two ends: node1 votes on"
+
+# ---- a new home over several ends: by blocks while they are few, else by a state of the last epoch ---
+run 0 bench run --home "$net" --count 1000 --clients 1 --batch 1
+ostrakon key new "$work/new3.key" --unencrypted >/dev/null || fail "key new"
+run 0 member replace node3 --home "$net" --new-key "$work/new3.key" --governance-key "$governance" \
+	--timeout 60s -o json
+[ "$(field epoch)" = 3 ] || fail "replace: $(cat "$work/out")" # few blocks in it: its end is what is far
+new_home node3 "$work/new3.key"
+printf '\n[limits]\nsync_gap = 64\n' >>"$net/node3/ostrakond.conf"
+run 0 net up "$net"
+await node3 epoch 3
+await node3 observer null
+way=$(field 'state_sync.completed // 0') # 0: blocks were quicker; tests/sim/check-sync tries the rest
+run 0 member list --home "$net/node3" -o json
+[ "$(field epoch)" = 3 ] && [ "$(field verified)" = true ] || fail "members: $(cat "$work/out")"
+run 0 net down "$net" node1
+run 0 put eighth eight --home "$net" --timeout 60s
+run 0 net down "$net"
+run 0 db check --home "$net/node3" -o json
+[ "$(field epochs)" = 3 ] || fail "db check: $(cat "$work/out")"
+echo "epoch 3: node3 came there with $way states, votes, and its data is sound"

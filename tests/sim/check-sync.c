@@ -261,6 +261,45 @@ START_TEST(with_new_keys)
 }
 END_TEST
 
+/* The same where nobody keeps old blocks: who was away while an epoch ended has no way but a
+ * state of a later one. */
+START_TEST(across_ends)
+{
+	static const unsigned sizes[] = {4, 5, 7};
+	uint64_t syncs = 0, jumps = 0, epochs = 0, stuck = 0;
+	for (uint64_t seed = 0; seed < runs(36); seed++) {
+		struct sim_options o = small(seed);
+		struct sim_result r;
+		o.nodes = sizes[seed % 3];
+		o.decisions = 200;
+		o.clients = 8;
+		o.sync_gap = 5;
+		o.calm = false;
+		o.members = 3;
+		o.corrupt = seed % 2 ? (o.nodes - 1) / 3 : 0;
+		o.wiped = o.corrupt ? 0 : 1;
+		o.kill_points = seed % 4 == 0 ? 10 : 0;
+		sim_run(&o, &r);
+		ck_assert_msg(r.verdict != SIM_SAFETY, "seed %llu: %s",
+			      (unsigned long long)seed, r.text);
+		stuck += r.verdict == SIM_LIVENESS;
+		if (r.verdict == SIM_LIVENESS)
+			printf("across ends, seed %llu: %s\n", (unsigned long long)seed,
+			       r.text);
+		syncs += r.syncs;
+		jumps += r.jumps;
+		epochs += r.epochs;
+	}
+	printf("across ends: %llu epochs ended, %llu syncs, %llu of them across ends, %llu "
+	       "runs "
+	       "without progress after healing\n",
+	       (unsigned long long)epochs, (unsigned long long)syncs, (unsigned long long)jumps,
+	       (unsigned long long)stuck);
+	ck_assert_uint_le(stuck, runs(36) / 36);
+	ck_assert_uint_ge(jumps, runs(12));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sync");
@@ -273,7 +312,11 @@ int main(void)
 	tcase_add_test(t, among_liars);
 	tcase_add_test(t, dying_at_writes);
 	tcase_add_test(t, in_storms);
+	suite_add_tcase(s, t);
+	t = tcase_create("epochs");
+	tcase_set_timeout(t, 600);
 	tcase_add_test(t, with_new_keys);
+	tcase_add_test(t, across_ends);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

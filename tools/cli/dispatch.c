@@ -111,10 +111,12 @@ const struct verb verbs[] = {
 	 "are rechecked here; exit code 5 if one does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
 	{"member list", "", "Show whose key each validator's place has, and since which epoch.",
-	 "With a genesis file every change of keys is verified here, from that file on.",
-	 WHERE, 0, 0, verb_member_list},
-	{"member replace", "NODE", "Give a validator's place a new key, in the name of governance.",
-	 "For one that has lost its vote state (it observes), for one that is convicted, or to\n"
+	 "With a genesis file every change of keys is verified here, from that file on.", WHERE,
+	 0, 0, verb_member_list},
+	{"member replace", "NODE",
+	 "Give a validator's place a new key, in the name of governance.",
+	 "For one that has lost its vote state (it observes), for one that is convicted, or "
+	 "to\n"
 	 "rotate a healthy key; n stays, and one place changes at a time. Signs with the keys\n"
 	 "given; if they are not enough yet, --save FILE keeps what is signed so far for the\n"
 	 "next one, who goes on with --from FILE. With enough of them it is sent, and this\n"
@@ -122,7 +124,7 @@ const struct verb verbs[] = {
 	 "The node itself gets its key with `ostrakond rekey --home DIR --key FILE` while it is\n"
 	 "stopped, before or after this, or with `ostrakond init --name NODE --key FILE` in a new\n"
 	 "home. Not built: chains pinned to pbft, and chains that were recovered (`recovery\n"
-	 "draft`); backup, restore, repair and recovery across such a change.",
+	 "draft`); recovery across such a change.",
 	 WHERE | PASSPHRASE | B(NEW_KEY) | B(GOVERNANCE_KEY) | B(DRY_RUN) | B(FROM) | B(SAVE), 1,
 	 1, verb_member_replace},
 	{"config show", "[NODE]", "Show the nodes' configuration, as they would read it.", NULL,
@@ -162,9 +164,11 @@ const struct verb verbs[] = {
 	 "By what they say of themselves: `backup verify` checks it.", 0, 0, 1,
 	 verb_backup_list},
 	{"backup verify", "DEST", "Check a backup offline, from genesis to its end.",
-	 "Every block's hash, link and signature, every certificate against the validators,\n"
-	 "every state root by executing all transactions. Exit code 5 if it is damaged or\n"
-	 "altered, or not of --genesis. A large state is kept under TMPDIR meanwhile.",
+	 "Every block's hash, link and signature, every certificate against the validators of\n"
+	 "its time, from the genesis file on, with what proves each change of their keys\n"
+	 "(`member replace`); every state root by executing all transactions. Exit code 5 if\n"
+	 "it is damaged or altered, or not of --genesis. A large state is kept under TMPDIR\n"
+	 "meanwhile.",
 	 B(GENESIS), 1, 1, verb_backup_verify},
 	{"backup restore", "DEST HOME", "Verify a backup, and make a new home HOME of it.",
 	 "Without keys and vote state: no validator ever votes from it, for it would not know\n"
@@ -180,9 +184,10 @@ const struct verb verbs[] = {
 	{"db repair", "", "Make the damaged data of a stopped node whole again.",
 	 "Builds it anew beside the old: blocks that are damaged or missing come from the "
 	 "nodes\n"
-	 "that run in the same network directory, and from --node URL; everything is checked\n"
-	 "and executed. The vote state is carried over whole, or nothing is done. The damaged\n"
-	 "data stays beside the new as data.damaged.N.",
+	 "that run in the same network directory, and from --node URL, and so does a lost\n"
+	 "record of a validator's new key; everything is checked and executed. The vote state\n"
+	 "is carried over whole, or nothing is done. The damaged data stays beside the new as\n"
+	 "data.damaged.N.",
 	 ASKING, 0, 0, verb_db_repair},
 	{"recovery draft", "BACKUP FILE KEY...",
 	 "Begin a recovery: more validators are lost than the network tolerates.",
@@ -191,7 +196,8 @@ const struct verb verbs[] = {
 	 "is to be signed: that the chain goes on from its end with new keys for all\n"
 	 "validators. One KEY for each of them, in the genesis file's order: a key file, or "
 	 "64\n"
-	 "hex digits; none that a validator has had before. Not built: chains with a validator\n"
+	 "hex digits; none that a validator has had before. Not built: chains with a "
+	 "validator\n"
 	 "whose key was replaced (`member replace`).",
 	 B(HOME) | B(GENESIS), 3, ARGS_MAX, verb_recovery_draft},
 	{"recovery sign", "FILE", "Sign a recovery with one of the recovery keys.",

@@ -177,6 +177,7 @@ static int finish(struct cli *c, int err, const char *dest, const struct backup_
 	struct json *o = summary_json(dest, s);
 	json_set(o, "transactions", json_u64(s->transactions));
 	json_set(o, "certificates", json_u64(s->certificates));
+	json_set(o, "epoch", json_u64(s->epoch));
 	json_set(o, "proven", json_bool(s->proven));
 	json_set(o, "ms", json_u64(progress_ms(p)));
 	if (home)

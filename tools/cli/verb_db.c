@@ -115,6 +115,7 @@ static struct json *check_json(const struct local *l, const struct audit_result 
 {
 	struct json *o = head_json(l, r);
 	json_set(o, "first_block", json_u64(r->first_block));
+	json_set(o, "epochs", json_u64(r->epochs));
 	json_set(o, "blocks", json_u64(r->blocks));
 	json_set(o, "unfinal_blocks", json_u64(r->unfinal));
 	json_set(o, "transactions", json_u64(r->transactions));
@@ -264,6 +265,52 @@ static int get_block(void *arg, uint64_t height, struct writer *block, struct wr
 		       (unsigned long long)height);
 }
 
+static int ask_handover(struct sources *s, const char *url, uint64_t epoch,
+			struct proof_document *out, struct errmsg *m)
+{
+	char full[CONFIG_TEXT_MAX + 96];
+	struct json *o = NULL;
+	snprintf(full, sizeof full, "%s/v1/members?from=%llu&limit=1", url,
+		 (unsigned long long)epoch);
+	int err = http_call(s->http, "GET", full, NULL, (struct slice){0}, FETCH_MS, &s->reply,
+			    m);
+	if (err != ERR_NONE)
+		return err;
+	if (s->reply.status == 401)
+		s->unauthorized = url;
+	if (s->reply.status != 200)
+		return err_set(m, ERR_NOT_FOUND, "%s does not answer", full);
+	err = json_parse(&o, writer_slice(&s->reply.body), m);
+	const struct json *document =
+		err == ERR_NONE ? json_at(json_get(o, "handovers"), 0) : NULL;
+	if (err == ERR_NONE && document == NULL)
+		err = err_set(m, ERR_NOT_FOUND, "%s is not in epoch %llu yet", url,
+			      (unsigned long long)epoch);
+	if (err == ERR_NONE) {
+		char *text = json_dump(document, false);
+		err = proof_document_parse(out, slice_str(text), m);
+		mem_free(text);
+	}
+	json_free(o);
+	return err;
+}
+
+static int get_handover(void *arg, uint64_t epoch, struct proof_document *out, struct errmsg *m)
+{
+	struct sources *s = arg;
+	for (unsigned i = 0; i < s->count; i++) {
+		if (ask_handover(s, s->url[(s->next + i) % s->count], epoch, out, m) ==
+		    ERR_NONE)
+			return ERR_NONE;
+		proof_document_free(out);
+		proof_document_init(out);
+	}
+	return err_set(m, ERR_NOT_FOUND,
+		       "what proves the beginning of epoch %llu is damaged here, and no node "
+		       "that runs has it: start the others, or name one with --node URL",
+		       (unsigned long long)epoch);
+}
+
 static int repair(struct cli *c, struct local *l, struct sources *s)
 {
 	struct progress p;
@@ -271,7 +318,8 @@ static int repair(struct cli *c, struct local *l, struct sources *s)
 	struct errmsg m = {.text = ""};
 	progress_begin(&p, c, "repair");
 	const struct backup_progress steps = {.arg = &p, .step = progress_step};
-	const struct repair_source source = {.arg = s, .get = get_block};
+	const struct repair_source source = {
+		.arg = s, .get = get_block, .handover = get_handover};
 	const struct repair_options o = {.genesis = &l->genesis,
 					 .source = s->count ? &source : NULL,
 					 .history = CONFIG_HISTORY,
@@ -289,8 +337,10 @@ static int repair(struct cli *c, struct local *l, struct sources *s)
 	json_set(out, "height", json_u64(r.height));
 	json_set(out, "block", json_hash(&r.block));
 	json_set(out, "state_root", json_hash(&r.state_root));
+	json_set(out, "epoch", json_u64(r.epoch));
 	json_set(out, "fetched_blocks", json_u64(r.fetched));
 	json_set(out, "first_fetched", r.fetched ? json_u64(r.first_fetched) : json_null());
+	json_set(out, "fetched_handovers", json_u64(r.fetched_handovers));
 	json_set(out, "unfinal_blocks", json_u64(r.unfinal));
 	json_set(out, "left_out", json_u64(r.dropped));
 	json_set(out, "damaged_data", json_string(r.aside));

@@ -111,11 +111,7 @@ static int not_read(struct cli *c, const char *backup, int err, const struct err
 	if (backup_altered(err))
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL, "%s: %s", backup,
 				m->text);
-	return cli_fail_err(c, err, m,
-			    err == ERR_UNSUPPORTED
-				    ? "Where validators' keys have been replaced (`member "
-				      "replace`), a recovery is not built yet."
-				    : NULL);
+	return cli_fail_err(c, err, m, NULL);
 }
 
 int verb_recovery_draft(struct cli *c)
@@ -145,6 +141,12 @@ int verb_recovery_draft(struct cli *c)
 	}
 	if (err != ERR_NONE)
 		rc = not_read(c, from, err, &m);
+	if (rc == EXIT_DONE && s.epoch > 0)
+		rc = cli_fail(c, EXIT_REFUSED, err_name(ERR_UNSUPPORTED),
+			      "`ostrakon member replace` gives one place a new key, while "
+			      "enough others vote.",
+			      "in this backup governance has replaced a validator's key: a "
+			      "recovery of such a chain is not built yet");
 	if (rc == EXIT_DONE) {
 		struct chain_ctx ctx;
 		genesis_ctx(&ctx, g);
