@@ -159,9 +159,9 @@ START_TEST(newer_store)
 	ck_assert_int_eq(run("tools/ostrakon", "db", "check", "--home", home), 0);
 	ck_assert_int_eq(run("tools/ostrakon", "backup", "create", backup, option), 0);
 	char *manifest = mem_printf("%s/manifest", backup);
-	replace(manifest, "ostrakon backup 1", "ostrakon backup 2");
+	replace(manifest, "ostrakon backup 1", "ostrakon backup 3");
 	ck_assert_int_eq(run("tools/ostrakon", "backup", "verify", backup, NULL), 5);
-	expect_words("has format version 2, this program knows up to 1: use a newer program");
+	expect_words("has format version 3, this program knows up to 2: use a newer program");
 	mem_free(manifest);
 	mem_free(option);
 	node = start(&port);

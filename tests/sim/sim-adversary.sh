@@ -29,6 +29,7 @@ done <<END
 --nodes 5 --seed 550159 --corrupt f
 --nodes 5 --seed 700293 --corrupt f
 --nodes 5 --seed 196 --decisions 100 --wiped 1
+--nodes 4 --seed 736 --decisions 100 --wiped 1
 --nodes 7 --seed 30296 --decisions 200 --wiped 1
 --nodes 5 --seed 142 --decisions 100 --protocol multipaxos
 --nodes 4 --seed 800001 --corrupt 1 --members 4
