@@ -13,6 +13,7 @@
 #include "replica/repair.h"
 #include "tests/ledger/world.h"
 #include "tests/replica/governed.h"
+#include "tests/replica/quiet.h"
 
 #define BLOCKS 6
 
@@ -794,23 +795,9 @@ static unsigned halts;
 static void host_send(void *ctx, const struct message *m)
 {
 }
-static bool host_sync(void *ctx, uint64_t seq)
-{
-	return true;
-}
-static void host_final(void *ctx, struct block *b, const struct cert *cert)
-{
-}
-static void host_rejected(void *ctx, const struct hash *id, int err)
-{
-}
 static void host_halted(void *ctx, const char *why)
 {
 	halts++;
-}
-static uint64_t host_wall(void *ctx)
-{
-	return 1;
 }
 
 /* Stopped at the end of an epoch, before the next one began: so it stays, with the votes of the
@@ -865,11 +852,11 @@ START_TEST(repairs_at_an_end)
 						      .key = w.validator[2],
 						      .seed = 1,
 						      .host = {.send = host_send,
-							       .sync = host_sync,
-							       .final = host_final,
-							       .rejected = host_rejected,
+							       .sync = quiet_sync,
+							       .final = quiet_final,
+							       .rejected = quiet_rejected,
 							       .halted = host_halted,
-							       .wall_ms = host_wall}};
+							       .wall_ms = quiet_wall}};
 		ck_assert_msg(replica_open(&replica, &config, &m) == ERR_NONE, "way %u: %s",
 			      way, m.text);
 		ck_assert_uint_eq(replica_ctx(replica)->epoch, 2);

@@ -14,6 +14,7 @@
 #include "replica/private.h"
 #include "tests/ledger/world.h"
 #include "tests/replica/governed.h"
+#include "tests/replica/quiet.h"
 
 #define BLOCKS 5
 #define PART   2048
@@ -470,23 +471,9 @@ static void host_send(void *ctx, const struct message *m)
 	ck_assert_int_eq(m->type, MSG_FETCH); /* nothing that is signed */
 	sent++;
 }
-static bool host_sync(void *ctx, uint64_t seq)
-{
-	return true;
-}
-static void host_final(void *ctx, struct block *b, const struct cert *cert)
-{
-}
-static void host_rejected(void *ctx, const struct hash *id, int err)
-{
-}
 static void host_halted(void *ctx, const char *why)
 {
 	ck_abort_msg("halted: %s", why);
-}
-static uint64_t host_wall(void *ctx)
-{
-	return 1;
 }
 
 START_TEST(restored_observes_and_never_votes)
@@ -512,11 +499,11 @@ START_TEST(restored_observes_and_never_votes)
 					      .seed = 1,
 					      .verify_txs = true,
 					      .host = {.send = host_send,
-						       .sync = host_sync,
-						       .final = host_final,
-						       .rejected = host_rejected,
+						       .sync = quiet_sync,
+						       .final = quiet_final,
+						       .rejected = quiet_rejected,
 						       .halted = host_halted,
-						       .wall_ms = host_wall}};
+						       .wall_ms = quiet_wall}};
 	for (unsigned starts = 0; starts < 2; starts++) {
 		ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
 		ck_assert(!replica_halted(r));
@@ -1086,11 +1073,11 @@ START_TEST(epochs_are_restored)
 						      .seed = 1,
 						      .verify_txs = true,
 						      .host = {.send = host_send,
-							       .sync = host_sync,
-							       .final = host_final,
-							       .rejected = host_rejected,
+							       .sync = quiet_sync,
+							       .final = quiet_final,
+							       .rejected = quiet_rejected,
 							       .halted = host_halted,
-							       .wall_ms = host_wall}};
+							       .wall_ms = quiet_wall}};
 		ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
 		ck_assert_ptr_nonnull(replica_observes(r));
 		ck_assert_uint_eq(replica_ctx(r)->epoch, 2);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/replica/stored.h"
+#include "tests/replica/quiet.h"
 
 static struct world w;
 static struct store *store;
@@ -15,23 +16,9 @@ static const char *halted;
 static void host_send(void *ctx, const struct message *m)
 {
 }
-static bool host_sync(void *ctx, uint64_t seq)
-{
-	return true;
-}
-static void host_final(void *ctx, struct block *b, const struct cert *cert)
-{
-}
-static void host_rejected(void *ctx, const struct hash *id, int err)
-{
-}
 static void host_halted(void *ctx, const char *why)
 {
 	halted = why;
-}
-static uint64_t host_wall(void *ctx)
-{
-	return 1;
 }
 
 static void setup(void)
@@ -69,11 +56,11 @@ static void open_replica(uint64_t history)
 					      .verify_txs = true,
 					      .history = history,
 					      .host = {.send = host_send,
-						       .sync = host_sync,
-						       .final = host_final,
-						       .rejected = host_rejected,
+						       .sync = quiet_sync,
+						       .final = quiet_final,
+						       .rejected = quiet_rejected,
 						       .halted = host_halted,
-						       .wall_ms = host_wall}};
+						       .wall_ms = quiet_wall}};
 	struct errmsg m = {{0}};
 	replica_close(replica);
 	replica = NULL;
@@ -439,11 +426,11 @@ static void lead_alone(struct world *one)
 					      .now = 1,
 					      .verify_txs = true,
 					      .host = {.send = host_send,
-						       .sync = host_sync,
+						       .sync = quiet_sync,
 						       .final = note_final,
-						       .rejected = host_rejected,
+						       .rejected = quiet_rejected,
 						       .halted = host_halted,
-						       .wall_ms = host_wall}};
+						       .wall_ms = quiet_wall}};
 	struct errmsg m = {{0}};
 	struct engine_status status;
 	ck_assert_msg(replica_open(&replica, &config, &m) == ERR_NONE, "%s", m.text);

@@ -8,6 +8,7 @@
 #include "replica/audit.h"
 #include "tests/replica/governed.h"
 #include "tests/replica/stored.h"
+#include "tests/replica/quiet.h"
 
 #define HEIGHTS 40
 #define LATE	3
@@ -63,28 +64,10 @@ static void late_sends(void *ctx, const struct message *m)
 			post(LATE, i, m->bytes);
 }
 
-static bool host_sync(void *ctx, uint64_t seq)
-{
-	(void)ctx, (void)seq;
-	return true;
-}
-static void host_final(void *ctx, struct block *b, const struct cert *cert)
-{
-	(void)ctx, (void)b, (void)cert;
-}
-static void host_rejected(void *ctx, const struct hash *id, int err)
-{
-	(void)ctx, (void)id, (void)err;
-}
 static void host_halted(void *ctx, const char *why)
 {
 	(void)ctx;
 	halted = why;
-}
-static uint64_t host_wall(void *ctx)
-{
-	(void)ctx;
-	return 1;
 }
 static void host_reopened(void *ctx, uint64_t height)
 {
@@ -104,11 +87,11 @@ static struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
 		.history = LEDGER_HISTORY_MIN,
 		.sync_gap = gap,
 		.host = {.send = self == LATE ? late_sends : server_sends,
-			 .sync = host_sync,
-			 .final = host_final,
-			 .rejected = host_rejected,
+			 .sync = quiet_sync,
+			 .final = quiet_final,
+			 .rejected = quiet_rejected,
 			 .halted = host_halted,
-			 .wall_ms = host_wall,
+			 .wall_ms = quiet_wall,
 			 .reopened = host_reopened}};
 	struct errmsg m = {{0}};
 	struct replica *r;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "replica/files.h"
+#include "tests/replica/quiet.h"
 
 #define QUEUE	1024
 #define STEP_US 5000
@@ -58,28 +59,10 @@ static void hurt_sends(void *ctx, const struct message *m)
 			post(SELF, i, m->bytes);
 }
 
-static bool host_sync(void *ctx, uint64_t seq)
-{
-	(void)ctx, (void)seq;
-	return true;
-}
-static void host_final(void *ctx, struct block *b, const struct cert *cert)
-{
-	(void)ctx, (void)b, (void)cert;
-}
-static void host_rejected(void *ctx, const struct hash *id, int err)
-{
-	(void)ctx, (void)id, (void)err;
-}
 static void host_halted(void *ctx, const char *why)
 {
 	(void)ctx;
 	halted = why;
-}
-static uint64_t host_wall(void *ctx)
-{
-	(void)ctx;
-	return 1;
 }
 
 static void host_mend(void *ctx, enum replica_mend_note note, const struct damage *d,
@@ -108,12 +91,12 @@ static struct replica *open_one(struct store *s, unsigned self)
 		.now = now,
 		.history = self == SELF ? history : LEDGER_HISTORY_MIN,
 		.host = {.send = self == SELF ? hurt_sends : server_sends,
-			 .sync = host_sync,
-			 .final = host_final,
-			 .rejected = host_rejected,
+			 .sync = quiet_sync,
+			 .final = quiet_final,
+			 .rejected = quiet_rejected,
 			 .halted = host_halted,
 			 .mend_note = host_mend,
-			 .wall_ms = host_wall}};
+			 .wall_ms = quiet_wall}};
 	struct errmsg m = {{0}};
 	struct replica *r;
 	return replica_open(&r, &config, &m) == ERR_NONE ? r : NULL;
