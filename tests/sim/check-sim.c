@@ -143,6 +143,9 @@ START_TEST(who_resigns_is_succeeded_at_once)
 	struct sim_options o = calm(handovers[_i].nodes);
 	struct sim_result r, nobody_does;
 	o.dead = handovers[_i].dead;
+	o.decisions = 100;
+	o.clients = 8;
+	o.think_us = 40000;
 	o.duration_us = 20000000;
 	sim_run(&o, &nobody_does);
 	o.resigns = true;
