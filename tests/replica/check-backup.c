@@ -476,6 +476,23 @@ static void host_halted(void *ctx, const char *why)
 	ck_abort_msg("halted: %s", why);
 }
 
+static struct replica_config config_of(struct store *s, unsigned self,
+				       const struct keypair *key)
+{
+	return (struct replica_config){.genesis = &w.genesis,
+				       .store = s,
+				       .self = self,
+				       .key = *key,
+				       .seed = 1,
+				       .verify_txs = true,
+				       .host = {.send = host_send,
+						.sync = quiet_sync,
+						.final = quiet_final,
+						.rejected = quiet_rejected,
+						.halted = host_halted,
+						.wall_ms = quiet_wall}};
+}
+
 START_TEST(restored_observes_and_never_votes)
 {
 	const struct backup_check o = {.genesis = &w.genesis, .history = LEDGER_HISTORY_MIN};
@@ -492,18 +509,7 @@ START_TEST(restored_observes_and_never_votes)
 	snprintf(path, sizeof path, "%s/data", home);
 	ck_assert_msg(store_open_rocksdb(&restored, path, &options, &m) == ERR_NONE, "%s",
 		      m.text);
-	const struct replica_config config = {.genesis = &w.genesis,
-					      .store = restored,
-					      .self = 0,
-					      .key = w.validator[0],
-					      .seed = 1,
-					      .verify_txs = true,
-					      .host = {.send = host_send,
-						       .sync = quiet_sync,
-						       .final = quiet_final,
-						       .rejected = quiet_rejected,
-						       .halted = host_halted,
-						       .wall_ms = quiet_wall}};
+	const struct replica_config config = config_of(restored, 0, &w.validator[0]);
 	for (unsigned starts = 0; starts < 2; starts++) {
 		ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
 		ck_assert(!replica_halted(r));
@@ -1066,18 +1072,7 @@ START_TEST(epochs_are_restored)
 	const struct keypair *keys[] = {&genesis_key, &w.validator[0], &w.validator[3]};
 	const unsigned places[] = {0, 0, 3};
 	for (unsigned i = 0; i < MEM_COUNT(keys); i++) {
-		const struct replica_config config = {.genesis = &w.genesis,
-						      .store = restored,
-						      .self = places[i],
-						      .key = *keys[i],
-						      .seed = 1,
-						      .verify_txs = true,
-						      .host = {.send = host_send,
-							       .sync = quiet_sync,
-							       .final = quiet_final,
-							       .rejected = quiet_rejected,
-							       .halted = host_halted,
-							       .wall_ms = quiet_wall}};
+		const struct replica_config config = config_of(restored, places[i], keys[i]);
 		ck_assert_msg(replica_open(&r, &config, &m) == ERR_NONE, "%s", m.text);
 		ck_assert_ptr_nonnull(replica_observes(r));
 		ck_assert_uint_eq(replica_ctx(r)->epoch, 2);

@@ -112,23 +112,7 @@ static void make_chain(void)
 {
 	for (uint64_t h = 1; h <= HEIGHTS; h++) {
 		struct slice txs[1 + WORLD_CLIENTS];
-		struct writer entry = {0};
-		uint32_t count = 0;
-		if (h == 2) {
-			const struct system_tx tx = {.kind = SYSTEM_ESCALATED,
-						     .height = h,
-						     .term = 1,
-						     .reason = REASON_PROOF};
-			system_tx_encode(&entry, &tx, &w.ctx);
-			size_t len;
-			uint8_t *bytes = writer_take(&entry, &len);
-			txs[count++] = slice_of(bytes, len);
-		}
-		for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
-			char key[24];
-			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
-			txs[count++] = world_put(&w, i, h, key, key);
-		}
+		uint32_t count = varied_txs(&w, h, txs);
 		if (h == HEIGHTS)
 			rival = world_build(&w, w.tip, 1, txs, 1, NULL);
 		struct block *b = world_commit(&w, txs, count);
