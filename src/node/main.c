@@ -337,13 +337,7 @@ static int serve(struct node *n, struct home_lock *lock, enum node_end *end, str
 			  (unsigned long long)n->final_height, url);
 		const char *observes = replica_observes(n->replica);
 		if (observes)
-			log_write(
-				LOG_NODE, LOG_ERROR,
-				"OBSERVER, NOT VOTING: %s. It signs nothing and counts as one "
-				"of the faults that the network tolerates. If the data "
-				"directory that it last ran with still exists, stop the node "
-				"and put that very one back, no older copy",
-				observes);
+			node_log_observer(observes);
 		notify_send("READY=1\nMAINPID=%ld\n", (long)getpid());
 		*end = node_run(n);
 		if (*end == NODE_STOPPED)

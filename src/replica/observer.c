@@ -9,13 +9,19 @@
 
 #define MARK_VERSION	 1
 #define MARK_VERSION_KEY 2
+#define MARK_VERSION_OLD 2 /* of OBSERVER_KEY: there was a vote state, an old copy */
+
+static void batch_mark_as(struct store_batch *batch, const char *key, uint16_t version)
+{
+	struct writer w = {0};
+	writer_u16(&w, version);
+	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
+	writer_free(&w);
+}
 
 static void batch_mark(struct store_batch *batch, const char *key)
 {
-	struct writer w = {0};
-	writer_u16(&w, MARK_VERSION);
-	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
-	writer_free(&w);
+	batch_mark_as(batch, key, MARK_VERSION);
 }
 
 static int put_mark(struct store *s, const char *key)
@@ -172,10 +178,36 @@ static const char missing_why[] =
 	"replaced, and what its key has signed is not known here. It follows the chain and "
 	"serves reads and proofs";
 
+static const char outdated_why[] =
+	"its data directory is an old copy: its peers hold votes of its key that are newer "
+	"than "
+	"its vote state, so what else that key has signed is not known here. It follows the "
+	"chain and serves reads and proofs";
 static const char unplaced_why[] = "its key is not that of its place among the validators: it "
 				   "is new, and governance has not "
 				   "put it there yet, or has been replaced. It follows the "
 				   "chain and serves reads and proofs";
+
+void observer_outdated(struct replica *r)
+{
+	batch_mark_as(r->batch, OBSERVER_KEY, MARK_VERSION_OLD);
+	r->observes = outdated_why;
+	if (r->config.host.outdated)
+		r->config.host.outdated(r->config.host.ctx, outdated_why);
+}
+
+/* The mark of an observer; *old: that of observer_outdated(). */
+static int has_observer(struct store *s, bool *there, bool *old)
+{
+	struct writer w = {0};
+	struct reader r;
+	int err = store_get(s, STORE_META, slice_str(OBSERVER_KEY), &w);
+	*there = err == ERR_NONE;
+	reader_init(&r, writer_slice(&w));
+	*old = *there && reader_u16(&r) == MARK_VERSION_OLD;
+	writer_free(&w);
+	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
 
 static int begin_fresh(struct replica *r, struct errmsg *m)
 {
@@ -190,10 +222,11 @@ static int begin_fresh(struct replica *r, struct errmsg *m)
 int observer_open(struct replica *r, struct errmsg *m)
 {
 	bool restored = false, observer = false, first = false, fresh = false, votes = false;
+	bool old = false;
 	bool byzantine = protocol_is_byzantine(r->config.genesis->protocol);
 	int err = has_mark(r->store, RESTORED_KEY, &restored);
 	if (!err)
-		err = has_mark(r->store, OBSERVER_KEY, &observer);
+		err = has_observer(r->store, &observer, &old);
 	if (!err)
 		err = has_first(r->store, &r->config.key.pub, &first, &fresh);
 	if (!err)
@@ -211,7 +244,7 @@ int observer_open(struct replica *r, struct errmsg *m)
 		return begin_fresh(r, m);
 	bool remembers = r->ctx.epoch ? votes_are_of_epoch(r) : first || votes;
 	if (restored || observer || !remembers)
-		r->observes = restored ? restored_why : missing_why;
+		r->observes = restored ? restored_why : old ? outdated_why : missing_why;
 	if (r->observes && !restored && !byzantine)
 		return err_set(
 			m, ERR_UNSUPPORTED,

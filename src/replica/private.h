@@ -105,6 +105,8 @@ int retention_open(struct replica *r); /* what was given up before */
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
 bool observer_is_marked(struct store *s);
+/* What others hold of its votes is newer than the vote state: marks it, with r->batch. */
+void observer_outdated(struct replica *r);
 
 /* begin_anew.c: of a store that was just restored and never votes, the first vote state of a
  * key that has signed nothing. Its newest final block is the one that g's newest recovery

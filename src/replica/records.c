@@ -105,6 +105,9 @@ void records_put_write(struct replica *r, const struct write *w)
 		if (r->config.host.evidence)
 			r->config.host.evidence(r->config.host.ctx, w->bytes);
 		break;
+	case WRITE_OUTDATED:
+		observer_outdated(r);
+		break;
 	}
 }
 

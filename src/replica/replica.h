@@ -70,6 +70,8 @@ struct replica_host {
 	void (*evidence)(void *ctx, struct slice bytes);
 	/* An epoch begins: replica_ctx() has other validators; may be NULL. */
 	void (*epoch)(void *ctx);
+	/* It is an observer from now on, for good: why. May be NULL. */
+	void (*outdated)(void *ctx, const char *why);
 	uint64_t (*wall_ms)(void *ctx);
 	/* For log lines; after SYNC_NOTE_DONE comes reopened(). May be NULL, both. */
 	void (*sync_note)(void *ctx, enum replica_sync_note note, unsigned peer,
@@ -95,6 +97,9 @@ struct replica_config {
 	uint64_t seed;
 	uint64_t now;
 	bool verify_txs; /* false in simulator runs whose clients are honest */
+	/* [I20] It asks its peers for the newest of its own votes before it takes part: its data
+	 * may be an old copy. */
+	bool asks_own_votes;
 	/* Heights below the final one whose state stays readable: ledger_set_history(). 0:
 	 * none. */
 	uint64_t history;
