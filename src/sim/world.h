@@ -107,6 +107,9 @@ struct sim_node {
 	bool lost;	    /* the store is a new one since */
 	bool reformed;	    /* has a new key: whoever was there, its holder means well */
 	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
+	struct store *old_copy; /* of the disk, of when it last came up; where copies are used */
+	bool rewound;		/* has had such a copy put back */
+	uint64_t asked, told_by; /* its newest question for its votes; who has answered it */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -247,6 +250,18 @@ void sim_crash_node(struct sim *s, unsigned i);
 void sim_fill_disk(struct sim *s, unsigned i);
 void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
+
+/* rewind.c */
+bool rewind_asks(const struct sim *s);
+void rewind_note_start(struct sim *s, unsigned i);
+void sim_rewind_disk(struct sim *s, unsigned i); /* an old copy, and leaves it down */
+/* Malicious, or with a disk that may not know what its key has signed. */
+bool sim_may_forget(const struct sim *s, unsigned node);
+void rewind_noticed(struct sim *s, unsigned i);
+void rewind_started(struct sim *s, unsigned i);
+void rewind_note_ask(struct sim *s, unsigned i, uint64_t nonce);
+bool rewind_is_told(struct sim *s, unsigned i, unsigned from, const struct packet *p);
+void rewind_check_told(struct sim *s, unsigned i); /* after that */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* queue.c */

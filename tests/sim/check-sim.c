@@ -160,6 +160,50 @@ START_TEST(who_resigns_is_succeeded_at_once)
 }
 END_TEST
 
+/* Who comes back with an old copy of its disk, its votes in it or none yet, is told by the others
+ * what it has signed since, and signs nothing more; who merely restarts is not. [I20] */
+static const struct {
+	unsigned nodes;
+	bool leads, again; /* after a restart: the copy has votes in it */
+} old_copies[] = {{2, false, false}, {3, true, false}, {3, false, true},  {4, false, false},
+		  {4, true, false},  {4, false, true}, {4, true, true},	  {5, false, true},
+		  {6, true, true},   {7, false, false}, {8, false, true}, {10, true, true}};
+
+START_TEST(who_comes_back_with_an_old_copy_is_told)
+{
+	struct sim_options o = calm(old_copies[_i].nodes);
+	struct sim_result r;
+	struct script script = {0};
+	unsigned who = o.nodes > 2 ? 1 : 0; /* two are a quorum, and none of them may be missing */
+	uint64_t second = 1000000;
+	if (old_copies[_i].again)
+		script.action[script.count++] = (struct script_action){
+			.at = second,
+			.kind = SCRIPT_CRASH,
+			.who = old_copies[_i].leads ? SCRIPT_LEADER : SCRIPT_NODES,
+			.mask = 1u << who,
+			.for_us = second / 4};
+	script.action[script.count++] = (struct script_action){
+		.at = 4 * second,
+		.kind = SCRIPT_REWIND,
+		.who = old_copies[_i].leads ? SCRIPT_LEADER : SCRIPT_NODES,
+		.mask = 1u << who,
+		.for_us = second / 2};
+	o.script = &script;
+	o.decisions = 100;
+	o.think_us = 20000;
+	o.no_healing = o.nodes < 4; /* nothing more is decided there */
+	o.duration_us = 8 * second;
+	sim_run(&o, &r);
+	if (o.nodes > 3)
+		ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+	ck_assert_msg(r.verdict != SIM_SAFETY, "%s", r.text);
+	ck_assert_uint_eq(r.rewound, 1);
+	ck_assert_uint_eq(r.outdated, 1);
+	ck_assert_uint_eq(r.accused_mask, 0);
+}
+END_TEST
+
 START_TEST(dead_two_of_seven_is_two_rounds)
 {
 	struct sim_options o = calm(7);
@@ -303,6 +347,8 @@ int main(void)
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);
 	tcase_add_loop_test(t, who_is_far_behind_catches_up, 0, 9);
 	tcase_add_test(t, dead_one_of_four_is_still_one_round);
+	tcase_add_loop_test(t, who_comes_back_with_an_old_copy_is_told, 0,
+			    (int)MEM_COUNT(old_copies));
 	tcase_add_loop_test(t, who_resigns_is_succeeded_at_once, 0,
 			    (int)(sizeof handovers / sizeof *handovers));
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);
