@@ -27,12 +27,61 @@ static int put_mark(struct store *s, const char *key)
 	return err;
 }
 
+/* Keys that were new once and have voted from here, one behind the other. */
+static int read_voted(struct store *s, struct writer *keys)
+{
+	struct writer w = {0};
+	struct reader r;
+	int err = store_get(s, STORE_META, slice_str(VOTED_KEYS_KEY), &w);
+	writer_reset(keys);
+	if (!err) {
+		reader_init(&r, writer_slice(&w));
+		bool known = reader_u16(&r) == MARK_VERSION;
+		uint32_t count = reader_count(&r, UINT16_MAX, PUBKEY_SIZE);
+		struct slice all = reader_take(&r, (size_t)count * PUBKEY_SIZE);
+		if (reader_finish(&r) || !known)
+			err = ERR_CORRUPT;
+		else
+			writer_raw(keys, all.ptr, all.len);
+	}
+	writer_free(&w);
+	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+static int has_voted(struct store *s, const struct pubkey *key, bool *voted)
+{
+	struct writer keys = {0};
+	int err = read_voted(s, &keys);
+	*voted = false;
+	for (size_t at = 0; at < keys.len; at += PUBKEY_SIZE)
+		*voted |= memcmp(keys.buf + at, key->b, PUBKEY_SIZE) == 0;
+	writer_free(&keys);
+	return err;
+}
+
+static void batch_voted(struct replica *r, struct store_batch *batch)
+{
+	struct writer keys = {0}, w = {0};
+	bool voted;
+	if (has_voted(r->store, &r->config.key.pub, &voted) == ERR_NONE && !voted &&
+	    read_voted(r->store, &keys) == ERR_NONE) {
+		writer_pubkey(&keys, &r->config.key.pub);
+		writer_u16(&w, MARK_VERSION);
+		writer_u32(&w, (uint32_t)(keys.len / PUBKEY_SIZE));
+		writer_raw(&w, keys.buf, keys.len);
+		store_batch_put(batch, STORE_META, slice_str(VOTED_KEYS_KEY), writer_slice(&w));
+	}
+	writer_free(&keys);
+	writer_free(&w);
+}
+
 /* Of either version; of the second it speaks of one key alone. */
 static int has_first(struct store *s, const struct pubkey *own, bool *first, bool *fresh)
 {
 	struct writer w = {0};
 	struct reader r;
 	struct pubkey key;
+	bool voted = false;
 	*first = *fresh = false;
 	int err = store_get(s, STORE_META, slice_str(FIRST_VOTES_KEY), &w);
 	if (!err) {
@@ -45,7 +94,12 @@ static int has_first(struct store *s, const struct pubkey *own, bool *first, boo
 		}
 	}
 	writer_free(&w);
-	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+	if (err == ERR_NOT_FOUND)
+		err = ERR_NONE;
+	if (*fresh && !err)
+		err = has_voted(s, own, &voted);
+	*fresh &= !err && !voted;
+	return err;
 }
 
 /* The vote state is of the epoch of r->ctx. */
@@ -92,6 +146,7 @@ static void batch_fresh(struct replica *r, struct store_batch *batch)
 	else
 		batch_mark(batch, FIRST_VOTES_KEY);
 	batch_votes_epoch(r, batch);
+	batch_voted(r, batch);
 }
 
 static int has_mark(struct store *s, const char *key, bool *there)
@@ -130,10 +185,13 @@ int replica_first_votes_of(struct store *s, const struct pubkey *key)
 {
 	struct store_batch *batch = store_batch_new();
 	struct writer w = {0};
+	bool voted;
 	writer_u16(&w, MARK_VERSION_KEY);
 	writer_pubkey(&w, key);
 	store_batch_put(batch, STORE_META, slice_str(FIRST_VOTES_KEY), writer_slice(&w));
-	int err = store_write(s, batch, true);
+	int err = has_voted(s, key, &voted);
+	if (!err)
+		err = voted ? ERR_EXISTS : store_write(s, batch, true);
 	writer_free(&w);
 	store_batch_free(batch);
 	return err;
@@ -176,6 +234,11 @@ static const char unplaced_why[] = "its key is not that of its place among the v
 				   "is new, and governance has not "
 				   "put it there yet, or has been replaced. It follows the "
 				   "chain and serves reads and proofs";
+
+bool observer_is_unplaced(const struct replica *r)
+{
+	return r->observes == unplaced_why;
+}
 
 static int begin_fresh(struct replica *r, struct errmsg *m)
 {

@@ -17,6 +17,10 @@
 #define FIRST_VOTES_KEY "first_votes"
 #define OBSERVER_KEY	"observer"
 
+/* In STORE_META, {u16 version, u32 count, keys}: each was new once and has voted from this store, so
+ * that it is never taken for a new one again. */
+#define VOTED_KEYS_KEY "voted_keys"
+
 /* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
  * time of the backup}. Whoever has it never votes. */
 #define RESTORED_KEY	 "restored"
@@ -104,6 +108,9 @@ int retention_open(struct replica *r); /* what was given up before */
 
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
+/* It has no place with its key: vote slots in its store are of another key, which may come back,
+ * and stay what that one has made them. */
+bool observer_is_unplaced(const struct replica *r);
 bool observer_is_marked(struct store *s);
 
 /* begin_anew.c: of a store that was just restored and never votes, the first vote state of a

@@ -126,7 +126,8 @@ const char *replica_observes(const struct replica *r);
  * or as replica_first_votes_of()). */
 int replica_first_votes(struct store *s);
 /* The same of a key that was made for a place of a chain that runs: into any store of that chain.
- * It votes from the epoch on in which that place has this key. */
+ * It votes from the epoch on in which that place has this key. ERR_EXISTS: it has voted from this
+ * store already, and is not new. */
 int replica_first_votes_of(struct store *s, const struct pubkey *key);
 int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m);
 

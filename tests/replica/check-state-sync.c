@@ -324,6 +324,32 @@ START_TEST(an_observer_stays_one)
 }
 END_TEST
 
+/* A home that has voted, for the while under a key that has no place: what its own key has
+ * signed is not forgotten, or that one signs no more. */
+START_TEST(another_keys_votes_stay)
+{
+	struct store_batch *batch = store_batch_new();
+	struct keypair mine = w.validator[LATE];
+	uint8_t slot = 3, vote[2] = {1, 0};
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), slice_of(vote, sizeof vote));
+	ck_assert_int_eq(store_write(own, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	replica_close(late);
+	w.validator[LATE] = governed_key(9);
+	late = open_one(own, LATE, 1);
+	ck_assert_ptr_nonnull(replica_observes(late));
+	begin();
+	run_home();
+	check_home();
+	ck_assert_ptr_nonnull(replica_observes(late));
+	replica_close(late);
+	w.validator[LATE] = mine;
+	late = open_one(own, LATE, 1);
+	bool forgot = store_get(own, STORE_VOTES, slice_of(&slot, 1), &late->scratch) != 0;
+	ck_assert(replica_observes(late) || !forgot);
+}
+END_TEST
+
 /* ---- liars ------------------------------------------------------------------------------- */
 
 static unsigned lie_type, lie_at, lies;
@@ -879,6 +905,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_test(t, a_state_comes_whole);
 	tcase_add_test(t, an_observer_stays_one);
+	tcase_add_test(t, another_keys_votes_stay);
 	tcase_add_test(t, a_bit_is_flipped);
 	tcase_add_test(t, answers_are_cut_or_missing);
 	tcase_add_test(t, unasked_answers);
