@@ -197,6 +197,12 @@ int replica_first_votes_of(struct store *s, const struct pubkey *key)
 	return err;
 }
 
+bool replica_is_first_of(struct store *s, const struct pubkey *key)
+{
+	bool first, fresh;
+	return has_first(s, key, &first, &fresh) == ERR_NONE && fresh;
+}
+
 int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m)
 {
 	struct store_options options = {.create = true};
