@@ -27,6 +27,7 @@ static struct replica *server, *late;
 static struct letter queue[QUEUE];
 static unsigned queued, asked_of; /* whom a question was for */
 static uint64_t now, answers, answer_bytes, jumped;
+static uint64_t history = LEDGER_HISTORY_MIN; /* of the server */
 static const char *halted;
 static bool died;
 static unsigned budget; /* letters until a step is cut off; 0: all */
@@ -84,7 +85,7 @@ static struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
 		.key = w.validator[self],
 		.seed = 1,
 		.now = now,
-		.history = LEDGER_HISTORY_MIN,
+		.history = self == LATE ? LEDGER_HISTORY_MIN : history,
 		.sync_gap = gap,
 		.host = {.send = self == LATE ? late_sends : server_sends,
 			 .sync = quiet_sync,
@@ -557,6 +558,50 @@ START_TEST(who_asks_for_every_state)
 }
 END_TEST
 
+/* Blocks become final at the server. */
+static void go_on(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct cert cert;
+		struct slice tx = world_put(&w, 0, w.tip->sh.h.height + 1, "same", "other");
+		struct block *b = world_commit(&w, &tx, 1);
+		stored_block(served, &w, b);
+		world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+		const struct final_block f = {.block = b, .cert = &cert};
+		ck_assert_int_eq(ledger_execute(server->ledger, b, false), ERR_NONE);
+		replica_driver_host.final(server, &f);
+		world_free_txs(&tx, 1);
+	}
+}
+
+/* Asked for without a pause, an old state is kept as long as it may be, and not again and again:
+ * all that changes meanwhile is kept with it. */
+START_TEST(who_asks_for_one_state_for_ever)
+{
+	const struct sync_msg m = {.type = SYNC_ASK, .height = HEIGHTS};
+	struct writer bytes = {0};
+	sync_encode(&bytes, &m);
+	asked_of = 0;
+	history = 0;
+	replica_close(server);
+	server = open_one(served, 0, 0);
+	history = LEDGER_HISTORY_MIN;
+	for (unsigned round = 0; round < 15000; round++) {
+		now += SERVE_PIN_LIFE_US / 5000;
+		replica_message(server, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+		if (round % 200 == 0)
+			go_on(1);
+		if (round == 4500)
+			ck_assert_uint_eq(ledger_oldest(server->ledger), HEIGHTS);
+	}
+	ck_assert_uint_gt(ledger_height(server->ledger), HEIGHTS + 70);
+	ck_assert_uint_ge(ledger_oldest(server->ledger) + 2, ledger_height(server->ledger));
+	writer_free(&bytes);
+}
+END_TEST
+
 START_TEST(questions_that_make_no_sense)
 {
 	struct sync_msg m = {.type = SYNC_GET, .height = HEIGHTS};
@@ -912,6 +957,7 @@ int main(void)
 	tcase_add_test(t, it_dies_at_each_write);
 	tcase_add_test(t, who_asks_too_much);
 	tcase_add_test(t, who_asks_for_every_state);
+	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
 	suite_add_tcase(s, t);
 	t = tcase_create("epochs");
