@@ -135,8 +135,13 @@ bool sync_state_begin(struct replica *r)
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		s->peer[i].has = has[i];
 	plan_blocks(r);
+	return sync_state_stable(r);
+}
+
+bool sync_state_stable(struct replica *r)
+{
 	writer_reset(&r->scratch);
-	target_encode(&r->scratch, s);
+	target_encode(&r->scratch, &r->sync);
 	store_batch_clear(r->batch);
 	store_batch_put(r->batch, STORE_META, slice_str(SYNC_KEY), writer_slice(&r->scratch));
 	return write_batch(r, false);

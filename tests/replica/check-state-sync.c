@@ -7,8 +7,8 @@
 
 #include "replica/audit.h"
 #include "tests/replica/governed.h"
-#include "tests/replica/stored.h"
 #include "tests/replica/quiet.h"
+#include "tests/replica/stored.h"
 
 #define HEIGHTS 40
 #define LATE	3
@@ -33,8 +33,10 @@ static bool died;
 static unsigned budget; /* letters until a step is cut off; 0: all */
 static void check_home(void), setup(void);
 static void (*check)(void) = check_home, (*setup_again)(void) = setup;
-/* Alters what this peer answers; false: it is not sent. */
+/* Alters what this peer answers; false: it is not sent. The others are a little behind until
+ * then, and have not got the state yet. */
 static bool (*liar)(unsigned from, struct writer *bytes);
+static uint64_t others_behind_until;
 
 static void post(unsigned from, unsigned to, struct slice bytes)
 {
@@ -129,6 +131,7 @@ static void setup_world(void)
 	halted = NULL;
 	died = false;
 	liar = NULL;
+	others_behind_until = 0;
 }
 
 static void setup(void)
@@ -190,7 +193,12 @@ static bool asks_in_vain(const struct letter *l)
 static void deliver(struct letter *l)
 {
 	struct slice bytes = writer_slice(&l->bytes);
-	if (l->to == LATE) {
+	if (l->to == LATE && l->from != 0 && now < others_behind_until) {
+		l->bytes.len = 1 + 8 + 2 * HASH_SIZE;
+		memset(l->bytes.buf + 9, 0, 2 * HASH_SIZE);
+		l->bytes.buf[0] = SYNC_GONE;
+		replica_message(late, now, l->from, writer_slice(&l->bytes));
+	} else if (l->to == LATE) {
 		bool lies = liar && l->from == 0;
 		if (!lies || liar(l->from, &l->bytes))
 			replica_message(late, now, l->from, writer_slice(&l->bytes));
@@ -440,6 +448,112 @@ START_TEST(answers_are_cut_or_missing)
 }
 END_TEST
 
+/* Answers of the liar's that wait until it pleases to send them: one and then one more, each
+ * soon enough. */
+static struct letter held[64];
+static unsigned held_count;
+static uint64_t held_until;
+
+static bool drips(unsigned from, struct writer *bytes)
+{
+	if (bytes->buf[0] != SYNC_RANGE)
+		return true;
+	ck_assert_uint_lt(held_count, MEM_COUNT(held));
+	struct letter *l = &held[held_count++];
+	*l = (struct letter){.from = from};
+	writer_raw(&l->bytes, bytes->buf, bytes->len);
+	return false;
+}
+
+static void let_drip(void)
+{
+	if (held_count == 0 || now < held_until)
+		return;
+	replica_message(late, now, held[0].from, writer_slice(&held[0].bytes));
+	writer_free(&held[0].bytes);
+	memmove(held, held + 1, --held_count * sizeof held[0]);
+	held_until = now + SYNC_ASK_US - 50000;
+}
+
+/* It alone has the state at first, and takes its time: the others are asked again. */
+START_TEST(one_peer_takes_its_time)
+{
+	uint64_t from = now;
+	liar = drips;
+	held_count = 0;
+	held_until = 0;
+	others_behind_until = now + 4000000;
+	begin();
+	for (unsigned i = 0; i < 2 * STEPS && !is_home(); i++) {
+		step();
+		let_drip();
+	}
+	while (held_count)
+		writer_free(&held[--held_count].bytes);
+	check_home();
+	ck_assert_uint_lt(now - from, 30000000);
+}
+END_TEST
+
+/* The blocks below the state's, and the stable checkpoint, without which a validator can show
+ * no position: it is not one peer alone that says whether they can be had. */
+static bool gives_least(unsigned from, struct writer *bytes)
+{
+	struct sync_msg m;
+	(void)from;
+	if (bytes->buf[0] != SYNC_OFFER && bytes->buf[0] != SYNC_BLOCKS)
+		return true;
+	ck_assert_int_eq(sync_decode(&m, writer_slice(bytes)), ERR_NONE);
+	lies++;
+	writer_reset(bytes);
+	m.has_stable = false;
+	if (m.type == SYNC_BLOCKS && m.height < HEIGHTS)
+		m.type = SYNC_GONE;
+	while (m.count > 1)
+		block_drop(m.blocks[--m.count]);
+	sync_encode(bytes, &m);
+	sync_msg_free(&m);
+	return true;
+}
+
+static void put_stable_at(struct store *s, uint64_t height)
+{
+	struct writer bytes = {0};
+	struct block *b;
+	struct cert cert;
+	const uint8_t slot = 3;
+	ck_assert_int_eq(replica_block(server, height, &b), ERR_NONE);
+	world_cert(&w, b, CERT_CHECKPOINT, 3, &cert);
+	writer_u8(&bytes, 1);
+	writer_u8(&bytes, 1);
+	cert_encode(&bytes, &cert);
+	struct store_batch *batch = store_batch_new();
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), writer_slice(&bytes));
+	ck_assert_int_eq(store_write(s, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&bytes);
+	block_drop(b);
+}
+
+START_TEST(one_peer_gives_the_least)
+{
+	struct cert stable;
+	uint64_t below = 2 * 2 + 2 * 4 + 2; /* of setup_world()'s interval and window */
+	put_stable_at(served, HEIGHTS);
+	liar = gives_least;
+	lies = 0;
+	if (_i)
+		others_behind_until = now + 3000000;
+	begin();
+	run_home();
+	check_home();
+	ck_assert_uint_gt(lies, 1);
+	ck_assert_uint_eq(replica_blocks_from(late), HEIGHTS - below);
+	ck_assert(serve_stable(late, &stable));
+	ck_assert_uint_eq(stable.ref.height, HEIGHTS);
+}
+END_TEST
+
 /* What nobody asked for is not even read. */
 START_TEST(unasked_answers)
 {
@@ -574,8 +688,8 @@ static void go_on(unsigned count)
 	}
 }
 
-/* Asked for without a pause, an old state is kept as long as it may be, and not again and again:
- * all that changes meanwhile is kept with it. */
+/* Asked for without a pause, an old state is kept as long as it may be, and not again and
+ * again: all that changes meanwhile is kept with it. */
 START_TEST(who_asks_for_one_state_for_ever)
 {
 	const struct sync_msg m = {.type = SYNC_ASK, .height = HEIGHTS};
@@ -953,6 +1067,8 @@ int main(void)
 	tcase_add_test(t, another_keys_votes_stay);
 	tcase_add_test(t, a_bit_is_flipped);
 	tcase_add_test(t, answers_are_cut_or_missing);
+	tcase_add_test(t, one_peer_takes_its_time);
+	tcase_add_loop_test(t, one_peer_gives_the_least, 0, 2);
 	tcase_add_test(t, unasked_answers);
 	tcase_add_test(t, it_dies_at_each_write);
 	tcase_add_test(t, who_asks_too_much);
