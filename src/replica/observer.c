@@ -102,21 +102,18 @@ static int has_first(struct store *s, const struct pubkey *own, bool *first, boo
 	return err;
 }
 
-/* The vote state is of the epoch of r->ctx. */
-static bool votes_are_of_epoch(struct replica *r)
+/* Of which the vote state is; UINT64_MAX: what says so is damaged. */
+static uint64_t votes_epoch(struct replica *r)
 {
-	uint64_t epoch = 0;
+	struct reader rd;
+	uint64_t epoch;
 	int err = store_get(r->store, STORE_META, slice_str(VOTES_EPOCH_KEY), &r->scratch);
-	if (!err) {
-		struct reader rd;
-		reader_init(&rd, writer_slice(&r->scratch));
-		if (reader_u16(&rd) != MARK_VERSION)
-			return false;
-		epoch = reader_u64(&rd);
-		if (reader_finish(&rd))
-			return false;
-	}
-	return (!err || err == ERR_NOT_FOUND) && epoch == r->ctx.epoch;
+	if (err)
+		return err == ERR_NOT_FOUND ? 0 : UINT64_MAX;
+	reader_init(&rd, writer_slice(&r->scratch));
+	bool known = reader_u16(&rd) == MARK_VERSION;
+	epoch = reader_u64(&rd);
+	return known && !reader_finish(&rd) ? epoch : UINT64_MAX;
 }
 
 static void batch_votes_epoch(struct replica *r, struct store_batch *batch)
@@ -272,13 +269,21 @@ int observer_open(struct replica *r, struct errmsg *m)
 			       err_text(err));
 	if (MUTANT(MUTANT_AMNESIA))
 		return ERR_NONE;
+	/* Stepped over once more, that epoch's votes would be forgotten. */
+	uint64_t of = votes_epoch(r);
+	if (byzantine && of > r->ctx.epoch && of < UINT64_MAX)
+		return err_set(m, ERR_CORRUPT,
+			       "the vote state is of epoch %llu, and what says that this epoch "
+			       "has begun is missing: stop this node and run `ostrakon db "
+			       "repair` while the others run",
+			       (unsigned long long)of);
 	if (byzantine && !is_placed(r)) {
 		r->observes = unplaced_why;
 		return ERR_NONE;
 	}
 	if (fresh)
 		return begin_fresh(r, m);
-	bool remembers = r->ctx.epoch ? votes_are_of_epoch(r) : first || votes;
+	bool remembers = of == r->ctx.epoch && (of > 0 || first || votes);
 	if (restored || observer || !remembers)
 		r->observes = restored ? restored_why : missing_why;
 	if (r->observes && !restored && !byzantine)

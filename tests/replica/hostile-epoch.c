@@ -731,9 +731,9 @@ static void read_slots(struct writer *out)
 	writer_free(&bytes);
 }
 
-/* A home gets another key, which has no place yet, and follows with it; then it gets back the one
- * that it had. What that one has signed is known, or it signs no more: nothing that was written
- * meanwhile passes for its votes. */
+/* A home gets another key, which has no place yet, and follows with it; then it gets back the
+ * one that it had. What that one has signed is known, or it signs no more: nothing that was
+ * written meanwhile passes for its votes. */
 START_TEST(a_key_comes_back)
 {
 	struct term_cert tc, later;
@@ -815,6 +815,47 @@ START_TEST(a_key_is_new_once)
 }
 END_TEST
 
+/* What says that an epoch has begun is lost, and the votes are of that epoch: they are no votes
+ * of the one before, and not forgotten either. Nothing is written, for a repair brings it back.
+ */
+START_TEST(the_record_of_an_epoch_is_lost)
+{
+	struct term_cert tc;
+	struct epoch_key k;
+	struct writer record = {0}, mark = {0};
+	struct store_batch *batch = store_batch_new();
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_ptr_null(replica_observes(replica));
+	replica_close(replica);
+	const uint8_t slot = 3, vote[] = {1, 0};
+	ck_assert_int_eq(store_get(store, STORE_META, key_epoch(&k, 1), &record), ERR_NONE);
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), slice_of(vote, sizeof vote));
+	store_batch_delete(batch, STORE_META, key_epoch(&k, 1));
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = store,
+					      .self = VICTIM,
+					      .key = w.validator[VICTIM]};
+	struct errmsg m = {{0}};
+	ck_assert_int_eq(replica_open(&replica, &config, &m), ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(m.text, "repair"));
+	ck_assert(has_slots());
+	ck_assert_int_eq(store_get(store, STORE_META, slice_str(OBSERVER_KEY), &mark),
+			 ERR_NOT_FOUND);
+	store_batch_clear(batch);
+	store_batch_put(batch, STORE_META, key_epoch(&k, 1), writer_slice(&record));
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&record);
+	writer_free(&mark);
+	open_replica();
+	ck_assert_ptr_null(replica_observes(replica));
+	block_drop(end);
+}
+END_TEST
+
 void hostile_epoch(Suite *s)
 {
 	TCase *t = hostile_case(s, "epoch", setup_governed, 120);
@@ -838,4 +879,5 @@ void hostile_epoch(Suite *s)
 	tcase_add_loop_test(t, a_new_key_votes, 0, 2);
 	tcase_add_loop_test(t, a_key_comes_back, 0, 2);
 	tcase_add_test(t, a_key_is_new_once);
+	tcase_add_test(t, the_record_of_an_epoch_is_lost);
 }
