@@ -80,6 +80,12 @@ START_TEST(each_record_on_disk)
 }
 END_TEST
 
+START_TEST(each_record_over_ends)
+{
+	each_record(6, 60);
+}
+END_TEST
+
 /* ---- many at once --------------------------------------------------------------------------
  */
 
@@ -562,6 +568,14 @@ int main(void)
 	tcase_add_test(t, all_lie);
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
+	suite_add_tcase(s, t);
+	t = tcase_create("mend-epochs");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, setup_epochs, teardown);
+	tcase_add_test(t, each_record_over_ends);
+	tcase_add_test(t, all_of_a_kind_is_gone);
+	tcase_add_test(t, much_is_damaged);
+	tcase_add_test(t, nothing_is_wrong);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

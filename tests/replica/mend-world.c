@@ -1,3 +1,5 @@
+#include "tests/replica/governed.h" /* before its w is everybody's */
+
 #include "tests/replica/mend-world.h"
 
 #include <stdio.h>
@@ -122,6 +124,51 @@ static void make_chain(void)
 	}
 }
 
+static struct replica *open_one(struct store *s, unsigned self);
+
+/* Epoch 0 ends at 12, by two fillers, epoch 1 at 24, by none: all is in the sight of epoch 2.
+ */
+static void make_epochs(void)
+{
+	static struct keypair fresh[2];
+	rival = NULL;
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		unsigned epoch = h > 24 ? 2 : h > 12 ? 1 : 0;
+		struct slice txs[WORLD_CLIENTS];
+		if (h == 12 || h == 24) {
+			struct handover handover;
+			struct block *filler[2] = {NULL};
+			unsigned place = 1 + epoch;
+			fresh[epoch] = governed_key((uint8_t)epoch);
+			struct block *end =
+				governed_end(&w, 3 * epoch + 1, place, &fresh[epoch].pub);
+			governed_handover(&w, h == 12 ? 2 : 0, filler, &handover);
+			struct store *both[] = {served, own};
+			for (unsigned i = 0; i < 2; i++) {
+				stored_block(both[i], &w, end);
+				for (unsigned k = 0; k < 2 && filler[k]; k++)
+					stored_block(both[i], &w, filler[k]);
+				replica_close(
+					open_one(both[i], i ? SELF : 0)); /* steps over it */
+			}
+			for (unsigned k = 0; k < 2 && filler[k]; k++)
+				block_drop(filler[k]);
+			governed_step(&w, &handover, place, &fresh[epoch]);
+			handover_free(&handover);
+			continue;
+		}
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+			char key[24];
+			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+			txs[i] = world_put(&w, i, h, key, key);
+		}
+		struct block *b = governed_commit(&w, 3 * epoch + 1, txs, WORLD_CLIENTS);
+		stored_block(served, &w, b);
+		stored_block(own, &w, b);
+		world_free_txs(txs, WORLD_CLIENTS);
+	}
+}
+
 void copy_store(struct store *from, struct store *to)
 {
 	static const struct slice none = {0};
@@ -163,7 +210,7 @@ void begin(void)
 	liars = 1;
 }
 
-static void set_up(uint64_t heights)
+static void set_up(uint64_t heights, bool epochs)
 {
 	crypto_init();
 	history = heights;
@@ -171,6 +218,8 @@ static void set_up(uint64_t heights)
 	world_genesis(&w, 1000);
 	w.genesis.checkpoint_interval = 2;
 	w.genesis.limits.window = 4;
+	if (epochs)
+		governed_genesis(&w, 2);
 	world_seal(&w);
 	world_open(&w, NULL);
 	served = store_open_memory();
@@ -180,7 +229,10 @@ static void set_up(uint64_t heights)
 	ck_assert_int_eq(replica_first_votes(own), ERR_NONE);
 	now = 1000000;
 	queued = 0;
-	make_chain();
+	if (epochs)
+		make_epochs();
+	else
+		make_chain();
 	server = open_one(served, 0);
 	ck_assert_ptr_nonnull(server);
 	ck_assert(open_hurt());
@@ -193,12 +245,17 @@ static void set_up(uint64_t heights)
 
 void setup(void)
 {
-	set_up(LEDGER_HISTORY_MIN);
+	set_up(LEDGER_HISTORY_MIN, false);
 }
 
 void setup_pruned(void)
 {
-	set_up(0);
+	set_up(0, false);
+}
+
+void setup_epochs(void)
+{
+	set_up(LEDGER_HISTORY_MIN, true);
 }
 
 void teardown(void)

@@ -32,6 +32,8 @@ extern uint64_t liar_mask;
 void setup(void);
 /* The newest state alone can be read: no block can be executed again. */
 void setup_pruned(void);
+/* Two epochs have ended on the way, and three of the places changed. */
+void setup_epochs(void);
 void teardown(void);
 /* A fresh store for the next damage: the chain stays. */
 void begin(void);
