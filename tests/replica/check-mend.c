@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(each_record_over_ends)
 {
-	each_record(6, 60);
+	each_record(3, 120);
 }
 END_TEST
 
