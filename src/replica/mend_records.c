@@ -243,12 +243,14 @@ static int mend_block(struct replica *r, const struct damage *d, const struct sy
 static int mend_entry(struct replica *r, const struct damage *d, enum mend_step *step)
 {
 	struct slice key = slice_of(d->key, d->key_len);
+	if (d->key_len == 0) {
+		mend_index(r, step);
+		return ERR_NONE;
+	}
 	int err = store_get(r->store, STORE_TXINDEX, key, &r->scratch);
 	*step = MEND_STEP_SOUND;
 	if (err == ERR_NOT_FOUND)
 		return ERR_NONE;
-	if (d->key_len == 0)
-		return leave(r, step, "which of its entries are too many is not known");
 	if (!err && d->key_len == HASH_SIZE && r->scratch.len == 12 &&
 	    load_be64(r->scratch.buf) <= ledger_height(r->ledger))
 		return ERR_NONE;

@@ -36,6 +36,7 @@ uint64_t liar_mask;
 bool on_disk;
 struct block *rival;	 /* of the newest block, as well signed */
 static uint64_t history; /* of the one that is hurt */
+uint64_t kept_blocks;
 char home[64];
 
 static void post(unsigned from, unsigned to, struct slice bytes)
@@ -92,6 +93,7 @@ static struct replica *open_one(struct store *s, unsigned self)
 		.seed = 1,
 		.now = now,
 		.history = self == SELF ? history : LEDGER_HISTORY_MIN,
+		.blocks = self == SELF ? kept_blocks : 0,
 		.host = {.send = self == SELF ? hurt_sends : server_sends,
 			 .sync = quiet_sync,
 			 .final = quiet_final,
@@ -102,6 +104,44 @@ static struct replica *open_one(struct store *s, unsigned self)
 	struct errmsg m = {{0}};
 	struct replica *r;
 	return replica_open(&r, &config, &m) == ERR_NONE ? r : NULL;
+}
+
+/* A replica beside, which nothing befalls. */
+static struct replica *twin;
+
+void open_twin(void)
+{
+	twin = open_one(sound, SELF);
+	ck_assert_ptr_nonnull(twin);
+}
+
+void close_twin(void)
+{
+	replica_close(twin);
+	twin = NULL;
+}
+
+void go_on(void)
+{
+	struct replica *all[] = {hurt, server, twin};
+	struct store *stores[] = {own, served, sound};
+	struct slice txs[WORLD_CLIENTS];
+	struct cert cert;
+	uint64_t h = w.tip->sh.h.height + 1;
+	for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+		char key[24];
+		snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+		txs[i] = world_put(&w, i, h, key, key);
+	}
+	struct block *b = world_commit(&w, txs, WORLD_CLIENTS);
+	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct final_block f = {.block = b, .cert = &cert};
+		stored_block(stores[i], &w, b);
+		ck_assert_int_eq(ledger_execute(all[i]->ledger, b, false), ERR_NONE);
+		replica_driver_host.final(all[i], &f);
+	}
+	world_free_txs(txs, WORLD_CLIENTS);
 }
 
 bool open_hurt(void)
@@ -214,6 +254,7 @@ static void set_up(uint64_t heights, bool epochs)
 {
 	crypto_init();
 	history = heights;
+	kept_blocks = 0;
 	hurt = NULL;
 	world_genesis(&w, 1000);
 	w.genesis.checkpoint_interval = 2;
