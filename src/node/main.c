@@ -515,8 +515,10 @@ static int command_rekey(const struct options *o)
 	struct errmsg m = {.text = ""};
 	int err = home_rekey(o->home, o->key, &m);
 	if (err == ERR_NONE)
-		printf("%s has the new key; the old one is in validator.key.old. It votes once "
-		       "`ostrakon member replace` has put the new key in its place.\n",
+		printf("%s has the new key; the old one stays beside it (validator.key.old). "
+		       "It "
+		       "votes once `ostrakon member replace` has put the new key in its "
+		       "place.\n",
 		       o->home);
 	return say(err, &m);
 }

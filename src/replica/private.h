@@ -4,8 +4,8 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "replica/replica.h"
 #include "replica/mend.h"
+#include "replica/replica.h"
 #include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
@@ -16,6 +16,10 @@
  * without any writes the second one, and never votes. */
 #define FIRST_VOTES_KEY "first_votes"
 #define OBSERVER_KEY	"observer"
+
+/* In STORE_META, {u16 version, u32 count, keys}: each was new once and has voted from this
+ * store, so that it is never taken for a new one again. */
+#define VOTED_KEYS_KEY "voted_keys"
 
 /* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
  * time of the backup}. Whoever has it never votes. */
@@ -32,7 +36,7 @@ struct replica {
 	bool epoch_over;     /* its end is final, by end_cert */
 	struct cert end_cert;
 	struct writer envelope;
-	struct msg_blocks *old_blocks;			      /* scratch */
+	struct msg_blocks *old_blocks;				     /* scratch */
 	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
 	uint64_t stale_messages, bad_envelopes;
 	uint64_t newer_epoch; /* peers that speak of one */
@@ -68,8 +72,8 @@ struct replica {
 	uint32_t candidates_cap;
 };
 
-/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of the
- * genesis file's. */
+/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of
+ * the genesis file's. */
 #define RECOVERY_KEY "recovery"
 
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
@@ -104,6 +108,9 @@ int retention_open(struct replica *r); /* what was given up before */
 
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
+/* It has no place with its key: vote slots in its store are of another key, which may come
+ * back, and stay what that one has made them. */
+bool observer_is_unplaced(const struct replica *r);
 bool observer_is_marked(struct store *s);
 /* What others hold of its votes is newer than the vote state: marks it, with r->batch. */
 void observer_outdated(struct replica *r);

@@ -90,6 +90,8 @@ void records_put_write(struct replica *r, const struct write *w)
 		note_unfinal(r, w->block);
 		break;
 	case WRITE_VOTES:
+		if (observer_is_unplaced(r))
+			break;
 		store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), w->bytes);
 		break;
 	case WRITE_CERT:

@@ -51,11 +51,20 @@ static struct serve_pin *spare_pin(struct replica *r)
 	return oldest;
 }
 
+/* It would be there without a pin, or was a moment ago. */
+static bool is_recent(const struct replica *r, uint64_t height)
+{
+	uint64_t age = ledger_height(r->ledger) - height;
+	return age <= 1 || age - 1 <= r->config.history;
+}
+
+/* A pin whose time is over is not begun anew: who asks again and again would have the state
+ * kept for good, and with it all that has changed since. */
 static bool pin(struct replica *r, uint64_t height)
 {
 	struct serve_pin *p = pin_at(r, height);
 	if (!p) {
-		p = spare_pin(r);
+		p = is_recent(r, height) ? spare_pin(r) : NULL;
 		if (!p)
 			return false;
 		*p = (struct serve_pin){.height = height, .begun = r->now};
@@ -145,8 +154,7 @@ static void offer_header(struct replica *r, unsigned to, uint64_t height)
 	struct sync_msg m = {
 		.type = SYNC_OFFER, .height = height, .blocks_from = r->blocks_from};
 	if (height == 0 || height > ledger_height(r->ledger) ||
-	    replica_certified_header(r, height, &m.header) ||
-	    m.header.count > SYNC_HEADERS_MAX)
+	    replica_certified_header(r, height, &m.header) || m.header.count > SYNC_HEADERS_MAX)
 		send_gone(r, to, height, &zero, &zero);
 	else
 		send(r, to, &m);

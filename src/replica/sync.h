@@ -133,6 +133,7 @@ struct sync {
 	unsigned left, next_item, next_peer;
 	struct hash *hashes; /* of the blocks, from low on */
 	uint64_t next_block; /* below low: all are here */
+	uint64_t block_at;   /* when the newest of them came */
 	bool blocks_busy;
 	struct sync_slot {
 		bool used, blocks;
@@ -177,6 +178,7 @@ void sync_before_final(struct replica *r, uint64_t height);
 void sync_apart(struct store *s, uint64_t *staged, uint64_t *swept_below);
 int sync_state_read(struct replica *r);
 bool sync_state_begin(struct replica *r); /* s->target is to be fetched */
+bool sync_state_stable(struct replica *r); /* s->stable is another one */
 bool sync_state_range(struct replica *r, unsigned item, const struct range *range);
 bool sync_state_block(struct replica *r, struct block *b); /* the one that is due */
 void sync_state_resume_blocks(struct replica *r);

@@ -214,6 +214,49 @@ START_TEST(key_files)
 }
 END_TEST
 
+/* What is noted in a file stays, and changes nothing else of it. */
+START_TEST(key_files_are_taken)
+{
+	char dir[] = "/tmp/ostrakon-keys-XXXXXX", path[64];
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/k", dir);
+	struct keypair k, back;
+	struct keyfile_info info;
+	struct errmsg m;
+	keypair_generate(&k);
+	ck_assert_int_eq(keyfile_write(path, &k, "me", _i ? "secret" : NULL, &m), ERR_NONE);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+	ck_assert(!info.taken);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(keyfile_take(path, &m), ERR_NONE);
+		ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+		ck_assert(info.taken && info.encrypted == (_i > 0));
+		ck_assert_str_eq(info.label, "me");
+		ck_assert_int_eq(keyfile_read(path, &back, _i ? "secret" : NULL, &m), ERR_NONE);
+		ck_assert_mem_eq(&back, &k, sizeof k);
+	}
+	ck_assert_int_eq(keyfile_rekey(path, _i ? "secret" : NULL, _i ? NULL : "more", &m),
+			 ERR_NONE);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+	ck_assert(info.taken);
+	/* Either it is noted, or it is not. */
+	char text[8192];
+	FILE *f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	text[fread(text, 1, sizeof text - 1, f)] = 0;
+	fclose(f);
+	char *flag = strstr(text, "\"taken\": true");
+	ck_assert_ptr_nonnull(flag);
+	memcpy(flag, "\"taken\":false", 13);
+	f = fopen(path, "w");
+	ck_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_SYNTAX);
+	unlink(path);
+	ck_assert_int_eq(keyfile_take(path, &m), ERR_NOT_FOUND);
+	rmdir(dir);
+}
+END_TEST
+
 /* ---- the channel ------------------------------------------------------------------------- */
 
 struct pair {
@@ -353,6 +396,7 @@ int main(void)
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
 	tcase_add_loop_test(t, signatures_of_several_keys, 0, 4);
 	tcase_add_test(t, key_files);
+	tcase_add_loop_test(t, key_files_are_taken, 0, 2);
 	tcase_add_test(t, channel_carries_messages_both_ways);
 	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);
 	tcase_add_test(t, wrong_chain_wrong_identity_replay_reflection);

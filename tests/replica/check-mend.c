@@ -80,6 +80,12 @@ START_TEST(each_record_on_disk)
 }
 END_TEST
 
+START_TEST(each_record_over_ends)
+{
+	each_record(3, 120);
+}
+END_TEST
+
 /* ---- many at once --------------------------------------------------------------------------
  */
 
@@ -445,6 +451,87 @@ START_TEST(nobody_answers)
 }
 END_TEST
 
+/* ---- what else goes on meanwhile -----------------------------------------------------------
+ */
+
+static void died(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+/* Some damage lets no start succeed, mended or not. */
+static bool opens_again(void)
+{
+	struct store *mine = own;
+	struct replica *running = hurt;
+	own = store_open_memory();
+	copy_store(mine, own);
+	bool opens = open_hurt();
+	if (opens)
+		replica_close(hurt);
+	store_close(own);
+	own = mine;
+	hurt = running;
+	return opens;
+}
+
+/* Killed at each of its writes, of which a crash may undo what was not synced. */
+START_TEST(it_dies_at_each_write)
+{
+	struct random rnd;
+	bool dead = true;
+	unsigned deaths = 0;
+	random_seed(&rnd, 17);
+	for (uint64_t nth = 1; dead; nth += 2) {
+		begin();
+		ruin("blocks certificates txindex state tree", 6, nth);
+		ck_assert_int_eq(store_sync(own), ERR_NONE);
+		if (scrub() == 0 || !opens_again())
+			continue;
+		dead = false;
+		store_memory_kill(own, nth, died, &dead);
+		ck_assert(replica_mend(hurt, list, listed));
+		for (unsigned i = 0; i < STEPS && !over && !dead; i++)
+			step();
+		if (!dead) {
+			store_memory_kill(own, 0, NULL, NULL);
+			break;
+		}
+		replica_close(hurt);
+		hurt = NULL;
+		store_memory_crash(own, &rnd);
+		halted = NULL;
+		ck_assert(open_hurt());
+		deaths++;
+		ck_assert(mend_all());
+		check_same(true);
+	}
+	ck_assert_uint_gt(deaths, 10);
+}
+END_TEST
+
+/* Blocks become final, and old ones are given up, while it mends. */
+START_TEST(blocks_go_on_meanwhile)
+{
+	kept_blocks = _i ? 1 : 0;
+	begin();
+	open_twin();
+	ck_assert_uint_gt(ruin("blocks certificates txindex", 25, 3), 60);
+	scrub();
+	ck_assert(replica_mend(hurt, list, listed));
+	for (unsigned i = 0; i < STEPS && !over; i++) {
+		step();
+		if (i % 40 == 0)
+			go_on();
+	}
+	for (unsigned i = 0; i < 30; i++)
+		go_on();
+	ck_assert(mend_all());
+	close_twin();
+	check_same(true);
+}
+END_TEST
+
 /* ---- what is left --------------------------------------------------------------------------
  */
 
@@ -553,6 +640,8 @@ int main(void)
 	tcase_add_test(t, votes_and_own_records_stay);
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
+	tcase_add_test(t, it_dies_at_each_write);
+	tcase_add_loop_test(t, blocks_go_on_meanwhile, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("mend-pruned");
 	tcase_set_timeout(t, 300);
@@ -562,6 +651,15 @@ int main(void)
 	tcase_add_test(t, all_lie);
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
+	suite_add_tcase(s, t);
+	t = tcase_create("mend-epochs");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, setup_epochs, teardown);
+	tcase_add_test(t, each_record_over_ends);
+	tcase_add_test(t, all_of_a_kind_is_gone);
+	tcase_add_test(t, much_is_damaged);
+	tcase_add_test(t, nothing_is_wrong);
+	tcase_add_test(t, it_dies_at_each_write);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
