@@ -743,6 +743,53 @@ START_TEST(questions_that_make_no_sense)
 }
 END_TEST
 
+/* What is read of blocks: the linker leads calls of store_get() here (Makefile.inc). */
+int __real_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+static uint64_t blocks_read;
+
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	blocks_read += f == STORE_BLOCKS && key.ptr[0] == 'b';
+	return __real_store_get(s, f, key, out);
+}
+
+static void ask_for_a_minute(struct replica *r, unsigned every_us, const struct sync_msg *m)
+{
+	struct writer bytes = {0};
+	asked_of = 0;
+	sync_encode(&bytes, m);
+	for (uint64_t until = now + 60000000; now < until;) {
+		now += every_us;
+		replica_message(r, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+	}
+	writer_free(&bytes);
+}
+
+/* A block is read for who knows its hash; and who reads much has to wait for it. */
+START_TEST(questions_that_cost_much)
+{
+	struct sync_msg m = {.type = SYNC_GET_BLOCKS, .height = HEIGHTS};
+	blocks_read = 0;
+	ask_for_a_minute(server, 1000, &m);
+	ck_assert_uint_eq(blocks_read, 0);
+	/* Of blocks that came with a state only the last has a certificate. */
+	begin();
+	run_home();
+	blocks_read = 0;
+	m = (struct sync_msg){.type = SYNC_ASK,
+			      .height = replica_blocks_from(late) + 1,
+			      .above = SYNC_HEADER_ONLY};
+	ask_for_a_minute(late, SERVE_ASKS_US, &m);
+	ck_assert_uint_gt(blocks_read, 13);
+	ck_assert_uint_lt(blocks_read, 60 * 5 * 13 / 3);
+}
+END_TEST
+
 /* ---- over ends of epochs -------------------------------------------------------------------
  */
 
@@ -1075,6 +1122,7 @@ int main(void)
 	tcase_add_test(t, who_asks_for_every_state);
 	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
+	tcase_add_test(t, questions_that_cost_much);
 	suite_add_tcase(s, t);
 	t = tcase_create("epochs");
 	tcase_add_checked_fixture(t, setup_epochs, teardown);
