@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consensus/hybrid/message.h"
 #include "replica/audit.h"
 #include "tests/replica/governed.h"
 #include "tests/replica/quiet.h"
@@ -27,7 +28,8 @@ static struct replica *server, *late;
 static struct letter queue[QUEUE];
 static unsigned queued, asked_of; /* whom a question was for */
 static uint64_t now, answers, answer_bytes, jumped;
-static uint64_t history = LEDGER_HISTORY_MIN; /* of the server */
+static uint64_t history = LEDGER_HISTORY_MIN;  /* of the server */
+static uint64_t block_answers, largest_answer; /* of the one that was late: MSG_BLOCKS */
 static const char *halted;
 static bool died;
 static unsigned budget; /* letters until a step is cut off; 0: all */
@@ -60,6 +62,10 @@ static void server_sends(void *ctx, const struct message *m)
 static void late_sends(void *ctx, const struct message *m)
 {
 	(void)ctx;
+	if (m->type == MSG_BLOCKS) {
+		block_answers++;
+		largest_answer = m->bytes.len > largest_answer ? m->bytes.len : largest_answer;
+	}
 	if (!engine_message_is_sync(m->type))
 		return;
 	for (unsigned i = 0; i < LATE; i++)
@@ -790,6 +796,40 @@ START_TEST(questions_that_cost_much)
 }
 END_TEST
 
+/* Who has fetched a state has no certificates of the blocks that came with it. They are handed
+ * on all the same, in messages that can be sent. */
+START_TEST(large_blocks_without_certificates)
+{
+	static char large[60001];
+	struct writer bytes = {0};
+	teardown();
+	setup_world();
+	check = check_home;
+	memset(large, 'x', sizeof large - 1);
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		struct slice txs[WORLD_CLIENTS];
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++)
+			txs[i] = world_put(&w, i, h, "large", h > 20 ? large : "small");
+		stored_block(served, &w, world_commit(&w, txs, WORLD_CLIENTS));
+		world_free_txs(txs, WORLD_CLIENTS);
+	}
+	server = open_one(served, 0, 0);
+	late = open_one(own, LATE, 1);
+	begin();
+	run_home();
+	ck_assert_uint_eq(ledger_height(late->ledger), HEIGHTS);
+	block_answers = largest_answer = 0;
+	const struct msg_fetch m = {.from_height = replica_blocks_from(late)};
+	msg_fetch_encode(&bytes, &m);
+	now += 1000000;
+	replica_message(late, now, 1, writer_slice(&bytes));
+	ck_assert_uint_eq(block_answers, 1);
+	ck_assert_uint_gt(largest_answer, 1u << 20);
+	ck_assert_uint_lt(largest_answer, 5u << 20);
+	writer_free(&bytes);
+}
+END_TEST
+
 /* ---- over ends of epochs -------------------------------------------------------------------
  */
 
@@ -1123,6 +1163,7 @@ int main(void)
 	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
 	tcase_add_test(t, questions_that_cost_much);
+	tcase_add_test(t, large_blocks_without_certificates);
 	suite_add_tcase(s, t);
 	t = tcase_create("epochs");
 	tcase_add_checked_fixture(t, setup_epochs, teardown);
