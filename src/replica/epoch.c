@@ -414,7 +414,8 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 		struct cert cert;
 		struct block *b;
 		bool full = out->count >= FETCH_BLOCKS_MAX / 2 || bytes >= FETCH_BYTES_MAX;
-		if ((full && certified) || replica_block(r, h, &b))
+		bool too_much = bytes >= 2 * (size_t)FETCH_BYTES_MAX;
+		if ((full && certified) || too_much || replica_block(r, h, &b))
 			break;
 		out->blocks[out->count++] = b;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;

@@ -48,7 +48,7 @@ static bool is_proven(const struct replica *r)
 static bool hash_by_certificate(struct replica *r, uint64_t height, struct hash *out)
 {
 	struct certified_header c;
-	if (!is_proven(r) || replica_certified_header(r, height + 1, &c))
+	if (!is_proven(r) || certified_header_within(r, height + 1, SYNC_HEADERS_MAX, &c))
 		return false;
 	bool good = certified_header_check(&c, replica_ctx_at(r, height + 1),
 					   &r->genesis_block->hash) == ERR_NONE;

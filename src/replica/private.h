@@ -125,6 +125,11 @@ int replica_begin_anew(struct store *s, const struct genesis *g, const struct ce
  * state of the keys of today. */
 int recovered_check(struct replica *r, struct errmsg *m);
 
+/* proofs.c: replica_certified_header(); ERR_LIMIT, before any block is read, if it takes more
+ * headers than max. */
+int certified_header_within(struct replica *r, uint64_t height, uint64_t max,
+			    struct certified_header *out);
+
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */
 void replica_halt(struct replica *r, const char *why);

@@ -274,7 +274,10 @@ static void read_blocks(struct replica *r, const struct work *w, struct read_ran
 		bool full = range->count >= w->max_blocks || range->bytes >= w->max_bytes;
 		struct cert cert;
 		struct block *b;
-		if ((full && range->certified) || replica_block(r, height, &b))
+		/* Of blocks that came with a state only the last has a certificate: who asked
+		 * climbs up to it. */
+		bool too_much = range->bytes >= 2 * (size_t)w->max_bytes;
+		if ((full && range->certified) || too_much || replica_block(r, height, &b))
 			return;
 		range->blocks[range->count++] = b;
 		range->bytes += b->body_size + SIGNED_HEADER_SIZE;

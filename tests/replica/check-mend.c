@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ledger/tree_private.h"
 #include "tests/replica/mend-world.h"
 
 /* ---- one record ----------------------------------------------------------------------------
@@ -532,6 +533,108 @@ START_TEST(blocks_go_on_meanwhile)
 }
 END_TEST
 
+/* Looked up in stores: the linker leads calls of store_get() here (Makefile.inc). */
+int __real_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+static uint64_t looked_up;
+
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	looked_up++;
+	return __real_store_get(s, f, key, out);
+}
+
+#define KEYS 600
+
+static int compare_changes(const void *a, const void *b)
+{
+	return memcmp(((const struct tree_change *)a)->key.b,
+		      ((const struct tree_change *)b)->key.b, HASH_SIZE);
+}
+
+/* Written with these values as of a version, on top of root; the new root. */
+static struct tree_node *grow(struct store *s, struct tree *t, struct tree_node *root,
+			      uint64_t version, unsigned count, struct hash *hash)
+{
+	struct tree_change changes[KEYS];
+	struct tree_node *next;
+	struct store_batch *batch = store_batch_new();
+	int64_t added;
+	for (unsigned i = 0; i < count; i++) {
+		char key[24];
+		snprintf(key, sizeof key, "key-%u", i);
+		changes[i] = (struct tree_change){0};
+		tree_key(&changes[i].key, slice_str(key));
+		changes[i].leaf =
+			tree_leaf_new(t, &changes[i].key, slice_of(&version, sizeof version));
+		tree_write_value(t, &changes[i].key, slice_str(key), version,
+				 slice_of(&version, sizeof version), batch);
+	}
+	qsort(changes, count, sizeof *changes, compare_changes);
+	ck_assert_int_eq(
+		tree_update(t, root, version, changes, count, &next, hash, &added, NULL),
+		ERR_NONE);
+	tree_write(t, next, version, batch);
+	for (unsigned i = 0; i < count; i++)
+		tree_leaf_drop(t, changes[i].leaf);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	store_batch_free(batch);
+	return next;
+}
+
+/* All nodes of a state whose values are far apart in age: which versions they had is looked
+ * for, and not for ever, as it is the thread of consensus that looks. */
+START_TEST(a_whole_tree_is_missing)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct store *s = store_open_memory();
+	struct store_batch *batch = store_batch_new();
+	struct mend_record rec = {.family = STORE_TREE, .version = 200000};
+	struct hash hash;
+	struct tree t;
+	tree_init(&t, s, 0);
+	struct tree_node *empty = tree_empty(&t);
+	tree_hash(&hash, empty);
+	struct tree_node *first = grow(s, &t, empty, 1, KEYS, &hash);
+	struct tree_node *root = grow(s, &t, first, rec.version, 1, &hash);
+	tree_drop(&t, empty);
+	tree_drop(&t, first);
+	tree_drop(&t, root);
+	struct store_iter *it = store_iter_new(s, STORE_TREE, none, none, false);
+	while (store_iter_next(it, &key, &value))
+		store_batch_delete(batch, STORE_TREE, key);
+	store_iter_free(it);
+	ck_assert_uint_gt(store_batch_count(batch), 100);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	store_batch_clear(batch);
+	rec.want = hash;
+	looked_up = 0;
+	ck_assert_int_eq(mend_node(s, &rec, batch), ERR_NONE);
+	ck_assert_uint_lt(looked_up, 50000);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	ck_assert_int_eq(tree_load_root(&t, rec.version, &root, &hash), ERR_NONE);
+	ck_assert(hash_equal(&hash, &rec.want));
+	for (unsigned i = 0; i < KEYS; i++) {
+		char name[24];
+		struct hash h;
+		struct tree_leaf *leaf;
+		uint64_t version;
+		snprintf(name, sizeof name, "key-%u", i);
+		tree_key(&h, slice_str(name));
+		ck_assert_int_eq(tree_find(&t, root, &h, &leaf, &version), ERR_NONE);
+		ck_assert_ptr_nonnull(leaf);
+		ck_assert_uint_eq(version, i ? 1 : rec.version);
+	}
+	tree_drop(&t, root);
+	tree_close(&t);
+	store_batch_free(batch);
+	store_close(s);
+}
+END_TEST
+
 /* ---- what is left --------------------------------------------------------------------------
  */
 
@@ -641,6 +744,7 @@ int main(void)
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
 	tcase_add_test(t, it_dies_at_each_write);
+	tcase_add_test(t, a_whole_tree_is_missing);
 	tcase_add_loop_test(t, blocks_go_on_meanwhile, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("mend-pruned");

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consensus/hybrid/message.h"
 #include "replica/audit.h"
 #include "tests/replica/governed.h"
 #include "tests/replica/quiet.h"
@@ -27,7 +28,8 @@ static struct replica *server, *late;
 static struct letter queue[QUEUE];
 static unsigned queued, asked_of; /* whom a question was for */
 static uint64_t now, answers, answer_bytes, jumped;
-static uint64_t history = LEDGER_HISTORY_MIN; /* of the server */
+static uint64_t history = LEDGER_HISTORY_MIN;  /* of the server */
+static uint64_t block_answers, largest_answer; /* of the one that was late: MSG_BLOCKS */
 static const char *halted;
 static bool died;
 static unsigned budget; /* letters until a step is cut off; 0: all */
@@ -60,6 +62,10 @@ static void server_sends(void *ctx, const struct message *m)
 static void late_sends(void *ctx, const struct message *m)
 {
 	(void)ctx;
+	if (m->type == MSG_BLOCKS) {
+		block_answers++;
+		largest_answer = m->bytes.len > largest_answer ? m->bytes.len : largest_answer;
+	}
 	if (!engine_message_is_sync(m->type))
 		return;
 	for (unsigned i = 0; i < LATE; i++)
@@ -743,6 +749,87 @@ START_TEST(questions_that_make_no_sense)
 }
 END_TEST
 
+/* What is read of blocks: the linker leads calls of store_get() here (Makefile.inc). */
+int __real_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+static uint64_t blocks_read;
+
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	blocks_read += f == STORE_BLOCKS && key.ptr[0] == 'b';
+	return __real_store_get(s, f, key, out);
+}
+
+static void ask_for_a_minute(struct replica *r, unsigned every_us, const struct sync_msg *m)
+{
+	struct writer bytes = {0};
+	asked_of = 0;
+	sync_encode(&bytes, m);
+	for (uint64_t until = now + 60000000; now < until;) {
+		now += every_us;
+		replica_message(r, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+	}
+	writer_free(&bytes);
+}
+
+/* A block is read for who knows its hash; and who reads much has to wait for it. */
+START_TEST(questions_that_cost_much)
+{
+	struct sync_msg m = {.type = SYNC_GET_BLOCKS, .height = HEIGHTS};
+	blocks_read = 0;
+	ask_for_a_minute(server, 1000, &m);
+	ck_assert_uint_eq(blocks_read, 0);
+	/* Of blocks that came with a state only the last has a certificate. */
+	begin();
+	run_home();
+	blocks_read = 0;
+	m = (struct sync_msg){.type = SYNC_ASK,
+			      .height = replica_blocks_from(late) + 1,
+			      .above = SYNC_HEADER_ONLY};
+	ask_for_a_minute(late, SERVE_ASKS_US, &m);
+	ck_assert_uint_gt(blocks_read, 13);
+	ck_assert_uint_lt(blocks_read, 60 * 5 * 13 / 3);
+}
+END_TEST
+
+/* Who has fetched a state has no certificates of the blocks that came with it. They are handed
+ * on all the same, in messages that can be sent. */
+START_TEST(large_blocks_without_certificates)
+{
+	static char large[60001];
+	struct writer bytes = {0};
+	teardown();
+	setup_world();
+	check = check_home;
+	memset(large, 'x', sizeof large - 1);
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		struct slice txs[WORLD_CLIENTS];
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++)
+			txs[i] = world_put(&w, i, h, "large", h > 20 ? large : "small");
+		stored_block(served, &w, world_commit(&w, txs, WORLD_CLIENTS));
+		world_free_txs(txs, WORLD_CLIENTS);
+	}
+	server = open_one(served, 0, 0);
+	late = open_one(own, LATE, 1);
+	begin();
+	run_home();
+	ck_assert_uint_eq(ledger_height(late->ledger), HEIGHTS);
+	block_answers = largest_answer = 0;
+	const struct msg_fetch m = {.from_height = replica_blocks_from(late)};
+	msg_fetch_encode(&bytes, &m);
+	now += 1000000;
+	replica_message(late, now, 1, writer_slice(&bytes));
+	ck_assert_uint_eq(block_answers, 1);
+	ck_assert_uint_gt(largest_answer, 1u << 20);
+	ck_assert_uint_lt(largest_answer, 5u << 20);
+	writer_free(&bytes);
+}
+END_TEST
+
 /* ---- over ends of epochs -------------------------------------------------------------------
  */
 
@@ -1075,6 +1162,8 @@ int main(void)
 	tcase_add_test(t, who_asks_for_every_state);
 	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
+	tcase_add_test(t, questions_that_cost_much);
+	tcase_add_test(t, large_blocks_without_certificates);
 	suite_add_tcase(s, t);
 	t = tcase_create("epochs");
 	tcase_add_checked_fixture(t, setup_epochs, teardown);
