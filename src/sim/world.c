@@ -671,7 +671,8 @@ static void draw_profile(struct sim *s)
 		p->delay_max = p->delay_min;
 }
 
-/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they were. */
+/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they
+ * were. */
 static uint64_t attacks_of(const struct sim *s)
 {
 	uint64_t all = ATTACK_BIT(ATTACKS) - 1;
@@ -763,6 +764,8 @@ void sim_world_end(struct sim *s)
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
 	struct sim *s = mem_zalloc(sizeof *s);
+	struct hash_memo *memo = options->no_memo ? NULL : hash_memo_new();
+	struct hash_memo *before = hash_memo_use(memo);
 	sim_world_begin(s, options, result);
 	gather_begin(s);
 	resigns_begin(s);
@@ -794,4 +797,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 		if (s->node[i].replica)
 			collect_counters(s, i);
 	sim_world_end(s);
+	hash_memo_use(before);
+	hash_memo_free(memo);
 }
