@@ -46,7 +46,7 @@ void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
 /* Where many replicas run in one process they hash the same bytes. While a memo is in use the
  * functions of this header that are for public bytes keep the newest messages and their
  * digests, and do not hash anew what they find to be equal byte for byte: digests are the same
- * with it and without. For simulators; a memo is of one thread. */
+ * with it and without. For simulators; a memo is for one thread. */
 struct hash_memo;
 struct hash_memo *hash_memo_new(void);
 void hash_memo_free(struct hash_memo *m); /* NULL is fine; not while it is in use */

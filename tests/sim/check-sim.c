@@ -35,8 +35,8 @@ START_TEST(same_seed_same_run)
 }
 END_TEST
 
-/* Attacks, faults, crashes: not to hash equal bytes again changes nothing. */
-START_TEST(memo_or_not_same_run)
+/* Attacks, faults, crashes: what replicas share changes nothing. */
+START_TEST(shared_or_not_same_run)
 {
 	struct sim_options o = {.nodes = 4 + 3 * (unsigned)(_i & 1),
 				.seed = (uint64_t)_i,
@@ -46,7 +46,7 @@ START_TEST(memo_or_not_same_run)
 				.scheme = SIG_SYMBOLIC};
 	struct sim_result a, b;
 	sim_run(&o, &a);
-	o.no_memo = true;
+	o.unshared = true;
 	sim_run(&o, &b);
 	ck_assert_msg(a.verdict == SIM_OK, "%s", a.text);
 	ck_assert_int_eq(a.verdict, b.verdict);
@@ -318,7 +318,7 @@ int main(void)
 	TCase *t = tcase_create("world");
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, same_seed_same_run, 1, 6);
-	tcase_add_loop_test(t, memo_or_not_same_run, 1, 7);
+	tcase_add_loop_test(t, shared_or_not_same_run, 1, 7);
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);

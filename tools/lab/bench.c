@@ -31,7 +31,7 @@ struct bench {
 	unsigned protocol_count, nodes[ROWS_MAX], node_count;
 	double seconds; /* a row, about */
 	uint64_t seed;
-	bool checked, no_memo;
+	bool checked, unshared;
 	enum lab_format format;
 };
 
@@ -82,7 +82,7 @@ static struct sim_options options_of(const struct bench *b, const struct row *r)
 				    .to_leader = true,
 				    .no_healing = true,
 				    .unchecked = !b->checked,
-				    .no_memo = b->no_memo};
+				    .unshared = b->unshared};
 }
 
 /* CPU seconds that it took; negative: something is violated. */
@@ -264,12 +264,12 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 	snprintf(again, sizeof again,
 		 "ostrakon-lab sim bench --protocol %s --nodes %u --seconds %g --seed %llu%s%s",
 		 protocol_name(r->protocol), r->nodes, b->seconds, (unsigned long long)b->seed,
-		 b->checked ? " --checked" : "", b->no_memo ? " --no-memo" : "");
+		 b->checked ? " --checked" : "", b->unshared ? " --unshared" : "");
 	json_set(o, "protocol", json_string(protocol_name(r->protocol)));
 	json_set(o, "nodes", json_int(r->nodes));
 	json_set(o, "seed", json_u64(b->seed));
 	json_set(o, "checked", json_bool(b->checked));
-	json_set(o, "memo", json_bool(!b->no_memo));
+	json_set(o, "unshared", json_bool(b->unshared));
 	json_set(o, "decisions", json_u64(r->decisions));
 	json_set(o, "transactions", json_u64(r->transactions));
 	json_set(o, "runs", json_int(r->slices));
@@ -325,7 +325,7 @@ static int usage(FILE *to)
 	fprintf(to,
 		"usage: ostrakon-lab sim bench [--protocol P[,P]] [--nodes A[,B]] [--seconds "
 		"T]\n"
-		"                              [--seed S] [--checked] [--no-memo] [-o "
+		"                              [--seed S] [--checked] [--unshared] [-o "
 		"table|json|jsonl]\n"
 		"\n"
 		"How many decisions a second one core simulates: symbolic signatures, no "
@@ -353,12 +353,14 @@ static int usage(FILE *to)
 		"blocks\n"
 		"                 and state roots only. Replicas check everything in any "
 		"case.\n"
-		"  --no-memo      all replicas are in this process and hash the same bytes: "
-		"what "
-		"one\n"
-		"                 has hashed lately the others compare byte for byte instead. "
-		"With\n"
-		"                 this each hashes for itself. Digests are the same.\n",
+		"  --unshared     all replicas are in this process, hash the same bytes and "
+		"store "
+		"the\n"
+		"                 same records: what one has just hashed or stored the others "
+		"compare\n"
+		"                 byte for byte, and have in common. With this each hashes and "
+		"keeps all\n"
+		"                 of it for itself. Results are the same.\n",
 		VALUE_BYTES, KEYS, SLICES);
 	return to == stdout ? LAB_EXIT_OK : LAB_EXIT_USAGE;
 }
@@ -426,7 +428,7 @@ static int parse(struct bench *b, int argc, char **argv)
 {
 	static const struct option known[] = {
 		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	 {"seconds", 1, 0, 't'},
-		{"seed", 1, 0, 's'},	 {"checked", 0, 0, 'c'}, {"no-memo", 0, 0, 'm'},
+		{"seed", 1, 0, 's'},	 {"checked", 0, 0, 'c'}, {"unshared", 0, 0, 'u'},
 		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;) {
@@ -449,8 +451,8 @@ static int parse(struct bench *b, int argc, char **argv)
 		case 'c':
 			b->checked = true;
 			break;
-		case 'm':
-			b->no_memo = true;
+		case 'u':
+			b->unshared = true;
 			break;
 		case 'o':
 			good = parse_format(&b->format, optarg);
