@@ -9,7 +9,7 @@
 
 /* A message that was looked for, and where its digest belongs. */
 struct memo_place {
-	struct memo_entry *entry;
+	uint64_t *set;
 	uint64_t mix;
 };
 

@@ -115,17 +115,15 @@ START_TEST(a_memo_knows_equal_bytes_only)
 }
 END_TEST
 
-/* Whoever knows its mix can make messages that it takes for alike: they are not. The first
- * word is one of memo.c's odd numbers, whose product with what follows is nothing. */
+/* Of long messages it mixes only parts: whoever knows which can make messages that it takes for
+ * alike. They are not. */
 START_TEST(a_memo_is_not_misled)
 {
-	const uint64_t odd = UINT64_C(0xa0761d6478bd642f);
 	uint8_t bytes[100] = {0};
 	struct hash_memo *memo = hash_memo_new();
 	hash_memo_use(memo);
-	memcpy(bytes, &odd, sizeof odd);
-	for (uint64_t i = 0; i < 1000; i++) {
-		memcpy(bytes + 8, &i, sizeof i);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		memcpy(bytes + 20, &i, sizeof i);
 		assert_digest(bytes, sizeof bytes);
 		assert_digest(bytes, sizeof bytes);
 	}
