@@ -396,15 +396,24 @@ static void batch_push(struct memory_store *m)
 
 /* An operation, its key and value being made into an item. */
 struct ahead {
-	struct slice key;      /* in the batch */
+	struct slice key; /* in the batch, the value behind it */
+	size_t value_len;
+	bool is_delete;
 	struct item *inserted; /* NULL: it is a delete */
 	struct table *table;
 	uint32_t mark;
 	enum store_family family;
 };
 
-/* Most places in the tables are in no cache: they are asked for together, and come while the
- * items are made. */
+static inline void prefetch_item(const struct items *all, const struct ahead *a)
+{
+	const struct item *i = all->recent[a->mark & (RECENT - 1)];
+	if (i != NULL)
+		mem_prefetch(i, sizeof(*i) + a->key.len + a->value_len);
+}
+
+/* Most places in the tables are in no cache, nor what another store has put there lately: they
+ * are asked for together, and come while the items are made. */
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
@@ -414,6 +423,8 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 	while (count < OPS_AHEAD && store_batch_next(b, offset, &op)) {
 		struct ahead *a = &ahead[count++];
 		a->key = op.key;
+		a->value_len = op.value.len;
+		a->is_delete = op.is_delete;
 		a->table = &m->tables[op.family];
 		a->mark = key_mark(op.key);
 		a->family = op.family;
@@ -422,9 +433,12 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 			__builtin_prefetch(&a->table->marks[at], 1);
 			__builtin_prefetch(&a->table->items[at], 1);
 		}
-		a->inserted =
-			op.is_delete ? NULL : item_get(m->items, a->mark, op.key, op.value.len);
+		if (m->items->recent != NULL && !a->is_delete)
+			prefetch_item(m->items, a);
 	}
+	for (struct ahead *a = ahead; a < ahead + count; a++)
+		a->inserted =
+			a->is_delete ? NULL : item_get(m->items, a->mark, a->key, a->value_len);
 	return count;
 }
 
