@@ -14,13 +14,13 @@
 
 #define TABLE_FIRST_CAP 64
 #define CHUNK_SIZE	(64u << 10)
-#define OPS_AHEAD	32   /* whose places in the tables are fetched at a time */
-#define RECENT		1024 /* items that stores beside one another look for; a power of two */
+#define OPS_AHEAD	32  /* whose places in the tables are fetched at a time */
+#define RECENT		512 /* items that stores beside one another look for; a power of two */
 
 struct item {
 	uint32_t refs;
-	uint32_t key_len;
-	size_t value_len;
+	uint32_t key_len, value_len;
+	uint32_t mark;	 /* of the key: part of its hash, never 0 */
 	uint8_t bytes[]; /* key, value */
 };
 
@@ -54,8 +54,12 @@ struct items {
 		void **items;
 		size_t len, cap;
 	} free_items[FREELIST_CLASSES];
-	size_t apart;	      /* items that are not in chunks */
-	struct item **recent; /* NULL: there is one store only; else by mark, or NULL; held */
+	size_t apart; /* items that are not in chunks */
+	/* By mark, while they live. NULL: there is one store only. */
+	struct recent {
+		uint32_t mark;
+		struct item *item; /* or NULL */
+	} * recent;
 };
 
 struct memory_store {
@@ -135,6 +139,9 @@ static void *item_alloc(struct items *all, size_t size)
 
 static void item_free(struct items *all, struct item *i)
 {
+	struct recent *r = all->recent != NULL ? &all->recent[i->mark & (RECENT - 1)] : NULL;
+	if (r != NULL && r->item == i)
+		r->item = NULL;
 	size_t size = item_size(item_key(i), item_value(i));
 	if (stands_apart(size)) {
 		all->apart--;
@@ -150,14 +157,16 @@ static void item_free(struct items *all, struct item *i)
 }
 
 /* In a batch a key and its value lie one behind the other. */
-static struct item *item_new(struct items *all, struct slice key, size_t value_len)
+static struct item *item_new(struct items *all, uint32_t mark, struct slice key,
+			     size_t value_len)
 {
 	size_t len = key.len + value_len;
 	struct item *i = item_alloc(all, sizeof(*i) + len);
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
-	i->value_len = value_len;
+	i->value_len = (uint32_t)value_len;
+	i->mark = mark;
 	memcpy(i->bytes, key.ptr, len);
 	return i;
 }
@@ -179,14 +188,15 @@ static struct item *item_get(struct items *all, uint32_t mark, struct slice key,
 			     size_t value_len)
 {
 	if (all->recent == NULL)
-		return item_new(all, key, value_len);
-	struct item **place = &all->recent[mark & (RECENT - 1)], *i = *place;
+		return item_new(all, mark, key, value_len);
+	struct recent *r = &all->recent[mark & (RECENT - 1)];
+	struct item *i = r->mark == mark ? r->item : NULL;
 	if (i != NULL && i->key_len == key.len && i->value_len == value_len &&
 	    memcmp(i->bytes, key.ptr, key.len + value_len) == 0)
 		return item_ref(i);
-	item_unref(all, i);
-	*place = item_new(all, key, value_len);
-	return item_ref(*place);
+	r->mark = mark;
+	r->item = item_new(all, mark, key, value_len);
+	return r->item;
 }
 
 /* Tables */
@@ -269,15 +279,15 @@ static void table_grow(struct table *t)
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, uint32_t mark, struct item *item)
+static struct item *table_put(struct table *t, struct item *item)
 {
 	struct slice key = item_key(item);
 
 	if (t->len + 1 > t->cap / 3 * 2)
 		table_grow(t);
-	size_t at = table_find(t, mark, key);
+	size_t at = table_find(t, item->mark, key);
 	struct item *old = t->marks[at] != 0 ? t->items[at] : NULL;
-	t->marks[at] = mark;
+	t->marks[at] = item->mark;
 	t->items[at] = item;
 	t->len += old == NULL;
 	return old;
@@ -407,9 +417,9 @@ struct ahead {
 
 static inline void prefetch_item(const struct items *all, const struct ahead *a)
 {
-	const struct item *i = all->recent[a->mark & (RECENT - 1)];
-	if (i != NULL)
-		mem_prefetch(i, sizeof(*i) + a->key.len + a->value_len);
+	const struct recent *r = &all->recent[a->mark & (RECENT - 1)];
+	if (r->mark == a->mark && r->item != NULL)
+		mem_prefetch(r->item, sizeof(*r->item) + a->key.len + a->value_len);
 }
 
 /* Most places in the tables are in no cache, nor what another store has put there lately: they
@@ -456,7 +466,7 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 				if (replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				replaced = table_put(a->table, a->mark, a->inserted);
+				replaced = table_put(a->table, a->inserted);
 			}
 			undo_push(m, a->family, a->inserted, replaced);
 		}
@@ -478,10 +488,9 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 		struct item *out = NULL;
 
 		if (u.replaced != NULL)
-			out = table_put(t, key_mark(item_key(u.replaced)), u.replaced);
+			out = table_put(t, u.replaced);
 		else
-			out = table_remove(t, key_mark(item_key(u.inserted)),
-					   item_key(u.inserted));
+			out = table_remove(t, u.inserted->mark, item_key(u.inserted));
 		invariant(out == u.inserted);
 		item_unref(m->items, out);
 	}
@@ -565,8 +574,6 @@ static void items_free(struct items *all)
 {
 	if (--all->stores > 0)
 		return;
-	for (size_t i = 0; all->recent != NULL && i < RECENT; i++)
-		item_unref(all, all->recent[i]);
 	for (struct chunk *c = all->chunks, *next; c != NULL; c = next) {
 		next = c->next;
 		mem_free(c);
@@ -621,6 +628,6 @@ struct store *store_open_memory_beside(struct store *other)
 	struct items *all = memory_of(other)->items;
 
 	if (all->recent == NULL)
-		all->recent = mem_array(RECENT, sizeof(struct item *));
+		all->recent = mem_array(RECENT, sizeof(struct recent));
 	return open_with(all);
 }
