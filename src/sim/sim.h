@@ -73,6 +73,7 @@ struct sim_options {
 	bool no_healing;       /* calm: it is over with the last decision */
 	bool unchecked;	       /* messages, certificates and transactions are not looked into;
 				* equal blocks and state roots are still wanted of all */
+	bool unshared;	       /* replicas hash and keep for themselves what is equal */
 	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
 	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not

@@ -356,38 +356,6 @@ void sim_crash_node(struct sim *s, unsigned i)
 	s->result->crashes++;
 }
 
-void sim_fill_disk(struct sim *s, unsigned i)
-{
-	s->node[i].disk_full = true;
-	store_memory_fail_write(s->node[i].store, 1);
-}
-
-void sim_make_room(struct sim *s, unsigned i)
-{
-	if (!s->node[i].disk_full)
-		return;
-	s->node[i].disk_full = false;
-	if (s->node[i].replica)
-		sim_crash_node(s, i);
-	s->result->restarts++;
-	sim_start_node(s, i);
-}
-
-void sim_wipe_disk(struct sim *s, unsigned i)
-{
-	struct sim_node *node = &s->node[i];
-	if (node->replica)
-		sim_crash_node(s, i);
-	store_close(node->store);
-	node->store = store_open_memory();
-	/* A liar begins anew as if it had never signed; who means well comes up as an observer.
-	 */
-	if (sim_is_corrupt(s, i))
-		replica_first_votes(node->store);
-	node->wiped = node->lost = true;
-	node->synced = false;
-}
-
 /* ---- the loop ---------------------------------------------------------------------------- */
 
 /* Not a cryptographic hash, for there is a delivery in every other event: each step is a
@@ -748,7 +716,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	for (unsigned i = 0; i < s->n; i++) {
 		s->node[i].sim = s;
 		s->node[i].index = i;
-		s->node[i].store = store_open_memory();
+		sim_new_disk(s, i);
 		replica_first_votes(s->node[i].store);
 		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
@@ -782,6 +750,8 @@ void sim_world_end(struct sim *s)
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
 	struct sim *s = mem_zalloc(sizeof *s);
+	struct hash_memo *memo = options->unshared ? NULL : hash_memo_new();
+	struct hash_memo *before = hash_memo_use(memo);
 	sim_world_begin(s, options, result);
 	gather_begin(s);
 	resigns_begin(s);
@@ -813,4 +783,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 		if (s->node[i].replica)
 			collect_counters(s, i);
 	sim_world_end(s);
+	hash_memo_use(before);
+	hash_memo_free(memo);
 }

@@ -174,7 +174,8 @@ struct sim_member { /* the change under way */
 	uint64_t epoch; /* that it ends */
 	struct keypair key;
 	struct writer change;
-	struct replay { /* what was sent in an epoch, for malicious replicas to send in another */
+	struct replay { /* what was sent in an epoch, for malicious replicas to send in another
+			 */
 		struct packet *packet;
 		uint64_t epoch;
 	} replay[REPLAYS_MAX];
@@ -239,7 +240,7 @@ struct sim {
 /* world.c */
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
-void sim_world_end(struct sim *s); /* frees s */
+void sim_world_end(struct sim *s);			     /* frees s */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
@@ -247,6 +248,7 @@ void sim_send(struct sim *s, unsigned from, const struct message *m);
 bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
+void sim_new_disk(struct sim *s, unsigned i); /* whose store is what it was, or none */
 void sim_fill_disk(struct sim *s, unsigned i);
 void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
@@ -352,7 +354,7 @@ void sim_look(struct sim *s, unsigned node); /* checks it; after each step */
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
-void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_final(struct sim *s, const struct block *b);	  /* once, in order */
 void check_modes_view(struct sim *s, const struct term_cert *tc); /* an accepted one */
 struct msg_append;
 void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);

@@ -41,6 +41,8 @@ START_TEST(one_hash_function)
 	for (size_t i = 0; i < MAX; i++)
 		bytes[i] = (uint8_t)(i * 7 + 1);
 	bytes[0] = HASH_TREE_VALUE;
+	struct hash_memo *memo = _i ? hash_memo_new() : NULL;
+	ck_assert_ptr_null(hash_memo_use(memo));
 	for (size_t len = 1; len < MAX; len++) {
 		struct hash want, got;
 		sha256(&want, bytes, len);
@@ -62,6 +64,101 @@ START_TEST(one_hash_function)
 			     slice_of(bytes + 1 + half, len - 1 - half));
 		ck_assert(hash_equal(&want, &got));
 	}
+	ck_assert_ptr_eq(hash_memo_use(NULL), memo);
+	hash_memo_free(memo);
+}
+END_TEST
+
+static void hash_copy(struct hash *out, const uint8_t *bytes, size_t len)
+{
+	uint8_t buf[2048];
+	memcpy(buf, bytes, len);
+	hash_in_place(out, buf, len);
+}
+
+static void assert_digest(const uint8_t *bytes, size_t len)
+{
+	struct hash want, got;
+	sha256(&want, bytes, len);
+	hash_copy(&got, bytes, len);
+	ck_assert(hash_equal(&want, &got));
+}
+
+/* What was hashed lately is not hashed again, but what differs in one bit, or only in length,
+ * is. */
+START_TEST(a_memo_knows_equal_bytes_only)
+{
+	uint8_t bytes[600] = {0};
+	struct hash_memo *memo = hash_memo_new();
+	assert_digest(bytes, 100); /* in nobody's account */
+	ck_assert_ptr_null(hash_memo_use(memo));
+	ck_assert_uint_eq(hash_memo_counts(memo).asked, 0);
+	for (unsigned again = 0; again < 2; again++) {
+		assert_digest(bytes, 100);
+		ck_assert_uint_eq(hash_memo_counts(memo).known, again);
+	}
+	for (size_t len = 0; len <= sizeof bytes; len++)
+		if (len != 100)
+			assert_digest(bytes, len);
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1);
+	for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_digest(bytes, sizeof bytes);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1);
+	struct hash_memo_counts before = hash_memo_counts(memo);
+	hash_memo_use(NULL);
+	assert_digest(bytes, sizeof bytes);
+	ck_assert_uint_eq(hash_memo_counts(memo).asked, before.asked);
+	hash_memo_free(memo);
+}
+END_TEST
+
+/* Of long messages it mixes only parts: whoever knows which can make messages that it takes for
+ * alike. They are not. */
+START_TEST(a_memo_is_not_misled)
+{
+	uint8_t bytes[100] = {0};
+	struct hash_memo *memo = hash_memo_new();
+	hash_memo_use(memo);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		memcpy(bytes + 20, &i, sizeof i);
+		assert_digest(bytes, sizeof bytes);
+		assert_digest(bytes, sizeof bytes);
+	}
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1000);
+	hash_memo_use(NULL);
+	hash_memo_free(memo);
+}
+END_TEST
+
+/* Old messages and new ones, of all lengths, many times round its ring. */
+START_TEST(a_memo_through_many_messages)
+{
+	enum { OLD = 64, MAX = 1500 };
+	static uint8_t old[OLD][MAX];
+	static size_t lens[OLD];
+	struct random r;
+	struct hash_memo *memo = hash_memo_new();
+	hash_memo_use(memo);
+	random_seed(&r, (uint64_t)_i);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned at = (unsigned)random_below(&r, OLD);
+		if (i < OLD || random_chance(&r, 1, 3)) {
+			lens[at] = (size_t)random_below(&r, _i ? 200 : MAX);
+			for (size_t k = 0; k < lens[at]; k++)
+				old[at][k] = (uint8_t)random_below(&r, 256);
+		} else if (random_chance(&r, 1, 4) && lens[at]) {
+			old[at][random_below(&r, lens[at])] ^= 0x10;
+		}
+		assert_digest(old[at], lens[at]);
+	}
+	struct hash_memo_counts c = hash_memo_counts(memo);
+	ck_assert_uint_gt(c.known, _i ? c.asked / 3 : c.asked / 10);
+	ck_assert_uint_lt(c.known, c.asked * 2 / 3);
+	hash_memo_use(NULL);
+	hash_memo_free(memo);
 }
 END_TEST
 
@@ -390,7 +487,10 @@ int main(void)
 	TCase *t = tcase_create("all");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, sha256_vectors);
-	tcase_add_test(t, one_hash_function);
+	tcase_add_loop_test(t, one_hash_function, 0, 2);
+	tcase_add_test(t, a_memo_knows_equal_bytes_only);
+	tcase_add_test(t, a_memo_is_not_misled);
+	tcase_add_loop_test(t, a_memo_through_many_messages, 0, 2);
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);

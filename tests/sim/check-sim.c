@@ -35,6 +35,27 @@ START_TEST(same_seed_same_run)
 }
 END_TEST
 
+/* Attacks, faults, crashes: what replicas share changes nothing. */
+START_TEST(shared_or_not_same_run)
+{
+	struct sim_options o = {.nodes = 4 + 3 * (unsigned)(_i & 1),
+				.seed = (uint64_t)_i,
+				.decisions = 60,
+				.clients = 4,
+				.corrupt = 1,
+				.scheme = SIG_SYMBOLIC};
+	struct sim_result a, b;
+	sim_run(&o, &a);
+	o.unshared = true;
+	sim_run(&o, &b);
+	ck_assert_msg(a.verdict == SIM_OK, "%s", a.text);
+	ck_assert_int_eq(a.verdict, b.verdict);
+	ck_assert(hash_equal(&a.trace_hash, &b.trace_hash));
+	ck_assert(hash_equal(&a.log_hash, &b.log_hash));
+	ck_assert_uint_eq(a.signatures.checked, b.signatures.checked);
+}
+END_TEST
+
 START_TEST(real_signatures_same_log)
 {
 	struct sim_options o = {.nodes = 4,
@@ -132,8 +153,8 @@ START_TEST(dead_one_of_four_is_still_one_round)
 }
 END_TEST
 
-/* Handing over takes round trips, no timeout but that of the first election: not even where the one
- * that goes has to vote for its successor. */
+/* Handing over takes round trips, no timeout but that of the first election: not even where the
+ * one that goes has to vote for its successor. */
 static const struct {
 	unsigned nodes, dead;
 } handovers[] = {{3, 0}, {4, 0}, {4, 1}, {7, 2}, {10, 0}};
@@ -297,13 +318,14 @@ static const struct {
 	unsigned nodes;
 	uint64_t seed;
 } kept_malicious[] = {
-	{4, 21077}, /* a minority vote that finality cut off: no view change could be shown */
-	{5, 23011}, /* the same, after a restart */
-	{6, 20215}, /* a tip that checkpoints left behind */
-	{5, 20603}, /* headers that recovery did not load */
-	{7, 31339}, /* bodies under the other NEW-VIEW of a malicious primary */
-	{4, 23083}, /* a block that was durable and never sent */
-	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could give */
+	{4, 21077},  /* a minority vote that finality cut off: no view change could be shown */
+	{5, 23011},  /* the same, after a restart */
+	{6, 20215},  /* a tip that checkpoints left behind */
+	{5, 20603},  /* headers that recovery did not load */
+	{7, 31339},  /* bodies under the other NEW-VIEW of a malicious primary */
+	{4, 23083},  /* a block that was durable and never sent */
+	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could
+			give */
 };
 
 START_TEST(kept_malicious_seed)
@@ -340,6 +362,7 @@ int main(void)
 	TCase *t = tcase_create("world");
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, same_seed_same_run, 1, 6);
+	tcase_add_loop_test(t, shared_or_not_same_run, 1, 7);
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
