@@ -132,8 +132,8 @@ START_TEST(dead_one_of_four_is_still_one_round)
 }
 END_TEST
 
-/* Handing over takes round trips, no timeout but that of the first election: not even where the one
- * that goes has to vote for its successor. */
+/* Handing over takes round trips, no timeout but that of the first election: not even where the
+ * one that goes has to vote for its successor. */
 static const struct {
 	unsigned nodes, dead;
 } handovers[] = {{3, 0}, {4, 0}, {4, 1}, {7, 2}, {10, 0}};
@@ -145,7 +145,7 @@ START_TEST(who_resigns_is_succeeded_at_once)
 	o.dead = handovers[_i].dead;
 	o.decisions = 100;
 	o.clients = 8;
-	o.think_us = 40000;
+	o.delay_max_us = 10000; /* else 50,000 decisions, and nothing more is learnt */
 	o.duration_us = 20000000;
 	sim_run(&o, &nobody_does);
 	o.resigns = true;
@@ -253,13 +253,14 @@ static const struct {
 	unsigned nodes;
 	uint64_t seed;
 } kept_malicious[] = {
-	{4, 21077}, /* a minority vote that finality cut off: no view change could be shown */
-	{5, 23011}, /* the same, after a restart */
-	{6, 20215}, /* a tip that checkpoints left behind */
-	{5, 20603}, /* headers that recovery did not load */
-	{7, 31339}, /* bodies under the other NEW-VIEW of a malicious primary */
-	{4, 23083}, /* a block that was durable and never sent */
-	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could give */
+	{4, 21077},  /* a minority vote that finality cut off: no view change could be shown */
+	{5, 23011},  /* the same, after a restart */
+	{6, 20215},  /* a tip that checkpoints left behind */
+	{5, 20603},  /* headers that recovery did not load */
+	{7, 31339},  /* bodies under the other NEW-VIEW of a malicious primary */
+	{4, 23083},  /* a block that was durable and never sent */
+	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could
+			give */
 };
 
 START_TEST(kept_malicious_seed)
