@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/replica/mend-world.h"
+#include "tests/share.h"
 
 /* ---- one record ----------------------------------------------------------------------------
  */
@@ -114,7 +115,7 @@ static unsigned ruin(const char *families, unsigned percent, uint64_t seed)
 
 START_TEST(much_is_damaged)
 {
-	for (uint64_t seed = 1; seed <= 12; seed++) {
+	for (uint64_t seed = 1; seed <= share(12); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates txindex state tree", 12, seed), 60);
 		ck_assert(mend_all());
@@ -127,7 +128,7 @@ END_TEST
 
 START_TEST(values_are_fetched)
 {
-	for (uint64_t seed = 1; seed <= 8; seed++) {
+	for (uint64_t seed = 1; seed <= share(8); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates state", 15, seed), 20);
 		ck_assert(mend_all());
