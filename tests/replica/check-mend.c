@@ -64,13 +64,13 @@ static void each_record(unsigned every, unsigned least)
 
 START_TEST(each_record_in_memory)
 {
-	each_record(7, 150);
+	each_record(7 * share_step(), 150 / share_step());
 }
 END_TEST
 
 START_TEST(each_record_of_the_newest_state)
 {
-	each_record(5, 120);
+	each_record(5 * share_step(), 120 / share_step());
 }
 END_TEST
 
