@@ -88,7 +88,7 @@ run 0 net up "$net"
 # ---- its data is lost --------------------------------------------------------------------------
 # However long it takes: there is load meanwhile.
 until [ -e "$work/enough" ]; do
-	ostrakon bench run --home "$net" --seconds 5 --clients 2 --batch 4 >/dev/null 2>&1
+	ostrakon bench run --home "$net" --seconds 5 --rate 100 >/dev/null 2>&1
 done &
 helper_pid=$!
 for ((try = 0; try < 6000; try++)); do # signed ahead first: that takes its time

@@ -10,6 +10,7 @@
 
 #include "ledger/tree_private.h"
 #include "tests/replica/mend-world.h"
+#include "tests/share.h"
 
 /* ---- one record ----------------------------------------------------------------------------
  */
@@ -64,13 +65,13 @@ static void each_record(unsigned every, unsigned least)
 
 START_TEST(each_record_in_memory)
 {
-	each_record(7, 150);
+	each_record(7 * share_step(), 150 / share_step());
 }
 END_TEST
 
 START_TEST(each_record_of_the_newest_state)
 {
-	each_record(5, 120);
+	each_record(5 * share_step(), 120 / share_step());
 }
 END_TEST
 
@@ -121,7 +122,7 @@ static unsigned ruin(const char *families, unsigned percent, uint64_t seed)
 
 START_TEST(much_is_damaged)
 {
-	for (uint64_t seed = 1; seed <= 12; seed++) {
+	for (uint64_t seed = 1; seed <= share(12); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates txindex state tree", 12, seed), 60);
 		ck_assert(mend_all());
@@ -134,7 +135,7 @@ END_TEST
 
 START_TEST(values_are_fetched)
 {
-	for (uint64_t seed = 1; seed <= 8; seed++) {
+	for (uint64_t seed = 1; seed <= share(8); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates state", 15, seed), 20);
 		ck_assert(mend_all());

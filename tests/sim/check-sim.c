@@ -166,7 +166,7 @@ START_TEST(who_resigns_is_succeeded_at_once)
 	o.dead = handovers[_i].dead;
 	o.decisions = 100;
 	o.clients = 8;
-	o.think_us = 40000;
+	o.delay_max_us = 10000; /* else 50,000 decisions, and nothing more is learnt */
 	o.duration_us = 20000000;
 	sim_run(&o, &nobody_does);
 	o.resigns = true;
