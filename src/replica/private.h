@@ -46,6 +46,7 @@ struct replica {
 	bool halted;
 	const char *observes; /* why it signs nothing; NULL: it votes */
 	bool gathering;	      /* replica_gather() */
+	bool more_told;	      /* since then the engine was told that more would come */
 	uint64_t
 		held_build; /* id of the WORK_BUILD that waits for replica_propose(); 0: none */
 	struct map pending; /* ids of transactions that wait here; value: itself */

@@ -157,6 +157,7 @@ static void work_execute(struct replica *r, const struct work *w)
 {
 	struct input in; /* not cleared: most of it is of other kinds */
 	in.kind = INPUT_EXECUTED;
+	in.more = r->gathering;
 	in.now = r->now;
 	in.wall_ms = wall(r);
 	in.executed.block = w->block->hash;
@@ -302,6 +303,8 @@ void replica_feed(struct replica *r, uint64_t now, struct input *in)
 	r->now = now;
 	in->now = now;
 	in->wall_ms = wall(r);
+	in->more = r->gathering;
+	r->more_told |= in->more;
 	driver_input(r->driver, in);
 	epoch_advance(r);
 }
@@ -455,8 +458,14 @@ bool replica_propose(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_BUILT};
 	r->gathering = MUTANT(MUTANT_GATHERS_ON);
-	if (!r->held_build)
+	bool was_told = r->more_told;
+	r->more_told = false;
+	if (!r->held_build) {
+		in.kind = INPUT_TICK;
+		if (was_told && !r->halted) /* nothing more comes of this turn */
+			replica_feed(r, now, &in);
 		return false;
+	}
 	in.built.id = r->held_build;
 	in.built.err = ERR_BUSY;
 	r->held_build = 0;

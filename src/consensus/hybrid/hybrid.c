@@ -285,7 +285,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		try_vote(h); /* what was too far above it */
 	run_timers(h);
 	view_end_of_step(h);
-	forward_end_of_step(h);
+	forward_end_of_step(h, in->more);
 	lead_end_of_step(h);
 	resign_end_of_step(h);
 	follow_end_of_step(h);
