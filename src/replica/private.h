@@ -9,6 +9,7 @@
 #include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
+#define CHECKS_GIVEN_MAX   64
 
 /* In STORE_META, each {u16 version}. A new validator has the first one from the moment at which
  * its home is made, until it has voted it is all the vote state that there is; of version 2 it
@@ -63,6 +64,12 @@ struct replica {
 	struct writer sync_out, sync_range;
 	struct mend mend;
 
+	struct message_in *peeked;	     /* scratch of replica_transactions(); or NULL */
+	struct pool_tx *unchecked;	     /* of one block */
+	uint32_t unchecked_cap;
+	struct hash given[CHECKS_GIVEN_MAX]; /* blocks that host.check() has taken over */
+	uint32_t given_count;
+
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
 	int *refused_err;
@@ -116,6 +123,14 @@ int replica_begin_anew(struct store *s, const struct genesis *g, const struct ce
 /* Before observer_open(): the store is of the chain as the newest recovery has it, and its vote
  * state of the keys of today. */
 int recovered_check(struct replica *r, struct errmsg *m);
+
+/* checks.c */
+void checks_execute(struct replica *r, struct block *b); /* WORK_EXECUTE */
+void checks_forget(struct replica *r, const struct hash *block); /* WORK_DROP; NULL: all */
+void checks_share(struct replica *r, struct message *m);
+void checks_free(struct replica *r);
+bool replica_store_failed(struct replica *r, int err); /* replica.c: then it has halted */
+uint64_t replica_wall_ms(struct replica *r);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -118,6 +118,8 @@ static uint64_t wake_at(const struct hybrid *h)
 			at = h->heartbeat_at;
 		if (h->cert_news && h->cert_news_at > h->now && h->cert_news_at < at)
 			at = h->cert_news_at;
+		if (lead_wake_at(h) < at)
+			at = lead_wake_at(h);
 	} else if (holds_work(h) && h->reforward_at > h->now && h->reforward_at < at) {
 		at = h->reforward_at;
 	}

@@ -95,6 +95,7 @@ struct pending_proof {
 
 /* Votes for one of our blocks (leader). */
 struct vote_slot_tally {
+	uint64_t proposed_at;
 	struct block_ref ref; /* term 0: unused */
 	uint64_t own_seq;     /* write that holds the block; our PREPARE counts after it */
 	struct tally prepare, commit;
@@ -233,6 +234,7 @@ struct hybrid {
 
 	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
+	uint64_t block_us; /* from a proposal to its finality, of late; 0: not known yet */
 	bool build_empty;  /* the block under way may be empty */
 	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
 	struct writer
@@ -419,6 +421,7 @@ void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off
 void lead_begin(struct hybrid *h);
 void lead_stop(struct hybrid *h);
 void maybe_build(struct hybrid *h);
+uint64_t lead_wake_at(const struct hybrid *h); /* to propose what gathers */
 void on_built(struct hybrid *h, const struct input *in);
 void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m);
 void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbeat_ack *m);
