@@ -95,7 +95,6 @@ struct pending_proof {
 
 /* Votes for one of our blocks (leader). */
 struct vote_slot_tally {
-	uint64_t proposed_at;
 	struct block_ref ref; /* term 0: unused */
 	uint64_t own_seq;     /* write that holds the block; our PREPARE counts after it */
 	struct tally prepare, commit;
@@ -234,7 +233,6 @@ struct hybrid {
 
 	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
-	uint64_t block_us; /* from a proposal to its finality, of late; 0: not known yet */
 	bool build_empty;  /* the block under way may be empty */
 	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
 	struct writer

@@ -4,6 +4,7 @@
 #include "consensus/hybrid/hybrid.h"
 
 #define GATHER_TXS_MIN 32 /* so many fill a block well enough */
+#define GATHER_DIVISOR 4  /* that part of a heartbeat, at most */
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
@@ -21,7 +22,6 @@ void lead_begin(struct hybrid *h)
 	h->lead_first = true;
 	h->empty_due = false;
 	h->block_at = h->now;
-	h->block_us = 0;
 	h->cert_news = false;
 	h->heartbeat_at = h->now + h->timing.heartbeat;
 	for (unsigned i = 0; i < h->n; i++)
@@ -102,30 +102,24 @@ static bool empty_block_due(const struct hybrid *h)
 
 /* What a block costs whatever is in it is that of some eight transactions on every replica. So
  * a lone transaction leaves at once; while blocks are under way, the next one waits for as many
- * transactions as they hold, or for half the time that a block takes of late. This is when to
- * propose, within what may_propose() allows, and never for long. */
+ * transactions as they hold. This is when to propose, within what may_propose() allows, and
+ * never for long. */
 static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
 	uint64_t settled = final > base ? final : base;
-	uint64_t most = h->timing.heartbeat / 2;
 	uint32_t enough = h->pool.proposed.count;
 	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
 		return 0;
 	if (h->pool.free.count >= (enough > GATHER_TXS_MIN ? enough : GATHER_TXS_MIN))
 		return 0;
-	return h->block_at + (h->block_us / 2 < most ? h->block_us / 2 : most);
+	return h->block_at + h->timing.heartbeat / GATHER_DIVISOR;
 }
 
 uint64_t lead_wake_at(const struct hybrid *h)
 {
 	uint64_t until = h->pool.free.count && may_propose(h) ? gathers_until(h) : 0;
 	return until > h->now ? until : UINT64_MAX;
-}
-
-static void block_took(struct hybrid *h, uint64_t us)
-{
-	h->block_us = h->block_us ? h->block_us - h->block_us / 8 + us / 8 : us;
 }
 
 void maybe_build(struct hybrid *h)
@@ -266,7 +260,6 @@ static void propose(struct hybrid *h, struct block *b)
 	}
 	struct vote_slot_tally *t = tally_at(h, ref.height);
 	t->ref = ref;
-	t->proposed_at = h->now;
 	t->own_seq = emit_seq(&h->out);
 	h->want_sync = true; /* our own PREPARE counts once this is durable: lead_durable() */
 	struct hash none = {0};
@@ -334,7 +327,6 @@ static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
 		tally_cert(&t->prepare, CERT_ONE_ROUND, &cert);
 		if (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)
 			set_qc(h, &cert);
-		block_took(h, h->now - t->proposed_at);
 		take_final_cert(h, &cert);
 	} else if (t->prepare.count >= certificate_quorum(h) &&
 		   (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)) {
@@ -357,7 +349,6 @@ static void count_commits(struct hybrid *h, struct vote_slot_tally *t)
 		return;
 	struct cert cert;
 	tally_cert(&t->commit, CERT_TWO_ROUND, &cert);
-	block_took(h, h->now - t->proposed_at);
 	take_final_cert(h, &cert);
 }
 
