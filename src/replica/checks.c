@@ -25,6 +25,7 @@ static uint32_t find_unchecked(struct replica *r, const struct block *b)
 	uint32_t count = 0;
 	if (b->tx_count > r->unchecked_cap) {
 		mem_free(r->unchecked);
+		writer_free(&r->unshared);
 		r->unchecked_cap = b->tx_count;
 		r->unchecked = mem_array(r->unchecked_cap, sizeof *r->unchecked);
 	}
@@ -91,6 +92,49 @@ void checks_share(struct replica *r, struct message *m)
 		return;
 	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
 	m->to = all & ~(UINT64_C(1) << r->config.self);
+	checks_built(r);
+}
+
+/* Who leads forwards nothing. What does not leave with a block in the same turn is told to the
+ * others likewise, if it is so much that they would keep its block waiting. */
+#define SHARED_TXS_MIN 8
+
+void checks_submitted(struct replica *r, struct slice tx)
+{
+	if (!r->config.shares_checks || !r->gathering || r->unshared_count == FORWARD_TXS_MAX ||
+	    r->unshared.len + tx.len > FORWARD_BYTES_MAX / 2)
+		return;
+	writer_var(&r->unshared, tx);
+	r->unshared_count++;
+}
+
+void checks_built(struct replica *r)
+{
+	writer_reset(&r->unshared);
+	r->unshared_count = 0;
+}
+
+void checks_end_of_turn(struct replica *r)
+{
+	if (r->unshared_count >= SHARED_TXS_MIN && !r->halted) {
+		struct slice txs[FORWARD_TXS_MAX];
+		struct reader rd;
+		struct writer w = {0};
+		reader_init(&rd, writer_slice(&r->unshared));
+		for (uint32_t i = 0; i < r->unshared_count; i++)
+			txs[i] = reader_var(&rd, TX_SIZE_MAX);
+		msg_txs_encode(&w, MSG_FORWARD, txs, r->unshared_count);
+		struct message m = {.class = CLASS_BULK,
+				    .type = MSG_FORWARD,
+				    .before_durable = true,
+				    .bytes = writer_slice(&w)};
+		checks_share(r, &m);
+		epoch_wrap(r, r->ctx.epoch, &m);
+		if (m.to)
+			r->config.host.send(r->config.host.ctx, &m);
+		writer_free(&w);
+	}
+	checks_built(r);
 }
 
 /* In this order: what costs a peer nothing to make costs us little to refuse. */

@@ -64,6 +64,8 @@ struct replica {
 	struct writer sync_out, sync_range;
 	struct mend mend;
 
+	struct writer unshared; /* submitted in this turn, one behind the other */
+	uint32_t unshared_count;
 	struct message_in *peeked;	     /* scratch of replica_transactions(); or NULL */
 	struct pool_tx *unchecked;	     /* of one block */
 	uint32_t unchecked_cap;
@@ -127,7 +129,10 @@ int recovered_check(struct replica *r, struct errmsg *m);
 /* checks.c */
 void checks_execute(struct replica *r, struct block *b); /* WORK_EXECUTE */
 void checks_forget(struct replica *r, const struct hash *block); /* WORK_DROP; NULL: all */
-void checks_share(struct replica *r, struct message *m);
+void checks_share(struct replica *r, struct message *m); /* before it is sent */
+void checks_submitted(struct replica *r, struct slice tx);
+void checks_built(struct replica *r); /* a block with what was submitted */
+void checks_end_of_turn(struct replica *r);
 void checks_free(struct replica *r);
 bool replica_store_failed(struct replica *r, int err); /* replica.c: then it has halted */
 uint64_t replica_wall_ms(struct replica *r);

@@ -150,6 +150,8 @@ static void work_build(struct replica *r, const struct work *w)
 		r->refused[in.built.refused_count] = r->candidates[i].id;
 		r->refused_err[in.built.refused_count++] = r->candidates[i].err;
 	}
+	if (in.built.err == ERR_NONE && built.tx_count)
+		checks_built(r);
 	driver_input(r->driver, &in);
 	mem_free(built.body);
 }
@@ -378,6 +380,7 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	if (pool.count >= POOL_TXS_MAX || pool.bytes + tx.len > POOL_BYTES_MAX)
 		return ERR_BUSY;
 	map_put(&r->pending, id->b, r);
+	checks_submitted(r, tx);
 	struct input in = {.kind = INPUT_SUBMIT};
 	in.submit.id = *id;
 	in.submit.bytes = tx;
@@ -447,20 +450,20 @@ void replica_gather(struct replica *r)
 bool replica_propose(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_BUILT};
+	uint64_t held = r->held_build;
 	r->gathering = MUTANT(MUTANT_GATHERS_ON);
-	bool was_told = r->more_told;
-	r->more_told = false;
-	if (!r->held_build) {
-		in.kind = INPUT_TICK;
-		if (was_told && !r->halted) /* nothing more comes of this turn */
-			replica_feed(r, now, &in);
-		return false;
+	if (held) {
+		in.built.id = held;
+		in.built.err = ERR_BUSY;
+	} else {
+		in.kind = INPUT_TICK; /* nothing more comes of this turn */
 	}
-	in.built.id = r->held_build;
-	in.built.err = ERR_BUSY;
 	r->held_build = 0;
-	replica_feed(r, now, &in);
-	return true;
+	if (held || r->more_told)
+		replica_feed(r, now, &in);
+	r->more_told = false;
+	checks_end_of_turn(r);
+	return held != 0;
 }
 
 const struct chain_ctx *replica_ctx(const struct replica *r)
