@@ -493,6 +493,12 @@ static bool has_point_lookups(int f)
 	return f == STORE_BLOCKS || f == STORE_STATE || f == STORE_TREE || f == STORE_TXINDEX;
 }
 
+/* And little else, in which there is nothing to compress. */
+static bool holds_hashes(int f)
+{
+	return f == STORE_TREE || f == STORE_TXINDEX;
+}
+
 static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *base,
 				 const struct store_options *o)
 {
@@ -517,6 +523,9 @@ static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *bas
 			rocksdb_block_based_options_set_filter_policy(
 				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 		r->options[f] = rocksdb_options_create_copy(base);
+		if (holds_hashes(f))
+			rocksdb_options_set_compression(r->options[f],
+							rocksdb_no_compression);
 		rocksdb_options_set_block_based_table_factory(r->options[f], table);
 		rocksdb_block_based_options_destroy(table);
 	}
