@@ -668,6 +668,11 @@ void ledger_mark_verified(struct ledger *l, const struct hash *id)
 	verified_add(&l->verified, id);
 }
 
+bool ledger_verified(const struct ledger *l, const struct hash *id)
+{
+	return verified_has(&l->verified, id);
+}
+
 static int get_at(struct ledger *l, struct tree_node *root, struct slice state_key,
 		  struct writer *out, struct writer *proof)
 {

@@ -92,6 +92,7 @@ int ledger_mode_state(struct ledger *l, struct mode_state *out);
 int ledger_admit(struct ledger *l, const struct tx *tx, const struct hash *id);
 /* Signature of the transaction with this id was verified by the caller (bounded cache). */
 void ledger_mark_verified(struct ledger *l, const struct hash *id);
+bool ledger_verified(const struct ledger *l, const struct hash *id); /* still known to be */
 
 /* Reads of final state; height <= ledger_height(), UINT64_MAX for the newest. Value goes to out
  * (reset first); ERR_NOT_FOUND if absent, ERR_RANGE for a height above, ERR_STALE for a pruned

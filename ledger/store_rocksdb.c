@@ -28,6 +28,7 @@
 #define OPEN_FILES_MAX	     256
 #define OPEN_FILES_FEW	     20 /* RocksDB's least: then it opens next to no table before it must */
 #define OPEN_ROOM	     (1 * MIB)
+#define BATCH_KEPT	     (4 * MIB) /* a larger one was out of the ordinary */
 #define LOG_FILES	     1
 #define LOG_LEVEL_FATAL	     4 /* rocksdb::FATAL_LEVEL; c.h has no name for it */
 #define BLOOM_BITS	     10.0
@@ -48,6 +49,9 @@ struct rocksdb_store {
 	rocksdb_options_t *options[STORE_FAMILIES];
 	rocksdb_writeoptions_t *write_synced, *write_unsynced;
 	rocksdb_readoptions_t *read;
+	/* Of the write before, for its memory: to grow a new one costs twice its bytes in
+	 * copies and fresh pages. */
+	_Atomic(rocksdb_writebatch_t *) spare;
 	/* What a mark starts with in the log, see store_wal.c. It is this store's identity, so
 	 * that no client can know it and put it into a value. */
 	char mark[IDENTITY_MAX];
@@ -174,6 +178,23 @@ static int sync_log(struct rocksdb_store *r)
 	return ERR_NONE;
 }
 
+static rocksdb_writebatch_t *take_writebatch(struct rocksdb_store *r)
+{
+	rocksdb_writebatch_t *wb = atomic_exchange(&r->spare, NULL);
+
+	return wb != NULL ? wb : rocksdb_writebatch_create();
+}
+
+static void give_writebatch(struct rocksdb_store *r, rocksdb_writebatch_t *wb, size_t bytes)
+{
+	if (bytes <= BATCH_KEPT) {
+		rocksdb_writebatch_clear(wb);
+		wb = atomic_exchange(&r->spare, wb);
+	}
+	if (wb != NULL)
+		rocksdb_writebatch_destroy(wb);
+}
+
 static int rocksdb_store_write(struct store *s, const struct store_batch *b, bool sync)
 {
 	struct rocksdb_store *r = rocksdb_of(s);
@@ -184,7 +205,7 @@ static int rocksdb_store_write(struct store *s, const struct store_batch *b, boo
 
 	if (b->count == 0)
 		return sync ? sync_log(r) : ERR_NONE;
-	wb = rocksdb_writebatch_create();
+	wb = take_writebatch(r);
 	while (store_batch_next(b, &offset, &op)) {
 		if (op.is_delete)
 			rocksdb_writebatch_delete_cf(wb, r->families[op.family],
@@ -195,7 +216,7 @@ static int rocksdb_store_write(struct store *s, const struct store_batch *b, boo
 						  (const char *)op.value.ptr, op.value.len);
 	}
 	rocksdb_write(r->db, sync ? r->write_synced : r->write_unsynced, wb, &error);
-	rocksdb_writebatch_destroy(wb);
+	give_writebatch(r, wb, store_batch_bytes(b));
 	if (error != NULL)
 		return fail(r, error, failure_of(error));
 	if (sync)
@@ -472,6 +493,12 @@ static bool has_point_lookups(int f)
 	return f == STORE_BLOCKS || f == STORE_STATE || f == STORE_TREE || f == STORE_TXINDEX;
 }
 
+/* And little else, in which there is nothing to compress. */
+static bool holds_hashes(int f)
+{
+	return f == STORE_TREE || f == STORE_TXINDEX;
+}
+
 static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *base,
 				 const struct store_options *o)
 {
@@ -496,6 +523,9 @@ static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *bas
 			rocksdb_block_based_options_set_filter_policy(
 				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 		r->options[f] = rocksdb_options_create_copy(base);
+		if (holds_hashes(f))
+			rocksdb_options_set_compression(r->options[f],
+							rocksdb_no_compression);
 		rocksdb_options_set_block_based_table_factory(r->options[f], table);
 		rocksdb_block_based_options_destroy(table);
 	}
@@ -672,6 +702,9 @@ static void rocksdb_store_close(struct store *s)
 	rocksdb_writeoptions_destroy(r->write_synced);
 	rocksdb_writeoptions_destroy(r->write_unsynced);
 	rocksdb_readoptions_destroy(r->read);
+	rocksdb_writebatch_t *spare = atomic_exchange(&r->spare, NULL);
+	if (spare != NULL)
+		rocksdb_writebatch_destroy(spare);
 	if (r->dir >= 0)
 		close(r->dir); /* and unlock */
 	mem_free(r);

@@ -150,32 +150,66 @@ int tree_load_root(struct tree *t, uint64_t version, struct tree_node **out, str
 	return err;
 }
 
-static void write_node(struct tree *t, const struct tree_node *n, uint64_t version,
-		       struct hash *path, unsigned depth, struct store_batch *batch)
+/* A node whose record is still to be written, and where it lies. */
+struct unwritten {
+	const struct tree_node *node;
+	struct hash path;
+};
+
+static void set_nibble(struct hash *path, unsigned depth, unsigned i)
 {
-	uint8_t buf[NODE_KEY_MAX];
-	unsigned changed = node_encode(store_batch_put_room(batch, STORE_TREE,
-							    node_key(buf, version, path, depth),
-							    node_record_size(n)),
-				       n, version);
-	changed &= (unsigned)(n->present & ~n->leaves);
-	t->writes++;
-	for (unsigned left = changed; left; left &= left - 1)
-		node_prefetch(n->slot[tree_index(n->present, tree_lowest(left))].node);
-	for (unsigned left = changed; left; left &= left - 1) {
-		unsigned i = tree_lowest(left);
-		uint8_t *b = &path->b[depth / 2];
-		uint8_t old = *b;
-		*b = (uint8_t)(depth & 1 ? (old & 0xf0) | i : i << 4);
-		write_node(t, n->slot[tree_index(n->present, i)].node, version, path, depth + 1,
-			   batch);
-		*b = old;
-	}
+	uint8_t *b = &path->b[depth / 2];
+	*b = (uint8_t)(depth & 1 ? (*b & 0xf0) | i : i << 4);
 }
 
+/* Its record; its children of this version behind the count that there are. */
+static uint32_t write_node(struct tree *t, const struct unwritten *u, uint64_t version,
+			   unsigned depth, struct store_batch *batch, struct unwritten *below)
+{
+	const struct tree_node *n = u->node;
+	uint8_t buf[NODE_KEY_MAX];
+	uint32_t count = 0;
+	unsigned changed = node_encode(
+		store_batch_put_room(batch, STORE_TREE, node_key(buf, version, &u->path, depth),
+				     node_record_size(n)),
+		n, version);
+	changed &= (unsigned)(n->present & ~n->leaves);
+	t->writes++;
+	for (unsigned left = changed; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		below[count].node = n->slot[tree_index(n->present, i)].node;
+		below[count].path = u->path;
+		set_nibble(&below[count].path, depth, i);
+		node_prefetch(below[count++].node);
+	}
+	return count;
+}
+
+/* Level by level, which is the order of their keys: the store finds the place of a key that
+ * follows the one before it at once, and has to search for that of any other. */
 void tree_write(struct tree *t, const struct tree_node *root, uint64_t version,
 		struct store_batch *batch)
 {
-	struct hash path = {0};
-	write_node(t, root, version, &path, 0, batch);
+	uint32_t count = 1, cap = 0, below_cap = 0;
+	struct unwritten *level = NULL, *below = NULL;
+	struct unwritten first = {.node = root};
+	for (unsigned depth = 0; count > 0; depth++) {
+		const struct unwritten *now = depth ? level : &first;
+		uint32_t found = 0;
+		if (below_cap < 16 * count) {
+			below_cap = 16 * count;
+			below = mem_realloc(below, below_cap * sizeof(*below));
+		}
+		for (uint32_t i = 0; i < count; i++)
+			found += write_node(t, &now[i], version, depth, batch, below + found);
+		struct unwritten *spare = level;
+		uint32_t spare_cap = cap;
+		level = below;
+		cap = below_cap;
+		below = spare;
+		below_cap = spare_cap;
+		count = found;
+	}
+	mem_free(level);
+	mem_free(below);
 }

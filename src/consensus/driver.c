@@ -171,6 +171,7 @@ void driver_durable(struct driver *d, uint64_t seq, uint64_t now, uint64_t wall_
 	d->durable = seq;
 	struct input in; /* not cleared: most of it is of other kinds */
 	in.kind = INPUT_DURABLE;
+	in.more = false;
 	in.now = now;
 	in.wall_ms = wall_ms;
 	in.durable = seq;

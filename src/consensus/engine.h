@@ -100,6 +100,7 @@ struct pool_tx { /* a transaction with its id; bytes lent */
 
 struct input {
 	enum input_kind kind;
+	bool more; /* others follow at once: what leaves in batches may wait for the last one */
 	uint64_t now;
 	uint64_t wall_ms;
 	union {

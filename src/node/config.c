@@ -362,6 +362,11 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 	return text;
 }
 
+unsigned config_threads(const struct node_config *c)
+{
+	return c->verify_threads ? c->verify_threads : CONFIG_API_THREADS;
+}
+
 bool host_is_loopback(const char *host)
 {
 	struct in_addr v4;

@@ -131,6 +131,8 @@ int node_config_flag(struct node_config *c, const struct genesis *g, enum config
 /* [{"key": "api.listen", "value": "127.0.0.1:7100", "origin": "file", "source":
  * "node1/ostrakond.conf:4"}, ...], all keys; source is null for defaults. */
 struct json *node_config_json(const struct node_config *c, const struct genesis *g);
+/* [limits] verify_threads, or its default. */
+unsigned config_threads(const struct node_config *c);
 /* HOST:PORT or [HOST]:PORT; port 0 is fine here. */
 int host_port_parse(struct node_peer_address *out, const char *text); /* ERR_SYNTAX */
 bool host_is_loopback(const char *host); /* 127.x.x.x, ::1, localhost */

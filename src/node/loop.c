@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "node/checker.h"
 #include "node/debug.h"
 #include "node/node.h"
 #include "node/notify.h"
@@ -19,13 +20,14 @@
 #define STATUS_LINE_US	  5000000
 #define HAND_OVER_US	  300000 /* a leader waits so long for its successor */
 
-enum { FD_STOP, FD_INBOX, FD_SYNC, FD_NET, FDS };
+enum { FD_STOP, FD_INBOX, FD_SYNC, FD_CHECKS, FD_NET, FDS };
 
 static void fill_fds(const struct node *n, struct pollfd fds[FDS])
 {
 	fds[FD_STOP] = (struct pollfd){.fd = n->stop_fd, .events = POLLIN};
 	fds[FD_INBOX] = (struct pollfd){.fd = inbox_fd(n->inbox), .events = POLLIN};
 	fds[FD_SYNC] = (struct pollfd){.fd = syncer_fd(n->syncer), .events = POLLIN};
+	fds[FD_CHECKS] = (struct pollfd){.fd = checker_fd(n->checker), .events = POLLIN};
 	fds[FD_NET] = (struct pollfd){.fd = n->net ? net_fd(n->net) : -1, .events = POLLIN};
 }
 
@@ -111,15 +113,66 @@ static bool is_usurped(const struct node *n, unsigned validator, struct slice me
 	       replica_message_epoch(message) >= c->epoch;
 }
 
+static void hand_over_message(struct node *n, unsigned from, struct slice message)
+{
+	if (!n->halted && !node_is_paused(n) && !is_usurped(n, from, message))
+		replica_message(n->replica, node_clock_us(), from, message);
+}
+
+static void on_good(void *ctx, const struct hash *id)
+{
+	struct node *n = ctx;
+	replica_checked(n->replica, id);
+}
+
+static void on_checked_message(void *ctx, unsigned from, struct slice message)
+{
+	hand_over_message(ctx, from, message);
+}
+
+static void on_checked_block(void *ctx, struct block *b)
+{
+	struct node *n = ctx;
+	if (!n->halted)
+		replica_execute(n->replica, node_clock_us(), b);
+}
+
+static struct checker_host checker_host(struct node *n)
+{
+	return (struct checker_host){.ctx = n,
+				     .good = on_good,
+				     .message = on_checked_message,
+				     .block = on_checked_block};
+}
+
+static void take_checks(struct node *n)
+{
+	const struct checker_host host = checker_host(n);
+	checker_take(n->checker, node_clock_us(), &host);
+}
+
+/* True: it comes back when the signatures in it are checked. */
+static bool give_to_checker(struct node *n, unsigned from, struct slice message)
+{
+	const struct checker_host host = checker_host(n);
+	uint64_t now = node_clock_us();
+	if (n->halted || node_is_paused(n) || is_usurped(n, from, message))
+		return false;
+	uint32_t count =
+		replica_transactions(n->replica, now, message, n->forwarded, FORWARDED_MAX);
+	if (count > CHECKER_INLINE)
+		return checker_message(n->checker, now, from, message, n->forwarded, count);
+	checker_now(n->checker, now, from, n->forwarded, count, &host);
+	return false;
+}
+
 static void take_message(struct node *n, const struct net_event *e)
 {
 	unsigned type = replica_message_type(e->message);
 	metric_add(&n->metrics.received[type < METRICS_TYPES ? type : METRICS_TYPES - 1], 1);
 	metric_add(&n->metrics.received_bytes, e->message.len);
-	if (!n->halted && !node_is_paused(n) &&
-	    !is_usurped(n, n->validator_of[e->peer], e->message))
-		replica_message(n->replica, node_clock_us(), n->validator_of[e->peer],
-				e->message);
+	if (!give_to_checker(n, n->validator_of[e->peer], e->message))
+		hand_over_message(n, n->validator_of[e->peer], e->message);
 }
 
 static void say_link(struct node *n, const struct net_event *e, const char *name)
@@ -402,6 +455,7 @@ static bool turn(struct node *n)
 	replica_gather(n->replica);
 	take_sync(n);
 	flush_net(n);
+	take_checks(n);
 	bool more = take_net(n);
 	more = take_requests(n) || more;
 	uint64_t now = node_clock_us();

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "node/checker.h"
 #include "node/debug.h"
 #include "node/node.h"
 #include "node/snapshots.h"
@@ -215,6 +216,12 @@ static void host_halted(void *ctx, const char *why)
 	node_halt(ctx, why);
 }
 
+static bool host_check(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count)
+{
+	struct node *n = ctx;
+	return count > CHECKER_INLINE && checker_block(n->checker, b, txs, count);
+}
+
 static uint64_t host_wall_ms(void *ctx)
 {
 	(void)ctx;
@@ -273,6 +280,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 		.sync_gap = n->config.sync_gap,
 		.seed = seed,
 		.now = node_clock_us(),
+		.shares_checks = true,
 		.verify_txs = true,
 		.host = {.ctx = n,
 			 .send = host_send,
@@ -280,6 +288,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .final = host_final,
 			 .rejected = host_rejected,
 			 .halted = host_halted,
+			 .check = host_check,
 			 .evidence = host_evidence,
 			 .epoch = host_epoch,
 			 .outdated = host_outdated,
@@ -334,6 +343,8 @@ int node_open(struct node *n, struct errmsg *m)
 		return err;
 	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
+	n->forwarded = mem_array(FORWARDED_MAX, sizeof *n->forwarded);
+	n->checker = checker_start(config_threads(&n->config), &n->ctx, &n->genesis.limits);
 	err = open_replica(n, m); /* it knows whose keys links may have */
 	if (err != ERR_NONE)
 		return err;
@@ -357,6 +368,8 @@ void node_close(struct node *n)
 {
 	node_leave(n);
 	upkeep_stop(n->upkeep);
+	checker_stop(n->checker);
+	mem_free(n->forwarded);
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)
 		replica_close(n->replica);

@@ -66,6 +66,7 @@ struct snapshot {
 	uint64_t waiting_requests;
 };
 
+#define FORWARDED_MAX 1024 /* transactions of a message that are looked at */
 #define NODE_REOPEN (1ull << 32)
 
 /* A write that fails stops the replica: it votes no more, reads are answered. With a full or
@@ -93,6 +94,8 @@ struct node {
 	struct net *net;
 	struct inbox *inbox;
 	struct syncer *syncer;
+	struct checker *checker;
+	struct pool_tx *forwarded; /* FORWARDED_MAX, of one message */
 	struct upkeep *upkeep;
 	struct mend_lot mend_lot;
 	struct events *events;

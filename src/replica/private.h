@@ -9,6 +9,7 @@
 #include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
+#define CHECKS_GIVEN_MAX   64
 
 /* In STORE_META, each {u16 version}. A new validator has the first one from the moment at which
  * its home is made, until it has voted it is all the vote state that there is; of version 2 it
@@ -50,6 +51,7 @@ struct replica {
 	bool halted;
 	const char *observes; /* why it signs nothing; NULL: it votes */
 	bool gathering;	      /* replica_gather() */
+	bool more_told;	      /* since then the engine was told that more would come */
 	uint64_t
 		held_build; /* id of the WORK_BUILD that waits for replica_propose(); 0: none */
 	struct map pending; /* ids of transactions that wait here; value: itself */
@@ -65,6 +67,14 @@ struct replica {
 	struct serve serve;
 	struct writer sync_out, sync_range;
 	struct mend mend;
+
+	struct writer unshared; /* submitted in this turn, one behind the other */
+	uint32_t unshared_count;
+	struct message_in *peeked;	     /* scratch of replica_transactions(); or NULL */
+	struct pool_tx *unchecked;	     /* of one block */
+	uint32_t unchecked_cap;
+	struct hash given[CHECKS_GIVEN_MAX]; /* blocks that host.check() has taken over */
+	uint32_t given_count;
 
 	struct ledger_candidate *candidates; /* candidates_cap, like the next two */
 	struct hash *refused;
@@ -129,6 +139,17 @@ int recovered_check(struct replica *r, struct errmsg *m);
  * headers than max. */
 int certified_header_within(struct replica *r, uint64_t height, uint64_t max,
 			    struct certified_header *out);
+
+/* checks.c */
+void checks_execute(struct replica *r, struct block *b); /* WORK_EXECUTE */
+void checks_forget(struct replica *r, const struct hash *block); /* WORK_DROP; NULL: all */
+void checks_share(struct replica *r, struct message *m); /* before it is sent */
+void checks_submitted(struct replica *r, struct slice tx);
+void checks_built(struct replica *r); /* a block with what was submitted */
+void checks_end_of_turn(struct replica *r);
+void checks_free(struct replica *r);
+bool replica_store_failed(struct replica *r, int err); /* replica.c: then it has halted */
+uint64_t replica_wall_ms(struct replica *r);
 
 /* recover.c */
 int replica_recover(struct replica *r, struct errmsg *m); /* ledger, then engine and driver */

@@ -10,7 +10,7 @@ void replica_halt(struct replica *r, const char *why)
 	r->config.host.halted(r->config.host.ctx, why);
 }
 
-static uint64_t wall(struct replica *r)
+uint64_t replica_wall_ms(struct replica *r)
 {
 	return r->config.host.wall_ms(r->config.host.ctx);
 }
@@ -40,6 +40,7 @@ static void host_send(void *ctx, const struct message *m)
 	if (r->halted || sync_holds_back(r, m->type))
 		return;
 	struct message wrapped = *m;
+	checks_share(r, &wrapped);
 	epoch_wrap(r, r->ctx.epoch, &wrapped);
 	r->config.host.send(r->config.host.ctx, &wrapped);
 }
@@ -82,7 +83,7 @@ static void host_halted(void *ctx, const char *why)
 }
 
 /* Says nothing about any block: whoever cannot read his state has no vote. */
-static bool store_failed(struct replica *r, int err)
+bool replica_store_failed(struct replica *r, int err)
 {
 	if (!ledger_error_is_of_store(err))
 		return false;
@@ -128,14 +129,14 @@ static void work_build(struct replica *r, const struct work *w)
 		r->candidates[i] =
 			(struct ledger_candidate){.tx = w->txs[i].bytes, .id = w->txs[i].id};
 	struct ledger_built built = {0};
-	struct input in = {.kind = INPUT_BUILT, .now = r->now, .wall_ms = wall(r)};
+	struct input in = {.kind = INPUT_BUILT, .now = r->now, .wall_ms = replica_wall_ms(r)};
 	in.built.id = w->id;
 	in.built.err = ERR_RANGE;
 	if (leading_system(w)) /* the pool holds what tx_decode() let in, and they are none */
 		in.built.err =
 			ledger_build(r->ledger, &w->block->hash, w->block->sh.h.height + 1,
 				     w->time_ms, r->candidates, w->tx_count, &built);
-	if (store_failed(r, in.built.err))
+	if (replica_store_failed(r, in.built.err))
 		return;
 	in.built.body = slice_of(built.body, built.body_size);
 	in.built.tx_count = built.tx_count;
@@ -149,22 +150,10 @@ static void work_build(struct replica *r, const struct work *w)
 		r->refused[in.built.refused_count] = r->candidates[i].id;
 		r->refused_err[in.built.refused_count++] = r->candidates[i].err;
 	}
+	if (in.built.err == ERR_NONE && built.tx_count)
+		checks_built(r);
 	driver_input(r->driver, &in);
 	mem_free(built.body);
-}
-
-static void work_execute(struct replica *r, const struct work *w)
-{
-	struct input in; /* not cleared: most of it is of other kinds */
-	in.kind = INPUT_EXECUTED;
-	in.now = r->now;
-	in.wall_ms = wall(r);
-	in.executed.block = w->block->hash;
-	in.executed.err = ledger_execute(r->ledger, w->block, r->config.verify_txs);
-	if (store_failed(r, in.executed.err))
-		return;
-	in.executed.by_bytes = ledger_error_is_by_bytes(in.executed.err);
-	driver_input(r->driver, &in);
 }
 
 static int check_tx(struct replica *r, struct slice bytes, const struct hash *id, bool verified)
@@ -175,7 +164,7 @@ static int check_tx(struct replica *r, struct slice bytes, const struct hash *id
 		err = ledger_admit(r->ledger, &tx, id);
 	if (err || !r->config.verify_txs)
 		return err;
-	if (!verified)
+	if (!verified && !ledger_verified(r->ledger, id))
 		err = tx_check_signature(&tx, &r->ctx);
 	if (!err)
 		ledger_mark_verified(r->ledger, id);
@@ -189,7 +178,8 @@ static void work_check(struct replica *r, const struct work *w)
 		bool waiting = map_get(&r->pending, w->txs[i].id.b) != NULL;
 		errs[i] = check_tx(r, w->txs[i].bytes, &w->txs[i].id, waiting);
 	}
-	struct input in = {.kind = INPUT_TXS_CHECKED, .now = r->now, .wall_ms = wall(r)};
+	struct input in = {
+		.kind = INPUT_TXS_CHECKED, .now = r->now, .wall_ms = replica_wall_ms(r)};
 	in.txs_checked.id = w->id;
 	in.txs_checked.err = errs;
 	in.txs_checked.count = w->tx_count;
@@ -205,7 +195,7 @@ static void host_work(void *ctx, const struct work *w)
 		work_build(r, w);
 		break;
 	case WORK_EXECUTE:
-		work_execute(r, w);
+		checks_execute(r, w->block);
 		break;
 	case WORK_CHECK_TXS:
 		work_check(r, w);
@@ -214,6 +204,7 @@ static void host_work(void *ctx, const struct work *w)
 		records_read(r, w);
 		break;
 	case WORK_DROP:
+		checks_forget(r, &w->hash);
 		ledger_drop(r->ledger, &w->hash);
 		break;
 	}
@@ -287,6 +278,7 @@ void replica_close(struct replica *r)
 	store_batch_free(r->batch);
 	writer_free(&r->scratch);
 	map_free(&r->pending);
+	checks_free(r);
 	mem_free(r->unfinal);
 	mem_free(r->candidates);
 	mem_free(r->refused);
@@ -301,7 +293,9 @@ void replica_feed(struct replica *r, uint64_t now, struct input *in)
 		return;
 	r->now = now;
 	in->now = now;
-	in->wall_ms = wall(r);
+	in->wall_ms = replica_wall_ms(r);
+	in->more = r->gathering;
+	r->more_told |= in->more;
 	driver_input(r->driver, in);
 	epoch_advance(r);
 }
@@ -354,7 +348,7 @@ void replica_durable(struct replica *r, uint64_t now, uint64_t seq)
 		return;
 	r->now = now;
 	if (seq > r->seq_base) /* else of an engine that is no more */
-		driver_durable(r->driver, seq - r->seq_base, now, wall(r));
+		driver_durable(r->driver, seq - r->seq_base, now, replica_wall_ms(r));
 	epoch_advance(r);
 }
 
@@ -386,6 +380,7 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	if (pool.count >= POOL_TXS_MAX || pool.bytes + tx.len > POOL_BYTES_MAX)
 		return ERR_BUSY;
 	map_put(&r->pending, id->b, r);
+	checks_submitted(r, tx);
 	struct input in = {.kind = INPUT_SUBMIT};
 	in.submit.id = *id;
 	in.submit.bytes = tx;
@@ -436,6 +431,7 @@ void replica_reopen(struct replica *r, uint64_t epoch)
 	memset(&r->serve, 0, sizeof r->serve);
 	r->seq_base = r->seq_last;
 	r->held_build = 0;
+	checks_forget(r, NULL);
 	reject_pending(r);
 	/* It is of a later epoch, or the blocks above the state have brought its end. */
 	if (r->ctx.epoch != epoch && r->config.host.epoch)
@@ -454,14 +450,20 @@ void replica_gather(struct replica *r)
 bool replica_propose(struct replica *r, uint64_t now)
 {
 	struct input in = {.kind = INPUT_BUILT};
+	uint64_t held = r->held_build;
 	r->gathering = MUTANT(MUTANT_GATHERS_ON);
-	if (!r->held_build)
-		return false;
-	in.built.id = r->held_build;
-	in.built.err = ERR_BUSY;
+	if (held) {
+		in.built.id = held;
+		in.built.err = ERR_BUSY;
+	} else {
+		in.kind = INPUT_TICK; /* nothing more comes of this turn */
+	}
 	r->held_build = 0;
-	replica_feed(r, now, &in);
-	return true;
+	if (held || r->more_told)
+		replica_feed(r, now, &in);
+	r->more_told = false;
+	checks_end_of_turn(r);
+	return held != 0;
 }
 
 const struct chain_ctx *replica_ctx(const struct replica *r)

@@ -66,6 +66,10 @@ struct replica_host {
 	void (*final)(void *ctx, struct block *b, const struct cert *cert);
 	void (*rejected)(void *ctx, const struct hash *tx_id, int err);
 	void (*halted)(void *ctx, const char *why);
+	/* The signatures of these transactions of b are not checked yet. True: they will be,
+	 * elsewhere, while this replica goes on, and then replica_execute() is called. False:
+	 * not now, so it is done here at once. May be NULL. */
+	bool (*check)(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count);
 	/* Evidence is being written; may be NULL. */
 	void (*evidence)(void *ctx, struct slice bytes);
 	/* An epoch begins: replica_ctx() has other validators; may be NULL. */
@@ -96,6 +100,9 @@ struct replica_config {
 	uint32_t pipeline;	     /* 0: default */
 	uint64_t seed;
 	uint64_t now;
+	/* What clients bring here is told to all, and not only to the leader: they check the
+	 * signatures while it does, and not when its block comes. */
+	bool shares_checks;
 	bool verify_txs; /* false in simulator runs whose clients are honest */
 	/* [I20] It asks its peers for the newest of its own votes before it takes part: its data
 	 * may be an old copy. */
@@ -158,6 +165,16 @@ bool replica_propose(struct replica *r, uint64_t now);
  * decoding errors: refused for good. */
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
+
+/* The clients' transactions that a peer's message forwards, as far as their signatures are worth
+ * checking: in order, admissible, not checked yet. At most max of them into out, lent with the
+ * message. */
+uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice message,
+			      struct pool_tx *out, uint32_t max);
+/* A signature of one was found to be good: nobody here checks it again. */
+void replica_checked(struct replica *r, const struct hash *id);
+/* What host.check() took over. */
+void replica_execute(struct replica *r, uint64_t now, struct block *b);
 
 void replica_sync_status(const struct replica *r, struct replica_sync_status *out);
 /* What is damaged is made whole from now on, a little with each tick: out of what is here, and

@@ -15,6 +15,8 @@ void on_submit(struct hybrid *h, const struct pool_tx *tx)
 	if (err)
 		return;
 	h->forward_fresh = true;
+	h->fresh_txs++;
+	h->fresh_bytes += tx->bytes.len;
 	if (idle)
 		timer_on_work(h);
 }
@@ -250,17 +252,26 @@ static void forward_entries(struct hybrid *h, struct pool_entry *e, bool fresh, 
 		e->forwarded = h->now ? h->now : 1;
 		txs[count++] = slice_of(e->bytes, e->size);
 	}
-	if (count)
-		msg_txs_encode(emit_message(&h->out, UINT64_C(1) << current_leader(h),
-					    CLASS_BULK, MSG_FORWARD),
-			       MSG_FORWARD, txs, count);
+	if (!count)
+		return;
+	msg_txs_encode(emit_message(&h->out, UINT64_C(1) << current_leader(h), CLASS_BULK,
+				    MSG_FORWARD),
+		       MSG_FORWARD, txs, count);
+	/* [I1] What clients have signed says nothing of us, so it need not wait for our disk.
+	 */
+	emit_at_once(&h->out);
 }
 
-void forward_end_of_step(struct hybrid *h)
+/* With more to come they leave together, as long as they fit into one message. */
+void forward_end_of_step(struct hybrid *h, bool more)
 {
-	if (!h->forward_fresh || !forwards(h))
+	if (!h->forward_fresh || !forwards(h) ||
+	    (more && h->fresh_txs < FORWARD_TXS_MAX / 4 &&
+	     h->fresh_bytes < FORWARD_BYTES_MAX / 2))
 		return;
 	h->forward_fresh = false;
+	h->fresh_txs = 0;
+	h->fresh_bytes = 0;
 	/* New ones are at the end of the list. */
 	struct pool_entry *first = NULL;
 	uint32_t fresh = 0;

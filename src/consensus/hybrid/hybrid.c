@@ -119,6 +119,8 @@ static uint64_t wake_at(const struct hybrid *h)
 			at = h->heartbeat_at;
 		if (h->cert_news && h->cert_news_at > h->now && h->cert_news_at < at)
 			at = h->cert_news_at;
+		if (lead_wake_at(h) < at)
+			at = lead_wake_at(h);
 	} else if (holds_work(h) && h->reforward_at > h->now && h->reforward_at < at) {
 		at = h->reforward_at;
 	}
@@ -296,7 +298,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		try_vote(h); /* what was too far above it */
 	run_timers(h);
 	view_end_of_step(h);
-	forward_end_of_step(h);
+	forward_end_of_step(h, in->more);
 	lead_end_of_step(h);
 	resign_end_of_step(h);
 	follow_end_of_step(h);

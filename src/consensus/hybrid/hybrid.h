@@ -361,6 +361,8 @@ struct hybrid {
 	struct pool_tx *check_request; /* FORWARD_TXS_MAX, of the WORK_CHECK_TXS of this step */
 	uint64_t next_work_id;
 	bool forward_fresh; /* new transactions to forward at the end of this step */
+	uint32_t fresh_txs; /* of these, submitted here; and their bytes */
+	uint64_t fresh_bytes;
 
 	struct emit out;
 	struct message_in *in; /* decoding scratch */
@@ -449,6 +451,7 @@ void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off
 void lead_begin(struct hybrid *h);
 void lead_stop(struct hybrid *h);
 void maybe_build(struct hybrid *h);
+uint64_t lead_wake_at(const struct hybrid *h); /* to propose what gathers */
 void on_built(struct hybrid *h, const struct input *in);
 void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m);
 void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbeat_ack *m);
@@ -510,7 +513,7 @@ void on_blocks(struct hybrid *h, unsigned from, struct msg_blocks *m);
 void on_submit(struct hybrid *h, const struct pool_tx *tx);
 void on_txs(struct hybrid *h, unsigned from, const struct msg_txs *m, bool relay);
 void on_txs_checked(struct hybrid *h, const struct input *in);
-void forward_end_of_step(struct hybrid *h);
+void forward_end_of_step(struct hybrid *h, bool more);
 void forward_tick(struct hybrid *h);
 bool recheck_oldest(struct hybrid *h); /* false: there is nothing to ask, or no room */
 void forward_all_later(struct hybrid *h);

@@ -3,6 +3,9 @@
  * messages a block. */
 #include "consensus/hybrid/hybrid.h"
 
+#define GATHER_TXS_MIN 32 /* so many fill a block well enough */
+#define GATHER_DIVISOR 4  /* that part of a heartbeat, at most */
+
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
 	return &h->tallies[height % h->tally_cap];
@@ -125,6 +128,32 @@ static bool empty_block_due(const struct hybrid *h)
 	       h->now >= h->block_at + h->timing.heartbeat;
 }
 
+/* What a block costs whatever is in it is that of some eight transactions on every replica. So
+ * a lone transaction leaves at once; while blocks are under way, the next one waits for as many
+ * transactions as they hold. This is when to propose, within what may_propose() allows, and
+ * never for long. */
+static uint64_t gathers_until(const struct hybrid *h)
+{
+	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
+	uint64_t settled = final > base ? final : base;
+	uint32_t enough = h->pool.proposed.count, most = h->genesis->limits.block_txs_max;
+	if (enough < GATHER_TXS_MIN)
+		enough = GATHER_TXS_MIN;
+	if (enough > most)
+		enough = most;
+	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
+		return 0;
+	if (h->pool.free.count >= enough)
+		return 0;
+	return h->block_at + h->timing.heartbeat / GATHER_DIVISOR;
+}
+
+uint64_t lead_wake_at(const struct hybrid *h)
+{
+	uint64_t until = h->pool.free.count && may_propose(h) ? gathers_until(h) : 0;
+	return until > h->now ? until : UINT64_MAX;
+}
+
 void maybe_build(struct hybrid *h)
 {
 	if (!may_propose(h))
@@ -132,6 +161,8 @@ void maybe_build(struct hybrid *h)
 	const struct log_entry *tip = log_find(&h->log, &h->tip.hash);
 	bool empty = h->lead_first || empty_block_due(h) || member_waits(h, tip);
 	if (!empty && !h->pool.free.count && !conviction_is_due(h, tip))
+		return;
+	if (!empty && h->now < gathers_until(h) && !conviction_is_due(h, tip))
 		return;
 	struct block *parent = parent_to_build_on(h);
 	if (!parent)

@@ -1,0 +1,338 @@
+/* Four replicas in one program whose hosts check signatures elsewhere, and answer whenever they
+ * like: what they agree on is the same, each signature is checked in time, and what is false is
+ * refused as before. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "consensus/hybrid/message.h"
+#include "tests/ledger/world.h"
+#include "tests/replica/quiet.h"
+
+#define N	   4
+#define QUEUE_MAX  20000
+#define HELD_MAX   64
+#define STEP_US	   500
+#define CLIENT_TXS 480
+
+struct letter {
+	unsigned from, to;
+	uint8_t *bytes;
+	size_t len;
+};
+
+static struct world w;
+static struct random chance;
+static uint64_t now;
+static struct node {
+	struct store *store;
+	struct replica *replica;
+	struct block *held[HELD_MAX];
+	unsigned held_count, final_txs, forwards;
+	struct hash final[4096];
+	uint64_t height;
+	bool halted;
+} node[N];
+static struct letter queue[QUEUE_MAX];
+static unsigned queue_count;
+static unsigned checks, overheard;
+static bool elsewhere, shares;
+
+static void host_send(void *ctx, const struct message *m)
+{
+	struct node *n = ctx;
+	n->forwards += m->type == MSG_FORWARD ? (unsigned)__builtin_popcountll(m->to) : 0;
+	for (uint64_t to = m->to; to; to &= to - 1) {
+		ck_assert_uint_lt(queue_count, QUEUE_MAX);
+		queue[queue_count++] =
+			(struct letter){.from = (unsigned)(n - node),
+					.to = (unsigned)__builtin_ctzll(to),
+					.bytes = mem_dup(m->bytes.ptr, m->bytes.len),
+					.len = m->bytes.len};
+	}
+}
+
+static void host_final(void *ctx, struct block *b, const struct cert *cert)
+{
+	struct node *n = ctx;
+	n->height = b->sh.h.height;
+	ck_assert_uint_lt(n->height, MEM_COUNT(n->final));
+	n->final[n->height] = b->hash;
+	n->final_txs += b->tx_count;
+}
+
+static void host_halted(void *ctx, const char *why)
+{
+	((struct node *)ctx)->halted = true;
+}
+
+static bool host_check(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count)
+{
+	struct node *n = ctx;
+	ck_assert_uint_gt(count, 0);
+	if (!elsewhere || n->held_count == HELD_MAX || random_chance(&chance, 1, 10))
+		return false;
+	n->held[n->held_count++] = block_hold(b);
+	checks++;
+	return true;
+}
+
+static uint64_t host_wall(void *ctx)
+{
+	return 1 + now / 1000;
+}
+
+static void open_one(unsigned i)
+{
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = node[i].store,
+					      .self = i,
+					      .key = w.validator[i],
+					      .seed = 7 + i,
+					      .now = now,
+					      .verify_txs = true,
+					      .shares_checks = shares,
+					      .host = {.ctx = &node[i],
+						       .send = host_send,
+						       .sync = quiet_sync,
+						       .final = host_final,
+						       .rejected = quiet_rejected,
+						       .halted = host_halted,
+						       .check = host_check,
+						       .wall_ms = host_wall}};
+	struct errmsg m = {{0}};
+	ck_assert_msg(replica_open(&node[i].replica, &config, &m) == ERR_NONE, "%s", m.text);
+}
+
+static void open_all(uint64_t seed)
+{
+	random_seed(&chance, seed);
+	world_genesis(&w, 1000);
+	world_seal(&w);
+	memset(node, 0, sizeof node);
+	queue_count = checks = overheard = 0;
+	now = 1;
+	for (unsigned i = 0; i < N; i++) {
+		node[i].store = store_open_memory();
+		ck_assert_int_eq(replica_first_votes(node[i].store), ERR_NONE);
+		open_one(i);
+	}
+}
+
+static void close_all(void)
+{
+	for (unsigned i = 0; i < queue_count; i++)
+		mem_free(queue[i].bytes);
+	for (unsigned i = 0; i < N; i++) {
+		for (unsigned k = 0; k < node[i].held_count; k++)
+			block_drop(node[i].held[k]);
+		replica_close(node[i].replica);
+		store_close(node[i].store);
+	}
+	world_free(&w);
+}
+
+/* As the node's loop does; here on the spot. */
+static void overhear(struct node *n, struct slice message)
+{
+	static struct pool_tx txs[FORWARD_TXS_MAX];
+	struct tx tx;
+	uint32_t count = replica_transactions(n->replica, now, message, txs, MEM_COUNT(txs));
+	for (uint32_t i = 0; i < count; i++)
+		if (!tx_decode(&tx, txs[i].bytes, &w.ctx, &w.genesis.limits) &&
+		    !tx_check_signature(&tx, &w.ctx)) {
+			replica_checked(n->replica, &txs[i].id);
+			overheard++;
+		}
+}
+
+static void answer_one(struct node *n)
+{
+	unsigned k = (unsigned)random_below(&chance, n->held_count);
+	struct block *b = n->held[k];
+	n->held[k] = n->held[--n->held_count];
+	replica_execute(n->replica, now, b);
+	replica_execute(n->replica, now, b); /* told twice: no effect */
+	block_drop(b);
+}
+
+/* Half a millisecond: what is under way arrives, some checks are done, a turn ends. */
+static void run_step(bool hears)
+{
+	unsigned count = queue_count;
+	struct letter *mail = mem_array(count + 1, sizeof *mail);
+	memcpy(mail, queue, count * sizeof *mail);
+	queue_count = 0;
+	now += STEP_US;
+	for (unsigned i = 0; i < N; i++)
+		replica_gather(node[i].replica);
+	for (unsigned i = 0; i < count; i++) {
+		struct slice bytes = slice_of(mail[i].bytes, mail[i].len);
+		if (hears)
+			overhear(&node[mail[i].to], bytes);
+		replica_message(node[mail[i].to].replica, now, mail[i].from, bytes);
+		mem_free(mail[i].bytes);
+	}
+	mem_free(mail);
+	for (unsigned i = 0; i < N; i++) {
+		struct node *n = &node[i];
+		while (n->held_count && random_chance(&chance, 1, 3))
+			answer_one(n);
+		if (replica_wake_at(n->replica) <= now)
+			replica_tick(n->replica, now);
+		replica_propose(n->replica, now);
+	}
+}
+
+static void run_until(unsigned txs, bool hears)
+{
+	for (unsigned step = 0; step < 40000; step++) {
+		bool done = true;
+		run_step(hears);
+		for (unsigned i = 0; i < N; i++)
+			done = done && node[i].final_txs >= txs;
+		if (done)
+			return;
+	}
+	ck_abort_msg("they do not get there");
+}
+
+static void elect(void)
+{
+	struct engine_status status = {.role = ROLE_FOLLOWER};
+	for (unsigned step = 0; step < 20000; step++) {
+		run_step(false);
+		replica_status(node[0].replica, &status);
+		if (status.final.height > 0)
+			return;
+	}
+	ck_abort_msg("no leader");
+}
+
+/* Of one client, to the replicas in turn, ten at a time; or to followers alone. */
+static void submit(unsigned client, unsigned count, bool to_leader, bool hears)
+{
+	unsigned at = 0;
+	for (unsigned k = 0; k < count; k++) {
+		struct engine_status status;
+		struct hash id;
+		struct slice tx = world_put(&w, client, k + 1, "key", "value");
+		replica_status(node[at].replica, &status);
+		if (!to_leader && status.role == ROLE_LEADER)
+			at = (at + 1) % N;
+		ck_assert_int_eq(replica_submit(node[at].replica, now, tx, false, &id),
+				 ERR_NONE);
+		mem_free((void *)tx.ptr);
+		if (k % 10 == 9) {
+			run_step(hears);
+			at = (at + 1) % N;
+		}
+	}
+}
+
+static void all_agree(unsigned txs)
+{
+	for (unsigned i = 0; i < N; i++) {
+		ck_assert(!node[i].halted);
+		ck_assert_uint_eq(node[i].final_txs, txs);
+		for (uint64_t h = 1; h <= node[i].height && h <= node[0].height; h++)
+			ck_assert(hash_equal(&node[i].final[h], &node[0].final[h]));
+	}
+}
+
+START_TEST(answers_come_whenever)
+{
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		elsewhere = true;
+		shares = seed % 2;
+		open_all(seed);
+		elect();
+		submit(0, CLIENT_TXS, true, false);
+		run_until(CLIENT_TXS, false);
+		all_agree(CLIENT_TXS);
+		ck_assert_uint_gt(checks, 10);
+		close_all();
+	}
+}
+END_TEST
+
+/* With all told to all, followers have checked what peers brought before its block comes. (What
+ * the leader's own clients bring may leave with a block at once.) */
+START_TEST(what_is_overheard_is_not_checked_again)
+{
+	elsewhere = true;
+	shares = false;
+	open_all(1);
+	elect();
+	submit(1, CLIENT_TXS, false, true);
+	run_until(CLIENT_TXS, true);
+	unsigned without = checks, few = node[0].forwards;
+	close_all();
+	shares = true;
+	open_all(1);
+	elect();
+	submit(1, CLIENT_TXS, false, true);
+	run_until(CLIENT_TXS, true);
+	all_agree(CLIENT_TXS);
+	ck_assert_uint_gt(overheard, CLIENT_TXS);
+	ck_assert_uint_gt(without, 10);
+	ck_assert_uint_eq(checks, 0);
+	ck_assert_uint_gt(node[0].forwards, few);
+	close_all();
+}
+END_TEST
+
+/* Only what is worth it: of this epoch, well-formed, admissible, not checked or waiting here.
+ */
+START_TEST(not_all_is_worth_checking)
+{
+	struct pool_tx out[8];
+	struct writer m = {0};
+	struct hash id;
+	elsewhere = shares = false;
+	open_all(3);
+	run_step(false);
+	struct slice tx[4] = {world_put(&w, 0, 1, "a", "b"), world_put(&w, 1, 1, "a", "b"),
+			      world_put(&w, 2, UINT64_MAX, "a", "b"), /* beyond the window */
+			      world_put(&w, 3, 1, "a", "b")};
+	tx_id(&id, tx[0]);
+	replica_checked(node[0].replica, &id);
+	ck_assert_int_eq(replica_submit(node[0].replica, now, tx[1], false, &id), ERR_NONE);
+	msg_txs_encode(&m, MSG_FORWARD, tx, 4);
+	ck_assert_uint_eq(replica_transactions(node[0].replica, now, writer_slice(&m), out, 8),
+			  1);
+	tx_id(&id, tx[3]);
+	ck_assert(hash_equal(&out[0].id, &id));
+	ck_assert(slice_equal(out[0].bytes, tx[3]));
+	ck_assert(out[0].bytes.ptr > m.buf && out[0].bytes.ptr < m.buf + m.len);
+	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 2),
+			  2); /* no more than there is room for */
+	for (size_t len = 0; len < m.len; len++)
+		ck_assert_uint_eq(replica_transactions(node[1].replica, now,
+						       slice_of(m.buf, len), out, 8),
+				  0);
+	m.buf[0] = MSG_APPEND;
+	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 8),
+			  0);
+	world_free_txs(tx, 4);
+	writer_free(&m);
+	close_all();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("checks");
+	TCase *t = tcase_create("checks");
+	tcase_set_timeout(t, 300);
+	tcase_add_test(t, answers_come_whenever);
+	tcase_add_test(t, what_is_overheard_is_not_checked_again);
+	tcase_add_test(t, not_all_is_worth_checking);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
