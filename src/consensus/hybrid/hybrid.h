@@ -303,7 +303,7 @@ struct hybrid {
 	struct block_ref knew_tip; /* when it began to: what it has signed is not above */
 	bool knew_qc;		   /* of that block, or it was final */
 	uint64_t answered;	   /* by whom; bit mask */
-	uint64_t ask_nonce, ask_at;
+	uint64_t ask_nonce, ask_at, ask_began;
 	uint64_t answers_by; /* more than a quorum's are waited for; 0: not even those are here
 			      */
 	uint64_t votes_told_until[VALIDATORS_MAX]; /* each gets no other answer before */

@@ -22,14 +22,20 @@ void own_votes_begin(struct hybrid *h)
 	h->knew_qc = h->tip.height <= h->log.final->sh.h.height ||
 		     (h->has_qc && position_compare(&h->qc.ref, &h->tip) >= 0);
 	h->ask_nonce = random_u64(&h->random);
+	h->ask_began = h->now;
 	observer_begins(h);
 }
 
+/* Where no leader is heard the time that it has asked for is time that it has waited for one:
+ * else who waits for the last answer would be late for the election, too. */
 static void takes_part(struct hybrid *h)
 {
+	uint64_t waited = h->now - h->ask_began;
 	h->asking = h->observer = false;
 	h->out.withheld = 0;
 	timer_restart(h);
+	if (!leader_is_heard(h))
+		h->timer_at -= waited < h->timing.timeout_min ? waited : h->timing.timeout_min;
 	pbft_resume_leading(h);
 	try_vote(h);
 }
