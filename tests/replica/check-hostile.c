@@ -13,6 +13,7 @@ int main(void)
 	hostile_observer(s);
 	hostile_epoch(s);
 	hostile_resign(s);
+	hostile_own_votes(s);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -6,6 +6,7 @@ struct replica *replica;
 const char *halted;
 uint64_t now;
 bool verify_txs;
+bool asks_own_votes;
 bool disk_is_slow;
 uint64_t sync_asked;
 
@@ -55,6 +56,7 @@ void open_replica(void)
 					      .seed = 1,
 					      .now = now,
 					      .verify_txs = verify_txs,
+					      .asks_own_votes = asks_own_votes,
 					      .host = {.send = host_send,
 						       .sync = host_sync,
 						       .final = host_final,
@@ -80,6 +82,7 @@ void open_world(void)
 	ck_assert_int_eq(replica_first_votes(store), ERR_NONE);
 	halted = NULL;
 	disk_is_slow = false;
+	asks_own_votes = false;
 	now = 1000000;
 	sent_count = 0;
 	open_replica();

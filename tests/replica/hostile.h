@@ -32,6 +32,7 @@ extern struct replica *replica;
 extern const char *halted;
 extern uint64_t now;
 extern bool verify_txs;
+extern bool asks_own_votes; /* from the next open_replica() on [I20] */
 extern bool disk_is_slow;   /* no sync is over before replica_durable(sync_asked) */
 extern uint64_t sync_asked; /* the newest */
 extern struct sent sent[65536];
@@ -93,6 +94,7 @@ void hostile_suspicion(Suite *s);
 void hostile_observer(Suite *s);
 void hostile_epoch(Suite *s);
 void hostile_resign(Suite *s);
+void hostile_own_votes(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 

@@ -314,6 +314,7 @@ static void add_term_vote(struct hybrid *h, const struct term_vote *v)
 	struct election *e = &h->election;
 	if (e->signers >> v->signer & 1)
 		return;
+	keep_term_vote(h, v);
 	e->signers |= UINT64_C(1) << v->signer;
 	e->sig[v->signer] = v->sig;
 	if (++e->vote_count >= certificate_quorum(h))
@@ -331,6 +332,7 @@ static void accuse_term_voter(struct hybrid *h, unsigned from, const struct term
 	if (v->signer != from || (!both && !low && !claim) || term_vote_check(v, h->ctx))
 		return;
 	note_claim(h, from, v->term);
+	keep_term_vote(h, v);
 	struct writer bytes = {0};
 	struct evidence ev;
 	if (both && evidence_of_both(&ev, &bytes, v, &view->vc))

@@ -204,10 +204,12 @@ void try_finalize(struct hybrid *h)
 		return;
 	struct log_entry *e = block_of(h, &h->pending_final);
 	if (!e) {
-		if (h->pending_final.ref.height <= h->log.final->sh.h.height)
+		if (h->pending_final.ref.height <= h->log.final->sh.h.height) {
+			keep_votes_of_cert(h, &h->pending_final, 0);
 			h->has_pending_final = false;
-		else
+		} else {
 			fetch_from_anybody(h);
+		}
 		return;
 	}
 	for (const struct log_entry *x = e; x && !e->executed; x = x->parent)
@@ -227,6 +229,8 @@ void take_final_cert(struct hybrid *h, const struct cert *c)
 {
 	if (!brings_us_on(h, c))
 		return;
+	if (h->has_pending_final)
+		keep_votes_of_cert(h, &h->pending_final, 0);
 	h->has_pending_final = true;
 	cert_copy(&h->pending_final, c);
 	try_finalize(h);

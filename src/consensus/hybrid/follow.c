@@ -353,9 +353,16 @@ static void adopt_qc(struct hybrid *h, const struct cert *qc, struct log_entry *
 	h->counters[COUNT_QC_ADOPTED]++;
 }
 
+void drop_pending_qc(struct hybrid *h)
+{
+	if (h->has_pending_qc)
+		keep_votes_of_cert(h, &h->pending_qc, 0);
+	h->has_pending_qc = false;
+}
+
 void take_qc(struct hybrid *h, const struct cert *qc)
 {
-	h->has_pending_qc = false;
+	drop_pending_qc(h);
 	if (qc->ref.term != h->tc.term || qc->ref.term > h->term ||
 	    (h->has_qc && position_compare(&qc->ref, &h->qc.ref) <= 0))
 		return;

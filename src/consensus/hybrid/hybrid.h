@@ -93,6 +93,7 @@ struct view_slot {
 struct seen {
 	struct vote vote;	    /* kind 0: none */
 	struct term_vote term_vote; /* term 0: none */
+	struct view_claim claim;    /* likewise */
 };
 
 /* A proof whose culprit is not jailed by a final block yet. */
@@ -269,7 +270,8 @@ struct hybrid {
 	uint64_t view_sent_at;
 	bool view_timer; /* qv replicas claim our term or more: its timer runs */
 	uint64_t view_answered_at[VALIDATORS_MAX];
-	bool new_view_tried; /* nothing changed since makings failed */
+	bool new_view_tried;	/* nothing changed since makings failed */
+	uint64_t new_view_made; /* the newest, in this life; 0: none */
 
 	/* escalation */
 	struct pending_proof proof[VALIDATORS_MAX];
@@ -296,9 +298,12 @@ struct hybrid {
 	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
 	/* own_votes.c */
-	bool asking;	   /* takes no part yet */
-	uint64_t answered; /* by whom; bit mask */
-	uint64_t ask_nonce, ask_at;
+	bool asks;		   /* as configured, and there are others to ask */
+	bool asking;		   /* takes no part yet */
+	struct block_ref knew_tip; /* when it began to: what it has signed is not above */
+	bool knew_qc;		   /* of that block, or it was final */
+	uint64_t answered;	   /* by whom; bit mask */
+	uint64_t ask_nonce, ask_at, ask_began;
 	uint64_t answers_by; /* more than a quorum's are waited for; 0: not even those are here
 			      */
 	uint64_t votes_told_until[VALIDATORS_MAX]; /* each gets no other answer before */
@@ -422,11 +427,14 @@ void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce);
 void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m);
 /* *newest is the higher of the two; kind 0: none yet. */
 void newer_vote(struct vote *newest, const struct vote *v);
+/* Its own signature is below one that its disk does not know of. */
+void own_votes_outdated(struct hybrid *h);
 /* These are about to be given up: whoever has no newer ones elsewhere may ask for them. */
 void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
 			uint64_t but); /* not of these */
 void keep_votes_of_tally(struct hybrid *h, const struct tally *t);
 void keep_votes_of_term(struct hybrid *h, const struct term_cert *tc);
+void keep_term_vote(struct hybrid *h, const struct term_vote *v); /* checked */
 
 /* election.c */
 void campaign(struct hybrid *h);
@@ -478,6 +486,7 @@ int add_to_full_log(struct hybrid *h, struct block *b, struct log_entry **out);
 void prune_log(struct hybrid *h); /* it is full */
 /* A checked QC (or one-round certificate): applies it, or keeps it until it can be. */
 void take_qc(struct hybrid *h, const struct cert *qc);
+void drop_pending_qc(struct hybrid *h);
 void try_vote(struct hybrid *h);
 uint64_t unfinal_max(const struct hybrid *h); /* the highest block that may get votes now */
 /* No votes on top of so many bytes that are not final, but for a term's first block: a primary
@@ -566,6 +575,7 @@ struct log_entry *end_of_epoch(const struct hybrid *h, struct log_entry *e); /* 
 void on_final(struct hybrid *h, unsigned from, const struct cert *c);
 
 /* pbft.c */
+void pbft_keep_votes(struct hybrid *h); /* before the accepted term changes */
 void pbft_reset_votes(struct hybrid *h);
 void pbft_free(struct hybrid *h);
 void on_prepare(struct hybrid *h, unsigned from, const struct vote *v);

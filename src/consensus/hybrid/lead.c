@@ -306,7 +306,7 @@ static void propose(struct hybrid *h, struct block *b)
 void pbft_resume_leading(struct hybrid *h)
 {
 	if (!in_accepted_term(h) || h->tc.mode != MODE_PBFT || h->tc.leader != h->self ||
-	    !in_pbft_mode(h) || h->observer)
+	    !in_pbft_mode(h) || h->observer || h->led_before_restart == h->term)
 		return;
 	lead_begin(h);
 	h->lead_first = h->tip.term != h->term;
@@ -361,6 +361,10 @@ static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
 		if (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)
 			set_qc(h, &cert);
 		take_final_cert(h, &cert);
+		if (h->log.final->sh.h.height < t->ref.height) { /* [I1] as below */
+			t->own_seq = emit_seq(&h->out);
+			h->want_sync = true;
+		}
 	} else if (t->prepare.count >= certificate_quorum(h) &&
 		   (!h->has_qc || position_compare(&h->qc.ref, &t->ref) < 0)) {
 		tally_cert(&t->prepare, CERT_QC_FAST, &cert);

@@ -519,7 +519,13 @@ static void lead_new_view(struct hybrid *h, const struct view_change **set, unsi
 	count_selection(h, s);
 	h->counters[COUNT_NEW_VIEWS]++;
 	views_keep(h, &tc);
-	take_tc(h, &tc);
+	uint64_t led_before = h->led_before_restart;
+	h->new_view_made = h->term;
+	bool accepted = take_tc(h, &tc);
+	invariant(accepted);
+	h->led_before_restart = led_before;
+	h->counters[COUNT_RESTARTED_LEADER]--; /* accept_tc() took it for an old one of ours */
+	lead_begin(h);
 	struct msg_new_view m = {.tc = tc, .has_final = h->final_cert.kind != 0};
 	if (m.has_final)
 		m.final = h->final_cert;

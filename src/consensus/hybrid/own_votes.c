@@ -17,16 +17,25 @@ void own_votes_begin(struct hybrid *h)
 {
 	if (answers_wanted(h) == 0 || h->observer)
 		return;
-	h->asking = h->observer = true;
+	h->asks = h->asking = h->observer = true;
+	h->knew_tip = h->tip;
+	h->knew_qc = h->tip.height <= h->log.final->sh.h.height ||
+		     (h->has_qc && position_compare(&h->qc.ref, &h->tip) >= 0);
 	h->ask_nonce = random_u64(&h->random);
+	h->ask_began = h->now;
 	observer_begins(h);
 }
 
+/* Where no leader is heard the time that it has asked for is time that it has waited for one:
+ * else who waits for the last answer would be late for the election, too. */
 static void takes_part(struct hybrid *h)
 {
+	uint64_t waited = h->now - h->ask_began;
 	h->asking = h->observer = false;
 	h->out.withheld = 0;
 	timer_restart(h);
+	if (!leader_is_heard(h))
+		h->timer_at -= waited < h->timing.timeout_min ? waited : h->timing.timeout_min;
 	pbft_resume_leading(h);
 	try_vote(h);
 }
@@ -59,9 +68,11 @@ void own_votes_tick(struct hybrid *h)
 /* ---- the others ---------------------------------------------------------------------------
  */
 
+/* Of one place a COMMIT says more. */
 void newer_vote(struct vote *newest, const struct vote *v)
 {
-	if (!newest->kind || position_compare(&newest->ref, &v->ref) < 0)
+	int order = newest->kind ? position_compare(&newest->ref, &v->ref) : -1;
+	if (order < 0 || (order == 0 && v->kind == VOTE_COMMIT))
 		*newest = *v;
 }
 
@@ -137,10 +148,29 @@ static void term_vote_in(const struct term_cert *tc, unsigned of, struct term_vo
 				signature_of(tc->sig, tc->signers, of));
 }
 
+void keep_term_vote(struct hybrid *h, const struct term_vote *v)
+{
+	newer_term_vote(&h->seen[v->signer].term_vote, v->term, v->leader, &v->base, v->signer,
+			&v->sig);
+}
+
+/* What a view change shows is large, and is hashed for a claim: once only. */
+static void keep_claims_of(struct hybrid *h, const struct new_view *nv, uint64_t signers)
+{
+	for (unsigned k = 0; k < nv->count; k++) {
+		unsigned i = nv->vc[k].signer;
+		if (i < h->n && signers >> i & 1 && nv->term > h->seen[i].claim.term &&
+		    (h->view[i].state == VIEW_NONE || nv->term > h->view[i].claim.term))
+			view_change_claim(&h->seen[i].claim, &nv->vc[k]);
+	}
+}
+
 void keep_votes_of_term(struct hybrid *h, const struct term_cert *tc)
 {
 	for (unsigned i = 0; i < h->n; i++)
 		term_vote_in(tc, i, &h->seen[i].term_vote);
+	if (tc->mode == MODE_PBFT && tc->new_view)
+		keep_claims_of(h, tc->new_view, UINT64_MAX);
 }
 
 static void newest_term_vote(const struct hybrid *h, unsigned of, struct term_vote *newest)
@@ -154,15 +184,13 @@ static void newest_term_vote(const struct hybrid *h, unsigned of, struct term_vo
 		newer_term_vote(newest, e->term, h->self, &e->base, of, &e->sig[of]);
 }
 
-static void newest_claim(const struct hybrid *h, unsigned of, struct view_claim *newest)
+static void newest_claim(struct hybrid *h, unsigned of, struct view_claim *newest)
 {
-	*newest = (struct view_claim){0};
-	if (h->view[of].state != VIEW_NONE)
+	if (h->tc.mode == MODE_PBFT && h->tc.new_view)
+		keep_claims_of(h, h->tc.new_view, UINT64_C(1) << of);
+	*newest = h->seen[of].claim;
+	if (h->view[of].state != VIEW_NONE && h->view[of].claim.term > newest->term)
 		*newest = h->view[of].claim;
-	const struct new_view *nv = h->tc.mode == MODE_PBFT ? h->tc.new_view : NULL;
-	for (unsigned i = 0; nv && nv->term > newest->term && i < nv->count; i++)
-		if (nv->vc[i].signer == of)
-			view_change_claim(newest, &nv->vc[i]);
 }
 
 void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce)
@@ -183,16 +211,23 @@ void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce)
 /* ---- the answers --------------------------------------------------------------------------
  */
 
+/* [I17] What the keys before a recovery have signed is somebody else's. */
 static bool is_ours(const struct hybrid *h, uint64_t term, unsigned signer)
 {
-	return signer == h->self && term > h->ctx->start_term;
+	return signer == h->self && term > h->ctx->start_term &&
+	       chain_ctx_of_term(h->ctx, term) == h->ctx;
 }
 
-/* [I1] What we have signed was on our disk before it left. */
+/* [I1] What we have signed was on our disk before it left: when we began to ask, for until we
+ * take part we sign nothing. What we have followed since makes an old copy no newer. A COMMIT
+ * needs its QC there, too. */
 static bool vote_is_news(struct hybrid *h, const struct vote *v)
 {
-	if (!v->kind || !is_ours(h, v->ref.term, v->signer) ||
-	    position_compare(&v->ref, &h->tip) <= 0)
+	const struct block_ref *known = h->asking ? &h->knew_tip : &h->tip;
+	if (!v->kind || !is_ours(h, v->ref.term, v->signer))
+		return false;
+	int order = position_compare(&v->ref, known);
+	if (order < 0 || (order == 0 && (v->kind != VOTE_COMMIT || !h->asking || h->knew_qc)))
 		return false;
 	bool holds = vote_check(v, h->ctx) == ERR_NONE;
 	h->counters[COUNT_BAD_SIGNATURES] += !holds;
@@ -218,30 +253,38 @@ static bool claim_is_news(struct hybrid *h, const struct view_claim *c)
 }
 
 /* For good: the mark is on disk before anything leaves, and no later start takes it off. */
-static void becomes_observer(struct hybrid *h)
+void own_votes_outdated(struct hybrid *h)
 {
-	h->outdated = true;
+	if (!h->asks || h->outdated)
+		return;
+	if (h->role == ROLE_LEADER)
+		lead_stop(h);
+	election_stop(h);
+	h->role = ROLE_FOLLOWER;
+	h->outdated = h->observer = true;
 	h->asking = false;
+	observer_begins(h);
 	crypto_wipe(&h->key, sizeof h->key);
 	h->counters[COUNT_OUTDATED]++;
 	emit_outdated(&h->out);
 	emit_sync(&h->out);
 }
 
+/* Who answers when we take part already is heard, too: better late than never. */
 void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m)
 {
-	if (!h->asking || m->nonce != h->ask_nonce || h->answered >> from & 1) {
+	if (!h->asks || h->outdated || m->nonce != h->ask_nonce || h->answered >> from & 1) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
 	h->answered |= UINT64_C(1) << from;
 	h->peer_final[from] = m->final_height;
-	if (!own_votes_missing(h) && !h->answers_by)
+	if (h->asking && !own_votes_missing(h) && !h->answers_by)
 		h->answers_by = h->now + h->timing.timeout_min;
 	bool news = vote_is_news(h, &m->vote) || term_vote_is_news(h, &m->term_vote) ||
 		    claim_is_news(h, &m->claim);
 	if (news && !MUTANT(MUTANT_OLD_COPY_VOTES))
-		becomes_observer(h);
-	else if (h->answered == mask_all(h))
+		own_votes_outdated(h);
+	else if (h->asking && h->answered == mask_all(h))
 		takes_part(h);
 }

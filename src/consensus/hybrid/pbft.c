@@ -4,6 +4,32 @@
  * Tolerance", OSDI 1999. */
 #include "consensus/hybrid/hybrid.h"
 
+static struct vote cast_vote_at(const struct hybrid *h, const struct height_votes *v,
+				unsigned i, bool commit)
+{
+	const struct cast_vote *c = commit ? &v->commit[i] : &v->prepare[i];
+	return (struct vote){.kind = commit ? VOTE_COMMIT : VOTE_PREPARE_PBFT,
+			     .ref = {h->tc.term, v->height, c->hash},
+			     .signer = (uint16_t)i,
+			     .sig = c->sig};
+}
+
+/* Its PREPAREs: last_prepare has the newest. */
+static void give_up_votes(struct hybrid *h, const struct height_votes *v)
+{
+	for (uint64_t who = v->height ? v->committed : 0; who; who &= who - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(who);
+		struct vote commit = cast_vote_at(h, v, i, true);
+		newer_vote(&h->seen[i].vote, &commit);
+	}
+}
+
+void pbft_keep_votes(struct hybrid *h)
+{
+	for (uint32_t i = 0; i < h->votes_cap; i++)
+		give_up_votes(h, &h->votes[i]);
+}
+
 void pbft_reset_votes(struct hybrid *h)
 {
 	for (uint32_t i = 0; i < h->votes_cap; i++)
@@ -38,6 +64,7 @@ static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 		return NULL;
 	struct height_votes *v = &h->votes[height % h->votes_cap];
 	if (v->height != height) {
+		give_up_votes(h, v);
 		v->height = height;
 		v->prepared = v->committed = 0;
 		if (!v->prepare) {
@@ -46,16 +73,6 @@ static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 		}
 	}
 	return v;
-}
-
-static struct vote cast_vote_at(const struct hybrid *h, const struct height_votes *v,
-				unsigned i, bool commit)
-{
-	const struct cast_vote *c = commit ? &v->commit[i] : &v->prepare[i];
-	return (struct vote){.kind = commit ? VOTE_COMMIT : VOTE_PREPARE_PBFT,
-			     .ref = {h->tc.term, v->height, c->hash},
-			     .signer = (uint16_t)i,
-			     .sig = c->sig};
 }
 
 /* Who cast this hash. */

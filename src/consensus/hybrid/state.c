@@ -46,7 +46,7 @@ void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why)
 		lead_stop(h);
 	if (t > h->term) {
 		h->has_append_tip = false;
-		h->has_pending_qc = false;
+		drop_pending_qc(h);
 		h->role = ROLE_FOLLOWER;
 		h->view_timer = false;
 		h->new_view_tried = false;
@@ -64,7 +64,12 @@ void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why)
 static void replace_tc(struct hybrid *h, const struct term_cert *tc)
 {
 	struct term_cert copy;
+	/* Signed by us, and neither made in this life nor on our disk. */
+	if (tc->mode == MODE_PBFT && tc->leader == h->self && tc->term != h->new_view_made &&
+	    chain_ctx_of_term(h->ctx, tc->term) == h->ctx)
+		own_votes_outdated(h);
 	keep_votes_of_term(h, &h->tc);
+	pbft_keep_votes(h);
 	term_cert_copy(&copy, tc);
 	term_cert_free(&h->tc);
 	h->tc = copy;
@@ -89,12 +94,13 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 	replace_tc(h, tc);
 	election_stop(h);
 	h->has_append_tip = false;
-	h->has_pending_qc = false;
+	drop_pending_qc(h);
 	h->role = ROLE_FOLLOWER;
 	h->leader_heard = h->now;
-	if (tc->leader == h->self && tc->mode == MODE_FAST) {
-		/* We did not assemble it in this life, so we led that term in an earlier one:
-		 * it may have blocks of ours that we lost (section 2, the one exception). */
+	if (tc->leader == h->self) {
+		/* Unless we have just made it (become_leader(), lead_new_view()), we led that
+		 * term in an earlier life: it may have blocks of ours that we lost (section 2,
+		 * the one exception), or that were made after this disk was copied. */
 		h->led_before_restart = tc->term;
 		h->counters[COUNT_RESTARTED_LEADER]++;
 	}
@@ -102,9 +108,6 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 	if (tc->mode == MODE_PBFT) {
 		h->counters[COUNT_NEW_VIEW_ACCEPTED]++;
 		timer_restart(h);
-		if (tc->leader == h->self &&
-		    !h->observer) /* else made before votes were lost */
-			lead_begin(h);
 	}
 	return true;
 }
@@ -206,6 +209,8 @@ void set_tip(struct hybrid *h, const struct log_entry *e, bool voted)
 
 void set_qc(struct hybrid *h, const struct cert *qc)
 {
+	if (h->has_qc)
+		keep_votes_of_cert(h, &h->qc, qc->signers);
 	h->has_qc = true;
 	cert_copy(&h->qc, qc);
 	if (qc->kind == CERT_ONE_ROUND) /* the same votes, and at least as many */
@@ -216,6 +221,8 @@ void set_qc(struct hybrid *h, const struct cert *qc)
 
 void drop_qc(struct hybrid *h)
 {
+	if (h->has_qc)
+		keep_votes_of_cert(h, &h->qc, 0);
 	h->has_qc = false;
 	h->dirty[SLOT_TIP] = true;
 }
