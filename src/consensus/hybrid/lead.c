@@ -3,8 +3,9 @@
  * messages a block. */
 #include "consensus/hybrid/hybrid.h"
 
-#define GATHER_TXS_MIN 32 /* so many fill a block well enough */
-#define GATHER_DIVISOR 4  /* that part of a heartbeat, at most */
+#define GATHER_TXS_MIN	 32 /* so many fill a block well enough */
+#define GATHER_BYTES_MIN (32u << 10)
+#define GATHER_DIVISOR	 4 /* that part of a heartbeat, at most */
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
@@ -108,10 +109,12 @@ static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
 	uint64_t settled = final > base ? final : base;
-	uint32_t enough = h->pool.proposed.count;
+	uint32_t enough = h->pool.proposed.count, all = pool_count(&h->pool);
 	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
 		return 0;
 	if (h->pool.free.count >= (enough > GATHER_TXS_MIN ? enough : GATHER_TXS_MIN))
+		return 0;
+	if (all && h->pool.bytes / all * h->pool.free.count >= GATHER_BYTES_MIN)
 		return 0;
 	return h->block_at + h->timing.heartbeat / GATHER_DIVISOR;
 }
