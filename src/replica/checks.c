@@ -84,15 +84,29 @@ void replica_checked(struct replica *r, const struct hash *id)
 	ledger_mark_verified(r->ledger, id);
 }
 
+/* Of larger ones the bytes cost more than the signature. */
+#define SHARED_TX_BYTES 4096
+
+static bool is_worth_sharing(struct slice message)
+{
+	struct reader rd;
+	reader_init(&rd, message);
+	reader_u8(&rd);
+	uint32_t count = reader_u32(&rd);
+	return !rd.err && message.len / (count ? count : 1) <= SHARED_TX_BYTES;
+}
+
 /* A follower's engine has no use for what is forwarded; its ledger will have. */
 void checks_share(struct replica *r, struct message *m)
 {
 	if (!r->config.shares_checks || m->type != MSG_FORWARD ||
 	    !protocol_is_byzantine(r->config.genesis->protocol))
 		return;
+	checks_built(r); /* the leader gets them in any case */
+	if (!is_worth_sharing(m->bytes))
+		return;
 	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
 	m->to = all & ~(UINT64_C(1) << r->config.self);
-	checks_built(r);
 }
 
 /* Who leads forwards nothing. What does not leave with a block in the same turn is told to the

@@ -3,8 +3,9 @@
  * messages a block. */
 #include "consensus/hybrid/hybrid.h"
 
-#define GATHER_TXS_MIN 32 /* so many fill a block well enough */
-#define GATHER_DIVISOR 4  /* that part of a heartbeat, at most */
+#define GATHER_TXS_MIN	 32 /* so many fill a block well enough */
+#define GATHER_BYTES_MIN (32u << 10)
+#define GATHER_DIVISOR	 4 /* that part of a heartbeat, at most */
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
@@ -136,7 +137,8 @@ static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
 	uint64_t settled = final > base ? final : base;
-	uint32_t enough = h->pool.proposed.count, most = h->genesis->limits.block_txs_max;
+	uint32_t enough = h->pool.proposed.count, all = pool_count(&h->pool),
+		 most = h->genesis->limits.block_txs_max;
 	if (enough < GATHER_TXS_MIN)
 		enough = GATHER_TXS_MIN;
 	if (enough > most)
@@ -144,6 +146,8 @@ static uint64_t gathers_until(const struct hybrid *h)
 	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
 		return 0;
 	if (h->pool.free.count >= enough)
+		return 0;
+	if (all && h->pool.bytes / all * h->pool.free.count >= GATHER_BYTES_MIN)
 		return 0;
 	return h->block_at + h->timing.heartbeat / GATHER_DIVISOR;
 }
