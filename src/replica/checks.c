@@ -9,6 +9,7 @@ static void execute(struct replica *r, struct block *b)
 	struct input in; /* not cleared: most of it is of other kinds */
 	in.kind = INPUT_EXECUTED;
 	in.more = r->gathering;
+	r->more_told |= in.more;
 	in.now = r->now;
 	in.wall_ms = replica_wall_ms(r);
 	in.executed.block = b->hash;
@@ -25,7 +26,6 @@ static uint32_t find_unchecked(struct replica *r, const struct block *b)
 	uint32_t count = 0;
 	if (b->tx_count > r->unchecked_cap) {
 		mem_free(r->unchecked);
-		writer_free(&r->unshared);
 		r->unchecked_cap = b->tx_count;
 		r->unchecked = mem_array(r->unchecked_cap, sizeof *r->unchecked);
 	}
@@ -189,6 +189,7 @@ uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice mess
 
 void checks_free(struct replica *r)
 {
+	writer_free(&r->unshared);
 	mem_free(r->peeked);
 	mem_free(r->unchecked);
 }

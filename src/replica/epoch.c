@@ -353,6 +353,7 @@ void epoch_advance(struct replica *r)
 	struct driver *old = r->driver;
 	r->seq_base = r->seq_last;
 	r->held_build = 0;
+	checks_forget(r, NULL);
 	r->config.now = r->now;
 	r->config.seed += 0x9e3779b97f4a7c15;
 	int err = epoch_begin(r, &r->end_cert, &m);
