@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/mutant.h"
-#include "consensus/hybrid/message.h"
 #include "replica/files.h"
 
 #define MARK_VERSION	 1
@@ -276,59 +275,6 @@ bool observer_is_unplaced(const struct replica *r)
 	return r->observes == unplaced_why;
 }
 
-/* docs/wire-format.md: it has voted for its tip; it has a QC, upon which it may have committed.
- */
-#define SLOT_TIP     2
-#define TIP_VOTED_AT (1 + 8 + 8 + HASH_SIZE)
-#define TIP_QC_AT    (TIP_VOTED_AT + 1)
-
-void observer_notes_vote(struct replica *r, unsigned slot, struct slice bytes)
-{
-	if (slot == SLOT_TIP &&
-	    (bytes.len <= TIP_QC_AT || bytes.ptr[TIP_VOTED_AT] || bytes.ptr[TIP_QC_AT]))
-		r->voted_nothing = false;
-}
-
-/* Only what may have a vote of its own for a block; that of an answer to a heartbeat says so.
- */
-#define ACK_FLAGS_AT (1 + 3 * 8)
-#define ACK_VOTES    3 /* PREPARE, COMMIT */
-
-void observer_notes_message(struct replica *r, uint8_t type, struct slice bytes)
-{
-	switch (type) {
-	case MSG_HEARTBEAT_ACK:
-		if (bytes.len > ACK_FLAGS_AT && !(bytes.ptr[ACK_FLAGS_AT] & ACK_VOTES))
-			return;
-		break;
-	case MSG_APPEND:
-	case MSG_APPENDED:
-	case MSG_HEARTBEAT: /* of a leader, who votes for what it proposes */
-	case MSG_PREPARE:
-	case MSG_COMMIT:
-		break;
-	default:
-		return;
-	}
-	r->voted_nothing = false;
-}
-
-bool observer_finds_out(struct replica *r, const struct cert *cert, struct store_batch *batch)
-{
-	if (!r->voted_nothing || !(cert->signers >> r->config.self & 1))
-		return false;
-	r->voted_nothing = false;
-	r->observes = missing_why;
-	batch_mark(batch, OBSERVER_KEY);
-	return true;
-}
-
-/* Whoever plays a liar that has forgotten its votes is one. */
-static void begin_to_vote(struct replica *r, bool votes)
-{
-	r->voted_nothing = !r->observes && !votes && !r->config.wrap && r->ctx.vals.n > 1;
-}
-
 static int begin_fresh(struct replica *r, struct errmsg *m)
 {
 	store_batch_clear(r->batch);
@@ -368,10 +314,8 @@ int observer_open(struct replica *r, struct errmsg *m)
 		r->observes = unplaced_why;
 		return ERR_NONE;
 	}
-	if (fresh) {
-		begin_to_vote(r, false);
+	if (fresh)
 		return begin_fresh(r, m);
-	}
 	bool remembers = of == r->ctx.epoch && (of > 0 || first || votes);
 	if (restored || observer || !remembers)
 		r->observes = restored ? restored_why : old ? outdated_why : missing_why;
@@ -382,8 +326,6 @@ int observer_open(struct replica *r, struct errmsg *m)
 			"and %s has no observers. Put back the data directory that it "
 			"last ran with",
 			protocol_name(r->config.genesis->protocol));
-	if (byzantine)
-		begin_to_vote(r, votes);
 	/* It will write vote slots of its own, as it follows: they must not be taken for those
 	 * of one that remembers. */
 	if (r->observes && !restored && !observer)
@@ -410,7 +352,6 @@ void observer_next_epoch(struct replica *r, bool was_voter, struct store_batch *
 		batch_mark(batch, OBSERVER_KEY);
 	if (placed && (fresh || was_voter || MUTANT(MUTANT_OBSERVER_RETURNS)))
 		r->observes = NULL;
-	begin_to_vote(r, MUTANT(MUTANT_OLD_SLOTS) || MUTANT(MUTANT_OBSERVER_RETURNS));
 }
 
 const char *replica_observes(const struct replica *r)

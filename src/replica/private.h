@@ -50,7 +50,6 @@ struct replica {
 	uint64_t now;
 	bool halted;
 	const char *observes; /* why it signs nothing; NULL: it votes */
-	bool voted_nothing;   /* it votes, and has voted for no block of this epoch yet */
 	bool gathering;	      /* replica_gather() */
 	bool more_told;	      /* since then the engine was told that more would come */
 	uint64_t
@@ -122,13 +121,6 @@ int observer_open(struct replica *r, struct errmsg *m);
 /* It has no place with its key: vote slots in its store are of another key, which may come
  * back, and stay what that one has made them. */
 bool observer_is_unplaced(const struct replica *r);
-/* A vote slot is written; a message goes out: either may be the first vote for a block. */
-void observer_notes_vote(struct replica *r, unsigned slot, struct slice bytes);
-void observer_notes_message(struct replica *r, uint8_t type, struct slice bytes);
-/* True: this certificate, which holds, has a vote of our key that was not cast from here. Then
- * the vote state is not all that there is, and the replica is an observer from this batch on.
- */
-bool observer_finds_out(struct replica *r, const struct cert *cert, struct store_batch *batch);
 bool observer_is_marked(struct store *s);
 /* What others hold of its votes is newer than the vote state: marks it, with r->batch. */
 void observer_outdated(struct replica *r);

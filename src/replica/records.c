@@ -92,7 +92,6 @@ void records_put_write(struct replica *r, const struct write *w)
 	case WRITE_VOTES:
 		if (observer_is_unplaced(r))
 			break;
-		observer_notes_vote(r, w->slot, w->bytes);
 		store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), w->bytes);
 		break;
 	case WRITE_CERT:

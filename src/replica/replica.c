@@ -39,8 +39,6 @@ static void host_send(void *ctx, const struct message *m)
 	struct replica *r = ctx;
 	if (r->halted || sync_holds_back(r, m->type))
 		return;
-	if (r->voted_nothing)
-		observer_notes_message(r, m->type, m->bytes);
 	struct message wrapped = *m;
 	checks_share(r, &wrapped);
 	epoch_wrap(r, r->ctx.epoch, &wrapped);
@@ -53,17 +51,6 @@ static void host_final(void *ctx, const struct final_block *f)
 	if (r->halted) /* by this output's writes: the store takes no more, reads stay as they
 			  are */
 		return;
-	store_batch_clear(r->batch);
-	if (observer_finds_out(r, f->cert, r->batch)) {
-		store_write(r->store, r->batch,
-			    true); /* if that fails the next start finds out */
-		replica_halt(
-			r,
-			"this validator's key has voted from elsewhere: its data directory is "
-			"not the one that it last ran with, or another home has the key. "
-			"Started again this node follows the chain and does not vote");
-		return;
-	}
 	sync_before_final(r, f->block->sh.h.height);
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);

@@ -403,7 +403,6 @@ bool sync_state_install(struct replica *r, const struct hash *root, uint64_t key
 		delete_strangers(r);
 		epoch_jump(r, s->ahead, s->handovers, s->ahead_count);
 	}
-	observer_finds_out(r, &s->target.cert, r->batch);
 	for (uint64_t h = s->low; h <= s->height; h++) {
 		const struct hash *hash = &s->hashes[h - s->low];
 		struct block *b;

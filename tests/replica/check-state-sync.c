@@ -365,41 +365,6 @@ START_TEST(another_keys_votes_stay)
 }
 END_TEST
 
-/* The certificate that proves the state has a vote of the one that fetches it. If it knows of
- * no vote of its own, its key is not new. */
-START_TEST(its_key_has_voted_elsewhere)
-{
-	struct record_key k;
-	struct cert cert;
-	struct writer bytes = {0};
-	struct store_batch *batch = store_batch_new();
-	bool remembers = _i == 1;
-	world_cert(&w, w.tip, CERT_TWO_ROUND, 4, &cert);
-	cert_encode(&bytes, &cert);
-	store_batch_put(batch, STORE_CERTS, key_cert(&k, HEIGHTS), writer_slice(&bytes));
-	ck_assert_int_eq(store_write(served, batch, true), ERR_NONE);
-	writer_free(&bytes);
-	if (remembers) {
-		const uint8_t slot = 3, vote[] = {1, 0};
-		replica_close(late);
-		store_batch_clear(batch);
-		store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1),
-				slice_of(vote, sizeof vote));
-		ck_assert_int_eq(store_write(own, batch, true), ERR_NONE);
-		late = open_one(own, LATE, 1);
-	}
-	store_batch_free(batch);
-	ck_assert_ptr_null(replica_observes(late));
-	begin();
-	run_home();
-	check_home();
-	ck_assert_int_eq(replica_observes(late) == NULL, remembers);
-	replica_close(late);
-	late = open_one(own, LATE, 1);
-	ck_assert_int_eq(replica_observes(late) == NULL, remembers);
-}
-END_TEST
-
 /* ---- liars ------------------------------------------------------------------------------- */
 
 static unsigned lie_type, lie_at, lies;
@@ -722,7 +687,6 @@ static void go_on(unsigned count)
 		struct block *b = world_commit(&w, &tx, 1);
 		stored_block(served, &w, b);
 		world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
-		server->voted_nothing = false; /* for three are all that sign here */
 		const struct final_block f = {.block = b, .cert = &cert};
 		ck_assert_int_eq(ledger_execute(server->ledger, b, false), ERR_NONE);
 		replica_driver_host.final(server, &f);
@@ -1188,7 +1152,6 @@ int main(void)
 	tcase_add_test(t, a_state_comes_whole);
 	tcase_add_test(t, an_observer_stays_one);
 	tcase_add_test(t, another_keys_votes_stay);
-	tcase_add_loop_test(t, its_key_has_voted_elsewhere, 0, 2);
 	tcase_add_test(t, a_bit_is_flipped);
 	tcase_add_test(t, answers_are_cut_or_missing);
 	tcase_add_test(t, one_peer_takes_its_time);

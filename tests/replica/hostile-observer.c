@@ -276,44 +276,6 @@ START_TEST(neither_mark_nor_slots_is_none)
 }
 END_TEST
 
-/* Its home is made for a new key, as far as anybody there can tell; a certificate has a vote of
- * that key. */
-START_TEST(its_key_has_voted_elsewhere)
-{
-	struct term_cert tc;
-	struct cert c;
-	bool by_it = _i == 0;
-	make_tc(&tc, LEADER, w.block0);
-	struct block *b = empty_block(w.block0, LEADER);
-	if (by_it)
-		world_cert(&w, b, CERT_TWO_ROUND, 3, &c);
-	else
-		cert_of_others(b, CERT_TWO_ROUND, &c);
-	heartbeat(0, 1000000, NULL, b, 1);
-	ck_assert_ptr_nonnull(newest(MSG_FETCH, 0));
-	send_blocks(0, &b, 1, &c, 1);
-	ck_assert(!has_prepared(b));
-	ck_assert_int_eq(halted != NULL, by_it);
-	ck_assert_uint_eq(final_height(), 1);
-	reopen();
-	halted = NULL;
-	ck_assert_int_eq(replica_observes(replica) != NULL, by_it);
-	/* Whoever has voted here knows the votes that it sees. */
-	if (!by_it) {
-		struct block *next = empty_block(b, LEADER);
-		heartbeat(LEADER, LEADER, &tc, b, 1);
-		append(LEADER, LEADER, &tc, next, NULL);
-		ck_assert(has_prepared(next));
-		world_cert(&w, next, CERT_TWO_ROUND, 3, &c);
-		append(LEADER, LEADER, NULL, NULL, &c);
-		ck_assert_uint_eq(final_height(), 2);
-		ck_assert_ptr_null(halted);
-		block_drop(next);
-	}
-	block_drop(b);
-}
-END_TEST
-
 void hostile_observer(Suite *s)
 {
 	TCase *t = hostile_case(s, "observer", setup_forgetful, 120);
@@ -326,5 +288,4 @@ void hostile_observer(Suite *s)
 	t = hostile_case(s, "vote state", setup, 120);
 	tcase_add_test(t, vote_slots_are_a_vote_state);
 	tcase_add_test(t, neither_mark_nor_slots_is_none);
-	tcase_add_loop_test(t, its_key_has_voted_elsewhere, 0, 2);
 }
