@@ -193,8 +193,8 @@ void emit_finish(struct emit *o, struct output *out)
 	}
 	uint32_t kept = 0; /* messages to nobody are left out; order stays */
 	for (uint32_t i = 0; i < o->message_count; i++) {
-		if (!o->messages[i].to)
-			continue;
+		if (!o->messages[i].to || o->withheld >> o->messages[i].type & 1)
+			continue; /* held back since, perhaps */
 		o->messages[i].bytes = writer_slice(&o->bodies[i]);
 		if (kept != i)
 			o->messages[kept] = o->messages[i];

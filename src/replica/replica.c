@@ -1,5 +1,6 @@
 /* One replica: the driver's host is the ledger and the store. */
 #include "base/mutant.h"
+#include "consensus/hybrid/message.h"
 #include "replica/epoch.h"
 
 void replica_halt(struct replica *r, const char *why)
@@ -39,6 +40,8 @@ static void host_send(void *ctx, const struct message *m)
 	struct replica *r = ctx;
 	if (r->halted || sync_holds_back(r, m->type))
 		return;
+	if (r->observes && message_is_signed(m->type))
+		return; /* signed before it knew [I20], and held up by the disk since */
 	struct message wrapped = *m;
 	checks_share(r, &wrapped);
 	epoch_wrap(r, r->ctx.epoch, &wrapped);

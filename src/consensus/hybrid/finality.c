@@ -44,6 +44,7 @@ int take_cert(struct hybrid *h, const struct cert *c)
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return err;
 	}
+	own_votes_in_cert(h, c);
 	if (cert_is_final(c->kind))
 		take_final_cert(h, c);
 	else

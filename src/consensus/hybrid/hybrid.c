@@ -470,12 +470,9 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
  * signed with no key and sent to nobody. */
 void observer_begins(struct hybrid *h)
 {
-	static const uint8_t unsigned_ones[] = {
-		MSG_FETCH,	MSG_BLOCKS,   MSG_FORWARD, MSG_RELAY,	  MSG_EVIDENCE,
-		MSG_FETCH_VIEW, MSG_NEW_VIEW, MSG_MEMBER,  MSG_ASK_VOTES, MSG_VOTES};
-	h->out.withheld = UINT64_MAX;
-	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
-		h->out.withheld &= ~(UINT64_C(1) << unsigned_ones[i]);
+	h->out.withheld = 0;
+	for (uint8_t type = 0; type < 64; type++)
+		h->out.withheld |= (uint64_t)message_is_signed(type) << type;
 }
 
 static void tally_slot_clear(struct vote_slot_tally *t)

@@ -429,6 +429,9 @@ void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m);
 void newer_vote(struct vote *newest, const struct vote *v);
 /* Its own signature is below one that its disk does not know of. */
 void own_votes_outdated(struct hybrid *h);
+/* A checked certificate that somebody else has made: if it has a vote of ours that we have not
+ * cast, likewise. */
+void own_votes_in_cert(struct hybrid *h, const struct cert *c);
 /* These are about to be given up: whoever has no newer ones elsewhere may ask for them. */
 void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
 			uint64_t but); /* not of these */

@@ -35,6 +35,17 @@ const char *message_type_name(uint8_t type)
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
 
+bool message_is_signed(uint8_t type)
+{
+	static const uint8_t unsigned_ones[] = {
+		MSG_FETCH,	MSG_BLOCKS,   MSG_FORWARD, MSG_RELAY,	  MSG_EVIDENCE,
+		MSG_FETCH_VIEW, MSG_NEW_VIEW, MSG_MEMBER,  MSG_ASK_VOTES, MSG_VOTES};
+	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
+		if (unsigned_ones[i] == type)
+			return false;
+	return true;
+}
+
 /* ---- grants and entitlements ------------------------------------------------------------- */
 
 #define GRANT_BODY_SIZE (8 + 2 + 8 + 2)

@@ -35,6 +35,8 @@ enum message_type {
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
+/* It has a signature of its sender in it, or may; so have types that are not known. */
+bool message_is_signed(uint8_t type);
 
 #define APPEND_BLOCKS_MAX 256
 #define FORWARD_TXS_MAX	  1024

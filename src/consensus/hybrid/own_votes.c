@@ -270,6 +270,14 @@ void own_votes_outdated(struct hybrid *h)
 	emit_sync(&h->out);
 }
 
+void own_votes_in_cert(struct hybrid *h, const struct cert *c)
+{
+	const struct block_ref *known = h->asking ? &h->knew_tip : &h->tip;
+	if (c->signers >> h->self & 1 && position_compare(&c->ref, known) > 0 &&
+	    !MUTANT(MUTANT_OLD_COPY_VOTES))
+		own_votes_outdated(h);
+}
+
 /* Who answers when we take part already is heard, too: better late than never. */
 void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m)
 {

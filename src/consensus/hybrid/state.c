@@ -150,6 +150,8 @@ bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc)
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return false;
 	}
+	if (tc->signers >> h->self & 1 && tc->term > h->signed_term)
+		own_votes_outdated(h);
 	return take_tc(h, tc);
 }
 

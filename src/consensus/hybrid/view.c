@@ -360,9 +360,9 @@ uint64_t view_resend_at(const struct hybrid *h)
 	return h->view_sent_at + RESEND_HEARTBEATS * h->timing.heartbeat;
 }
 
-/* Resent until answered: to those that have not claimed our term, and to its primary. The vote of
- * one that has escalated since is, too: it cannot sign a view change for its term any more, and
- * the term's time runs for nobody before qv have claimed it. [I14] */
+/* Resent until answered: to those that have not claimed our term, and to its primary. The vote
+ * of one that has escalated since is, too: it cannot sign a view change for its term any more,
+ * and the term's time runs for nobody before qv have claimed it. [I14] */
 static void resend(struct hybrid *h)
 {
 	if (h->now < view_resend_at(h))
