@@ -107,10 +107,13 @@ struct sim_node {
 	bool lost;	    /* the store is a new one since */
 	bool reformed;	    /* has a new key: whoever was there, its holder means well */
 	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
-	struct store *old_copy; /* of the disk, of when it last came up; where copies are used */
-	bool rewound;		/* has had such a copy put back */
+	struct store
+		*old_copy; /* of the disk, of when it last came up; where copies are used */
+	bool rewound;	   /* has had such a copy put back */
+	struct block_ref
+		forgotten;	 /* what it had voted for by then, if the copy does not know */
 	uint64_t asked, told_by; /* its newest question for its votes; who has answered it */
-	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
+	bool wiped; /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
@@ -174,7 +177,8 @@ struct sim_member { /* the change under way */
 	uint64_t epoch; /* that it ends */
 	struct keypair key;
 	struct writer change;
-	struct replay { /* what was sent in an epoch, for malicious replicas to send in another */
+	struct replay { /* what was sent in an epoch, for malicious replicas to send in another
+			 */
 		struct packet *packet;
 		uint64_t epoch;
 	} replay[REPLAYS_MAX];
@@ -239,7 +243,7 @@ struct sim {
 /* world.c */
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
-void sim_world_end(struct sim *s); /* frees s */
+void sim_world_end(struct sim *s);			     /* frees s */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
@@ -258,6 +262,7 @@ void sim_rewind_disk(struct sim *s, unsigned i); /* an old copy, and leaves it d
 /* Malicious, or with a disk that may not know what its key has signed. */
 bool sim_may_forget(const struct sim *s, unsigned node);
 void rewind_noticed(struct sim *s, unsigned i);
+void rewind_note_vote(struct sim *s, unsigned i);
 void rewind_started(struct sim *s, unsigned i);
 void rewind_note_ask(struct sim *s, unsigned i, uint64_t nonce);
 bool rewind_is_told(struct sim *s, unsigned i, unsigned from, const struct packet *p);
@@ -352,7 +357,7 @@ void sim_look(struct sim *s, unsigned node); /* checks it; after each step */
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
-void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_final(struct sim *s, const struct block *b);	  /* once, in order */
 void check_modes_view(struct sim *s, const struct term_cert *tc); /* an accepted one */
 struct msg_append;
 void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);
