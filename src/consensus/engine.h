@@ -352,6 +352,7 @@ struct engine_status {
 	bool catching_up;
 	bool observer; /* as configured, or since it is outdated: */
 	bool outdated; /* others held votes of its key that its disk did not know */
+	bool asks;     /* for its own votes: it takes no part yet */
 	unsigned
 		asks_peers; /* so many more are to tell of its own votes before it takes part */
 	bool resigning;	    /* it leads, and waits for its successor to do so */

@@ -496,8 +496,12 @@ static void check_left(struct sim *s, unsigned from, const struct vote *v,
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
-	if (sim_may_forget(s, from))
+	rewind_note_vote(s, from);
+	if (sim_may_forget(s, from)) {
+		if (position_compare(&v->ref, last) > 0)
+			*last = v->ref;
 		return;
+	}
 	check_left(s, from, v, last);
 	if (v->ref.term < last->term)
 		return; /* on its way to a leader of old; it was checked when it was new */
@@ -620,7 +624,7 @@ static bool asks(const struct sim *s, unsigned node)
 	if (!rewind_asks(s) || sim_is_corrupt(s, node) || !s->node[node].replica)
 		return false;
 	replica_status(s->node[node].replica, &status);
-	return status.asks_peers > 0;
+	return status.asks;
 }
 
 /* Messages that have nothing in them which their sender signs. */

@@ -63,6 +63,7 @@ void sim_rewind_disk(struct sim *s, unsigned i)
 	store_close(node->store);
 	node->store = copy_of(node->old_copy);
 	node->rewound = node->lost = true;
+	node->forgotten = node->vote;
 	node->synced = false;
 	s->result->rewound++;
 }
@@ -87,6 +88,16 @@ void rewind_noticed(struct sim *s, unsigned i)
 	s->result->outdated++;
 }
 
+/* It votes, though its copy lacks votes: those who answered did not know of them either. */
+void rewind_note_vote(struct sim *s, unsigned i)
+{
+	struct sim_node *node = &s->node[i];
+	if (!node->rewound || sim_is_corrupt(s, i) || !node->forgotten.term)
+		return;
+	node->forgotten = (struct block_ref){0};
+	s->result->unnoticed++;
+}
+
 /* Where nobody can tell, the votes that bind it are those that its disk knows. */
 void rewind_started(struct sim *s, unsigned i)
 {
@@ -96,6 +107,8 @@ void rewind_started(struct sim *s, unsigned i)
 		return;
 	node->wiped = observer_is_marked(node->store); /* or the copy is older than that */
 	replica_status(node->replica, &status);
+	if (node->wiped || position_compare(&node->forgotten, &status.tip) <= 0)
+		node->forgotten = (struct block_ref){0};
 	node->vote = node->commit = status.tip;
 	node->statement = 0;
 }
@@ -130,7 +143,7 @@ bool rewind_is_told(struct sim *s, unsigned i, unsigned from, const struct packe
 	if (bytes.len > 9 && bytes.ptr[0] == EPOCH_ENVELOPE)
 		bytes = slice_of(bytes.ptr + 9, bytes.len - 9);
 	replica_status(s->node[i].replica, &status);
-	if (!status.asks_peers || message_decode(in, bytes))
+	if (message_decode(in, bytes))
 		return false;
 	bool counts = in->votes.nonce == s->node[i].asked && !(s->node[i].told_by >> from & 1);
 	if (counts)

@@ -97,7 +97,8 @@ struct sim_result {
 	uint64_t epochs;	    /* that ended */
 	uint64_t replays;	    /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
-	uint64_t rewound, outdated; /* old copies put back; that were noticed */
+	/* Old copies put back; that were noticed; that vote on though they lack votes. */
+	uint64_t rewound, outdated, unnoticed;
 	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
 	uint64_t epoch_syncs;		/* of syncs, in later epochs than the first */
 	uint64_t jumps;			/* of syncs, over the end of an epoch, or several */

@@ -107,10 +107,13 @@ struct sim_node {
 	bool lost;	    /* the store is a new one since */
 	bool reformed;	    /* has a new key: whoever was there, its holder means well */
 	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
-	struct store *old_copy; /* of the disk, of when it last came up; where copies are used */
-	bool rewound;		/* has had such a copy put back */
+	struct store
+		*old_copy; /* of the disk, of when it last came up; where copies are used */
+	bool rewound;	   /* has had such a copy put back */
+	struct block_ref
+		forgotten;	 /* what it had voted for by then, if the copy does not know */
 	uint64_t asked, told_by; /* its newest question for its votes; who has answered it */
-	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
+	bool wiped; /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
 	uint64_t statement;	 /* highest term of a VIEW-CHANGE or term vote seen to leave */
@@ -260,6 +263,7 @@ void sim_rewind_disk(struct sim *s, unsigned i); /* an old copy, and leaves it d
 /* Malicious, or with a disk that may not know what its key has signed. */
 bool sim_may_forget(const struct sim *s, unsigned node);
 void rewind_noticed(struct sim *s, unsigned i);
+void rewind_note_vote(struct sim *s, unsigned i);
 void rewind_started(struct sim *s, unsigned i);
 void rewind_note_ask(struct sim *s, unsigned i, uint64_t nonce);
 bool rewind_is_told(struct sim *s, unsigned i, unsigned from, const struct packet *p);

@@ -189,6 +189,7 @@ START_TEST(a_quorum_is_waited_for)
 	signs_nothing();
 	answer(MALICE, NULL);
 	ck_assert_uint_eq(status().asks_peers, 0);
+	ck_assert(status().asks);
 	signs_nothing();
 	if (_i) {
 		answer(LEADER, NULL);

@@ -14,7 +14,7 @@
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;
-	uint64_t rewound, outdated;
+	uint64_t rewound, outdated, unnoticed;
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
 	uint64_t strikes[ATTACKS];
@@ -39,6 +39,7 @@ static void add(struct totals *t, const struct sim_result *r)
 	t->crashes += r->crashes;
 	t->rewound += r->rewound;
 	t->outdated += r->outdated;
+	t->unnoticed += r->unnoticed;
 	t->partitions += r->partitions;
 	t->restarts += r->restarts;
 	t->kills += r->kills;
@@ -242,8 +243,9 @@ static void print_totals(unsigned nodes, const struct totals *t)
 	       (unsigned long long)t->crashes, (unsigned long long)t->partitions,
 	       (double)t->virtual_us / 1e6);
 	if (t->rewound)
-		printf("%llu old copies put back, %llu noticed\n",
-		       (unsigned long long)t->rewound, (unsigned long long)t->outdated);
+		printf("%llu old copies put back, %llu noticed, %llu vote on\n",
+		       (unsigned long long)t->rewound, (unsigned long long)t->outdated,
+		       (unsigned long long)t->unnoticed);
 	if (t->epochs)
 		printf("%llu epochs ended, %llu messages replayed in later ones\n",
 		       (unsigned long long)t->epochs, (unsigned long long)t->replays);

@@ -383,6 +383,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->catching_up = catching_up(h);
 	out->observer = h->observer && !h->asking;
 	out->outdated = h->outdated;
+	out->asks = h->asking;
 	out->asks_peers = own_votes_missing(h);
 	out->resigning = h->resigning;
 	out->ended = h->ended;
