@@ -242,7 +242,13 @@ static int init_files(const struct home_init *init, const struct genesis *g, con
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", init->home);
-	return copy_file(init->key, path, 0600, m);
+	struct errmsg why;
+	err = copy_file(init->key, path, 0600, &why);
+	return err == ERR_NONE ? ERR_NONE
+			       : err_set(m, err,
+					 "%.300s. All else of this home is made, for this key: "
+					 "copy its file there by hand, with mode 600",
+					 why.text);
 }
 
 int home_init(const struct home_init *init, struct errmsg *m)

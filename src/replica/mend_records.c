@@ -293,6 +293,13 @@ static bool is_final_here(struct replica *r, uint64_t height, const struct hash 
 	       slice_equal(writer_slice(&r->scratch), hash_slice(hash));
 }
 
+/* That is the one which the record of the next epoch has. */
+static bool is_of_filler(const struct replica *r, uint64_t height, uint64_t top)
+{
+	uint64_t next = replica_ctx_at(r, height)->epoch + 1;
+	return next < r->epoch_count && top > r->epochs[next].start_height;
+}
+
 /* A header that a quorum has made final: no other one can be at its height. */
 static int take_certificate(struct replica *r, uint64_t height, const struct sync_msg *in,
 			    enum mend_step *step)
@@ -313,13 +320,14 @@ static int take_certificate(struct replica *r, uint64_t height, const struct syn
 		}
 	}
 	uint64_t top = c->cert.ref.height;
-	if (top != height && !is_final_here(r, top, &c->cert.ref.hash))
+	bool of_filler = is_of_filler(r, height, top);
+	if (top != height && !of_filler && !is_final_here(r, top, &c->cert.ref.hash))
 		return leave(r, step, "the others' certificate is of a block that is not here");
 	store_batch_clear(r->batch);
 	if (top != height) /* no block has to have its own */
 		store_batch_delete(r->batch, STORE_CERTS, key_cert(&k, height));
-	if (top == height ||
-	    store_get(r->store, STORE_CERTS, key_cert(&k, top), &r->scratch) == ERR_NOT_FOUND) {
+	if (top == height || (!of_filler && store_get(r->store, STORE_CERTS, key_cert(&k, top),
+						      &r->scratch) == ERR_NOT_FOUND)) {
 		writer_reset(&r->scratch);
 		cert_encode(&r->scratch, &c->cert);
 		store_batch_put(r->batch, STORE_CERTS, key_cert(&k, top),

@@ -1,5 +1,5 @@
 /* Answering those who fetch a state. Whoever asks is hostile: what one peer can make us do is
- * bounded by the spacing of the answers, a short queue, and two states kept for all of them. */
+ * bounded by the spacing of the answers, a short queue, and one state kept for it. */
 #include "replica/epoch.h"
 
 static uint64_t later_of(uint64_t a, uint64_t b)
@@ -12,7 +12,7 @@ static uint64_t later_of(uint64_t a, uint64_t b)
 static void apply_pins(struct replica *r)
 {
 	uint64_t lowest = UINT64_MAX;
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+	for (unsigned i = 0; i < r->ctx.vals.n; i++)
 		if (r->serve.pin[i].height && r->serve.pin[i].height < lowest)
 			lowest = r->serve.pin[i].height;
 	ledger_pin(r->ledger, lowest);
@@ -21,7 +21,7 @@ static void apply_pins(struct replica *r)
 static void expire_pins(struct replica *r)
 {
 	bool any = false;
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++) {
+	for (unsigned i = 0; i < r->ctx.vals.n; i++) {
 		struct serve_pin *p = &r->serve.pin[i];
 		if (p->height && (r->now > p->used + SERVE_PIN_IDLE_US ||
 				  r->now > p->begun + SERVE_PIN_LIFE_US)) {
@@ -35,20 +35,10 @@ static void expire_pins(struct replica *r)
 
 static struct serve_pin *pin_at(struct replica *r, uint64_t height)
 {
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+	for (unsigned i = 0; i < r->ctx.vals.n; i++)
 		if (r->serve.pin[i].height == height)
 			return &r->serve.pin[i];
 	return NULL;
-}
-
-/* Free, or not used for a while: who fetches comes back all the time. */
-static struct serve_pin *spare_pin(struct replica *r)
-{
-	struct serve_pin *oldest = pin_at(r, 0);
-	for (unsigned i = 0; i < SERVE_PINS_MAX && !oldest; i++)
-		if (r->now > r->serve.pin[i].used + SERVE_PIN_BUSY_US)
-			oldest = &r->serve.pin[i];
-	return oldest;
 }
 
 /* It would be there without a pin, or was a moment ago. */
@@ -58,18 +48,20 @@ static bool is_recent(const struct replica *r, uint64_t height)
 	return age <= 1 || age - 1 <= r->config.history;
 }
 
-/* A pin whose time is over is not begun anew: who asks again and again would have the state
- * kept for good, and with it all that has changed since. */
-static bool pin(struct replica *r, uint64_t height)
+/* Each peer has one, so that none can take them all; and the lowest is what they cost. One
+ * whose time is over is not begun anew: who asks again and again, or takes turns with others,
+ * would have the state kept for good, and with it all that has changed since. */
+static bool pin(struct replica *r, unsigned peer, uint64_t height)
 {
-	struct serve_pin *p = pin_at(r, height);
-	if (!p) {
-		p = is_recent(r, height) ? spare_pin(r) : NULL;
-		if (!p)
+	struct serve_pin *own = &r->serve.pin[peer];
+	if (own->height != height) {
+		const struct serve_pin *other = pin_at(r, height);
+		if (!other && !is_recent(r, height))
 			return false;
-		*p = (struct serve_pin){.height = height, .begun = r->now};
+		*own = (struct serve_pin){.height = height,
+					  .begun = other ? other->begun : r->now};
 	}
-	p->used = r->now;
+	own->used = r->now;
 	apply_pins(r);
 	return true;
 }
@@ -187,8 +179,6 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 	if (!wanted && m.has_stable && m.stable.ref.height > above &&
 	    is_readable(r, m.stable.ref.height))
 		height = m.stable.ref.height;
-	if (!wanted && !pin_at(r, height) && !spare_pin(r)) /* both are taken: one of those */
-		height = later_of(r->serve.pin[0].height, r->serve.pin[1].height);
 	if (!is_readable(r, height) ||
 	    certified_header_within(r, height, SYNC_HEADERS_MAX, &m.header)) {
 		send_gone(r, to, height, &zero, &zero);
@@ -196,7 +186,7 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 	}
 	m.height = height;
 	m.has_stable &= m.stable.ref.height < height + m.header.count;
-	if (pin(r, height))
+	if (pin(r, to, height))
 		send(r, to, &m);
 	else
 		send_gone(r, to, height, &zero, &zero);
@@ -210,7 +200,7 @@ static void answer_range(struct replica *r, unsigned to, const struct serve_requ
 {
 	struct writer *w = &r->sync_range;
 	writer_reset(w);
-	struct serve_pin *p = pin_at(r, q->height);
+	struct serve_pin *p = &r->serve.pin[to];
 	int err = q->height > r->ctx.start_height
 			  ? ledger_range(r->ledger, q->height, &q->from, &q->to, w)
 			  : ERR_RANGE;
@@ -218,7 +208,7 @@ static void answer_range(struct replica *r, unsigned to, const struct serve_requ
 		send_gone(r, to, q->height, &q->from, &q->to);
 		return;
 	}
-	if (p)
+	if (p->height == q->height)
 		p->used = r->now;
 	struct sync_msg m = {.type = SYNC_RANGE,
 			     .height = q->height,

@@ -53,12 +53,10 @@ void sync_msg_free(struct sync_msg *m);
 
 /* ---- answering (serve.c) ----------------------------------------------------------------- */
 
-#define SERVE_PINS_MAX	      2	     /* states that are kept for others at a time */
 #define SERVE_QUEUE	      8	     /* questions of one peer that wait */
 #define SERVE_SPACING_US      4000   /* between two answers to one peer, for each 64 KiB */
 #define SERVE_ASKS_US	      200000 /* between two offers to one peer, */
 #define SERVE_HEADERS_AT_ONCE 4	     /* and as long again for each so many headers */
-#define SERVE_PIN_BUSY_US     (10 * UINT64_C(1000000)) /* then another one may take its place */
 #define SERVE_PIN_IDLE_US     (60 * UINT64_C(1000000))
 #define SERVE_PIN_LIFE_US     (7200 * UINT64_C(1000000))
 
@@ -66,7 +64,7 @@ struct serve {
 	struct serve_pin {
 		uint64_t height; /* 0: free */
 		uint64_t begun, used;
-	} pin[SERVE_PINS_MAX];
+	} pin[VALIDATORS_MAX]; /* one of each peer: the state that is kept for it */
 	struct serve_peer {
 		struct serve_request {
 			bool blocks;

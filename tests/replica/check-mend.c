@@ -82,6 +82,31 @@ START_TEST(each_record_on_disk)
 }
 END_TEST
 
+/* What is left of certificates below an end is that of a filler behind it, which the record of the
+ * next epoch has. */
+START_TEST(a_fillers_certificate_is_enough)
+{
+	struct record_key k;
+	struct store_batch *batch = store_batch_new();
+	begin();
+	for (uint64_t h = 9; h <= 12; h++) {
+		store_batch_delete(batch, STORE_CERTS, key_cert(&k, h));
+		put(STORE_CERTS, key_cert(&k, h), slice_str("rubbish"));
+	}
+	ck_assert_int_eq(store_write(server_store(), batch, true), ERR_NONE);
+	store_batch_free(batch);
+	ck_assert_uint_gt(scrub(), 3);
+	ck_assert(mend_all());
+	ck_assert_uint_eq(left, 0);
+	for (uint64_t h = 9; h <= 12; h++) {
+		struct certified_header c;
+		ck_assert_int_eq(replica_certified_header(hurt, h, &c), ERR_NONE);
+		ck_assert_uint_gt(c.cert.ref.height, 12);
+		certified_header_free(&c);
+	}
+}
+END_TEST
+
 START_TEST(each_record_over_ends)
 {
 	each_record(3, 120);
@@ -761,6 +786,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, setup_epochs, teardown);
 	tcase_add_test(t, each_record_over_ends);
+	tcase_add_test(t, a_fillers_certificate_is_enough);
 	tcase_add_test(t, all_of_a_kind_is_gone);
 	tcase_add_test(t, much_is_damaged);
 	tcase_add_test(t, nothing_is_wrong);

@@ -663,17 +663,45 @@ START_TEST(who_asks_for_every_state)
 		replica_message(server, now, 1, writer_slice(&bytes));
 	}
 	unsigned pins = 0;
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		pins += server->serve.pin[i].height > 0;
-	ck_assert_uint_eq(pins, SERVE_PINS_MAX);
+	ck_assert_uint_eq(pins, 1);
 	/* Still there is an offer for who comes with good intentions. */
 	begin();
 	run_home();
 	ck_assert_uint_gt(ledger_height(late->ledger), 0);
 	now += SERVE_PIN_LIFE_US;
 	replica_tick(server, now);
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		ck_assert_uint_eq(server->serve.pin[i].height, 0);
+	writer_free(&bytes);
+}
+END_TEST
+
+/* One peer has old states kept, without a pause: another one is offered the newest all the same. */
+START_TEST(who_keeps_all_states_busy)
+{
+	struct sync_msg m = {.type = SYNC_ASK};
+	struct writer bytes = {0};
+	asked_of = 0;
+	for (unsigned round = 0; round < 20; round++) {
+		m.height = 2 + round % 2;
+		writer_reset(&bytes);
+		sync_encode(&bytes, &m);
+		now += 2000000;
+		replica_message(server, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+	}
+	m = (struct sync_msg){.type = SYNC_ASK, .above = 30};
+	writer_reset(&bytes);
+	sync_encode(&bytes, &m);
+	replica_message(server, now, LATE, writer_slice(&bytes));
+	ck_assert_uint_eq(queued, 1);
+	ck_assert_int_eq(sync_decode(&m, writer_slice(&queue[0].bytes)), ERR_NONE);
+	ck_assert_int_eq(m.type, SYNC_OFFER);
+	ck_assert_uint_eq(m.height, HEIGHTS);
+	sync_msg_free(&m);
 	writer_free(&bytes);
 }
 END_TEST
@@ -694,7 +722,7 @@ static void go_on(unsigned count)
 	}
 }
 
-/* Asked for without a pause, an old state is kept as long as it may be, and not again and
+/* Asked for without a pause, by one and by another, an old state is kept as long as it may be, and not again and
  * again: all that changes meanwhile is kept with it. */
 START_TEST(who_asks_for_one_state_for_ever)
 {
@@ -708,7 +736,7 @@ START_TEST(who_asks_for_one_state_for_ever)
 	history = LEDGER_HISTORY_MIN;
 	for (unsigned round = 0; round < 15000; round++) {
 		now += SERVE_PIN_LIFE_US / 5000;
-		replica_message(server, now, 1, writer_slice(&bytes));
+		replica_message(server, now, 1 + round / 7 % 2, writer_slice(&bytes));
 		while (queued > 0)
 			writer_free(&queue[--queued].bytes);
 		if (round % 200 == 0)
@@ -1137,7 +1165,7 @@ START_TEST(who_asks_for_handovers)
 	}
 	ck_assert_uint_gt(answers, 1);
 	ck_assert_uint_le(answers, 1000000 / SERVE_ASKS_US + 1);
-	for (unsigned i = 0; i < SERVE_PINS_MAX; i++)
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		ck_assert_uint_eq(server->serve.pin[i].height, 0);
 	writer_free(&bytes);
 }
@@ -1160,6 +1188,7 @@ int main(void)
 	tcase_add_test(t, it_dies_at_each_write);
 	tcase_add_test(t, who_asks_too_much);
 	tcase_add_test(t, who_asks_for_every_state);
+	tcase_add_test(t, who_keeps_all_states_busy);
 	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
 	tcase_add_test(t, questions_that_cost_much);

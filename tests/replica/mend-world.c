@@ -284,6 +284,11 @@ static void set_up(uint64_t heights, bool epochs)
 	begin();
 }
 
+struct store *server_store(void)
+{
+	return served;
+}
+
 void setup(void)
 {
 	set_up(LEDGER_HISTORY_MIN, false);

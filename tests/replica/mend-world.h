@@ -44,6 +44,7 @@ bool open_hurt(void);
 void open_twin(void);
 void close_twin(void);
 void go_on(void);
+struct store *server_store(void);
 void step(void);
 uint32_t scrub(void);
 /* One scrub, and what comes of it. */
