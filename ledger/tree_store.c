@@ -12,7 +12,7 @@ struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct 
 	size_t len = (depth + 1) / 2;
 	store_be64(buf, version);
 	buf[8] = (uint8_t)depth;
-	memcpy(buf + 9, path->b, len);
+	memcpy(buf + 9, path->b, HASH_SIZE); /* of known length it is no call */
 	if (depth & 1)
 		buf[9 + len - 1] &= 0xf0;
 	return slice_of(buf, 9 + len);
@@ -40,18 +40,30 @@ static size_t node_record_size(const struct tree_node *n)
 	return NODE_HEAD_SIZE + leaves * LEAF_SLOT_SIZE + (all - leaves) * NODE_SLOT_SIZE;
 }
 
-/* The hottest encoding of all: filled in by hand. Returns which children are of this version.
- */
-static unsigned node_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
+/* Both return which children are of this version; the first for nodes above all leaves, as most
+ * of those are that change with every block. */
+static unsigned children_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
+{
+	const struct tree_slot *s = n->slot;
+	unsigned count = tree_bits(n->present), places = 0, of_version = 0;
+
+	for (unsigned i = 0; i < count; i++, s++, p += NODE_SLOT_SIZE) {
+		memcpy(p, s->hash.b, HASH_SIZE);
+		store_be64(p + HASH_SIZE, s->version);
+		places |= (unsigned)(s->version == version) << i;
+	}
+	if (count == 16)
+		return places;
+	for (unsigned left = n->present; left; left &= left - 1, places >>= 1)
+		of_version |= (places & 1) << tree_lowest(left);
+	return of_version;
+}
+
+static unsigned mixed_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
 {
 	const struct tree_slot *s = n->slot;
 	unsigned of_version = 0;
 
-	p[0] = (uint8_t)(n->present >> 8);
-	p[1] = (uint8_t)n->present;
-	p[2] = (uint8_t)(n->leaves >> 8);
-	p[3] = (uint8_t)n->leaves;
-	p += NODE_HEAD_SIZE;
 	for (unsigned left = n->present; left; left &= left - 1, s++) {
 		unsigned i = tree_lowest(left);
 		if (slot_is_leaf(n, i)) {
@@ -66,6 +78,17 @@ static unsigned node_encode(uint8_t *p, const struct tree_node *n, uint64_t vers
 		of_version |= (unsigned)(s->version == version) << i;
 	}
 	return of_version;
+}
+
+/* The hottest encoding of all: filled in by hand. */
+static unsigned node_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
+{
+	p[0] = (uint8_t)(n->present >> 8);
+	p[1] = (uint8_t)n->present;
+	p[2] = (uint8_t)(n->leaves >> 8);
+	p[3] = (uint8_t)n->leaves;
+	p += NODE_HEAD_SIZE;
+	return n->leaves ? mixed_encode(p, n, version) : children_encode(p, n, version);
 }
 
 static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
