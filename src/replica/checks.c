@@ -25,7 +25,6 @@ static uint32_t find_unchecked(struct replica *r, const struct block *b)
 	uint32_t count = 0;
 	if (b->tx_count > r->unchecked_cap) {
 		mem_free(r->unchecked);
-		writer_free(&r->unshared);
 		r->unchecked_cap = b->tx_count;
 		r->unchecked = mem_array(r->unchecked_cap, sizeof *r->unchecked);
 	}
@@ -137,6 +136,7 @@ void checks_end_of_turn(struct replica *r)
 		reader_init(&rd, writer_slice(&r->unshared));
 		for (uint32_t i = 0; i < r->unshared_count; i++)
 			txs[i] = reader_var(&rd, TX_SIZE_MAX);
+		invariant(reader_finish(&rd) == ERR_NONE);
 		msg_txs_encode(&w, MSG_FORWARD, txs, r->unshared_count);
 		struct message m = {.class = CLASS_BULK,
 				    .type = MSG_FORWARD,
@@ -191,4 +191,5 @@ void checks_free(struct replica *r)
 {
 	mem_free(r->peeked);
 	mem_free(r->unchecked);
+	writer_free(&r->unshared);
 }
