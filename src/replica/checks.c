@@ -137,6 +137,7 @@ void checks_end_of_turn(struct replica *r)
 		reader_init(&rd, writer_slice(&r->unshared));
 		for (uint32_t i = 0; i < r->unshared_count; i++)
 			txs[i] = reader_var(&rd, TX_SIZE_MAX);
+		invariant(reader_finish(&rd) == ERR_NONE);
 		msg_txs_encode(&w, MSG_FORWARD, txs, r->unshared_count);
 		struct message m = {.class = CLASS_BULK,
 				    .type = MSG_FORWARD,
@@ -192,4 +193,5 @@ void checks_free(struct replica *r)
 	writer_free(&r->unshared);
 	mem_free(r->peeked);
 	mem_free(r->unchecked);
+	writer_free(&r->unshared);
 }

@@ -292,6 +292,77 @@ START_TEST(what_is_overheard_is_not_checked_again)
 }
 END_TEST
 
+/* What the leader's clients bring while a block is under way, too; few of them are not worth a
+ * message, and what leaves with a block at once is told by that. */
+START_TEST(the_leader_tells_its_own)
+{
+	static const unsigned later[] = {7, 8, 30};
+	for (unsigned k = 0; k < MEM_COUNT(later); k++) {
+		unsigned leader = 0, nonce = 1, total = 20 + later[k];
+		elsewhere = shares = true;
+		open_all(9);
+		elect();
+		for (unsigned i = 0; i < N; i++) {
+			struct engine_status status;
+			replica_status(node[i].replica, &status);
+			leader = status.role == ROLE_LEADER ? i : leader;
+		}
+		struct node *n = &node[leader];
+		for (unsigned i = 0; i < total; i++, nonce++) {
+			struct hash id;
+			struct slice tx = world_put(&w, 0, nonce, "key", "value");
+			if (i == 0 || i == 20)
+				replica_gather(n->replica);
+			ck_assert_int_eq(replica_submit(n->replica, now, tx, false, &id),
+					 ERR_NONE);
+			mem_free((void *)tx.ptr);
+			if (i == 19) {
+				replica_propose(n->replica, now);
+				ck_assert_uint_eq(n->forwards, 0);
+			}
+		}
+		replica_propose(n->replica, now);
+		ck_assert_uint_eq(n->forwards, later[k] >= 8 ? N - 1 : 0);
+		run_until(total, true);
+		all_agree(total);
+		ck_assert_uint_eq(overheard, later[k] >= 8 ? (N - 1) * later[k] : 0);
+		ck_assert_uint_eq(n->forwards, later[k] >= 8 ? N - 1 : 0); /* once */
+		close_all();
+	}
+}
+END_TEST
+
+/* Large ones go to the leader alone. */
+START_TEST(large_ones_are_not_told)
+{
+	char *value = mem_zalloc(6001);
+	memset(value, 'v', 6000);
+	elsewhere = shares = true;
+	open_all(11);
+	elect();
+	unsigned follower = 0;
+	for (unsigned i = 0; i < N; i++) {
+		struct engine_status status;
+		replica_status(node[i].replica, &status);
+		follower = status.role == ROLE_LEADER ? follower : i;
+	}
+	struct node *n = &node[follower];
+	for (unsigned i = 0; i < 2; i++) {
+		struct hash id;
+		struct slice tx = world_put(&w, 0, i + 1, "key", i ? "small" : value);
+		replica_gather(n->replica);
+		ck_assert_int_eq(replica_submit(n->replica, now, tx, false, &id), ERR_NONE);
+		mem_free((void *)tx.ptr);
+		replica_propose(n->replica, now);
+		ck_assert_uint_eq(n->forwards, i ? N : 1);
+	}
+	run_until(2, true);
+	all_agree(2);
+	close_all();
+	mem_free(value);
+}
+END_TEST
+
 /* Only what is worth it: of this epoch, well-formed, admissible, not checked or waiting here.
  */
 START_TEST(not_all_is_worth_checking)
@@ -382,6 +453,8 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_test(t, answers_come_whenever);
 	tcase_add_test(t, what_is_overheard_is_not_checked_again);
+	tcase_add_test(t, the_leader_tells_its_own);
+	tcase_add_test(t, large_ones_are_not_told);
 	tcase_add_test(t, not_all_is_worth_checking);
 	tcase_add_test(t, what_is_told_is_not_lost_meanwhile);
 	suite_add_tcase(s, t);
