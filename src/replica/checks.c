@@ -147,12 +147,17 @@ static bool is_worth_checking(struct replica *r, struct slice bytes, struct hash
 	       !ledger_admit(r->ledger, &tx, id);
 }
 
+bool replica_brings_transactions(struct slice message)
+{
+	uint8_t type = replica_message_type(message);
+	return type == MSG_FORWARD || type == MSG_RELAY;
+}
+
 uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice message,
 			      struct pool_tx *out, uint32_t max)
 {
-	uint8_t type = replica_message_type(message);
 	uint32_t count = 0;
-	if (r->halted || (type != MSG_FORWARD && type != MSG_RELAY) || !r->config.verify_txs ||
+	if (r->halted || !replica_brings_transactions(message) || !r->config.verify_txs ||
 	    !protocol_is_byzantine(r->config.genesis->protocol) ||
 	    replica_message_epoch(message) != r->ctx.epoch)
 		return 0;
