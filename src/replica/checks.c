@@ -84,15 +84,21 @@ void replica_checked(struct replica *r, const struct hash *id)
 	ledger_mark_verified(r->ledger, id);
 }
 
-/* A follower's engine has no use for what is forwarded; its ledger will have. */
+static uint64_t to_all(const struct replica *r)
+{
+	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
+	return all & ~(UINT64_C(1) << r->config.self);
+}
+
+/* A follower's engine has no use for what is forwarded; its ledger will have. Only where
+ * clients have brought something in this turn: the rest comes from peers, who have told all, or
+ * is told again. */
 void checks_share(struct replica *r, struct message *m)
 {
-	if (!r->config.shares_checks || m->type != MSG_FORWARD ||
-	    !protocol_is_byzantine(r->config.genesis->protocol))
+	if (m->type != MSG_FORWARD || !r->brought)
 		return;
-	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
-	m->to = all & ~(UINT64_C(1) << r->config.self);
-	checks_built(r);
+	m->to = to_all(r);
+	r->told = true;
 }
 
 /* Who leads forwards nothing. What does not leave with a block in the same turn is told to the
@@ -101,7 +107,9 @@ void checks_share(struct replica *r, struct message *m)
 
 void checks_submitted(struct replica *r, struct slice tx)
 {
-	if (!r->config.shares_checks || !r->gathering || r->unshared_count == FORWARD_TXS_MAX ||
+	r->brought =
+		r->config.shares_checks && protocol_is_byzantine(r->config.genesis->protocol);
+	if (!r->brought || !r->gathering || r->unshared_count == FORWARD_TXS_MAX ||
 	    r->unshared.len + tx.len > FORWARD_BYTES_MAX / 2)
 		return;
 	writer_var(&r->unshared, tx);
@@ -116,7 +124,7 @@ void checks_built(struct replica *r)
 
 void checks_end_of_turn(struct replica *r)
 {
-	if (r->unshared_count >= SHARED_TXS_MIN && !r->halted) {
+	if (r->unshared_count >= SHARED_TXS_MIN && !r->told && !r->halted) {
 		struct slice txs[FORWARD_TXS_MAX];
 		struct reader rd;
 		struct writer w = {0};
@@ -128,13 +136,14 @@ void checks_end_of_turn(struct replica *r)
 				    .type = MSG_FORWARD,
 				    .before_durable = true,
 				    .bytes = writer_slice(&w)};
-		checks_share(r, &m);
+		m.to = to_all(r);
 		epoch_wrap(r, r->ctx.epoch, &m);
 		if (m.to)
 			r->config.host.send(r->config.host.ctx, &m);
 		writer_free(&w);
 	}
 	checks_built(r);
+	r->told = r->brought = false;
 }
 
 /* In this order: what costs a peer nothing to make costs us little to refuse. */
