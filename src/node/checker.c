@@ -64,7 +64,10 @@ struct checker {
 	/* shared */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct part_list urgent, plain, done;
+	struct part_list urgent, done;
+	struct part_list plain[VALIDATORS_MAX]; /* of each peer's messages: they take turns */
+	uint64_t plain_peers;			/* those with any */
+	unsigned turn;
 	uint64_t shunned; /* peers who brought false ones: what nobody else wants is skipped */
 	unsigned idle;
 	bool stop;
@@ -90,21 +93,51 @@ static bool is_skipped(const struct checker *c, const struct part *p)
 	return p->lot->message && !p->wanted && c->shunned >> p->lot->from & 1;
 }
 
+static void add_plain(struct checker *c, struct part *p)
+{
+	TAILQ_INSERT_TAIL(&c->plain[p->lot->from], p, link);
+	c->plain_peers |= UINT64_C(1) << p->lot->from;
+}
+
+static void remove_plain(struct checker *c, struct part *p)
+{
+	unsigned from = p->lot->from;
+	TAILQ_REMOVE(&c->plain[from], p, link);
+	if (TAILQ_EMPTY(&c->plain[from]))
+		c->plain_peers &= ~(UINT64_C(1) << from);
+}
+
+/* Whoever brings much, good or false, holds up nobody else. NULL: there is nothing to do. */
+static struct part *take_part(struct checker *c)
+{
+	struct part *p = TAILQ_FIRST(&c->urgent);
+	if (p) {
+		TAILQ_REMOVE(&c->urgent, p, link);
+		return p;
+	}
+	if (!c->plain_peers)
+		return NULL;
+	uint64_t later = c->plain_peers & UINT64_MAX << c->turn;
+	unsigned from = (unsigned)__builtin_ctzll(later ? later : c->plain_peers);
+	c->turn = (from + 1) % 64;
+	p = TAILQ_FIRST(&c->plain[from]);
+	remove_plain(c, p);
+	return p;
+}
+
 static void *run(void *arg)
 {
 	struct checker *c = arg;
 	pthread_mutex_lock(&c->lock);
 	for (;;) {
-		while (!c->stop && TAILQ_EMPTY(&c->urgent) && TAILQ_EMPTY(&c->plain)) {
+		struct part *p = NULL;
+		while (!c->stop && !(p = take_part(c))) {
 			c->idle++;
 			pthread_cond_wait(&c->work, &c->lock);
 			c->idle--;
 		}
-		if (c->stop)
+		if (c->stop) /* what was taken is its lot's still */
 			break;
-		struct part_list *from = TAILQ_EMPTY(&c->urgent) ? &c->plain : &c->urgent;
-		struct part *p = TAILQ_FIRST(from);
-		TAILQ_REMOVE(from, p, link);
 		p->state = is_skipped(c, p) ? PART_SKIPPED : PART_TAKEN;
 		if (p->state == PART_TAKEN) {
 			pthread_mutex_unlock(&c->lock);
@@ -134,8 +167,9 @@ struct checker *checker_start(unsigned threads, const struct chain_ctx *ctx,
 	map_init(&c->in_work, seed);
 	TAILQ_INIT(&c->lots);
 	TAILQ_INIT(&c->urgent);
-	TAILQ_INIT(&c->plain);
 	TAILQ_INIT(&c->done);
+	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
+		TAILQ_INIT(&c->plain[i]);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->work, NULL);
 	c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -210,7 +244,7 @@ static void wait_for(struct checker *c, struct lot *l, struct part *p)
 	p->wanted = true;
 	if (l->block && !p->urgent && p->state == PART_WAITS) {
 		p->urgent = true;
-		TAILQ_REMOVE(&c->plain, p, link);
+		remove_plain(c, p);
 		TAILQ_INSERT_TAIL(&c->urgent, p, link);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -236,7 +270,7 @@ static void lot_begin(struct checker *c, struct lot *l)
 		if (p->urgent)
 			TAILQ_INSERT_TAIL(&c->urgent, p, link);
 		else
-			TAILQ_INSERT_TAIL(&c->plain, p, link);
+			add_plain(c, p);
 	}
 	unsigned wake = c->idle < l->part_count ? c->idle : l->part_count;
 	for (unsigned i = 0; i < wake; i++)

@@ -16,7 +16,7 @@ static struct world w;
 static struct slice tx[TXS];
 static struct hash id[TXS];
 static bool is_false[TXS];
-static unsigned good[TXS], messages, spoiled, blocks, good_at_block;
+static unsigned good[TXS], messages, spoiled, blocks, good_at_block, first_from;
 static size_t message_bytes;
 static struct checker *checker;
 
@@ -62,7 +62,8 @@ static unsigned good_ones(unsigned first, unsigned count)
 }
 static void on_message(void *ctx, unsigned from, struct slice message, bool is_spoiled)
 {
-	messages++;
+	if (messages++ == 0)
+		first_from = from;
 	spoiled += is_spoiled;
 	message_bytes += message.len;
 	ck_assert_uint_eq(message.ptr[0], from);
@@ -276,6 +277,27 @@ START_TEST(a_flood_of_false_ones_ends_with_the_first)
 }
 END_TEST
 
+/* Good ones as well: whoever brings many does not hold up who brings few. Not each time, as
+ * above. */
+START_TEST(a_flood_does_not_hold_up_others)
+{
+	size_t size;
+	unsigned before = 0;
+	uint64_t now = 1;
+	checker_stop(checker);
+	checker = checker_start(1, &w.ctx, &w.genesis.limits);
+	for (unsigned run = 0; run < 40; run++, now += 100000000000) {
+		messages = 0;
+		ck_assert(give(now, 1, 0, TXS - 16, &size));
+		ck_assert(give(now, 2, TXS - 16, 16, &size));
+		while (messages < 2)
+			take(now);
+		before += first_from == 2;
+	}
+	ck_assert_uint_gt(before, 0);
+}
+END_TEST
+
 START_TEST(there_is_an_end_to_what_waits)
 {
 	size_t size, sum = 0;
@@ -343,6 +365,7 @@ int main(void)
 	tcase_add_test(t, who_brings_the_same_waits_for_it);
 	tcase_add_test(t, a_block_waits_for_no_more_than_its_own);
 	tcase_add_test(t, a_flood_of_false_ones_ends_with_the_first);
+	tcase_add_test(t, a_flood_does_not_hold_up_others);
 	tcase_add_test(t, there_is_an_end_to_what_waits);
 	tcase_add_test(t, it_stops_in_the_middle);
 	suite_add_tcase(s, t);
