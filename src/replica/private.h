@@ -70,8 +70,10 @@ struct replica {
 
 	struct writer unshared; /* submitted in this turn, one behind the other */
 	uint32_t unshared_count;
-	struct message_in *peeked;	     /* scratch of replica_transactions(); or NULL */
-	struct pool_tx *unchecked;	     /* of one block */
+	bool brought;		   /* clients have, in this turn */
+	bool told;		   /* in this turn the engine has forwarded, to all */
+	struct message_in *peeked; /* scratch of replica_transactions(); or NULL */
+	struct pool_tx *unchecked; /* of one block */
 	uint32_t unchecked_cap;
 	struct hash given[CHECKS_GIVEN_MAX]; /* blocks that host.check() has taken over */
 	uint32_t given_count;
@@ -141,9 +143,9 @@ int certified_header_within(struct replica *r, uint64_t height, uint64_t max,
 			    struct certified_header *out);
 
 /* checks.c */
-void checks_execute(struct replica *r, struct block *b); /* WORK_EXECUTE */
+void checks_execute(struct replica *r, struct block *b);	 /* WORK_EXECUTE */
 void checks_forget(struct replica *r, const struct hash *block); /* WORK_DROP; NULL: all */
-void checks_share(struct replica *r, struct message *m); /* before it is sent */
+void checks_share(struct replica *r, struct message *m);	 /* before it is sent */
 void checks_submitted(struct replica *r, struct slice tx);
 void checks_built(struct replica *r); /* a block with what was submitted */
 void checks_end_of_turn(struct replica *r);

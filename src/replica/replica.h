@@ -166,6 +166,8 @@ bool replica_propose(struct replica *r, uint64_t now);
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 
+/* It forwards or relays clients' transactions. */
+bool replica_brings_transactions(struct slice message);
 /* The clients' transactions that a peer's message forwards, as far as their signatures are worth
  * checking: in order, admissible, not checked yet. At most max of them into out, lent with the
  * message. */

@@ -446,6 +446,45 @@ START_TEST(what_is_told_is_not_lost_meanwhile)
 }
 END_TEST
 
+/* What a peer relays each has from that peer: whoever passes it on to the leader does not tell
+ * it to all again, or one message of a malicious one would become as many as there are pairs.
+ */
+START_TEST(what_peers_bring_is_not_told_to_all)
+{
+	enum { RELAYED = 12 };
+	elsewhere = false;
+	shares = true;
+	open_all(6);
+	elect();
+	for (unsigned step = 0; step < 20; step++)
+		run_step(false);
+	unsigned leader = leader_now(), f = (leader + 1) % N, other = (leader + 2) % N;
+	struct writer m = {0};
+	struct slice tx[RELAYED];
+	struct hash id;
+	for (unsigned i = 0; i < RELAYED; i++)
+		tx[i] = world_put(&w, 0, 1 + i, "key", "value");
+	msg_txs_encode(&m, MSG_RELAY, tx, RELAYED);
+	replica_gather(node[f].replica);
+	node[f].forwards = node[f].told = 0;
+	replica_message(node[f].replica, now, other, writer_slice(&m));
+	replica_propose(node[f].replica, now);
+	ck_assert_uint_eq(node[f].told, RELAYED);
+	ck_assert_uint_eq(node[f].forwards, 1);
+	/* What its own clients bring is. */
+	struct slice own = world_put(&w, 1, 1, "key", "value");
+	replica_gather(node[f].replica);
+	ck_assert_int_eq(replica_submit(node[f].replica, now, own, false, &id), ERR_NONE);
+	replica_propose(node[f].replica, now);
+	ck_assert_uint_eq(node[f].told, 1);
+	ck_assert_uint_eq(node[f].forwards, N);
+	mem_free((void *)own.ptr);
+	world_free_txs(tx, RELAYED);
+	writer_free(&m);
+	close_all();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("checks");
@@ -457,6 +496,7 @@ int main(void)
 	tcase_add_test(t, large_ones_are_not_told);
 	tcase_add_test(t, not_all_is_worth_checking);
 	tcase_add_test(t, what_is_told_is_not_lost_meanwhile);
+	tcase_add_test(t, what_peers_bring_is_not_told_to_all);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
