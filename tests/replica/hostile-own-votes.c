@@ -618,6 +618,24 @@ START_TEST(it_knows_nothing_at_first)
 }
 END_TEST
 
+/* However often it is asked; the others do not wait for it. */
+START_TEST(answers_are_rationed)
+{
+	unsigned answers = 0;
+	struct writer out = {0};
+	for (unsigned ms = 0; ms < 1000; ms++) {
+		msg_ask_votes_encode(&out, ms);
+		deliver(MALICE, &out);
+		pass(1000);
+	}
+	for (unsigned i = 0; i < sent_count; i++)
+		answers += sent[i].type == MSG_VOTES;
+	ck_assert_uint_ge(answers, 30);
+	ck_assert_uint_le(answers, 2 * 1000000 / HEARTBEAT + 1);
+	ck_assert_ptr_nonnull(told(0));
+}
+END_TEST
+
 START_TEST(votes_in_final_certificates)
 {
 	struct term_cert tc;
@@ -825,6 +843,7 @@ void hostile_own_votes(Suite *s)
 	tcase_add_loop_test(t, what_old_keys_have_signed_is_no_news, 0, 2);
 	t = hostile_case(s, "who is asked for votes", setup, 120);
 	tcase_add_test(t, it_knows_nothing_at_first);
+	tcase_add_test(t, answers_are_rationed);
 	tcase_add_test(t, votes_in_final_certificates);
 	tcase_add_loop_test(t, votes_in_certificates_that_wait, 0, 2);
 	tcase_add_loop_test(t, votes_in_qcs, 0, 2);
