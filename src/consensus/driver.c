@@ -135,6 +135,8 @@ static void step(struct driver *d, const struct input *in)
 		return;
 	engine_step(d->engine, in, &out);
 	d->wake_at = out.wake_at;
+	if (out.recall)
+		held_queue_recall(&d->held);
 	persist_writes(d, &out);
 	if (out.halt)
 		driver_halt(d, out.halt);

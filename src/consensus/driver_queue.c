@@ -213,6 +213,12 @@ struct held_output *held_queue_pop(struct held_queue *q, uint64_t durable)
 	return h;
 }
 
+void held_queue_recall(struct held_queue *q)
+{
+	for (struct held_output *h = q->first; h; h = h->next)
+		h->message_count = 0;
+}
+
 void held_queue_release(struct held_queue *q, struct held_output *h)
 {
 	for (uint32_t i = 0; i < h->final_count; i++)

@@ -50,6 +50,8 @@ struct held_queue {
 void held_queue_push(struct held_queue *q, uint64_t seq, const struct output *out);
 /* The first output if its seq is at most durable, else NULL. */
 struct held_output *held_queue_pop(struct held_queue *q, uint64_t durable);
+/* Their messages are lost; the finals are not. */
+void held_queue_recall(struct held_queue *q);
 void held_queue_release(struct held_queue *q, struct held_output *h);
 void held_queue_free(struct held_queue *q);
 

@@ -22,7 +22,7 @@ void emit_begin(struct emit *o)
 		block_drop(o->held[i]);
 	o->write_count = o->slot_count = o->message_count = o->final_count = 0;
 	o->work_count = o->rejected_count = o->held_count = 0;
-	o->sync = o->finals_wait = false;
+	o->sync = o->finals_wait = o->recall = false;
 }
 
 void emit_free(struct emit *o)
@@ -107,6 +107,7 @@ struct writer *emit_evidence(struct emit *o, const struct hash *id)
 void emit_outdated(struct emit *o)
 {
 	new_write(o, WRITE_OUTDATED);
+	o->recall = true;
 }
 
 void emit_sync(struct emit *o)
@@ -206,6 +207,7 @@ void emit_finish(struct emit *o, struct output *out)
 	out->write_count = o->write_count;
 	out->write_seq = o->write_seq;
 	out->sync = o->sync;
+	out->recall = o->recall;
 	out->messages = o->messages;
 	out->message_count = kept;
 	out->finals = o->finals;

@@ -13,6 +13,7 @@ struct emit {
 	struct writer *slots; /* bytes of WRITE_VOTES, WRITE_TC, WRITE_EVIDENCE */
 	uint32_t slot_count, slot_cap;
 	bool sync;
+	bool recall;
 	struct message *messages;
 	struct writer *bodies; /* of messages, by index */
 	uint32_t message_count, message_cap, body_cap;

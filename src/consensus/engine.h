@@ -212,6 +212,7 @@ struct output {
 	uint32_t write_count;
 	uint64_t write_seq; /* of these writes; report INPUT_DURABLE with it. Rising. */
 	bool sync;	    /* false: these writes may become durable with any later sync */
+	bool recall; /* messages of earlier steps that still wait for the disk must not leave */
 	const struct message *messages;
 	uint32_t message_count;
 	const struct final_block *finals; /* ascending heights, no gap to the last final one */

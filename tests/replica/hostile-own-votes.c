@@ -486,6 +486,31 @@ START_TEST(a_late_answer_counts)
 }
 END_TEST
 
+/* Its vote still waits for the disk when that answer comes: it never leaves. */
+START_TEST(a_late_answer_takes_back_what_waits)
+{
+	struct term_cert tc;
+	struct block *b1 = first_block(&tc), *b2 = empty_block(b1, LEADER);
+	start_again();
+	answer(0, NULL);
+	answer(LEADER, NULL);
+	pass(TIMEOUT_MIN_DEFAULT_US + HEARTBEAT);
+	ck_assert(!status().asks);
+	disk_is_slow = true;
+	append(LEADER, LEADER, NULL, b2, NULL);
+	ck_assert(!has_prepared(b2));
+	ck_assert_uint_eq(tip_of_victim().height, 2);
+	struct msg_votes m = shown(4, VICTIM);
+	if (_i)
+		answer(MALICE, &m);
+	ck_assert_int_eq(is_outdated(), _i);
+	replica_durable(replica, now, sync_asked);
+	ck_assert_int_eq(has_prepared(b2), !_i);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 /* ---- after a recovery: other keys have signed the past ------------------------------------
  */
 
@@ -615,6 +640,24 @@ START_TEST(it_knows_nothing_at_first)
 	deliver(0, &out);
 	ck_assert_ptr_null(newest(MSG_VOTES, 0));
 	ck_assert_ptr_nonnull(told(1));
+}
+END_TEST
+
+/* However often it is asked; the others do not wait for it. */
+START_TEST(answers_are_rationed)
+{
+	unsigned answers = 0;
+	struct writer out = {0};
+	for (unsigned ms = 0; ms < 1000; ms++) {
+		msg_ask_votes_encode(&out, ms);
+		deliver(MALICE, &out);
+		pass(1000);
+	}
+	for (unsigned i = 0; i < sent_count; i++)
+		answers += sent[i].type == MSG_VOTES;
+	ck_assert_uint_ge(answers, 30);
+	ck_assert_uint_le(answers, 2 * 1000000 / HEARTBEAT + 1);
+	ck_assert_ptr_nonnull(told(0));
 }
 END_TEST
 
@@ -821,10 +864,12 @@ void hostile_own_votes(Suite *s)
 	tcase_add_loop_test(t, it_does_not_lead_a_term_that_it_has_led, 0, 3);
 	tcase_add_test(t, what_it_follows_makes_no_copy_newer);
 	tcase_add_loop_test(t, a_late_answer_counts, 0, 2);
+	tcase_add_loop_test(t, a_late_answer_takes_back_what_waits, 0, 2);
 	t = hostile_case(s, "recovered, asks for its votes", setup_recoverable, 120);
 	tcase_add_loop_test(t, what_old_keys_have_signed_is_no_news, 0, 2);
 	t = hostile_case(s, "who is asked for votes", setup, 120);
 	tcase_add_test(t, it_knows_nothing_at_first);
+	tcase_add_test(t, answers_are_rationed);
 	tcase_add_test(t, votes_in_final_certificates);
 	tcase_add_loop_test(t, votes_in_certificates_that_wait, 0, 2);
 	tcase_add_loop_test(t, votes_in_qcs, 0, 2);
