@@ -7,6 +7,8 @@
 
 #include <openssl/sha.h>
 
+#include "crypto/memo.h"
+
 _Static_assert(HASH_SIZE == SHA256_DIGEST_LENGTH, "SHA-256");
 
 void sha256(struct hash *out, const void *ptr, size_t len)
@@ -41,7 +43,7 @@ static void digest(struct hash *out, const SHA256_CTX *ctx)
 		store_be64(out->b + 4 * i, (uint64_t)ctx->h[i] << 32 | ctx->h[i + 1]);
 }
 
-void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
+static void compute(struct hash *out, uint8_t *buf, size_t len)
 {
 	SHA256_CTX ctx;
 	SHA256_Init(&ctx);
@@ -51,7 +53,7 @@ void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
 
 #define BEGINNINGS 256 /* a power of two */
 
-void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
+static void compute_alike(struct hash *out, uint8_t *buf, size_t len)
 {
 	static _Thread_local struct beginning {
 		uint8_t block[BLOCK_SIZE];
@@ -76,6 +78,37 @@ void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
 	if (size > BLOCK_SIZE)
 		SHA256_Update(&ctx, buf + BLOCK_SIZE, size - BLOCK_SIZE);
 	digest(out, &ctx);
+}
+
+/* Behind the message there is padding only. */
+static void remembered(struct hash *out, uint8_t *buf, size_t len,
+		       void (*anew)(struct hash *out, uint8_t *buf, size_t len))
+{
+	struct memo_place place;
+	if (len > MEMO_MESSAGE_MAX) {
+		anew(out, buf, len);
+		return;
+	}
+	if (memo_get(hash_memo, out, &place, buf, len))
+		return;
+	anew(out, buf, len);
+	memo_put(hash_memo, &place, out, buf, len);
+}
+
+void hash_in_place(struct hash *out, uint8_t *buf, size_t len)
+{
+	if (hash_memo)
+		remembered(out, buf, len, compute);
+	else
+		compute(out, buf, len);
+}
+
+void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len)
+{
+	if (hash_memo)
+		remembered(out, buf, len, compute_alike);
+	else
+		compute_alike(out, buf, len);
 }
 
 #define SHORT_MAX 1024

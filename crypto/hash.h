@@ -43,6 +43,20 @@ void hash_in_place(struct hash *out, uint8_t *buf, size_t len);
 /* The same for messages of which many begin alike: remembers what the first 64 bytes come to.
  */
 void hash_in_place_alike(struct hash *out, uint8_t *buf, size_t len);
+/* Where many replicas run in one process they hash the same bytes. While a memo is in use the
+ * functions of this header that are for public bytes keep the newest messages and their
+ * digests, and do not hash anew what they find to be equal byte for byte: digests are the same
+ * with it and without. For simulators; a memo is for one thread. */
+struct hash_memo;
+struct hash_memo *hash_memo_new(void);
+void hash_memo_free(struct hash_memo *m); /* NULL is fine; not while it is in use */
+/* This thread uses m from now on, NULL: none. Returns what it used before. */
+struct hash_memo *hash_memo_use(struct hash_memo *m);
+struct hash_memo_counts {
+	uint64_t asked, known; /* messages */
+};
+struct hash_memo_counts hash_memo_counts(const struct hash_memo *m);
+
 void hash_tagged(struct hash *out, enum hash_tag tag, struct slice data);
 /* Hash of tag, then a, then b. */
 void hash_tagged2(struct hash *out, enum hash_tag tag, struct slice a, struct slice b);

@@ -13,6 +13,7 @@
 
 #define FORMAT	      "ostrakon-key"
 #define FORMAT_NUMBER 1
+#define FORMAT_TAKEN  2 /* the same, and "taken": true */
 #define FILE_SIZE_MAX 8192
 #define SEED_SIZE     32
 #define SEALED_SIZE   (SEED_SIZE + crypto_aead_xchacha20poly1305_ietf_ABYTES)
@@ -152,10 +153,12 @@ static struct json *to_json(const struct keyfile *f)
 {
 	struct json *v = json_object();
 	json_set(v, "format", json_string(FORMAT));
-	json_set(v, "version", json_u64(FORMAT_NUMBER));
+	json_set(v, "version", json_u64(f->info.taken ? FORMAT_TAKEN : FORMAT_NUMBER));
 	json_set(v, "label", json_string(f->info.label));
 	json_set(v, "public_key", json_hex(f->info.pub.b, PUBKEY_SIZE));
 	json_set(v, "encrypted", json_bool(f->info.encrypted));
+	if (f->info.taken)
+		json_set(v, "taken", json_bool(true));
 	if (!f->info.encrypted) {
 		json_set(v, "seed", json_hex(f->seed, SEED_SIZE));
 		return v;
@@ -225,10 +228,15 @@ static int from_json(struct keyfile *f, const struct json *v, const char *path,
 	int err = read_exact_name(v, "format", FORMAT, path, m);
 	if (!err)
 		err = json_read_u64(v, "version", &version);
-	if (!err && version != FORMAT_NUMBER)
+	if (!err && version != FORMAT_NUMBER && version != FORMAT_TAKEN)
 		return err_set(m, ERR_VERSION,
 			       "%s: key file version %llu, this program knows %d", path,
-			       (unsigned long long)version, FORMAT_NUMBER);
+			       (unsigned long long)version, FORMAT_TAKEN);
+	if (!err && version == FORMAT_TAKEN) {
+		err = json_read_bool(v, "taken", &f->info.taken);
+		if (!err && !f->info.taken)
+			err = ERR_SYNTAX;
+	}
 	if (!err)
 		err = json_read_string(v, "label", &label);
 	if (!err)
@@ -240,7 +248,7 @@ static int from_json(struct keyfile *f, const struct json *v, const char *path,
 	if (err)
 		return err;
 	/* Nothing else may stand in it: growth takes a new version. */
-	if (json_len(v) != (f->info.encrypted ? 9 : 6))
+	if (json_len(v) != (f->info.encrypted ? 9u : 6u) + f->info.taken)
 		return ERR_SYNTAX;
 	return f->info.encrypted ? sealed_from_json(f, v, path, m)
 				 : json_read_hex(v, "seed", f->seed, SEED_SIZE);
@@ -452,6 +460,18 @@ int keyfile_read(const char *path, struct keypair *out, const char *passphrase,
 	return err;
 }
 
+int keyfile_take(const char *path, struct errmsg *m)
+{
+	struct keyfile f;
+	int err = load(&f, path, false, m);
+	if (!err && !f.info.taken) {
+		f.info.taken = true;
+		err = store(&f, path, true, m);
+	}
+	crypto_wipe(&f, sizeof(f));
+	return err;
+}
+
 int keyfile_rekey(const char *path, const char *old_pass, const char *new_pass,
 		  struct errmsg *m)
 {
@@ -464,6 +484,7 @@ int keyfile_rekey(const char *path, const char *old_pass, const char *new_pass,
 		err = keyfile_unseal(&f, &key, old_pass, path, m);
 	if (!err)
 		err = keyfile_seal(&next, &key, f.info.label, new_pass, path, m);
+	next.info.taken = f.info.taken;
 	if (!err)
 		err = store(&next, path, true, m);
 	crypto_wipe(&f, sizeof(f));

@@ -2,7 +2,9 @@
 #include "chain/epoch.h"
 #include "ledger/private.h"
 #include "ledger/range.h"
+#include "ledger/tree_private.h"
 
+#define FEW_CHANGES   16    /* of a block; where there are many they wait for each other */
 #define BLOCK_OPS_MAX 65536 /* in one block; in docs/ledger-format.md, part of validity */
 
 static size_t bucket_of(const struct hash *block)
@@ -64,6 +66,8 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 		.keys = o->keys,
 		.oldest = l->oldest,
 	};
+	for (uint32_t i = 0; i < o->change_count && o->change_count <= FEW_CHANGES; i++)
+		tree_prefetch_leaves(o->root, &o->changes[i].leaf->key);
 	for (uint32_t i = 0; i < o->change_count; i++) {
 		const struct change *c = &o->changes[i];
 		tree_write_value(&l->tree, &c->leaf->key,
@@ -583,21 +587,47 @@ static void trim(struct ledger *l)
 		tree_trim(&l->tree, l->final->root, meta.height);
 }
 
+/* Of the paths that o changes, as they are in both states, the nodes at a depth: asked for one
+ * level after the other while there is something else to do, as they have not been looked at
+ * since o was executed. */
+static void prefetch_paths(const struct overlay *old, const struct overlay *o, unsigned depth)
+{
+	if (o->change_count > FEW_CHANGES)
+		return;
+	for (uint32_t i = 0; i < o->change_count; i++) {
+		const struct hash *key = &o->changes[i].leaf->key;
+		tree_prefetch(o->root, key, depth);
+		tree_prefetch(old->root, key, depth);
+	}
+}
+
+static void prefetch_state(const struct overlay *old, const struct overlay *o)
+{
+	node_prefetch(o->root);
+	node_prefetch(old->root);
+	if (o->change_count <= FEW_CHANGES)
+		for (uint32_t i = 0; i < o->change_count; i++)
+			mem_prefetch(o->changes[i].leaf, sizeof(*o->changes[i].leaf));
+}
+
 void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch *batch)
 {
 	struct overlay *old = l->final, *o = overlay_of(l, &b->hash);
 	struct overlay **link = &old->children;
 
 	invariant(o != NULL && o != old && hash_equal(&b->sh.h.prev, &old->block));
+	prefetch_state(old, o);
 	while (*link != o)
 		link = &(*link)->sibling;
 	*link = o->sibling;
 	o->sibling = NULL;
+	index_txs(b, batch);
+	prefetch_paths(old, o, 0);
 	prune(l, old, o, batch);
+	prefetch_paths(old, o, 1);
 	drop_overlays(l, old);
 	l->final = o;
 	put_state(l, o, batch);
-	index_txs(b, batch);
 	for (unsigned i = 0; i < LEDGER_BUILT_MAX; i++)
 		if (l->built[i].overlay && !overlay_of(l, &l->built[i].parent))
 			drop_built(l, &l->built[i]);

@@ -329,6 +329,7 @@ struct rebuild {
 	struct tree tree;
 	struct under *leaf; /* ascending by key */
 	uint32_t count, cap;
+	uint32_t tries; /* left: versions of children that are looked for, for all of them */
 };
 
 static void add_under(struct rebuild *b, const struct hash *key, uint64_t version,
@@ -438,7 +439,8 @@ static int child_at(struct rebuild *b, uint64_t version, const struct hash *path
 	return hash_equal(&hash, want) ? ERR_NONE : ERR_CORRUPT;
 }
 
-#define VERSIONS_TRIED 4096
+#define VERSIONS_TRIED	      4096
+#define VERSIONS_TRIED_IN_ALL (4 * VERSIONS_TRIED) /* then the likeliest one has to do */
 
 /* The version of a child's record: that of its newest leaf, or one at which a leaf went. False:
  * it is damaged as well; then the version is the likeliest. */
@@ -460,6 +462,9 @@ static bool find_child(struct rebuild *b, const struct under *leaf, uint32_t cou
 		}
 		if (err == ERR_NONE)
 			return true;
+		if (b->tries == 0)
+			break;
+		b->tries--;
 	}
 	return false;
 }
@@ -505,7 +510,7 @@ static void put_rebuilt(struct rebuild *b, const struct under *leaf, uint32_t co
 
 int mend_node(struct store *s, const struct mend_record *rec, struct store_batch *batch)
 {
-	struct rebuild b = {.count = 0};
+	struct rebuild b = {.tries = VERSIONS_TRIED_IN_ALL};
 	struct hash hash;
 	invariant(rec->family == STORE_TREE && !rec->list);
 	tree_init(&b.tree, s, 0);

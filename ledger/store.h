@@ -45,6 +45,9 @@ struct store_options {
 int store_open_rocksdb(struct store **out, const char *path,
 		       const struct store_options *options, struct errmsg *m);
 struct store *store_open_memory(void);
+/* A second one, as empty, for the same thread: what is put into both with little between, equal
+ * in key and value byte for byte, is kept once. They are closed in any order. */
+struct store *store_open_memory_beside(struct store *other);
 void store_close(struct store *s); /* flushes nothing that was not asked for */
 
 struct store_batch *store_batch_new(void);

@@ -4,7 +4,8 @@
  * put and delete single keys. Iterators, which replicas use when they start, sort what is in
  * their range: O(n) for the table, O(m log m) for the range.
  *
- * Items never change and are counted, so a table, the undo list and iterators share them. */
+ * Items never change and are counted, so a table, the undo list and iterators share them; and
+ * so do stores that are opened beside one another. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +14,13 @@
 
 #define TABLE_FIRST_CAP 64
 #define CHUNK_SIZE	(64u << 10)
-#define OPS_AHEAD	32 /* whose places in the tables are fetched at a time */
+#define OPS_AHEAD	32  /* whose places in the tables are fetched at a time */
+#define RECENT		512 /* items that stores beside one another look for; a power of two */
 
 struct item {
 	uint32_t refs;
-	uint32_t key_len;
-	size_t value_len;
+	uint32_t key_len, value_len;
+	uint32_t mark;	 /* of the key: part of its hash, never 0 */
 	uint8_t bytes[]; /* key, value */
 };
 
@@ -38,11 +40,11 @@ struct undo {
 	struct item *replaced;
 };
 
-struct memory_store {
-	struct store base;
-	struct table tables[STORE_FAMILIES];
-	/* Items are cut from chunks, and those that are free kept by size, so that they lie
-	 * close together and all go at once. Large ones stand by themselves. */
+/* Of one store, or of several beside one another. Items are cut from chunks, and those that are
+ * free kept by size, so that they lie close together and all go at once. Large ones stand by
+ * themselves. */
+struct items {
+	unsigned stores;
 	struct chunk {
 		struct chunk *next;
 		_Alignas(16) uint8_t bytes[CHUNK_SIZE];
@@ -53,6 +55,17 @@ struct memory_store {
 		size_t len, cap;
 	} free_items[FREELIST_CLASSES];
 	size_t apart; /* items that are not in chunks */
+	/* By mark, while they live. NULL: there is one store only. */
+	struct recent {
+		uint32_t mark;
+		struct item *item; /* or NULL */
+	} * recent;
+};
+
+struct memory_store {
+	struct store base;
+	struct items *items;
+	struct table tables[STORE_FAMILIES];
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
 	size_t undo_len, undo_cap;
@@ -103,36 +116,39 @@ static bool stands_apart(size_t size)
 	return FREELIST_PLAIN || freelist_class(size) >= FREELIST_CLASSES;
 }
 
-static void *item_alloc(struct memory_store *m, size_t size)
+static void *item_alloc(struct items *all, size_t size)
 {
 	size_t c = freelist_class(size);
 	if (stands_apart(size)) {
-		m->apart++;
+		all->apart++;
 		return mem_alloc(size);
 	}
-	struct free_items *list = &m->free_items[c];
+	struct free_items *list = &all->free_items[c];
 	if (list->len > 0)
 		return list->items[--list->len];
-	if (m->chunks == NULL || CHUNK_SIZE - m->chunk_used < c * FREELIST_STEP) {
+	if (all->chunks == NULL || CHUNK_SIZE - all->chunk_used < c * FREELIST_STEP) {
 		struct chunk *chunk = mem_alloc(sizeof(*chunk));
-		chunk->next = m->chunks;
-		m->chunks = chunk;
-		m->chunk_used = 0;
+		chunk->next = all->chunks;
+		all->chunks = chunk;
+		all->chunk_used = 0;
 	}
-	uint8_t *item = m->chunks->bytes + m->chunk_used;
-	m->chunk_used += c * FREELIST_STEP;
+	uint8_t *item = all->chunks->bytes + all->chunk_used;
+	all->chunk_used += c * FREELIST_STEP;
 	return item;
 }
 
-static void item_free(struct memory_store *m, struct item *i)
+static void item_free(struct items *all, struct item *i)
 {
+	struct recent *r = all->recent != NULL ? &all->recent[i->mark & (RECENT - 1)] : NULL;
+	if (r != NULL && r->item == i)
+		r->item = NULL;
 	size_t size = item_size(item_key(i), item_value(i));
 	if (stands_apart(size)) {
-		m->apart--;
+		all->apart--;
 		mem_free(i);
 		return;
 	}
-	struct free_items *list = &m->free_items[freelist_class(size)];
+	struct free_items *list = &all->free_items[freelist_class(size)];
 	if (list->len == list->cap) {
 		list->cap = list->cap > 0 ? 2 * list->cap : 16;
 		list->items = mem_realloc(list->items, list->cap * sizeof(list->items[0]));
@@ -141,14 +157,16 @@ static void item_free(struct memory_store *m, struct item *i)
 }
 
 /* In a batch a key and its value lie one behind the other. */
-static struct item *item_new(struct memory_store *m, struct slice key, size_t value_len)
+static struct item *item_new(struct items *all, uint32_t mark, struct slice key,
+			     size_t value_len)
 {
 	size_t len = key.len + value_len;
-	struct item *i = item_alloc(m, sizeof(*i) + len);
+	struct item *i = item_alloc(all, sizeof(*i) + len);
 
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
-	i->value_len = value_len;
+	i->value_len = (uint32_t)value_len;
+	i->mark = mark;
 	memcpy(i->bytes, key.ptr, len);
 	return i;
 }
@@ -159,10 +177,26 @@ static struct item *item_ref(struct item *i)
 	return i;
 }
 
-static void item_unref(struct memory_store *m, struct item *i)
+static void item_unref(struct items *all, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
-		item_free(m, i);
+		item_free(all, i);
+}
+
+/* One that another store beside this one has made lately, if all its bytes are equal. */
+static struct item *item_get(struct items *all, uint32_t mark, struct slice key,
+			     size_t value_len)
+{
+	if (all->recent == NULL)
+		return item_new(all, mark, key, value_len);
+	struct recent *r = &all->recent[mark & (RECENT - 1)];
+	struct item *i = r->mark == mark ? r->item : NULL;
+	if (i != NULL && i->key_len == key.len && i->value_len == value_len &&
+	    memcmp(i->bytes, key.ptr, key.len + value_len) == 0)
+		return item_ref(i);
+	r->mark = mark;
+	r->item = item_new(all, mark, key, value_len);
+	return r->item;
 }
 
 /* Tables */
@@ -245,15 +279,15 @@ static void table_grow(struct table *t)
 }
 
 /* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, uint32_t mark, struct item *item)
+static struct item *table_put(struct table *t, struct item *item)
 {
 	struct slice key = item_key(item);
 
 	if (t->len + 1 > t->cap / 3 * 2)
 		table_grow(t);
-	size_t at = table_find(t, mark, key);
+	size_t at = table_find(t, item->mark, key);
 	struct item *old = t->marks[at] != 0 ? t->items[at] : NULL;
-	t->marks[at] = mark;
+	t->marks[at] = item->mark;
 	t->items[at] = item;
 	t->len += old == NULL;
 	return old;
@@ -284,9 +318,9 @@ static struct item *table_remove(struct table *t, uint32_t mark, struct slice ke
 
 static void table_free(struct table *t, struct memory_store *m)
 {
-	for (size_t i = 0; m->apart > 0 && i < t->cap; i++)
+	for (size_t i = 0; m->items->apart > 0 && i < t->cap; i++)
 		if (t->marks[i] != 0)
-			item_unref(m, t->items[i]);
+			item_unref(m->items, t->items[i]);
 	mem_free(t->marks);
 	mem_free(t->items);
 }
@@ -340,7 +374,7 @@ static void memory_iter_free(struct store_iter *base)
 	struct memory_iter *it = (struct memory_iter *)base;
 
 	for (size_t i = 0; i < it->len; i++)
-		item_unref(memory_of(base->store), it->items[i]);
+		item_unref(memory_of(base->store)->items, it->items[i]);
 	mem_free(it->items);
 	mem_free(it);
 }
@@ -372,15 +406,24 @@ static void batch_push(struct memory_store *m)
 
 /* An operation, its key and value being made into an item. */
 struct ahead {
-	struct slice key;      /* in the batch */
+	struct slice key; /* in the batch, the value behind it */
+	size_t value_len;
+	bool is_delete;
 	struct item *inserted; /* NULL: it is a delete */
 	struct table *table;
 	uint32_t mark;
 	enum store_family family;
 };
 
-/* Most places in the tables are in no cache: they are asked for together, and come while the
- * items are made. */
+static inline void prefetch_item(const struct items *all, const struct ahead *a)
+{
+	const struct recent *r = &all->recent[a->mark & (RECENT - 1)];
+	if (r->mark == a->mark && r->item != NULL)
+		mem_prefetch(r->item, sizeof(*r->item) + a->key.len + a->value_len);
+}
+
+/* Most places in the tables are in no cache, nor what another store has put there lately: they
+ * are asked for together, and come while the items are made. */
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
@@ -390,6 +433,8 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 	while (count < OPS_AHEAD && store_batch_next(b, offset, &op)) {
 		struct ahead *a = &ahead[count++];
 		a->key = op.key;
+		a->value_len = op.value.len;
+		a->is_delete = op.is_delete;
 		a->table = &m->tables[op.family];
 		a->mark = key_mark(op.key);
 		a->family = op.family;
@@ -398,8 +443,12 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 			__builtin_prefetch(&a->table->marks[at], 1);
 			__builtin_prefetch(&a->table->items[at], 1);
 		}
-		a->inserted = op.is_delete ? NULL : item_new(m, op.key, op.value.len);
+		if (m->items->recent != NULL && !a->is_delete)
+			prefetch_item(m->items, a);
 	}
+	for (struct ahead *a = ahead; a < ahead + count; a++)
+		a->inserted =
+			a->is_delete ? NULL : item_get(m->items, a->mark, a->key, a->value_len);
 	return count;
 }
 
@@ -417,7 +466,7 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 				if (replaced == NULL)
 					continue;
 			} else { /* it lives in the table */
-				replaced = table_put(a->table, a->mark, a->inserted);
+				replaced = table_put(a->table, a->inserted);
 			}
 			undo_push(m, a->family, a->inserted, replaced);
 		}
@@ -426,7 +475,7 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 static void forget_undo(struct memory_store *m)
 {
 	for (size_t i = 0; i < m->undo_len; i++)
-		item_unref(m, m->undo[i].replaced);
+		item_unref(m->items, m->undo[i].replaced);
 	m->undo_len = 0;
 	m->batches_len = 0;
 }
@@ -439,12 +488,11 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 		struct item *out = NULL;
 
 		if (u.replaced != NULL)
-			out = table_put(t, key_mark(item_key(u.replaced)), u.replaced);
+			out = table_put(t, u.replaced);
 		else
-			out = table_remove(t, key_mark(item_key(u.inserted)),
-					   item_key(u.inserted));
+			out = table_remove(t, u.inserted->mark, item_key(u.inserted));
 		invariant(out == u.inserted);
-		item_unref(m, out);
+		item_unref(m->items, out);
 	}
 }
 
@@ -522,6 +570,21 @@ static int memory_get(struct store *s, enum store_family f, struct slice key,
 	return ERR_NONE;
 }
 
+static void items_free(struct items *all)
+{
+	if (--all->stores > 0)
+		return;
+	for (struct chunk *c = all->chunks, *next; c != NULL; c = next) {
+		next = c->next;
+		mem_free(c);
+	}
+	for (size_t i = 0; i < FREELIST_CLASSES; i++)
+		mem_free(all->free_items[i].items);
+	mem_free(all->recent);
+	mem_free(all);
+}
+
+/* What a store has in chunks goes with them, when the last store beside it does. */
 static void memory_close(struct store *s)
 {
 	struct memory_store *m = memory_of(s);
@@ -529,12 +592,7 @@ static void memory_close(struct store *s)
 	forget_undo(m);
 	for (int f = 0; f < STORE_FAMILIES; f++)
 		table_free(&m->tables[f], m);
-	for (struct chunk *c = m->chunks, *next; c != NULL; c = next) {
-		next = c->next;
-		mem_free(c);
-	}
-	for (size_t i = 0; i < FREELIST_CLASSES; i++)
-		mem_free(m->free_items[i].items);
+	items_free(m->items);
 	store_batch_free(m->lost);
 	mem_free(m->undo);
 	mem_free(m->batches);
@@ -550,10 +608,26 @@ static const struct store_ops memory_ops = {
 	.iter_free = memory_iter_free,
 };
 
-struct store *store_open_memory(void)
+static struct store *open_with(struct items *all)
 {
 	struct memory_store *m = mem_zalloc(sizeof(*m));
 
 	m->base.ops = &memory_ops;
+	m->items = all;
+	all->stores++;
 	return &m->base;
+}
+
+struct store *store_open_memory(void)
+{
+	return open_with(mem_zalloc(sizeof(struct items)));
+}
+
+struct store *store_open_memory_beside(struct store *other)
+{
+	struct items *all = memory_of(other)->items;
+
+	if (all->recent == NULL)
+		all->recent = mem_array(RECENT, sizeof(struct recent));
+	return open_with(all);
 }

@@ -315,6 +315,25 @@ void tree_prefetch(const struct tree_node *n, const struct hash *key, unsigned d
 	}
 }
 
+void tree_prefetch_leaves(const struct tree_node *n, const struct hash *key)
+{
+	for (unsigned at = 0; at < TREE_DEPTH_MAX && n; at++) {
+		unsigned nibble = tree_nibble(key, at);
+		if (!slot_present(n, nibble))
+			return;
+		if (!slot_is_leaf(n, nibble)) {
+			n = n->slot[tree_index(n->present, nibble)].node;
+			continue;
+		}
+		for (unsigned left = n->leaves; left; left &= left - 1) {
+			const struct tree_slot *s =
+				&n->slot[tree_index(n->present, tree_lowest(left))];
+			mem_prefetch(s->leaf, 2 * MEM_LINE);
+		}
+		return;
+	}
+}
+
 void tree_value_key(uint8_t out[TREE_VALUE_KEY_SIZE], const struct hash *key, uint64_t version)
 {
 	memcpy(out, key->b, HASH_SIZE);

@@ -103,6 +103,8 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 /* Of key's path, that much which is known without waiting for it will be used soon: called
  * again later it gets further. */
 void tree_prefetch(const struct tree_node *root, const struct hash *key, unsigned depth);
+/* The same of the leaves beside key's, when its path is here. */
+void tree_prefetch_leaves(const struct tree_node *root, const struct hash *key);
 /* Its value, lent until the next tree_trim(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);

@@ -104,6 +104,11 @@ struct writer *emit_evidence(struct emit *o, const struct hash *id)
 	return new_slot(o, w);
 }
 
+void emit_outdated(struct emit *o)
+{
+	new_write(o, WRITE_OUTDATED);
+}
+
 void emit_sync(struct emit *o)
 {
 	o->sync = true;

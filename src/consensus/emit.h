@@ -48,6 +48,7 @@ void emit_cert(struct emit *o, const struct cert *c); /* c lives until the next 
 struct writer *emit_votes(struct emit *o, unsigned slot);
 struct writer *emit_tc(struct emit *o, uint64_t term);
 struct writer *emit_evidence(struct emit *o, const struct hash *id);
+void emit_outdated(struct emit *o);
 void emit_sync(struct emit *o); /* this step's writes */
 /* The writer to encode the message into; not to ourselves. An empty mask is fine. */
 struct writer *emit_message(struct emit *o, uint64_t mask, enum message_class class,

@@ -35,12 +35,13 @@ bool engine_message_is_sync(uint8_t type)
 
 const char *engine_message_name(uint8_t type)
 {
-	_Static_assert((int)CRASH_MESSAGE_TYPES <= ENGINE_MESSAGE_TYPES &&
-			       (int)MESSAGE_TYPES <= (int)CRASH_FORWARD,
+	_Static_assert((int)MESSAGE_TYPES <= ENGINE_MESSAGE_TYPES &&
+			       (int)CRASH_MESSAGE_TYPES <= (int)MSG_ASK_VOTES,
 		       "one space of numbers");
 	if (engine_message_is_sync(type))
 		return sync_names[type - SYNC_TYPES_FIRST];
-	return type < CRASH_FORWARD ? message_type_name(type) : crash_message_name(type);
+	return type < CRASH_FORWARD || type >= MSG_ASK_VOTES ? message_type_name(type)
+							     : crash_message_name(type);
 }
 
 void engine_step(struct engine *e, const struct input *in, struct output *out)
@@ -170,6 +171,7 @@ const char *engine_counter_name(enum engine_counter c)
 		[COUNT_FAIR_US] = "fair_us",
 		[COUNT_FILLERS] = "fillers",
 		[COUNT_RESIGNED] = "resigned",
+		[COUNT_OUTDATED] = "outdated",
 		[COUNT_ENDS_BY_FILLER] = "ends_by_filler",
 	};
 	return (unsigned)c < COUNTERS && names[c] ? names[c] : "unknown";

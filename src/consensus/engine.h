@@ -33,8 +33,8 @@ struct engine_timing {	      /* microseconds */
 struct engine_config {
 	const struct chain_ctx *ctx;   /* outlives the engine */
 	const struct genesis *genesis; /* outlives the engine */
-	struct block *genesis_block;   /* that the epoch of ctx begins with; lent for the call */
-	unsigned self;		       /* validator index */
+	struct block *genesis_block; /* that the epoch of ctx begins with; lent for the call */
+	unsigned self;		     /* validator index */
 	struct keypair key;
 	struct engine_timing timing;
 	uint32_t pipeline; /* unfinal own blocks in flight: default 8, <= window */
@@ -44,6 +44,9 @@ struct engine_config {
 	/* [I15] Its vote state is lost: it follows, serves and forwards, and signs nothing. The
 	 * key is not needed. The baselines have no observers: ERR_UNSUPPORTED. */
 	bool observer;
+	/* [I20] Before it takes part it asks the others for the newest of its own votes. The
+	 * baselines do not. */
+	bool asks_own_votes;
 };
 
 /* What was on disk. All empty at the first start. */
@@ -107,7 +110,7 @@ struct input {
 		} message;
 		struct pool_tx submit;
 		struct slice member; /* encoded; checked by the engine */
-		uint64_t durable; /* write_seq */
+		uint64_t durable;    /* write_seq */
 		struct {
 			uint64_t id;
 			int err; /* other than ERR_NONE: nothing was built */
@@ -147,6 +150,8 @@ enum write_kind {
 	WRITE_CERT,	/* final certificate of cert->ref.height */
 	WRITE_TC,	/* term certificate, kept by term */
 	WRITE_EVIDENCE, /* bytes, keyed by id */
+	WRITE_OUTDATED, /* others hold votes that this disk does not know: an observer for good
+			 */
 };
 struct write {
 	enum write_kind kind;
@@ -320,10 +325,11 @@ enum engine_counter {
 	COUNT_REBASED, /* chosen values executed on another block than they were made on */
 	COUNT_NACKS,   /* told of a higher ballot */
 	COUNT_TIMEOUTS_COUNTED, /* toward E3 */
-	COUNT_FAIR_US, /* in which the leader could have ordered, had it wanted to [I12] */
-	COUNT_FILLERS, /* made: blocks behind an epoch's end that was not final yet */
+	COUNT_FAIR_US,	/* in which the leader could have ordered, had it wanted to [I12] */
+	COUNT_FILLERS,	/* made: blocks behind an epoch's end that was not final yet */
 	COUNT_RESIGNED, /* from leading, to stop */
 	COUNT_ENDS_BY_FILLER, /* ends made final by a certificate of such a block */
+	COUNT_OUTDATED,	      /* others held newer votes of this replica than its disk */
 	COUNTERS
 };
 const char *engine_counter_name(enum engine_counter c);
@@ -344,17 +350,21 @@ struct engine_status {
 	/* This replica has not heard its leader yet, or is far behind it: what it finds wrong
 	 * with a transaction may be its own fault. */
 	bool catching_up;
-	bool observer; /* as configured */
-	bool resigning; /* it leads, and waits for its successor to do so */
-	bool ended;    /* the end of its epoch is final: nothing more comes of it */
-	bool member_waits; /* a member change waits for its block */
+	bool observer; /* as configured, or since it is outdated: */
+	bool outdated; /* others held votes of its key that its disk did not know */
+	unsigned
+		asks_peers; /* so many more are to tell of its own votes before it takes part */
+	bool resigning;	    /* it leads, and waits for its successor to do so */
+	bool ended;	    /* the end of its epoch is final: nothing more comes of it */
+	bool member_waits;  /* a member change waits for its block */
 	bool escalated;
 	enum escalation_reason reason; /* of the newest escalation of this replica */
 	struct mode_state modes;       /* after the final block */
 	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
 	uint64_t counters[COUNTERS];
-	/* The highest final height that a peer has spoken of, or a certificate is of: a hint. */
+	/* The highest final height that a peer has spoken of, or a certificate is of: a hint.
+	 */
 	uint64_t known_final;
 };
 void engine_status(const struct engine *e, struct engine_status *out);

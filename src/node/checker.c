@@ -1,6 +1,6 @@
 /* A lot is a message or a block. Its transactions are checked in parts, so that threads share a
- * large one. A block waits for its own parts, and for the lots in which others of its
- * transactions are being checked already. */
+ * large one. What is in a part of another lot already is not checked twice: it waits for that
+ * part. */
 #include "node/checker.h"
 
 #include <pthread.h>
@@ -12,21 +12,29 @@
 #include "base/mem.h"
 #include "ledger/tx.h"
 
-#define PART_TXS      16
-#define FALSE_TX_PAID 5000 /* microseconds in which its sender is not listened to: forward.c   \
-			    */
+#define PART_TXS 16
+#define FALSE_TX_PAID                                                                          \
+	5000 /* microseconds in which its sender is not listened to: forward.c                 \
+	      */
 
-enum part_state { PART_WAITS, PART_TAKEN };
+enum part_state { PART_WAITS, PART_TAKEN, PART_SKIPPED };
 
 struct part {
 	TAILQ_ENTRY(part) link;
 	struct lot *lot;
 	uint32_t first, count;
+	/* under the lock */
 	enum part_state state;
+	bool wanted; /* others wait for it */
+	bool urgent;
+	/* the loop's */
+	struct lot **waiting;
+	uint32_t waiting_count, waiting_cap;
 };
 TAILQ_HEAD(part_list, part);
 
 struct lot {
+	TAILQ_ENTRY(lot) link;
 	unsigned from;
 	uint8_t *message; /* NULL: a block's */
 	size_t message_len;
@@ -35,11 +43,11 @@ struct lot {
 	bool *good;
 	uint32_t count;
 	struct part *parts;
-	uint32_t part_count, left; /* parts that are not done */
-	bool urgent;
-	uint64_t wanted_by; /* bit i: blocks[i] waits for it */
-	unsigned needs;	    /* other lots that this one, a block's, waits for */
+	uint32_t part_count;
+	uint32_t needs; /* parts, its own and others', that are not done */
+	bool spoiled;	/* a part of its own had false ones, or was skipped */
 };
+TAILQ_HEAD(lot_list, lot);
 
 struct checker {
 	const struct chain_ctx *ctx;
@@ -48,17 +56,20 @@ struct checker {
 	unsigned threads;
 	int fd;
 	/* the loop's */
-	struct map in_work; /* id -> lot */
-	struct lot *blocks[CHECKER_BLOCKS_MAX];
+	struct map in_work; /* id -> part */
+	struct lot_list lots;
+	unsigned blocks;
 	size_t bytes[VALIDATORS_MAX]; /* of each peer's messages */
 	uint64_t paid[VALIDATORS_MAX];
 	/* shared */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	struct part_list urgent, plain, done;
+	uint64_t shunned; /* peers who brought false ones: what nobody else wants is skipped */
 	unsigned idle;
 	bool stop;
 };
+_Static_assert(VALIDATORS_MAX <= 64, "a bit for each");
 
 /* ---- the threads ------------------------------------------------------------------------- */
 
@@ -72,6 +83,11 @@ static void check_part(const struct checker *c, const struct part *p)
 {
 	for (uint32_t i = p->first; i < p->first + p->count; i++)
 		p->lot->good[i] = is_good(c, p->lot->txs[i].bytes);
+}
+
+static bool is_skipped(const struct checker *c, const struct part *p)
+{
+	return p->lot->message && !p->wanted && c->shunned >> p->lot->from & 1;
 }
 
 static void *run(void *arg)
@@ -89,10 +105,12 @@ static void *run(void *arg)
 		struct part_list *from = TAILQ_EMPTY(&c->urgent) ? &c->plain : &c->urgent;
 		struct part *p = TAILQ_FIRST(from);
 		TAILQ_REMOVE(from, p, link);
-		p->state = PART_TAKEN;
-		pthread_mutex_unlock(&c->lock);
-		check_part(c, p);
-		pthread_mutex_lock(&c->lock);
+		p->state = is_skipped(c, p) ? PART_SKIPPED : PART_TAKEN;
+		if (p->state == PART_TAKEN) {
+			pthread_mutex_unlock(&c->lock);
+			check_part(c, p);
+			pthread_mutex_lock(&c->lock);
+		}
 		bool first = TAILQ_EMPTY(&c->done);
 		TAILQ_INSERT_TAIL(&c->done, p, link);
 		if (first) { /* who takes, takes all */
@@ -114,6 +132,7 @@ struct checker *checker_start(unsigned threads, const struct chain_ctx *ctx,
 	c->ctx = ctx;
 	c->limits = limits;
 	map_init(&c->in_work, seed);
+	TAILQ_INIT(&c->lots);
 	TAILQ_INIT(&c->urgent);
 	TAILQ_INIT(&c->plain);
 	TAILQ_INIT(&c->done);
@@ -128,9 +147,12 @@ struct checker *checker_start(unsigned threads, const struct chain_ctx *ctx,
 	return c;
 }
 
-static void lot_free(struct lot *l)
+static void lot_free(struct checker *c, struct lot *l)
 {
+	TAILQ_REMOVE(&c->lots, l, link);
 	block_drop(l->block);
+	for (uint32_t i = 0; i < l->part_count; i++)
+		mem_free(l->parts[i].waiting);
 	mem_free(l->message);
 	mem_free(l->txs);
 	mem_free(l->good);
@@ -148,19 +170,8 @@ void checker_stop(struct checker *c)
 	pthread_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->threads; i++)
 		pthread_join(c->thread[i], NULL);
-	struct part_list all = TAILQ_HEAD_INITIALIZER(all);
-	TAILQ_CONCAT(&all, &c->urgent, link);
-	TAILQ_CONCAT(&all, &c->plain, link);
-	TAILQ_CONCAT(&all, &c->done, link);
-	/* Every part that its lot still counts is in one of them. Blocks may have none left. */
-	for (struct part *p; (p = TAILQ_FIRST(&all)) != NULL;) {
-		TAILQ_REMOVE(&all, p, link);
-		if (--p->lot->left == 0 && p->lot->message)
-			lot_free(p->lot);
-	}
-	for (unsigned i = 0; i < CHECKER_BLOCKS_MAX; i++)
-		if (c->blocks[i])
-			lot_free(c->blocks[i]);
+	for (struct lot *l; (l = TAILQ_FIRST(&c->lots)) != NULL;)
+		lot_free(c, l);
 	map_free(&c->in_work);
 	close(c->fd);
 	pthread_cond_destroy(&c->work);
@@ -176,20 +187,53 @@ int checker_fd(const struct checker *c)
 
 /* ---- lots -------------------------------------------------------------------------------- */
 
+static struct lot *lot_new(struct checker *c, uint32_t count)
+{
+	struct lot *l = mem_zalloc(sizeof *l);
+	l->txs = mem_array(count, sizeof *l->txs);
+	TAILQ_INSERT_TAIL(&c->lots, l, link);
+	return l;
+}
+
+/* l comes back when p is done, too. */
+static void wait_for(struct checker *c, struct lot *l, struct part *p)
+{
+	if (p->waiting_count && p->waiting[p->waiting_count - 1] == l)
+		return; /* for the one before in the same part */
+	if (p->waiting_count == p->waiting_cap) {
+		p->waiting_cap = p->waiting_cap ? 2 * p->waiting_cap : 4;
+		p->waiting = mem_realloc(p->waiting, p->waiting_cap * sizeof(struct lot *));
+	}
+	p->waiting[p->waiting_count++] = l;
+	l->needs++;
+	pthread_mutex_lock(&c->lock);
+	p->wanted = true;
+	if (l->block && !p->urgent && p->state == PART_WAITS) {
+		p->urgent = true;
+		TAILQ_REMOVE(&c->plain, p, link);
+		TAILQ_INSERT_TAIL(&c->urgent, p, link);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void lot_begin(struct checker *c, struct lot *l)
 {
-	l->good = mem_array(l->count + 1, sizeof *l->good);
-	l->left = l->part_count = (l->count + PART_TXS - 1) / PART_TXS;
-	l->parts = mem_array(l->part_count + 1, sizeof *l->parts);
+	l->good = mem_array(l->count, sizeof *l->good);
+	l->part_count = (l->count + PART_TXS - 1) / PART_TXS;
+	l->parts = mem_array(l->part_count, sizeof *l->parts);
+	l->needs += l->part_count;
 	for (uint32_t i = 0; i < l->count; i++)
-		map_put(&c->in_work, l->txs[i].id.b, l);
+		map_put(&c->in_work, l->txs[i].id.b, &l->parts[i / PART_TXS]);
 	pthread_mutex_lock(&c->lock);
+	if (l->message) /* it has paid for what was false before */
+		c->shunned &= ~(UINT64_C(1) << l->from);
 	for (uint32_t i = 0; i < l->part_count; i++) {
 		struct part *p = &l->parts[i];
 		p->lot = l;
 		p->first = i * PART_TXS;
 		p->count = l->count - p->first < PART_TXS ? l->count - p->first : PART_TXS;
-		if (l->urgent)
+		p->urgent = l->block != NULL;
+		if (p->urgent)
 			TAILQ_INSERT_TAIL(&c->urgent, p, link);
 		else
 			TAILQ_INSERT_TAIL(&c->plain, p, link);
@@ -200,19 +244,17 @@ static void lot_begin(struct checker *c, struct lot *l)
 	pthread_mutex_unlock(&c->lock);
 }
 
-static void make_urgent(struct checker *c, struct lot *l)
+bool checker_hears(const struct checker *c, uint64_t now, unsigned from)
 {
-	if (l->urgent)
-		return;
-	l->urgent = true;
-	pthread_mutex_lock(&c->lock);
-	for (uint32_t i = 0; i < l->part_count; i++) {
-		if (l->parts[i].state != PART_WAITS)
-			continue;
-		TAILQ_REMOVE(&c->plain, &l->parts[i], link);
-		TAILQ_INSERT_TAIL(&c->urgent, &l->parts[i], link);
-	}
-	pthread_mutex_unlock(&c->lock);
+	return from >= VALIDATORS_MAX || c->paid[from] <= now;
+}
+
+bool checker_has_some(const struct checker *c, const struct pool_tx *txs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (map_get(&c->in_work, txs[i].id.b))
+			return true;
+	return false;
 }
 
 bool checker_message(struct checker *c, uint64_t now, unsigned from, struct slice message,
@@ -221,22 +263,20 @@ bool checker_message(struct checker *c, uint64_t now, unsigned from, struct slic
 	invariant(from < VALIDATORS_MAX && count > 0);
 	if (c->paid[from] > now || c->bytes[from] + message.len > CHECKER_BYTES_MAX)
 		return false;
-	struct lot *l = mem_zalloc(sizeof *l);
+	struct lot *l = lot_new(c, count);
 	l->from = from;
 	l->message = mem_dup(message.ptr, message.len);
 	l->message_len = message.len;
-	l->txs = mem_array(count, sizeof *l->txs);
 	for (uint32_t i = 0; i < count; i++) {
-		if (map_get(&c->in_work, txs[i].id.b))
+		struct part *in_work = map_get(&c->in_work, txs[i].id.b);
+		if (in_work) {
+			wait_for(c, l, in_work);
 			continue;
+		}
 		size_t at = (size_t)(txs[i].bytes.ptr - message.ptr);
 		invariant(at + txs[i].bytes.len <= message.len);
 		l->txs[l->count++] = (struct pool_tx){
 			.id = txs[i].id, .bytes = slice_of(l->message + at, txs[i].bytes.len)};
-	}
-	if (l->count == 0) { /* all are being checked: the second message finds them so */
-		lot_free(l);
-		return false;
 	}
 	c->bytes[from] += message.len;
 	lot_begin(c, l);
@@ -246,25 +286,18 @@ bool checker_message(struct checker *c, uint64_t now, unsigned from, struct slic
 bool checker_block(struct checker *c, struct block *b, const struct pool_tx *txs,
 		   uint32_t count)
 {
-	unsigned slot = 0;
-	while (slot < CHECKER_BLOCKS_MAX && c->blocks[slot])
-		slot++;
-	if (slot == CHECKER_BLOCKS_MAX)
+	invariant(count > 0);
+	if (c->blocks == CHECKER_BLOCKS_MAX)
 		return false;
-	struct lot *l = mem_zalloc(sizeof *l);
+	c->blocks++;
+	struct lot *l = lot_new(c, count);
 	l->block = block_hold(b);
-	l->urgent = true;
-	l->txs = mem_array(count + 1, sizeof *l->txs);
-	c->blocks[slot] = l;
 	for (uint32_t i = 0; i < count; i++) {
-		struct lot *other = map_get(&c->in_work, txs[i].id.b);
-		if (!other) {
+		struct part *in_work = map_get(&c->in_work, txs[i].id.b);
+		if (in_work)
+			wait_for(c, l, in_work);
+		else
 			l->txs[l->count++] = txs[i]; /* of the block's own bytes */
-			continue;
-		}
-		l->needs += !(other->wanted_by >> slot & 1);
-		other->wanted_by |= UINT64_C(1) << slot;
-		make_urgent(c, other);
 	}
 	lot_begin(c, l);
 	return true;
@@ -272,34 +305,19 @@ bool checker_block(struct checker *c, struct block *b, const struct pool_tx *txs
 
 /* ---- what comes back --------------------------------------------------------------------- */
 
-static void block_done(struct checker *c, unsigned slot, const struct checker_host *host)
+static void needs_less(struct checker *c, struct lot *l, const struct checker_host *host)
 {
-	struct lot *l = c->blocks[slot];
-	if (l->left > 0 || l->needs > 0)
+	if (--l->needs > 0)
 		return;
-	c->blocks[slot] = NULL;
-	host->block(host->ctx, l->block);
-	lot_free(l);
-}
-
-static void lot_done(struct checker *c, struct lot *l, const struct checker_host *host)
-{
-	for (uint64_t w = l->wanted_by; w; w &= w - 1) {
-		unsigned slot = (unsigned)__builtin_ctzll(w);
-		c->blocks[slot]->needs--;
-		block_done(c, slot, host);
-	}
-	if (l->message) {
+	if (l->block) {
+		c->blocks--;
+		host->block(host->ctx, l->block);
+	} else {
 		c->bytes[l->from] -= l->message_len;
-		host->message(host->ctx, l->from, slice_of(l->message, l->message_len));
-		lot_free(l);
-		return;
+		host->message(host->ctx, l->from, slice_of(l->message, l->message_len),
+			      l->spoiled);
 	}
-	for (unsigned i = 0; i < CHECKER_BLOCKS_MAX; i++)
-		if (c->blocks[i] == l) {
-			block_done(c, i, host);
-			return;
-		}
+	lot_free(c, l);
 }
 
 static void was_false(struct checker *c, uint64_t now, unsigned from)
@@ -308,32 +326,47 @@ static void was_false(struct checker *c, uint64_t now, unsigned from)
 	*paid = (*paid > now ? *paid : now) + FALSE_TX_PAID;
 }
 
-void checker_now(struct checker *c, uint64_t now, unsigned from, const struct pool_tx *txs,
+bool checker_now(struct checker *c, uint64_t now, unsigned from, const struct pool_tx *txs,
 		 uint32_t count, const struct checker_host *host)
 {
 	invariant(from < VALIDATORS_MAX);
 	for (uint32_t i = 0; i < count && c->paid[from] <= now; i++)
-		if (map_get(&c->in_work, txs[i].id.b))
-			continue;
-		else if (is_good(c, txs[i].bytes))
+		if (is_good(c, txs[i].bytes))
 			host->good(host->ctx, &txs[i].id);
 		else
 			was_false(c, now, from);
+	return c->paid[from] <= now;
 }
 
-static void part_done(struct checker *c, const struct part *p, uint64_t now,
+static void shun(struct checker *c, unsigned from)
+{
+	pthread_mutex_lock(&c->lock);
+	c->shunned |= UINT64_C(1) << from;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void part_done(struct checker *c, struct part *p, uint64_t now,
 		      const struct checker_host *host)
 {
 	struct lot *l = p->lot;
+	bool some_false = false;
 	for (uint32_t i = p->first; i < p->first + p->count; i++) {
-		map_remove(&c->in_work, l->txs[i].id.b);
-		if (l->good[i])
+		if (map_get(&c->in_work, l->txs[i].id.b) == p)
+			map_remove(&c->in_work, l->txs[i].id.b);
+		if (l->good[i]) {
 			host->good(host->ctx, &l->txs[i].id);
-		else if (l->message)
+		} else if (l->message && p->state == PART_TAKEN) {
 			was_false(c, now, l->from);
+			some_false = true;
+		}
 	}
-	if (--l->left == 0)
-		lot_done(c, l, host);
+	l->spoiled |= some_false || p->state == PART_SKIPPED;
+	if (some_false)
+		shun(c, l->from);
+	/* From here on nobody finds p; its lot, and p with it, may end with the last line. */
+	for (uint32_t i = 0; i < p->waiting_count; i++)
+		needs_less(c, p->waiting[i], host);
+	needs_less(c, l, host);
 }
 
 void checker_take(struct checker *c, uint64_t now, const struct checker_host *host)
@@ -345,8 +378,7 @@ void checker_take(struct checker *c, uint64_t now, const struct checker_host *ho
 	pthread_mutex_lock(&c->lock);
 	TAILQ_CONCAT(&list, &c->done, link);
 	pthread_mutex_unlock(&c->lock);
-	struct part *p;
-	while ((p = TAILQ_FIRST(&list)) != NULL) {
+	for (struct part *p; (p = TAILQ_FIRST(&list)) != NULL;) {
 		TAILQ_REMOVE(&list, p, link);
 		part_done(c, p, now, host);
 	}

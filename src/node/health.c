@@ -193,6 +193,13 @@ void health_stall(const struct node *n, const struct engine_status *s, uint64_t 
 		add(out, size, at, "halted: %s", n->halted_why);
 	} else if (node_is_paused(n)) {
 		add(out, size, at, "the disk is full");
+	} else if (s->asks_peers) {
+		at = add(
+			out, size, at,
+			"it has just started and takes part once %u more of the others tell it "
+			"what its key has signed last; silent: ",
+			s->asks_peers);
+		add_names(out, size, at, n, s, now, true, false);
 	} else if (s->leader == NO_VALIDATOR) {
 		at = add(out, size, at,
 			 "no leader in term %llu, %s; silent: ", (unsigned long long)s->term,
@@ -234,6 +241,12 @@ void health_not_ready(const struct node *n, const struct engine_status *s, uint6
 		    "fetches the state of height %llu from the others, %u %% so far",
 		    (unsigned long long)n->snapshot.sync.height,
 		    n->snapshot.sync.per_mille / 10);
+	} else if (s->asks_peers) {
+		size_t at = add(out, size, 0,
+				"takes part once %u more of the others have told it what its "
+				"key has signed last; silent: ",
+				s->asks_peers);
+		add_names(out, size, at, n, s, now, true, false);
 	} else if (s->leader == NO_VALIDATOR) {
 		size_t at =
 			add(out, size, 0,

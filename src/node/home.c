@@ -11,6 +11,8 @@
 #include "node/home.h"
 #include "replica/files.h"
 
+#define KEYS_KEPT_MAX 1000
+
 static int locked_by_other(const char *home, int fd, struct errmsg *m)
 {
 	char pid[32] = "";
@@ -161,6 +163,29 @@ static int copy_file(const char *from, const char *to, mode_t mode, struct errms
 			    strerror(why));
 }
 
+/* A vote state that begins empty is for a key that has signed nothing. */
+static int check_not_taken(const char *path, const struct keyfile_info *key, struct errmsg *m)
+{
+	static const char name[] = "validator.key";
+	size_t len = strlen(path), name_len = sizeof name - 1;
+	bool of_home = len >= name_len && strcmp(path + len - name_len, name) == 0 &&
+		       (len == name_len || path[len - name_len - 1] == '/');
+	if (of_home) { /* of a time before key files said so themselves */
+		char *conf = mem_printf("%.*sostrakond.conf", (int)(len - name_len), path);
+		of_home = access(conf, F_OK) == 0;
+		mem_free(conf);
+	}
+	if (!key->taken && !of_home)
+		return ERR_NONE;
+	return err_set(
+		m, ERR_EXISTS,
+		"%s: this key has, or has had, a home. What it has signed there is not known "
+		"here, so it must not begin with an empty vote state. If that home's data "
+		"directory still exists, run it there; if not, make a new key with `ostrakon "
+		"key new` and have governance replace this one (`ostrakon member replace`)",
+		path);
+}
+
 static int write_config(const struct home_init *init, const char *path, const char *name,
 			struct errmsg *m)
 {
@@ -208,8 +233,12 @@ static int init_files(const struct home_init *init, const struct genesis *g, con
 	err = copy_file(init->genesis, path, 0644, m);
 	if (err != ERR_NONE)
 		return err;
-	/* [I15] The first vote state comes with the key, and only then. */
+	/* [I15] The first vote state comes with the key, and only then. The home can run last
+	 * of all: whatever is cut off before, no other one is made for the key once this one
+	 * may vote. */
 	err = replica_first_data(data, fresh, m);
+	if (err == ERR_NONE)
+		err = keyfile_take(init->key, m);
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", init->home);
@@ -226,6 +255,8 @@ int home_init(const struct home_init *init, struct errmsg *m)
 				       init->peers[i]);
 	struct keyfile_info key;
 	int err = keyfile_info(init->key, &key, m);
+	if (err == ERR_NONE)
+		err = check_not_taken(init->key, &key, m);
 	if (err != ERR_NONE)
 		return err;
 	struct genesis g;
@@ -289,32 +320,83 @@ static int check_new_key(const struct genesis *g, const struct node_config *conf
 	return ERR_NONE;
 }
 
-/* Whatever is cut off in between, the home has one of the two keys, and what its data says of the
- * new one is true. */
-static int install_key(const char *home, const char *key, const struct pubkey *pub,
-		       struct errmsg *m)
+static bool is_same_file(const char *a, const char *b)
 {
-	char path[CONFIG_PATH_MAX + 32], fresh[CONFIG_PATH_MAX + 32], old[CONFIG_PATH_MAX + 32];
+	struct stat sa, sb;
+	return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+/* Beside the new one, under a name that no older one has. */
+static int keep_old_key(const char *path, struct errmsg *m)
+{
+	char old[CONFIG_PATH_MAX + 64];
+	for (unsigned i = 1; i < KEYS_KEPT_MAX; i++) {
+		int len = snprintf(old, sizeof old, "%s.old", path);
+		if (i > 1)
+			snprintf(old + len, sizeof old - (size_t)len, ".%u", i);
+		if (link(path, old) == 0 || errno == ENOENT)
+			return ERR_NONE;
+		if (errno != EEXIST)
+			break;
+		if (is_same_file(path, old)) /* a try that was cut off */
+			return ERR_NONE;
+	}
+	return err_set(m, ERR_IO, "%s: %s", old, strerror(errno));
+}
+
+/* Its first vote state, unless it is none. A key file that is taken is this home's own if that
+ * is written already: then a try was cut off. */
+static int mark_new_key(const char *home, const char *key, const struct keyfile_info *info,
+			struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32];
 	struct store *store;
 	struct store_options options = {0};
 	snprintf(path, sizeof path, "%s/data", home);
 	int err = store_open_rocksdb(&store, path, &options, m);
 	if (err != ERR_NONE)
 		return err;
-	err = replica_first_votes_of(store, pub);
+	if (!replica_is_first_of(store, &info->pub))
+		err = check_not_taken(key, info, m);
+	if (err == ERR_NONE) {
+		err = replica_first_votes_of(store, &info->pub);
+		if (err == ERR_EXISTS)
+			err_set(m, err,
+				"%s: this key has voted from %s, and is no new one: make one "
+				"with `ostrakon key new`",
+				key, home);
+		else if (err != ERR_NONE)
+			err_set(m, err,
+				"writing the first vote state of the new key into %s: %s", path,
+				err_text(err));
+	}
 	store_close(store);
-	if (err != ERR_NONE)
-		return err_set(m, err, "writing the first vote state of the new key into %s: %s",
-			       path, err_text(err));
-	snprintf(path, sizeof path, "%s/validator.key", home);
-	snprintf(fresh, sizeof fresh, "%s/validator.key.new", home);
-	snprintf(old, sizeof old, "%s/validator.key.old", home);
-	unlink(fresh); /* of a try that was cut off */
-	err = copy_file(key, fresh, 0600, m);
+	return err;
+}
+
+/* Whatever is cut off in between, the home has one of the two keys, and what its data says of
+ * the new one is true. */
+static int install_key(const char *home, const char *key, const struct keyfile_info *info,
+		       struct errmsg *m)
+{
+	char path[CONFIG_PATH_MAX + 32], fresh[CONFIG_PATH_MAX + 32];
+	int err = mark_new_key(home, key, info, m);
+	if (err == ERR_NONE)
+		err = keyfile_take(key, m);
 	if (err != ERR_NONE)
 		return err;
-	unlink(old);
-	if ((link(path, old) != 0 && errno != ENOENT) || rename(fresh, path) != 0)
+	snprintf(path, sizeof path, "%s/validator.key", home);
+	snprintf(fresh, sizeof fresh, "%s/validator.key.new", home);
+	if (!is_same_file(key, fresh)) {
+		unlink(fresh); /* of a try that was cut off */
+		err = copy_file(key, fresh, 0600, m);
+	}
+	if (err == ERR_NONE)
+		err = keep_old_key(path, m);
+	if (err != ERR_NONE)
+		return err;
+	if (rename(fresh, path) != 0)
 		return err_set(m, ERR_IO, "%s: %s", path, strerror(errno));
 	return files_sync_dir(home, m);
 }
@@ -344,7 +426,7 @@ int home_rekey(const char *home, const char *key, struct errmsg *m)
 		err = home_lock(&lock, home, m);
 	if (err != ERR_NONE)
 		return err;
-	err = install_key(home, key, &info.pub, m);
+	err = install_key(home, key, &info, m);
 	home_unlock(&lock);
 	return err;
 }

@@ -28,9 +28,11 @@ struct home_init {
 	unsigned peer_count;
 	const char *const *peers; /* NAME=HOST:PORT */
 };
+/* ERR_EXISTS: the home has been used; or the key has a home already, which its file says from now
+ * on. */
 int home_init(const struct home_init *init, struct errmsg *m);
 /* A new key for a home that keeps its data: its first vote state, then the key itself, whose
- * predecessor stays beside it as validator.key.old. It votes once governance has put it in the place
+ * predecessor stays beside it as validator.key.old, or .old.2 and so on. It votes once governance has put it in the place
  * that the configuration names. ERR_LOCKED: the node runs. */
 int home_rekey(const char *home, const char *key, struct errmsg *m);
 

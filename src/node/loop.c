@@ -125,9 +125,11 @@ static void on_good(void *ctx, const struct hash *id)
 	replica_checked(n->replica, id);
 }
 
-static void on_checked_message(void *ctx, unsigned from, struct slice message)
+/* Whoever is correct has checked what it passes on: of others we want none of it. */
+static void on_checked_message(void *ctx, unsigned from, struct slice message, bool spoiled)
 {
-	hand_over_message(ctx, from, message);
+	if (!spoiled)
+		hand_over_message(ctx, from, message);
 }
 
 static void on_checked_block(void *ctx, struct block *b)
@@ -151,19 +153,23 @@ static void take_checks(struct node *n)
 	checker_take(n->checker, node_clock_us(), &host);
 }
 
-/* True: it comes back when the signatures in it are checked. */
+/* True: it comes back when the signatures in it are checked, or is not listened to. */
 static bool give_to_checker(struct node *n, unsigned from, struct slice message)
 {
 	const struct checker_host host = checker_host(n);
 	uint64_t now = node_clock_us();
-	if (n->halted || node_is_paused(n) || is_usurped(n, from, message))
+	if (!replica_brings_transactions(message) || n->halted || node_is_paused(n) ||
+	    is_usurped(n, from, message))
 		return false;
+	if (!checker_hears(n->checker, now, from)) /* before it costs more than a look */
+		return true;
 	uint32_t count =
 		replica_transactions(n->replica, now, message, n->forwarded, FORWARDED_MAX);
-	if (count > CHECKER_INLINE)
+	if (count == 0)
+		return false;
+	if (count > CHECKER_INLINE || checker_has_some(n->checker, n->forwarded, count))
 		return checker_message(n->checker, now, from, message, n->forwarded, count);
-	checker_now(n->checker, now, from, n->forwarded, count, &host);
-	return false;
+	return !checker_now(n->checker, now, from, n->forwarded, count, &host);
 }
 
 static void take_message(struct node *n, const struct net_event *e)

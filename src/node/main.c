@@ -337,13 +337,7 @@ static int serve(struct node *n, struct home_lock *lock, enum node_end *end, str
 			  (unsigned long long)n->final_height, url);
 		const char *observes = replica_observes(n->replica);
 		if (observes)
-			log_write(
-				LOG_NODE, LOG_ERROR,
-				"OBSERVER, NOT VOTING: %s. It signs nothing and counts as one "
-				"of the faults that the network tolerates. If the data "
-				"directory that it last ran with still exists, stop the node "
-				"and put that very one back, no older copy",
-				observes);
+			node_log_observer(observes);
 		notify_send("READY=1\nMAINPID=%ld\n", (long)getpid());
 		*end = node_run(n);
 		if (*end == NODE_STOPPED)
@@ -521,8 +515,10 @@ static int command_rekey(const struct options *o)
 	struct errmsg m = {.text = ""};
 	int err = home_rekey(o->home, o->key, &m);
 	if (err == ERR_NONE)
-		printf("%s has the new key; the old one is in validator.key.old. It votes once "
-		       "`ostrakon member replace` has put the new key in its place.\n",
+		printf("%s has the new key; the old one stays beside it (validator.key.old). "
+		       "It "
+		       "votes once `ostrakon member replace` has put the new key in its "
+		       "place.\n",
 		       o->home);
 	return say(err, &m);
 }

@@ -148,6 +148,17 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 /* Whose key was replaced still hears of the end, and where to get it. */
 #define LINKS_LINGER_US 2000000
 
+void node_log_observer(const char *why)
+{
+	log_write(
+		LOG_NODE, LOG_ERROR,
+		"OBSERVER, NOT VOTING: %s. It signs nothing and counts as one of the faults "
+		"that the network tolerates. If the data directory that it last ran with still "
+		"exists, stop the node and put that very one back, no older copy; else have "
+		"its key replaced (`ostrakond rekey`, `ostrakon member replace`)",
+		why);
+}
+
 void node_set_links(struct node *n)
 {
 	const struct chain_ctx *c = replica_ctx(n->replica);
@@ -179,6 +190,12 @@ static void host_epoch(void *ctx)
 		  (unsigned long long)c->epoch, (unsigned long long)c->start_height,
 		  replica_observes(n->replica) ? "; this node signs nothing: " : "",
 		  replica_observes(n->replica) ? replica_observes(n->replica) : "");
+}
+
+static void host_outdated(void *ctx, const char *why)
+{
+	(void)ctx;
+	node_log_observer(why);
 }
 
 static void host_evidence(void *ctx, struct slice bytes)
@@ -274,10 +291,12 @@ static int open_replica(struct node *n, struct errmsg *m)
 			 .check = host_check,
 			 .evidence = host_evidence,
 			 .epoch = host_epoch,
+			 .outdated = host_outdated,
 			 .wall_ms = host_wall_ms,
 			 .sync_note = state_sync_note,
 			 .reopened = state_sync_reopened,
 			 .mend_note = mend_note},
+		.asks_own_votes = n->wrap == NULL, /* a liar does not want to know */
 		.lie = n->lie,
 		.wrap = n->wrap,
 		.wrap_ctx = n->wrap_ctx,

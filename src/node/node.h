@@ -153,6 +153,7 @@ int node_open(struct node *n, struct errmsg *m);
 void node_leave(struct node *n);
 void node_close(struct node *n);
 const char *node_validator_name(const struct node *n, unsigned validator);
+void node_log_observer(const char *why);
 void node_set_links(struct node *n); /* when links_due is over */
 /* Stops taking part: votes and proposes nothing more, but still answers reads. */
 void node_halt(struct node *n, const char *why);

@@ -9,6 +9,7 @@ static void execute(struct replica *r, struct block *b)
 	struct input in; /* not cleared: most of it is of other kinds */
 	in.kind = INPUT_EXECUTED;
 	in.more = r->gathering;
+	r->more_told |= in.more;
 	in.now = r->now;
 	in.wall_ms = replica_wall_ms(r);
 	in.executed.block = b->hash;
@@ -95,17 +96,22 @@ static bool is_worth_sharing(struct slice message)
 	return !rd.err && message.len / (count ? count : 1) <= SHARED_TX_BYTES;
 }
 
-/* A follower's engine has no use for what is forwarded; its ledger will have. */
+static uint64_t to_all(const struct replica *r)
+{
+	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
+	return all & ~(UINT64_C(1) << r->config.self);
+}
+
+/* A follower's engine has no use for what is forwarded; its ledger will have. Only where
+ * clients have brought something in this turn: the rest comes from peers, who have told all, or
+ * is told again. */
 void checks_share(struct replica *r, struct message *m)
 {
-	if (!r->config.shares_checks || m->type != MSG_FORWARD ||
-	    !protocol_is_byzantine(r->config.genesis->protocol))
+	if (m->type != MSG_FORWARD || !r->brought)
 		return;
-	checks_built(r); /* the leader gets them in any case */
-	if (!is_worth_sharing(m->bytes))
-		return;
-	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
-	m->to = all & ~(UINT64_C(1) << r->config.self);
+	r->told = true; /* the leader gets them in any case */
+	if (is_worth_sharing(m->bytes))
+		m->to = to_all(r);
 }
 
 /* Who leads forwards nothing. What does not leave with a block in the same turn is told to the
@@ -114,7 +120,9 @@ void checks_share(struct replica *r, struct message *m)
 
 void checks_submitted(struct replica *r, struct slice tx)
 {
-	if (!r->config.shares_checks || !r->gathering || r->unshared_count == FORWARD_TXS_MAX ||
+	r->brought =
+		r->config.shares_checks && protocol_is_byzantine(r->config.genesis->protocol);
+	if (!r->brought || !r->gathering || r->unshared_count == FORWARD_TXS_MAX ||
 	    r->unshared.len + tx.len > FORWARD_BYTES_MAX / 2)
 		return;
 	writer_var(&r->unshared, tx);
@@ -129,7 +137,7 @@ void checks_built(struct replica *r)
 
 void checks_end_of_turn(struct replica *r)
 {
-	if (r->unshared_count >= SHARED_TXS_MIN && !r->halted) {
+	if (r->unshared_count >= SHARED_TXS_MIN && !r->told && !r->halted) {
 		struct slice txs[FORWARD_TXS_MAX];
 		struct reader rd;
 		struct writer w = {0};
@@ -142,13 +150,14 @@ void checks_end_of_turn(struct replica *r)
 				    .type = MSG_FORWARD,
 				    .before_durable = true,
 				    .bytes = writer_slice(&w)};
-		checks_share(r, &m);
+		m.to = is_worth_sharing(m.bytes) ? to_all(r) : 0;
 		epoch_wrap(r, r->ctx.epoch, &m);
 		if (m.to)
 			r->config.host.send(r->config.host.ctx, &m);
 		writer_free(&w);
 	}
 	checks_built(r);
+	r->told = r->brought = false;
 }
 
 /* In this order: what costs a peer nothing to make costs us little to refuse. */
@@ -161,12 +170,17 @@ static bool is_worth_checking(struct replica *r, struct slice bytes, struct hash
 	       !ledger_admit(r->ledger, &tx, id);
 }
 
+bool replica_brings_transactions(struct slice message)
+{
+	uint8_t type = replica_message_type(message);
+	return type == MSG_FORWARD || type == MSG_RELAY;
+}
+
 uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice message,
 			      struct pool_tx *out, uint32_t max)
 {
-	uint8_t type = replica_message_type(message);
 	uint32_t count = 0;
-	if (r->halted || (type != MSG_FORWARD && type != MSG_RELAY) || !r->config.verify_txs ||
+	if (r->halted || !replica_brings_transactions(message) || !r->config.verify_txs ||
 	    !protocol_is_byzantine(r->config.genesis->protocol) ||
 	    replica_message_epoch(message) != r->ctx.epoch)
 		return 0;

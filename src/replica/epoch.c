@@ -353,6 +353,7 @@ void epoch_advance(struct replica *r)
 	struct driver *old = r->driver;
 	r->seq_base = r->seq_last;
 	r->held_build = 0;
+	checks_forget(r, NULL);
 	r->config.now = r->now;
 	r->config.seed += 0x9e3779b97f4a7c15;
 	int err = epoch_begin(r, &r->end_cert, &m);
@@ -414,7 +415,8 @@ static void read_old(struct replica *r, uint64_t epoch, uint64_t from, struct ms
 		struct cert cert;
 		struct block *b;
 		bool full = out->count >= FETCH_BLOCKS_MAX / 2 || bytes >= FETCH_BYTES_MAX;
-		if ((full && certified) || replica_block(r, h, &b))
+		bool too_much = bytes >= 2 * (size_t)FETCH_BYTES_MAX;
+		if ((full && certified) || too_much || replica_block(r, h, &b))
 			break;
 		out->blocks[out->count++] = b;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;

@@ -19,6 +19,8 @@ void mend_close(struct replica *r)
 	struct mend *m = &r->mend;
 	forget_blocks(m);
 	mend_table_end(m);
+	writer_free(&m->sweep.at);
+	m->sweep.any = false;
 	mem_free(m->items);
 	m->items = NULL;
 	m->count = m->next = 0;

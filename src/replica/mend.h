@@ -55,6 +55,10 @@ struct mend {
 	struct block *blocks[SYNC_BLOCKS_MAX];
 	uint32_t block_count;
 	unsigned blocks_of;
+	struct mend_sweep { /* of the index of transactions: where it goes on */
+		struct writer at;
+		bool any;
+	} sweep;
 	struct mend_table {
 		bool copying;
 		struct writer first, last; /* its keys */
@@ -78,6 +82,8 @@ int mend_record(struct replica *r, const struct damage *d, const struct sync_msg
  */
 void mend_table(struct replica *r, const struct damage *d, enum mend_step *step);
 void mend_table_end(struct mend *m);
+/* mend_index.c: entries of the index, of blocks that are not kept, which nobody has counted. */
+void mend_index(struct replica *r, enum mend_step *step);
 /* Sorts them so that each finds what it needs; how many are left, without those that were named
  * more than once. */
 uint32_t mend_sort(struct damage *d, uint32_t count, uint64_t oldest);

@@ -48,7 +48,7 @@ static bool is_proven(const struct replica *r)
 static bool hash_by_certificate(struct replica *r, uint64_t height, struct hash *out)
 {
 	struct certified_header c;
-	if (!is_proven(r) || replica_certified_header(r, height + 1, &c))
+	if (!is_proven(r) || certified_header_within(r, height + 1, SYNC_HEADERS_MAX, &c))
 		return false;
 	bool good = certified_header_check(&c, replica_ctx_at(r, height + 1),
 					   &r->genesis_block->hash) == ERR_NONE;
@@ -243,12 +243,14 @@ static int mend_block(struct replica *r, const struct damage *d, const struct sy
 static int mend_entry(struct replica *r, const struct damage *d, enum mend_step *step)
 {
 	struct slice key = slice_of(d->key, d->key_len);
+	if (d->key_len == 0) {
+		mend_index(r, step);
+		return ERR_NONE;
+	}
 	int err = store_get(r->store, STORE_TXINDEX, key, &r->scratch);
 	*step = MEND_STEP_SOUND;
 	if (err == ERR_NOT_FOUND)
 		return ERR_NONE;
-	if (d->key_len == 0)
-		return leave(r, step, "which of its entries are too many is not known");
 	if (!err && d->key_len == HASH_SIZE && r->scratch.len == 12 &&
 	    load_be64(r->scratch.buf) <= ledger_height(r->ledger))
 		return ERR_NONE;
@@ -633,6 +635,9 @@ static int mend_state(struct replica *r, const struct damage *d, const struct sy
 int mend_record(struct replica *r, const struct damage *d, const struct sync_msg *in,
 		enum mend_step *step)
 {
+	struct slice key = slice_of(d->key, d->key_len), start = key;
+	if (start.len > sizeof EPOCH_KEY - 1)
+		start.len = sizeof EPOCH_KEY - 1;
 	if (d->unreadable) {
 		mend_table(r, d, step);
 		return ERR_NONE;
@@ -656,9 +661,10 @@ int mend_record(struct replica *r, const struct damage *d, const struct sync_msg
 	case STORE_FAMILIES:
 		break;
 	}
-	/* Its counts are held against what could be read: all is read once more now. */
-	if (r->mend.any_mended &&
-	    slice_equal(slice_of(d->key, d->key_len), slice_str("ledger"))) {
+	/* Its counts are held against what could be read, and an epoch's beginning against the
+	 * block that it begins with: all is read once more now. */
+	if (r->mend.any_mended && (slice_equal(key, slice_str("ledger")) ||
+				   slice_equal(start, slice_str(EPOCH_KEY)))) {
 		*step = MEND_STEP_SOUND;
 		return ERR_NONE;
 	}

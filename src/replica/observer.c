@@ -9,13 +9,19 @@
 
 #define MARK_VERSION	 1
 #define MARK_VERSION_KEY 2
+#define MARK_VERSION_OLD 2 /* of OBSERVER_KEY: there was a vote state, an old copy */
+
+static void batch_mark_as(struct store_batch *batch, const char *key, uint16_t version)
+{
+	struct writer w = {0};
+	writer_u16(&w, version);
+	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
+	writer_free(&w);
+}
 
 static void batch_mark(struct store_batch *batch, const char *key)
 {
-	struct writer w = {0};
-	writer_u16(&w, MARK_VERSION);
-	store_batch_put(batch, STORE_META, slice_str(key), writer_slice(&w));
-	writer_free(&w);
+	batch_mark_as(batch, key, MARK_VERSION);
 }
 
 static int put_mark(struct store *s, const char *key)
@@ -27,12 +33,61 @@ static int put_mark(struct store *s, const char *key)
 	return err;
 }
 
+/* Keys that were new once and have voted from here, one behind the other. */
+static int read_voted(struct store *s, struct writer *keys)
+{
+	struct writer w = {0};
+	struct reader r;
+	int err = store_get(s, STORE_META, slice_str(VOTED_KEYS_KEY), &w);
+	writer_reset(keys);
+	if (!err) {
+		reader_init(&r, writer_slice(&w));
+		bool known = reader_u16(&r) == MARK_VERSION;
+		uint32_t count = reader_count(&r, UINT16_MAX, PUBKEY_SIZE);
+		struct slice all = reader_take(&r, (size_t)count * PUBKEY_SIZE);
+		if (reader_finish(&r) || !known)
+			err = ERR_CORRUPT;
+		else
+			writer_raw(keys, all.ptr, all.len);
+	}
+	writer_free(&w);
+	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+static int has_voted(struct store *s, const struct pubkey *key, bool *voted)
+{
+	struct writer keys = {0};
+	int err = read_voted(s, &keys);
+	*voted = false;
+	for (size_t at = 0; at < keys.len; at += PUBKEY_SIZE)
+		*voted |= memcmp(keys.buf + at, key->b, PUBKEY_SIZE) == 0;
+	writer_free(&keys);
+	return err;
+}
+
+static void batch_voted(struct replica *r, struct store_batch *batch)
+{
+	struct writer keys = {0}, w = {0};
+	bool voted;
+	if (has_voted(r->store, &r->config.key.pub, &voted) == ERR_NONE && !voted &&
+	    read_voted(r->store, &keys) == ERR_NONE) {
+		writer_pubkey(&keys, &r->config.key.pub);
+		writer_u16(&w, MARK_VERSION);
+		writer_u32(&w, (uint32_t)(keys.len / PUBKEY_SIZE));
+		writer_raw(&w, keys.buf, keys.len);
+		store_batch_put(batch, STORE_META, slice_str(VOTED_KEYS_KEY), writer_slice(&w));
+	}
+	writer_free(&keys);
+	writer_free(&w);
+}
+
 /* Of either version; of the second it speaks of one key alone. */
 static int has_first(struct store *s, const struct pubkey *own, bool *first, bool *fresh)
 {
 	struct writer w = {0};
 	struct reader r;
 	struct pubkey key;
+	bool voted = false;
 	*first = *fresh = false;
 	int err = store_get(s, STORE_META, slice_str(FIRST_VOTES_KEY), &w);
 	if (!err) {
@@ -45,24 +100,26 @@ static int has_first(struct store *s, const struct pubkey *own, bool *first, boo
 		}
 	}
 	writer_free(&w);
-	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+	if (err == ERR_NOT_FOUND)
+		err = ERR_NONE;
+	if (*fresh && !err)
+		err = has_voted(s, own, &voted);
+	*fresh &= !err && !voted;
+	return err;
 }
 
-/* The vote state is of the epoch of r->ctx. */
-static bool votes_are_of_epoch(struct replica *r)
+/* Of which the vote state is; UINT64_MAX: what says so is damaged. */
+static uint64_t votes_epoch(struct replica *r)
 {
-	uint64_t epoch = 0;
+	struct reader rd;
+	uint64_t epoch;
 	int err = store_get(r->store, STORE_META, slice_str(VOTES_EPOCH_KEY), &r->scratch);
-	if (!err) {
-		struct reader rd;
-		reader_init(&rd, writer_slice(&r->scratch));
-		if (reader_u16(&rd) != MARK_VERSION)
-			return false;
-		epoch = reader_u64(&rd);
-		if (reader_finish(&rd))
-			return false;
-	}
-	return (!err || err == ERR_NOT_FOUND) && epoch == r->ctx.epoch;
+	if (err)
+		return err == ERR_NOT_FOUND ? 0 : UINT64_MAX;
+	reader_init(&rd, writer_slice(&r->scratch));
+	bool known = reader_u16(&rd) == MARK_VERSION;
+	epoch = reader_u64(&rd);
+	return known && !reader_finish(&rd) ? epoch : UINT64_MAX;
 }
 
 static void batch_votes_epoch(struct replica *r, struct store_batch *batch)
@@ -92,6 +149,7 @@ static void batch_fresh(struct replica *r, struct store_batch *batch)
 	else
 		batch_mark(batch, FIRST_VOTES_KEY);
 	batch_votes_epoch(r, batch);
+	batch_voted(r, batch);
 }
 
 static int has_mark(struct store *s, const char *key, bool *there)
@@ -130,13 +188,22 @@ int replica_first_votes_of(struct store *s, const struct pubkey *key)
 {
 	struct store_batch *batch = store_batch_new();
 	struct writer w = {0};
+	bool voted;
 	writer_u16(&w, MARK_VERSION_KEY);
 	writer_pubkey(&w, key);
 	store_batch_put(batch, STORE_META, slice_str(FIRST_VOTES_KEY), writer_slice(&w));
-	int err = store_write(s, batch, true);
+	int err = has_voted(s, key, &voted);
+	if (!err)
+		err = voted ? ERR_EXISTS : store_write(s, batch, true);
 	writer_free(&w);
 	store_batch_free(batch);
 	return err;
+}
+
+bool replica_is_first_of(struct store *s, const struct pubkey *key)
+{
+	bool first, fresh;
+	return has_first(s, key, &first, &fresh) == ERR_NONE && fresh;
 }
 
 int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m)
@@ -172,10 +239,41 @@ static const char missing_why[] =
 	"replaced, and what its key has signed is not known here. It follows the chain and "
 	"serves reads and proofs";
 
+static const char outdated_why[] =
+	"its data directory is an old copy: its peers hold votes of its key that are newer "
+	"than "
+	"its vote state, so what else that key has signed is not known here. It follows the "
+	"chain and serves reads and proofs";
 static const char unplaced_why[] = "its key is not that of its place among the validators: it "
 				   "is new, and governance has not "
 				   "put it there yet, or has been replaced. It follows the "
 				   "chain and serves reads and proofs";
+
+void observer_outdated(struct replica *r)
+{
+	batch_mark_as(r->batch, OBSERVER_KEY, MARK_VERSION_OLD);
+	r->observes = outdated_why;
+	if (r->config.host.outdated)
+		r->config.host.outdated(r->config.host.ctx, outdated_why);
+}
+
+/* The mark of an observer; *old: that of observer_outdated(). */
+static int has_observer(struct store *s, bool *there, bool *old)
+{
+	struct writer w = {0};
+	struct reader r;
+	int err = store_get(s, STORE_META, slice_str(OBSERVER_KEY), &w);
+	*there = err == ERR_NONE;
+	reader_init(&r, writer_slice(&w));
+	*old = *there && reader_u16(&r) == MARK_VERSION_OLD;
+	writer_free(&w);
+	return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+bool observer_is_unplaced(const struct replica *r)
+{
+	return r->observes == unplaced_why;
+}
 
 static int begin_fresh(struct replica *r, struct errmsg *m)
 {
@@ -190,10 +288,11 @@ static int begin_fresh(struct replica *r, struct errmsg *m)
 int observer_open(struct replica *r, struct errmsg *m)
 {
 	bool restored = false, observer = false, first = false, fresh = false, votes = false;
+	bool old = false;
 	bool byzantine = protocol_is_byzantine(r->config.genesis->protocol);
 	int err = has_mark(r->store, RESTORED_KEY, &restored);
 	if (!err)
-		err = has_mark(r->store, OBSERVER_KEY, &observer);
+		err = has_observer(r->store, &observer, &old);
 	if (!err)
 		err = has_first(r->store, &r->config.key.pub, &first, &fresh);
 	if (!err)
@@ -203,15 +302,23 @@ int observer_open(struct replica *r, struct errmsg *m)
 			       err_text(err));
 	if (MUTANT(MUTANT_AMNESIA))
 		return ERR_NONE;
+	/* Stepped over once more, that epoch's votes would be forgotten. */
+	uint64_t of = votes_epoch(r);
+	if (byzantine && of > r->ctx.epoch && of < UINT64_MAX)
+		return err_set(m, ERR_CORRUPT,
+			       "the vote state is of epoch %llu, and what says that this epoch "
+			       "has begun is missing: stop this node and run `ostrakon db "
+			       "repair` while the others run",
+			       (unsigned long long)of);
 	if (byzantine && !is_placed(r)) {
 		r->observes = unplaced_why;
 		return ERR_NONE;
 	}
 	if (fresh)
 		return begin_fresh(r, m);
-	bool remembers = r->ctx.epoch ? votes_are_of_epoch(r) : first || votes;
+	bool remembers = of == r->ctx.epoch && (of > 0 || first || votes);
 	if (restored || observer || !remembers)
-		r->observes = restored ? restored_why : missing_why;
+		r->observes = restored ? restored_why : old ? outdated_why : missing_why;
 	if (r->observes && !restored && !byzantine)
 		return err_set(
 			m, ERR_UNSUPPORTED,

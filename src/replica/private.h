@@ -4,8 +4,8 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "replica/replica.h"
 #include "replica/mend.h"
+#include "replica/replica.h"
 #include "replica/sync.h"
 
 #define UNFINAL_BLOCKS_MAX 4096 /* read back at a start */
@@ -17,6 +17,10 @@
  * without any writes the second one, and never votes. */
 #define FIRST_VOTES_KEY "first_votes"
 #define OBSERVER_KEY	"observer"
+
+/* In STORE_META, {u16 version, u32 count, keys}: each was new once and has voted from this
+ * store, so that it is never taken for a new one again. */
+#define VOTED_KEYS_KEY "voted_keys"
 
 /* In STORE_META: this store was made from a backup, {u16 version, u64 height, block hash, u64
  * time of the backup}. Whoever has it never votes. */
@@ -33,7 +37,7 @@ struct replica {
 	bool epoch_over;     /* its end is final, by end_cert */
 	struct cert end_cert;
 	struct writer envelope;
-	struct msg_blocks *old_blocks;			      /* scratch */
+	struct msg_blocks *old_blocks;				     /* scratch */
 	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
 	uint64_t stale_messages, bad_envelopes;
 	uint64_t newer_epoch; /* peers that speak of one */
@@ -66,8 +70,10 @@ struct replica {
 
 	struct writer unshared; /* submitted in this turn, one behind the other */
 	uint32_t unshared_count;
-	struct message_in *peeked;	     /* scratch of replica_transactions(); or NULL */
-	struct pool_tx *unchecked;	     /* of one block */
+	bool brought;		   /* clients have, in this turn */
+	bool told;		   /* in this turn the engine has forwarded, to all */
+	struct message_in *peeked; /* scratch of replica_transactions(); or NULL */
+	struct pool_tx *unchecked; /* of one block */
 	uint32_t unchecked_cap;
 	struct hash given[CHECKS_GIVEN_MAX]; /* blocks that host.check() has taken over */
 	uint32_t given_count;
@@ -78,8 +84,8 @@ struct replica {
 	uint32_t candidates_cap;
 };
 
-/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of the
- * genesis file's. */
+/* In STORE_META: recovery_hash() of the recovery whose keys the vote state is of; absent: of
+ * the genesis file's. */
 #define RECOVERY_KEY "recovery"
 
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
@@ -114,7 +120,12 @@ int retention_open(struct replica *r); /* what was given up before */
 
 /* observer.c: before replica_recover() */
 int observer_open(struct replica *r, struct errmsg *m);
+/* It has no place with its key: vote slots in its store are of another key, which may come
+ * back, and stay what that one has made them. */
+bool observer_is_unplaced(const struct replica *r);
 bool observer_is_marked(struct store *s);
+/* What others hold of its votes is newer than the vote state: marks it, with r->batch. */
+void observer_outdated(struct replica *r);
 
 /* begin_anew.c: of a store that was just restored and never votes, the first vote state of a
  * key that has signed nothing. Its newest final block is the one that g's newest recovery
@@ -126,10 +137,15 @@ int replica_begin_anew(struct store *s, const struct genesis *g, const struct ce
  * state of the keys of today. */
 int recovered_check(struct replica *r, struct errmsg *m);
 
+/* proofs.c: replica_certified_header(); ERR_LIMIT, before any block is read, if it takes more
+ * headers than max. */
+int certified_header_within(struct replica *r, uint64_t height, uint64_t max,
+			    struct certified_header *out);
+
 /* checks.c */
-void checks_execute(struct replica *r, struct block *b); /* WORK_EXECUTE */
+void checks_execute(struct replica *r, struct block *b);	 /* WORK_EXECUTE */
 void checks_forget(struct replica *r, const struct hash *block); /* WORK_DROP; NULL: all */
-void checks_share(struct replica *r, struct message *m); /* before it is sent */
+void checks_share(struct replica *r, struct message *m);	 /* before it is sent */
 void checks_submitted(struct replica *r, struct slice tx);
 void checks_built(struct replica *r); /* a block with what was submitted */
 void checks_end_of_turn(struct replica *r);

@@ -21,6 +21,12 @@ static int certificate_of(struct replica *r, uint64_t height, struct cert *cert,
 
 int replica_certified_header(struct replica *r, uint64_t height, struct certified_header *out)
 {
+	return certified_header_within(r, height, CERTIFIED_HEADERS_MAX, out);
+}
+
+int certified_header_within(struct replica *r, uint64_t height, uint64_t max,
+			    struct certified_header *out)
+{
 	struct handover fillers = {0};
 	*out = (struct certified_header){0};
 	uint64_t top = height;
@@ -30,7 +36,7 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 			return err;
 		top = out->cert.ref.height - fillers.filler_count;
 	}
-	if (top - height + fillers.filler_count >= CERTIFIED_HEADERS_MAX) {
+	if (top - height + fillers.filler_count >= max) {
 		handover_free(&fillers);
 		return ERR_LIMIT;
 	}

@@ -90,6 +90,8 @@ void records_put_write(struct replica *r, const struct write *w)
 		note_unfinal(r, w->block);
 		break;
 	case WRITE_VOTES:
+		if (observer_is_unplaced(r))
+			break;
 		store_batch_put(r->batch, STORE_VOTES, slice_of(&slot, 1), w->bytes);
 		break;
 	case WRITE_CERT:
@@ -104,6 +106,9 @@ void records_put_write(struct replica *r, const struct write *w)
 		store_batch_put(r->batch, STORE_EVIDENCE, hash_slice(&w->id), w->bytes);
 		if (r->config.host.evidence)
 			r->config.host.evidence(r->config.host.ctx, w->bytes);
+		break;
+	case WRITE_OUTDATED:
+		observer_outdated(r);
 		break;
 	}
 }
@@ -269,7 +274,10 @@ static void read_blocks(struct replica *r, const struct work *w, struct read_ran
 		bool full = range->count >= w->max_blocks || range->bytes >= w->max_bytes;
 		struct cert cert;
 		struct block *b;
-		if ((full && range->certified) || replica_block(r, height, &b))
+		/* Of blocks that came with a state only the last has a certificate: who asked
+		 * climbs up to it. */
+		bool too_much = range->bytes >= 2 * (size_t)w->max_bytes;
+		if ((full && range->certified) || too_much || replica_block(r, height, &b))
 			return;
 		range->blocks[range->count++] = b;
 		range->bytes += b->body_size + SIGNED_HEADER_SIZE;

@@ -248,6 +248,7 @@ int replica_recover(struct replica *r, struct errmsg *m)
 					       .genesis_block = r->start,
 					       .self = r->config.self,
 					       .observer = r->observes && byzantine,
+					       .asks_own_votes = r->config.asks_own_votes,
 					       .timing = r->config.timing,
 					       .pipeline = r->config.pipeline,
 					       .seed = r->config.seed,

@@ -101,8 +101,8 @@ static int copy_votes(struct repair *p)
 	struct slice key, value;
 	if (copy_family(p, STORE_VOTES, none, none, &slots))
 		return lost(p, "the vote state cannot be read");
-	static const char *const marks[] = {RESTORED_KEY, OBSERVER_KEY, FIRST_VOTES_KEY,
-					    VOTES_EPOCH_KEY, RECOVERY_KEY};
+	static const char *const marks[] = {RESTORED_KEY,    OBSERVER_KEY, FIRST_VOTES_KEY,
+					    VOTES_EPOCH_KEY, RECOVERY_KEY, VOTED_KEYS_KEY};
 	bool votes_nothing = false;
 	for (size_t i = 0; i < MEM_COUNT(marks); i++) {
 		struct slice mark = slice_str(marks[i]);

@@ -385,6 +385,8 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 	in.submit.id = *id;
 	in.submit.bytes = tx;
 	replica_feed(r, now, &in);
+	if (!r->gathering)
+		r->brought = false; /* it has been forwarded, where there is a leader */
 	return ERR_NONE;
 }
 

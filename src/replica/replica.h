@@ -28,18 +28,18 @@ enum replica_sync_note {
 	SYNC_NOTE_STRUCK, /* this peer sent what cannot be true */
 	SYNC_NOTE_BUILDING,
 	SYNC_NOTE_GIVEN_UP, /* it begins anew with a newer state, or blocks have come */
-	SYNC_NOTE_EPOCH,    /* the epoch has ended elsewhere: blocks alone lead across its end */
-	SYNC_NOTE_DONE,	    /* replica_ledger() is at another height from now on */
+	SYNC_NOTE_EPOCH, /* the epoch has ended elsewhere: blocks alone lead across its end */
+	SYNC_NOTE_DONE,	 /* replica_ledger() is at another height from now on */
 };
 
 /* Damage in the store, as a scrub found it (replica/audit.h): src/replica/mend.h. */
 #define DAMAGE_KEY_MAX 48
 struct damage {
 	enum store_family family;
-	uint64_t height;	     /* UINT64_MAX: of no block */
+	uint64_t height; /* UINT64_MAX: of no block */
 	bool unreadable; /* not a record, but a page of a table file: behind this key */
 	uint64_t file;	 /* its number; 0: not known */
-	uint8_t key_len;	     /* 0: of no record */
+	uint8_t key_len; /* 0: of no record */
 	uint8_t key[DAMAGE_KEY_MAX]; /* cut */
 };
 enum replica_mend_note {
@@ -74,6 +74,8 @@ struct replica_host {
 	void (*evidence)(void *ctx, struct slice bytes);
 	/* An epoch begins: replica_ctx() has other validators; may be NULL. */
 	void (*epoch)(void *ctx);
+	/* It is an observer from now on, for good: why. May be NULL. */
+	void (*outdated)(void *ctx, const char *why);
 	uint64_t (*wall_ms)(void *ctx);
 	/* For log lines; after SYNC_NOTE_DONE comes reopened(). May be NULL, both. */
 	void (*sync_note)(void *ctx, enum replica_sync_note note, unsigned peer,
@@ -102,6 +104,9 @@ struct replica_config {
 	 * signatures while it does, and not when its block comes. */
 	bool shares_checks;
 	bool verify_txs; /* false in simulator runs whose clients are honest */
+	/* [I20] It asks its peers for the newest of its own votes before it takes part: its data
+	 * may be an old copy. */
+	bool asks_own_votes;
 	/* Heights below the final one whose state stays readable: ledger_set_history(). 0:
 	 * none. */
 	uint64_t history;
@@ -129,12 +134,15 @@ void replica_close(struct replica *r);
 /* Why this replica is an observer; NULL: it is none. */
 const char *replica_observes(const struct replica *r);
 /* The vote state of a validator that has never signed anything, durable. Written where its key
- * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS; fresh: NULL,
- * or as replica_first_votes_of()). */
+ * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS; fresh:
+ * NULL, or as replica_first_votes_of()). */
 int replica_first_votes(struct store *s);
-/* The same of a key that was made for a place of a chain that runs: into any store of that chain.
- * It votes from the epoch on in which that place has this key. */
+/* The same of a key that was made for a place of a chain that runs: into any store of that
+ * chain. It votes from the epoch on in which that place has this key. ERR_EXISTS: it has voted
+ * from this store already, and is not new. */
 int replica_first_votes_of(struct store *s, const struct pubkey *key);
+/* Whether that mark is there, and not used up. */
+bool replica_is_first_of(struct store *s, const struct pubkey *key);
 int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m);
 
 void replica_tick(struct replica *r, uint64_t now);
@@ -158,6 +166,8 @@ bool replica_propose(struct replica *r, uint64_t now);
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 
+/* It forwards or relays clients' transactions. */
+bool replica_brings_transactions(struct slice message);
 /* The clients' transactions that a peer's message forwards, as far as their signatures are worth
  * checking: in order, admissible, not checked yet. At most max of them into out, lent with the
  * message. */
@@ -176,8 +186,8 @@ void replica_mend_status(const struct replica *r, struct replica_mend_status *ou
 
 /* Of the newest epoch here. */
 const struct chain_ctx *replica_ctx(const struct replica *r);
-/* Of the epoch that a block at this height is of, or could be; of a term; by its number, NULL if
- * it has not begun here. */
+/* Of the epoch that a block at this height is of, or could be; of a term; by its number, NULL
+ * if it has not begun here. */
 const struct chain_ctx *replica_ctx_at(const struct replica *r, uint64_t height);
 const struct chain_ctx *replica_ctx_of_term(const struct replica *r, uint64_t term);
 const struct chain_ctx *replica_epoch(const struct replica *r, uint64_t epoch);
@@ -185,8 +195,8 @@ const struct chain_ctx *replica_epoch(const struct replica *r, uint64_t epoch);
  * until it is in a block. ERR_EXISTS: another one, or this one, waits already. ERR_UNSUPPORTED:
  * this chain knows no new keys. Errors of member_change_check(). */
 int replica_member(struct replica *r, uint64_t now, struct slice change);
-/* What proves the beginning of epoch >= 1 to whoever knows the set before: the proof document of
- * its entry. ERR_NOT_FOUND: it has not begun here. */
+/* What proves the beginning of epoch >= 1 to whoever knows the set before: the proof document
+ * of its entry. ERR_NOT_FOUND: it has not begun here. */
 int replica_handover(struct replica *r, uint64_t epoch, struct proof_document *out);
 /* The type of a message from a peer, whatever its epoch; UINT8_MAX: it has none. */
 uint8_t replica_message_type(struct slice bytes);

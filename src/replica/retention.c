@@ -25,16 +25,32 @@ uint64_t replica_blocks_from(const struct replica *r)
 	return r->blocks_from;
 }
 
+/* Whatever it is that cannot be read. */
+static void give_up_unread(struct replica *r, uint64_t height)
+{
+	struct record_key from, to;
+	struct slice key, value;
+	struct store_iter *it =
+		store_iter_new(r->store, STORE_BLOCKS, key_block(&from, height, NULL),
+			       key_block(&to, height + 1, NULL), false);
+	while (store_iter_next(it, &key, &value))
+		store_batch_delete(r->batch, STORE_BLOCKS, key);
+	store_iter_free(it);
+}
+
 static void give_up(struct replica *r, uint64_t height)
 {
 	struct record_key k;
 	struct block *b;
-	/* One that cannot be read leaves entries of its transactions: rubbish, not harm. */
+	/* One that cannot be read leaves entries of its transactions: rubbish, which the next
+	 * scrub finds (mend_index.c). */
 	if (replica_block(r, height, &b) == ERR_NONE) {
 		for (uint32_t i = 0; i < b->tx_count; i++)
 			store_batch_delete(r->batch, STORE_TXINDEX, hash_slice(&b->tx[i].id));
 		store_batch_delete(r->batch, STORE_BLOCKS, key_block(&k, height, &b->hash));
 		block_drop(b);
+	} else {
+		give_up_unread(r, height);
 	}
 	store_batch_delete(r->batch, STORE_BLOCKS, key_final(&k, height));
 	store_batch_delete(r->batch, STORE_BLOCKS, key_system(&k, height));

@@ -51,11 +51,20 @@ static struct serve_pin *spare_pin(struct replica *r)
 	return oldest;
 }
 
+/* It would be there without a pin, or was a moment ago. */
+static bool is_recent(const struct replica *r, uint64_t height)
+{
+	uint64_t age = ledger_height(r->ledger) - height;
+	return age <= 1 || age - 1 <= r->config.history;
+}
+
+/* A pin whose time is over is not begun anew: who asks again and again would have the state
+ * kept for good, and with it all that has changed since. */
 static bool pin(struct replica *r, uint64_t height)
 {
 	struct serve_pin *p = pin_at(r, height);
 	if (!p) {
-		p = spare_pin(r);
+		p = is_recent(r, height) ? spare_pin(r) : NULL;
 		if (!p)
 			return false;
 		*p = (struct serve_pin){.height = height, .begun = r->now};
@@ -138,6 +147,13 @@ static void send_gone(struct replica *r, unsigned to, uint64_t height, const str
 	send(r, to, &m);
 }
 
+/* Each header is a block that was read for it. */
+static void space_offers(struct replica *r, unsigned to, uint32_t headers)
+{
+	r->serve.peer[to].offer_at =
+		r->now + SERVE_ASKS_US * (1 + headers / SERVE_HEADERS_AT_ONCE);
+}
+
 /* For those who mend what they have: no state goes with it. */
 static void offer_header(struct replica *r, unsigned to, uint64_t height)
 {
@@ -145,11 +161,11 @@ static void offer_header(struct replica *r, unsigned to, uint64_t height)
 	struct sync_msg m = {
 		.type = SYNC_OFFER, .height = height, .blocks_from = r->blocks_from};
 	if (height == 0 || height > ledger_height(r->ledger) ||
-	    replica_certified_header(r, height, &m.header) ||
-	    m.header.count > SYNC_HEADERS_MAX)
+	    replica_certified_header(r, height, &m.header) || m.header.count > SYNC_HEADERS_MAX)
 		send_gone(r, to, height, &zero, &zero);
 	else
 		send(r, to, &m);
+	space_offers(r, to, m.header.count);
 	certified_header_free(&m.header);
 }
 
@@ -173,16 +189,18 @@ static void offer(struct replica *r, unsigned to, uint64_t wanted, uint64_t abov
 		height = m.stable.ref.height;
 	if (!wanted && !pin_at(r, height) && !spare_pin(r)) /* both are taken: one of those */
 		height = later_of(r->serve.pin[0].height, r->serve.pin[1].height);
-	if (!is_readable(r, height) || replica_certified_header(r, height, &m.header)) {
+	if (!is_readable(r, height) ||
+	    certified_header_within(r, height, SYNC_HEADERS_MAX, &m.header)) {
 		send_gone(r, to, height, &zero, &zero);
 		return;
 	}
 	m.height = height;
 	m.has_stable &= m.stable.ref.height < height + m.header.count;
-	if (m.header.count <= SYNC_HEADERS_MAX && pin(r, height))
+	if (pin(r, height))
 		send(r, to, &m);
 	else
 		send_gone(r, to, height, &zero, &zero);
+	space_offers(r, to, m.header.count);
 	certified_header_free(&m.header);
 }
 
@@ -217,8 +235,14 @@ static void answer_blocks(struct replica *r, unsigned to, const struct serve_req
 	const struct hash zero = {0};
 	struct block *b;
 	size_t bytes = 0;
-	/* Of older epochs as well: their hash proves them. */
-	for (uint64_t h = q->height; h > 0 && m.count < SYNC_BLOCKS_MAX; h--) {
+	struct record_key k;
+	/* Nothing is read for who does not know the first one. Of older epochs as well: their
+	 * hash proves them. */
+	bool known = q->height >= r->blocks_from &&
+		     store_get(r->store, STORE_BLOCKS, key_final(&k, q->height), &r->scratch) ==
+			     ERR_NONE &&
+		     slice_equal(writer_slice(&r->scratch), hash_slice(&q->from));
+	for (uint64_t h = known ? q->height : 0; h > 0 && m.count < SYNC_BLOCKS_MAX; h--) {
 		if (bytes >= SYNC_BLOCKS_BYTES || replica_block(r, h, &b))
 			break;
 		bytes += b->body_size + SIGNED_HEADER_SIZE;

@@ -48,6 +48,15 @@ static void progress(struct replica *r)
 	r->sync.progress_at = r->now;
 }
 
+/* Whoever has the state may be one who gives it as slowly as can be. */
+static bool has_few(const struct replica *r)
+{
+	unsigned has = 0;
+	for (unsigned i = 0; i < peers(r); i++)
+		has += r->sync.peer[i].has && !(r->sync.struck >> i & 1);
+	return has <= r->ctx.quorum.f;
+}
+
 static bool is_fetching(const struct sync *s)
 {
 	return s->phase == SYNC_FETCHING || s->phase == SYNC_BUILDING;
@@ -151,7 +160,8 @@ static bool ask_blocks(struct replica *r, unsigned peer)
 	return true;
 }
 
-/* Nobody has the older ones: what there is down to the state's own block is enough. */
+/* Nobody has the older ones: what there is down to the state's own block is enough. One of more
+ * than f who say so means well; fewer are believed if nobody else comes for a while. */
 static void settle_for_fewer_blocks(struct replica *r)
 {
 	struct sync *s = &r->sync;
@@ -163,7 +173,7 @@ static void settle_for_fewer_blocks(struct replica *r)
 		if (s->peer[i].has && !is_struck(s, i) && !s->peer[i].no_blocks)
 			return;
 	}
-	if (asked == 0)
+	if (asked == 0 || (asked <= r->ctx.quorum.f && r->now < s->block_at + SYNC_QUIET_US))
 		return;
 	s->hashes = mem_realloc(memmove(s->hashes, s->hashes + (s->next_block + 1 - s->low),
 					(s->top - s->next_block) * sizeof *s->hashes),
@@ -239,6 +249,7 @@ static void begin(struct replica *r)
 	s->status.began_at = r->now;
 	s->status.bytes = s->status.ranges = s->status.blocks = s->status.retries = 0;
 	progress(r);
+	s->block_at = r->now;
 	note(r, SYNC_NOTE_STARTED, NO_VALIDATOR);
 	ask_all(r, s->height); /* who else has it? */
 	pump(r);
@@ -325,6 +336,19 @@ static bool is_target(const struct sync *s, const struct certified_header *c)
 	return hash_equal(&a, &b);
 }
 
+/* Who offers the same state may have a checkpoint that goes with it, or a newer one. */
+static bool take_stable(struct replica *r, const struct sync_msg *m)
+{
+	struct sync *s = &r->sync;
+	uint64_t top = s->target.headers[0].h.height + s->target.count - 1;
+	if (!m->has_stable || !is_target(s, &m->header) || m->stable.ref.height > top ||
+	    (s->has_stable && m->stable.ref.height <= s->stable.ref.height))
+		return true;
+	s->has_stable = true;
+	cert_copy(&s->stable, &m->stable);
+	return !is_fetching(s) || sync_state_stable(r);
+}
+
 static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 {
 	struct sync *s = &r->sync;
@@ -343,6 +367,8 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 	if (is_fetching(s)) {
 		p->has |= is_target(s, &m->header);
 		p->no_blocks &= !p->has;
+		if (!take_stable(r, m))
+			return;
 	} else if (!s->target.count || m->height > s->target.headers[0].h.height) {
 		certified_header_free(&s->target);
 		s->target = m->header;
@@ -354,6 +380,7 @@ static void on_offer(struct replica *r, unsigned from, struct sync_msg *m)
 			s->peer[i].has = i == from;
 	} else {
 		p->has = is_target(s, &m->header);
+		take_stable(r, m);
 	}
 	if (s->phase == SYNC_ASKING && all_have_answered(r))
 		asking(r);
@@ -473,6 +500,7 @@ static void on_blocks(struct replica *r, unsigned from, const struct sync_msg *m
 			return;
 		s->status.blocks++;
 		s->status.bytes += b->body_size + SIGNED_HEADER_SIZE;
+		s->block_at = r->now;
 		progress(r);
 	}
 	for (unsigned i = 0; i < peers(r); i++)
@@ -591,7 +619,7 @@ static void fetching(struct replica *r)
 	}
 	if (s->ask_until == 0 || /* begun in an earlier life */
 	    (r->now >= s->ask_until + SYNC_AGAIN_US &&
-	     r->now >= s->progress_at + SYNC_ASK_US)) /* who has it now? */
+	     (has_few(r) || r->now >= s->progress_at + SYNC_ASK_US))) /* who has it now? */
 		ask_all(r, s->height);
 	pump(r);
 }
@@ -752,6 +780,7 @@ int sync_open(struct replica *r, struct errmsg *m)
 		s->status.height = s->height;
 		s->status.began_at = r->now;
 		s->status.per_mille = 1000 * (SYNC_ITEMS - s->left) / SYNC_ITEMS;
+		s->block_at = r->now;
 		progress(r);
 	}
 	return ERR_NONE;

@@ -53,13 +53,14 @@ void sync_msg_free(struct sync_msg *m);
 
 /* ---- answering (serve.c) ----------------------------------------------------------------- */
 
-#define SERVE_PINS_MAX	  2	 /* states that are kept for others at a time */
-#define SERVE_QUEUE	  8	 /* questions of one peer that wait */
-#define SERVE_SPACING_US  4000	 /* between two answers to one peer, for each 64 KiB */
-#define SERVE_ASKS_US	  200000 /* between two offers to one peer */
-#define SERVE_PIN_BUSY_US (10 * UINT64_C(1000000)) /* then another one may take its place */
-#define SERVE_PIN_IDLE_US (60 * UINT64_C(1000000))
-#define SERVE_PIN_LIFE_US (7200 * UINT64_C(1000000))
+#define SERVE_PINS_MAX	      2	     /* states that are kept for others at a time */
+#define SERVE_QUEUE	      8	     /* questions of one peer that wait */
+#define SERVE_SPACING_US      4000   /* between two answers to one peer, for each 64 KiB */
+#define SERVE_ASKS_US	      200000 /* between two offers to one peer, */
+#define SERVE_HEADERS_AT_ONCE 4	     /* and as long again for each so many headers */
+#define SERVE_PIN_BUSY_US     (10 * UINT64_C(1000000)) /* then another one may take its place */
+#define SERVE_PIN_IDLE_US     (60 * UINT64_C(1000000))
+#define SERVE_PIN_LIFE_US     (7200 * UINT64_C(1000000))
 
 struct serve {
 	struct serve_pin {
@@ -133,6 +134,7 @@ struct sync {
 	unsigned left, next_item, next_peer;
 	struct hash *hashes; /* of the blocks, from low on */
 	uint64_t next_block; /* below low: all are here */
+	uint64_t block_at;   /* when the newest of them came */
 	bool blocks_busy;
 	struct sync_slot {
 		bool used, blocks;
@@ -176,7 +178,8 @@ void sync_before_final(struct replica *r, uint64_t height);
 /* For audits: what in a store is not the ledger's yet, or any more (struct audit_host). */
 void sync_apart(struct store *s, uint64_t *staged, uint64_t *swept_below);
 int sync_state_read(struct replica *r);
-bool sync_state_begin(struct replica *r); /* s->target is to be fetched */
+bool sync_state_begin(struct replica *r);  /* s->target is to be fetched */
+bool sync_state_stable(struct replica *r); /* s->stable is another one */
 bool sync_state_range(struct replica *r, unsigned item, const struct range *range);
 bool sync_state_block(struct replica *r, struct block *b); /* the one that is due */
 void sync_state_resume_blocks(struct replica *r);

@@ -135,8 +135,13 @@ bool sync_state_begin(struct replica *r)
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		s->peer[i].has = has[i];
 	plan_blocks(r);
+	return sync_state_stable(r);
+}
+
+bool sync_state_stable(struct replica *r)
+{
 	writer_reset(&r->scratch);
-	target_encode(&r->scratch, s);
+	target_encode(&r->scratch, &r->sync);
 	store_batch_clear(r->batch);
 	store_batch_put(r->batch, STORE_META, slice_str(SYNC_KEY), writer_slice(&r->scratch));
 	return write_batch(r, false);
@@ -386,8 +391,8 @@ static void delete_strangers(struct replica *r)
 
 /* One synced batch: the state is the ledger's, its blocks are the final ones, its certificate
  * is the newest. What an observer has written into vote slots as it followed says nothing [I15]
- * and goes; a validator's vote state stays as it is: its tip is overtaken by finality, which is
- * nothing new to it. */
+ * and goes; the vote state of a validator, or of a key that this one is to follow, stays as it
+ * is: its tip is overtaken by finality, which is nothing new to it. */
 bool sync_state_install(struct replica *r, const struct hash *root, uint64_t keys)
 {
 	struct sync *s = &r->sync;
@@ -413,7 +418,8 @@ bool sync_state_install(struct replica *r, const struct hash *root, uint64_t key
 	store_batch_put(r->batch, STORE_CERTS, key_cert(&k, s->top), writer_slice(&r->scratch));
 	store_be64(number, s->low);
 	store_batch_put(r->batch, STORE_META, slice_str(BLOCKS_FROM_KEY), slice_of(number, 8));
-	for (uint8_t slot = 0; slot < VOTE_SLOTS && r->observes; slot++)
+	for (uint8_t slot = 0; slot < VOTE_SLOTS && r->observes && !observer_is_unplaced(r);
+	     slot++)
 		store_batch_delete(r->batch, STORE_VOTES, slice_of(&slot, 1));
 	put_stable(r);
 	forget_progress(r);

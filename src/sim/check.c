@@ -22,7 +22,7 @@ void check_header(struct sim *s, const struct header *h, const struct hash *hash
 	memcpy(place + 24, h->valset.b, 8); /* terms go on, beside fillers of an old epoch */
 	if (s->genesis.protocol == PROTOCOL_MULTIPAXOS)
 		return; /* a value executed on another parent keeps its place: check_crash.c */
-	if (map_put(&s->places, place, k) && !sim_is_corrupt(s, h->leader))
+	if (map_put(&s->places, place, k) && !sim_may_forget(s, h->leader))
 		sim_violation(s, SIM_SAFETY, "leader %u equivocates at term %llu, height %llu",
 			      h->leader, (unsigned long long)h->term,
 			      (unsigned long long)h->height);
@@ -313,7 +313,7 @@ static void check_remembers_vote(struct sim *s, unsigned node)
 	const struct block_ref *vote = &s->node[node].vote;
 	struct engine_status status;
 	replica_status(s->node[node].replica, &status);
-	if (!sim_is_corrupt(s, node) && !s->node[node].wiped &&
+	if (!sim_may_forget(s, node) && !s->node[node].wiped &&
 	    position_compare(vote, &status.tip) > 0)
 		sim_violation(
 			s, SIM_SAFETY,
@@ -496,7 +496,7 @@ static void check_left(struct sim *s, unsigned from, const struct vote *v,
 void check_vote(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct block_ref *last = &s->node[from].vote;
-	if (sim_is_corrupt(s, from))
+	if (sim_may_forget(s, from))
 		return;
 	check_left(s, from, v, last);
 	if (v->ref.term < last->term)
@@ -524,7 +524,7 @@ void check_vote(struct sim *s, unsigned from, const struct vote *v)
 static void check_commit(struct sim *s, unsigned from, const struct vote *v)
 {
 	struct sim_node *node = &s->node[from];
-	if (sim_is_corrupt(s, from))
+	if (sim_may_forget(s, from))
 		return;
 	check_left(s, from, v, &node->commit);
 	if (position_compare(&v->ref, &node->commit) > 0)
@@ -560,6 +560,9 @@ static void check_votes(struct sim *s, unsigned from, const struct message_in *i
 	case MSG_COMMIT:
 		check_commit(s, from, &in->commit.commit);
 		break;
+	case MSG_ASK_VOTES:
+		rewind_note_ask(s, from, in->ask_votes);
+		break;
 	case MSG_TERM_VOTE:
 		note_statement(s, from, in->term_vote.signer, in->term_vote.term);
 		break;
@@ -581,7 +584,7 @@ static void check_evidence(struct sim *s, unsigned from, struct slice bytes)
 	evidence_decode(&r, &ev);
 	uint64_t epoch = s->node[from].epoch;
 	bool honest = epoch < s->epoch_count && !s->options.intercept && ev.culprit < s->n &&
-		      !sim_is_corrupt(s, ev.culprit);
+		      !sim_may_forget(s, ev.culprit);
 	if (!reader_finish(&r) && honest &&
 	    evidence_check(&ev, &s->epochs[epoch], tx_never_valid) == ERR_NONE)
 		sim_violation(s, SIM_SAFETY, "replica %u shows %s evidence against honest %u",
@@ -610,6 +613,16 @@ void check_silence(struct sim *s, unsigned node, uint64_t before)
 			      node, (unsigned long long)made);
 }
 
+/* [I20] It has not been told yet what it has signed. */
+static bool asks(const struct sim *s, unsigned node)
+{
+	struct engine_status status;
+	if (!rewind_asks(s) || sim_is_corrupt(s, node) || !s->node[node].replica)
+		return false;
+	replica_status(s->node[node].replica, &status);
+	return status.asks_peers > 0;
+}
+
 /* Messages that have nothing in them which their sender signs. */
 static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
 {
@@ -617,13 +630,15 @@ static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
 			       UINT64_C(1) << MSG_FORWARD | UINT64_C(1) << MSG_RELAY |
 			       UINT64_C(1) << MSG_EVIDENCE | UINT64_C(1) << MSG_FETCH_VIEW |
 			       UINT64_C(1) << MSG_NEW_VIEW | UINT64_C(1) << MSG_MEMBER |
-			       UINT64_C(1) << MSG_FINAL;
+			       UINT64_C(1) << MSG_FINAL | UINT64_C(1) << MSG_ASK_VOTES |
+			       UINT64_C(1) << MSG_VOTES;
 	if (!(kinds >> type & 1) && engine_message_is_sync(type))
 		return;
 	if (!(kinds >> type & 1))
 		sim_violation(s, SIM_SAFETY,
-			      "[I15] replica %u has lost its vote state, and sends %s", from,
-			      engine_message_name(type));
+			      "[I15] [I20] replica %u does not know what it has signed, and "
+			      "sends %s",
+			      from, engine_message_name(type));
 }
 
 void check_sent(struct sim *s, unsigned from, const struct message *m)
@@ -632,7 +647,7 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	struct slice bytes;
 	if (!check_epoch_sent(s, from, m, &bytes))
 		return;
-	if (observes(s, from))
+	if (observes(s, from) || asks(s, from))
 		check_unsigned(s, from, m->type);
 	if (!protocol_is_byzantine(s->genesis.protocol)) {
 		check_sent_crash(s, from, m);
@@ -642,7 +657,7 @@ void check_sent(struct sim *s, unsigned from, const struct message *m)
 	    m->type != MSG_PREPARE && m->type != MSG_VIEW_CHANGE &&
 	    m->type != MSG_VOTE_REQUEST && m->type != MSG_PRE_VOTE_REQUEST &&
 	    m->type != MSG_BLOCKS && m->type != MSG_COMMIT && m->type != MSG_TERM_VOTE &&
-	    m->type != MSG_EVIDENCE)
+	    m->type != MSG_EVIDENCE && m->type != MSG_ASK_VOTES)
 		return;
 	if (message_decode(in, bytes)) {
 		if (sim_is_corrupt(s, from))
@@ -678,7 +693,7 @@ void check_counters(struct sim *s, unsigned node, const struct engine_status *st
 	static const enum engine_counter none[] = {COUNT_EQUIVOCATIONS, COUNT_BAD_MESSAGES,
 						   COUNT_BLOCKS_REFUSED,
 						   COUNT_POSITION_INVALID};
-	for (unsigned i = 0; i < MEM_COUNT(none); i++)
+	for (unsigned i = 0; i < MEM_COUNT(none) && !s->result->rewound; i++)
 		if (status->counters[none[i]])
 			sim_violation(s, SIM_SAFETY,
 				      "replica %u counts %llu %s among honest ones", node,
@@ -700,6 +715,8 @@ void check_innocence(struct sim *s, unsigned node)
 	if (leader < s->n && fresh >> leader & 1)
 		failover_begins(s);
 	uint64_t framed = (status.modes.jailed | status.accused) & ~s->corrupt;
+	for (unsigned i = 0; i < s->n; i++)
+		framed &= ~((uint64_t)sim_may_forget(s, i) << i);
 	if (framed)
 		sim_violation(s, SIM_SAFETY,
 			      "replica %u holds proof against the honest (mask %llx)", node,

@@ -46,7 +46,8 @@ void check_own_word(struct sim *s, unsigned node, const struct block *b, const s
 		return;
 	/* Who votes not counts what others have of its number: of the life whose disk it lost.
 	 */
-	if (s->node[node].replica && replica_observes(s->node[node].replica))
+	if (sim_may_forget(s, node) ||
+	    (s->node[node].replica && replica_observes(s->node[node].replica)))
 		return;
 	if (!(c->signers >> node & 1))
 		return;

@@ -68,6 +68,18 @@ static bool loses_disk(struct sim *s, unsigned i)
 	       random_chance(&s->random, 1, 2);
 }
 
+/* Likewise, an old copy of it. */
+static bool takes_old_copy(struct sim *s, unsigned i)
+{
+	unsigned rewound = 0;
+	if (!s->options.rewound || sim_is_corrupt(s, i))
+		return false;
+	for (unsigned k = 0; k < s->n; k++)
+		rewound += s->node[k].rewound;
+	return (s->node[i].rewound || rewound < s->options.rewound) &&
+	       random_chance(&s->random, 1, 2);
+}
+
 uint64_t faults_crash(struct sim *s, unsigned i)
 {
 	unsigned down = 0;
@@ -77,6 +89,8 @@ uint64_t faults_crash(struct sim *s, unsigned i)
 		return 0;
 	if (loses_disk(s, i))
 		sim_wipe_disk(s, i);
+	else if (takes_old_copy(s, i))
+		sim_rewind_disk(s, i);
 	else
 		sim_crash_node(s, i);
 	uint64_t after = random_between(&s->random, 1000, 3 * SECOND);

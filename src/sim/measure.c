@@ -55,6 +55,8 @@ enum measure_phase measure_phase_of(uint8_t type)
 	case MSG_FORWARD:
 	case MSG_RELAY:
 	case MSG_MEMBER:
+	case MSG_ASK_VOTES:
+	case MSG_VOTES:
 	case CRASH_FORWARD:
 		return PHASE_CLIENT;
 	default: /* votes, requests for them, refusals, view changes */

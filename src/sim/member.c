@@ -99,6 +99,8 @@ void members_entered(struct sim *s, unsigned node)
 			      (unsigned long long)n->epoch, (unsigned long long)epoch);
 	n->epoch = epoch;
 	n->lost = false;
+	if (n->rewound) /* a new key may be placed now */
+		n->wiped = observer_is_marked(n->store);
 	n->vote = n->commit = (struct block_ref){0};
 	n->statement = 0;
 	n->tc_term = 0;

@@ -24,6 +24,7 @@ bool script_can_end(enum script_kind kind)
 	case SCRIPT_SLOW_DISK:
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
+	case SCRIPT_REWIND:
 	case SCRIPT_ATTACK:
 	case SCRIPT_QUIET:
 		return true;
@@ -109,7 +110,7 @@ bool script_hits_leader(const struct script_action *a, uint64_t mask, unsigned l
 	bool hurts = a->kind == SCRIPT_CRASH || a->kind == SCRIPT_PAUSE ||
 		     a->kind == SCRIPT_ISOLATE || a->kind == SCRIPT_MUTE ||
 		     a->kind == SCRIPT_DEAFEN || a->kind == SCRIPT_FILL ||
-		     a->kind == SCRIPT_WIPE;
+		     a->kind == SCRIPT_WIPE || a->kind == SCRIPT_REWIND;
 	return hurts && leader < VALIDATORS_MAX && mask >> leader & 1;
 }
 
@@ -203,6 +204,8 @@ static void perform(struct sim *s, const struct script_action *a, uint64_t mask)
 			sim_fill_disk(s, i);
 		if (a->kind == SCRIPT_WIPE)
 			sim_wipe_disk(s, i);
+		if (a->kind == SCRIPT_REWIND)
+			sim_rewind_disk(s, i);
 		if (a->kind == SCRIPT_REPLACE)
 			member_wanted(s, i);
 		if (a->kind == SCRIPT_SLOW) {
@@ -263,7 +266,8 @@ static void undo(struct sim *s, const struct script_action *a, uint64_t mask)
 	for (unsigned i = 0; i < s->n; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_WIPE)
+		if (a->kind == SCRIPT_CRASH || a->kind == SCRIPT_WIPE ||
+		    a->kind == SCRIPT_REWIND)
 			restart(s, i);
 		if (a->kind == SCRIPT_FILL)
 			sim_make_room(s, i);

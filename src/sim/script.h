@@ -33,6 +33,7 @@ enum script_kind {
 	SCRIPT_TEAR,	  /* killed in the middle of the next sync; comes back by itself */
 	SCRIPT_FILL,   /* no room on the disk: the next write fails; restarted once there is */
 	SCRIPT_WIPE,   /* killed; comes back with an empty disk */
+	SCRIPT_REWIND, /* killed; comes back with the disk as it was when it last came up */
 	SCRIPT_ATTACK, /* from now on these, by all malicious replicas */
 	SCRIPT_PEACE,  /* no attacks from now on */
 	SCRIPT_QUIET,  /* clients stop */

@@ -26,6 +26,7 @@ struct sim_options {
 	bool resigns;		/* leaders are asked to, now and then, in whatever run */
 	unsigned dead;		/* calm: so many replicas never start */
 	unsigned wiped;		/* so many correct ones may lose their disks when they crash */
+	unsigned rewound;	/* so many come back with old copies of their disks */
 	unsigned members;	/* so many validators get a new key, one after the other */
 	bool late;		/* the last replica starts only once the decisions are made */
 	uint32_t pipeline;	/* 0: default */
@@ -72,6 +73,7 @@ struct sim_options {
 	bool no_healing;       /* calm: it is over with the last decision */
 	bool unchecked;	       /* messages, certificates and transactions are not looked into;
 				* equal blocks and state roots are still wanted of all */
+	bool unshared;	       /* replicas hash and keep for themselves what is equal */
 	struct sim_bare *bare; /* NULL, or records what goes through the event loop */
 	unsigned inject;       /* calm: so many needless messages, for the counter's own test */
 	/* Sees every message that replica `from` sends before the network does; true: it is not
@@ -95,6 +97,7 @@ struct sim_result {
 	uint64_t epochs;	    /* that ended */
 	uint64_t replays;	    /* of messages of one epoch as if of a later one */
 	uint64_t crashes, partitions, restarts, halted;
+	uint64_t rewound, outdated; /* old copies put back; that were noticed */
 	uint64_t syncs, sync_strikes, sync_retries, sync_bytes; /* at correct replicas */
 	uint64_t epoch_syncs;		/* of syncs, in later epochs than the first */
 	uint64_t jumps;			/* of syncs, over the end of an epoch, or several */

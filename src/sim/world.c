@@ -213,6 +213,13 @@ static void host_halted(void *ctx, const char *why)
 	sim_violation(node->sim, SIM_SAFETY, "replica %u halted: %s", node->index, why);
 }
 
+static void host_outdated(void *ctx, const char *why)
+{
+	struct sim_node *node = ctx;
+	(void)why;
+	rewind_noticed(node->sim, node->index);
+}
+
 static uint64_t host_wall_ms(void *ctx)
 {
 	struct sim_node *node = ctx;
@@ -276,6 +283,7 @@ void sim_start_node(struct sim *s, unsigned i)
 					.seed = node->seed + node->life,
 					.now = s->now,
 					.verify_txs = s->options.scheme == SIG_ED25519,
+					.asks_own_votes = rewind_asks(s),
 					.host = {.ctx = node,
 						 .send = host_send,
 						 .sync = host_sync,
@@ -283,10 +291,13 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .rejected = host_rejected,
 						 .halted = host_halted,
 						 .epoch = host_epoch,
+						 .outdated = host_outdated,
 						 .wall_ms = host_wall_ms,
 						 .sync_note = sim_sync_note,
 						 .reopened = sim_sync_reopened}};
+	rewind_note_start(s, i);
 	if (sim_is_corrupt(s, i) && !node->reformed) {
+		config.asks_own_votes = false; /* what it does not want to know */
 		config.wrap = wrap_engine;
 		config.lie = sim_sync_lie;
 		config.wrap_ctx = node;
@@ -309,6 +320,7 @@ void sim_start_node(struct sim *s, unsigned i)
 	}
 	node->final = ledger_height(replica_ledger(node->replica));
 	members_entered(s, i);
+	rewind_started(s, i);
 	if (!sim_is_corrupt(s, i))
 		check_recovered(s, i);
 	uint64_t signatures = check_signed(s);
@@ -342,38 +354,6 @@ void sim_crash_node(struct sim *s, unsigned i)
 	store_memory_crash(node->store, &s->random);
 	kill_disarm(s, i);
 	s->result->crashes++;
-}
-
-void sim_fill_disk(struct sim *s, unsigned i)
-{
-	s->node[i].disk_full = true;
-	store_memory_fail_write(s->node[i].store, 1);
-}
-
-void sim_make_room(struct sim *s, unsigned i)
-{
-	if (!s->node[i].disk_full)
-		return;
-	s->node[i].disk_full = false;
-	if (s->node[i].replica)
-		sim_crash_node(s, i);
-	s->result->restarts++;
-	sim_start_node(s, i);
-}
-
-void sim_wipe_disk(struct sim *s, unsigned i)
-{
-	struct sim_node *node = &s->node[i];
-	if (node->replica)
-		sim_crash_node(s, i);
-	store_close(node->store);
-	node->store = store_open_memory();
-	/* A liar begins anew as if it had never signed; who means well comes up as an observer.
-	 */
-	if (sim_is_corrupt(s, i))
-		replica_first_votes(node->store);
-	node->wiped = node->lost = true;
-	node->synced = false;
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -423,9 +403,12 @@ static void handle(struct sim *s, struct event *e)
 			if (s->measure)
 				measure_delivered(s, e->node, e->packet);
 			check_modes_delivery(s, e->node, e->from);
+			bool told = rewind_is_told(s, e->node, e->from, e->packet);
 			gather_input(s, e->node);
 			replica_message(node->replica, s->now, e->from,
 					slice_of(e->packet->bytes, e->packet->len));
+			if (told)
+				rewind_check_told(s, e->node);
 		}
 		packet_drop(e->packet);
 		e->packet = NULL;
@@ -671,7 +654,8 @@ static void draw_profile(struct sim *s)
 		p->delay_max = p->delay_min;
 }
 
-/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they were. */
+/* Every one there is means RESIGN too where leaders resign at all: other runs stay as they
+ * were. */
 static uint64_t attacks_of(const struct sim *s)
 {
 	uint64_t all = ATTACK_BIT(ATTACKS) - 1;
@@ -732,7 +716,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	for (unsigned i = 0; i < s->n; i++) {
 		s->node[i].sim = s;
 		s->node[i].index = i;
-		s->node[i].store = store_open_memory();
+		sim_new_disk(s, i);
 		replica_first_votes(s->node[i].store);
 		s->node[i].sync_us = s->profile.sync_us;
 		s->node[i].seed = random_u64(&s->random);
@@ -746,8 +730,11 @@ void sim_world_end(struct sim *s)
 	for (unsigned i = 0; i < s->n; i++)
 		if (s->node[i].replica)
 			replica_close(s->node[i].replica);
-	for (unsigned i = 0; i < s->n; i++)
+	for (unsigned i = 0; i < s->n; i++) {
 		store_close(s->node[i].store);
+		if (s->node[i].old_copy)
+			store_close(s->node[i].old_copy);
+	}
 	if (s->team)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
@@ -763,6 +750,8 @@ void sim_world_end(struct sim *s)
 void sim_run(const struct sim_options *options, struct sim_result *result)
 {
 	struct sim *s = mem_zalloc(sizeof *s);
+	struct hash_memo *memo = options->unshared ? NULL : hash_memo_new();
+	struct hash_memo *before = hash_memo_use(memo);
 	sim_world_begin(s, options, result);
 	gather_begin(s);
 	resigns_begin(s);
@@ -794,4 +783,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 		if (s->node[i].replica)
 			collect_counters(s, i);
 	sim_world_end(s);
+	hash_memo_use(before);
+	hash_memo_free(memo);
 }

@@ -107,6 +107,9 @@ struct sim_node {
 	bool lost;	    /* the store is a new one since */
 	bool reformed;	    /* has a new key: whoever was there, its holder means well */
 	bool synced;	    /* has no block, nor place of a transaction, below a state it got */
+	struct store *old_copy; /* of the disk, of when it last came up; where copies are used */
+	bool rewound;		/* has had such a copy put back */
+	uint64_t asked, told_by; /* its newest question for its votes; who has answered it */
 	bool wiped;	    /* had its disk replaced by an empty one: an observer, or a liar */
 	struct block_ref vote;	 /* newest PREPARE seen to leave, of any life */
 	struct block_ref commit; /* newest COMMIT */
@@ -171,7 +174,8 @@ struct sim_member { /* the change under way */
 	uint64_t epoch; /* that it ends */
 	struct keypair key;
 	struct writer change;
-	struct replay { /* what was sent in an epoch, for malicious replicas to send in another */
+	struct replay { /* what was sent in an epoch, for malicious replicas to send in another
+			 */
 		struct packet *packet;
 		uint64_t epoch;
 	} replay[REPLAYS_MAX];
@@ -236,7 +240,7 @@ struct sim {
 /* world.c */
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
-void sim_world_end(struct sim *s); /* frees s */
+void sim_world_end(struct sim *s);			     /* frees s */
 struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
 void packet_drop(struct packet *p);			     /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
@@ -244,9 +248,22 @@ void sim_send(struct sim *s, unsigned from, const struct message *m);
 bool sim_level(const struct sim *s);
 void sim_start_node(struct sim *s, unsigned i);
 void sim_crash_node(struct sim *s, unsigned i);
+void sim_new_disk(struct sim *s, unsigned i); /* whose store is what it was, or none */
 void sim_fill_disk(struct sim *s, unsigned i);
 void sim_make_room(struct sim *s, unsigned i); /* and starts it again */
 void sim_wipe_disk(struct sim *s, unsigned i); /* and leaves it down */
+
+/* rewind.c */
+bool rewind_asks(const struct sim *s);
+void rewind_note_start(struct sim *s, unsigned i);
+void sim_rewind_disk(struct sim *s, unsigned i); /* an old copy, and leaves it down */
+/* Malicious, or with a disk that may not know what its key has signed. */
+bool sim_may_forget(const struct sim *s, unsigned node);
+void rewind_noticed(struct sim *s, unsigned i);
+void rewind_started(struct sim *s, unsigned i);
+void rewind_note_ask(struct sim *s, unsigned i, uint64_t nonce);
+bool rewind_is_told(struct sim *s, unsigned i, unsigned from, const struct packet *p);
+void rewind_check_told(struct sim *s, unsigned i); /* after that */
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* queue.c */
@@ -337,7 +354,7 @@ void sim_look(struct sim *s, unsigned node); /* checks it; after each step */
 bool sim_is_corrupt(const struct sim *s, unsigned node);
 void check_counters(struct sim *s, unsigned node, const struct engine_status *status);
 /* check_modes.c */
-void check_modes_final(struct sim *s, const struct block *b); /* once, in order */
+void check_modes_final(struct sim *s, const struct block *b);	  /* once, in order */
 void check_modes_view(struct sim *s, const struct term_cert *tc); /* an accepted one */
 struct msg_append;
 void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);

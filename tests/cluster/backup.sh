@@ -48,7 +48,7 @@ run 6 backup create "$work/none" --home "$net" --node nobody
 # ---- under load --------------------------------------------------------------------------------
 # However long the backups take, they are made under load.
 until [ -e "$work/enough" ]; do
-	ostrakon bench run --home "$net" --seconds 5 --clients 4 --batch 8 >/dev/null 2>&1
+	ostrakon bench run --home "$net" --seconds 5 --rate 200 >/dev/null 2>&1
 done &
 load=$!
 for ((try = 0; try < 3000; try++)); do # signed ahead first: that takes its time

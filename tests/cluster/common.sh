@@ -113,14 +113,20 @@ judge() {
 	{ head -1 "$work/ids" && printf '%064d\n' 7; } >"$work/made-up"
 	ostrakon tx status --from "$work/made-up" --home "$net" --timeout 10m >/dev/null 2>&1 &&
 		fail "a transaction that never was is proven"
-	local node=0 url both none
+	local node=0 url both none proving=()
+	# Of each node at once, for one alone mostly waits: each acknowledged one, with its proof.
 	for url in $urls; do
 		node=$((node + 1))
-		# each acknowledged one, with its proof
 		ostrakon tx status --from "$work/ids" --node "$url" --genesis "$net/genesis.json" \
-			--timeout 10m -o jsonl >"$work/status" 2>"$work/status.err" ||
-			fail "acknowledged transactions are not proven by node$node: $(cat "$work/status.err")"
-		jq -r '.tx + " " + (.height | tostring)' "$work/status" | sort >"$work/got"
+			--timeout 10m -o jsonl >"$work/status.$node" 2>"$work/status.err.$node" &
+		proving+=($!)
+	done
+	node=0
+	for url in $urls; do
+		node=$((node + 1))
+		wait "${proving[node - 1]}" ||
+			fail "acknowledged transactions are not proven by node$node: $(cat "$work/status.err.$node")"
+		jq -r '.tx + " " + (.height | tostring)' "$work/status.$node" | sort >"$work/got"
 		cmp -s "$work/want" "$work/got" ||
 			fail "node$node has acknowledged transactions elsewhere: $(diff "$work/want" "$work/got" | head -4)"
 		# each block, and what is in them

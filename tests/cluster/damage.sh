@@ -8,7 +8,7 @@ set -uo pipefail
 top=$PWD
 PATH=$top/tools:$PATH
 export OSTRAKOND=$top/src/node/ostrakond
-flips=${FLIPS:-200} repairs=${REPAIRS:-4} seed=${SEED:-1}
+flips=${FLIPS:-100} repairs=${REPAIRS:-4} seed=${SEED:-1}
 work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-damage.XXXXXX")
 net=$work/net
 data=$net/node2/data

@@ -5,7 +5,7 @@
 # what to do, when a sync has failed. Nothing acknowledged is lost. Runs in the directory of the
 # build. KEEP=1 keeps the network's directory. ROUNDS=20 BITS=23 STORM_RATE=1500 for more.
 set -uo pipefail
-test=disk-errors seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
+test=disk-errors seed=${SEED:-1} rate=${STORM_RATE:-100} nodes=4 load_chunk=5
 rounds=${ROUNDS:-1} bits=${BITS:-17} # of no room: how often, after up to 2^(BITS+1) bytes
 # shellcheck source=tests/cluster/common.sh
 . "$(dirname "$0")/common.sh"

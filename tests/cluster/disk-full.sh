@@ -15,7 +15,7 @@ if [ "${1:-}" != --inside ]; then
 	echo "skipped: no file system can be mounted here, neither as this user nor in a user namespace"
 	exit 77
 fi
-test=disk-full seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
+test=disk-full seed=${SEED:-1} rate=${STORM_RATE:-100} nodes=4 load_chunk=5
 # shellcheck source=tests/cluster/common.sh
 . "$(dirname "$0")/common.sh"
 

@@ -81,6 +81,9 @@ rekey 78 node2 "$net/node1/validator.key"
 rekey 78 node2 "$work/nothing.key"
 rekey 0 node2 "$work/new2.key"
 rekey 1 node2 "$work/new2.key"
+"$OSTRAKOND" init --home "$work/again" --genesis "$net/genesis.json" --key "$work/new2.key" --name node2 \
+	>"$work/out" 2>"$work/err" && fail "a second home of a key"
+grep -q 'has, or has had, a home' "$work/err" || fail "a second home: $(cat "$work/err")"
 [ -e "$net/node2/validator.key.old" ] || fail "the old key is gone"
 run 0 net up "$net"
 await node2 epoch 1

@@ -1,7 +1,8 @@
 #!/bin/bash
 # [I15] A validator whose data is lost comes up as an observer: level under load, serving reads with
 # proofs, taking what clients send, and never voting; the network then tolerates one fault less. What
-# `ostrakon net init` made votes from the first start on. Run from the top of the build tree.
+# `ostrakon net init` made votes from the first start on. Where an old copy of the data was put back it is
+# an observer too, until the newest is [I20]. Run from the top of the build tree.
 set -uo pipefail
 
 test=observer
@@ -55,10 +56,39 @@ run 0 net down "$net" node3 # then node4 is needed
 run 0 put second two --home "$net"
 run 0 net up "$net"
 
+# ---- an old copy of its data is put back ---------------------------------------------------------
+run 0 net down "$net" node3
+cp -r "$net/node3/data" "$work/copy"
+run 0 net up "$net"
+for ((k = 0; k < 5; k++)); do
+	run 0 put "after$k" it --home "$net"
+done
+run 0 net down "$net" node3
+mv "$net/node3/data" "$work/newest"
+mv "$work/copy" "$net/node3/data"
+run 0 net up "$net"
+grep -q 'OBSERVER, NOT VOTING: its data directory is an old copy' "$net/node3/ostrakond.log" ||
+	fail "node3 is not shown its votes: $(tail -5 "$net/node3/ostrakond.log")"
+run 0 status --home "$net/node3" -o json
+[ "$(field role)" = observer ] || fail "node3 does not say that it is an observer: $(cat "$work/out")"
+run 0 net restart "$net" node3
+run 0 status --home "$net/node3" -o json
+[[ "$(field observer)" = *"old copy"* ]] || fail "node3 has forgotten why it observes: $(cat "$work/out")"
+run 0 put without it --home "$net"
+run 0 net down "$net" node3
+rm -rf "$net/node3/data"
+mv "$work/newest" "$net/node3/data"
+run 0 net up "$net"
+run 0 status --home "$net/node3" -o json
+[ "$(field observer)" = null ] || fail "node3 observes with its newest data: $(cat "$work/out")"
+run 0 net down "$net" node4 # then it is needed
+run 0 put with it --home "$net"
+run 0 net up "$net"
+
 # ---- its data is lost --------------------------------------------------------------------------
 # However long it takes: there is load meanwhile.
 until [ -e "$work/enough" ]; do
-	ostrakon bench run --home "$net" --seconds 5 --clients 2 --batch 4 >/dev/null 2>&1
+	ostrakon bench run --home "$net" --seconds 5 --rate 100 >/dev/null 2>&1
 done &
 helper_pid=$!
 for ((try = 0; try < 6000; try++)); do # signed ahead first: that takes its time

@@ -82,6 +82,8 @@ recover() {
 		cp "$work/conf/node$i.conf" "$new/node$i/ostrakond.conf"
 	done
 	run 7 recovery start "$backup" "$doc" "$new/node1" --key "${keys[0]}" --genesis "$net/genesis.json"
+	run 7 recovery start "$backup" "$doc" "$work/no" --key "${keys[0]}" --genesis "$net/genesis.json"
+	says 'has, or has had, a home'
 	cp "$net/genesis.json" "$work/genesis.before"
 	net=$new
 	run 0 net up "$net"

@@ -68,7 +68,7 @@ done
 echo "$made transactions in $(since "$began") s, final height $(height_of node1)"
 
 # ---- its data is lost, load goes on ------------------------------------------------------------
-ostrakon bench run --home "$net" --seconds 600 --clients 2 --batch 2 >/dev/null 2>&1 &
+ostrakon bench run --home "$net" --seconds 600 --rate 100 >/dev/null 2>&1 &
 helper_pid=$!
 from=$(height_of node1)
 for ((try = 0; try < 600; try++)); do # signed ahead first: that takes its time

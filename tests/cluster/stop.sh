@@ -5,7 +5,7 @@
 # hand: the aim is two seconds. Run from the top of the build tree. STOPS=20 for more.
 set -uo pipefail
 
-test=stop seed=${SEED:-1} rate=${STORM_RATE:-300} nodes=4 load_chunk=5
+test=stop seed=${SEED:-1} rate=${STORM_RATE:-100} nodes=4 load_chunk=5
 # shellcheck source=tests/cluster/common.sh
 . "$(dirname "$0")/common.sh"
 stops=${STOPS:-6}

@@ -9,6 +9,7 @@
 #include "consensus/crash/wire.h"
 #include "ledger/proof.h"
 #include "sim/sim.h"
+#include "tests/share.h"
 
 static const enum protocol baselines[] = {PROTOCOL_RAFT, PROTOCOL_MULTIPAXOS};
 
@@ -123,8 +124,8 @@ START_TEST(safe_through_faults_and_live_afterwards)
 				.scheme = SIG_SYMBOLIC};
 	/* of a thousand; fewer for sanitizer builds */
 	const char *wanted = getenv("OSTRAKON_SEEDS");
-	uint64_t share = wanted ? strtoull(wanted, NULL, 10) : 1000;
-	for (uint64_t seed = 1; seed <= FAULT_SEEDS && 1000 * (seed - 1) < FAULT_SEEDS * share;
+	uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : 1000;
+	for (uint64_t seed = 1; seed <= FAULT_SEEDS && 1000 * (seed - 1) < FAULT_SEEDS * seeds;
 	     seed++) {
 		struct sim_result r;
 		o.seed = 5000 + seed;
@@ -177,7 +178,7 @@ static struct sim_options equivocator(enum protocol protocol, unsigned nodes, ui
 START_TEST(an_equivocating_leader_forks_the_baselines)
 {
 	unsigned nodes = _i / 2 ? 7 : 4, struck = 0;
-	for (uint64_t seed = 1; seed <= CONTROL_SEEDS; seed++) {
+	for (uint64_t seed = 1; seed <= share(CONTROL_SEEDS); seed++) {
 		struct sim_options o = equivocator(baselines[_i % 2], nodes, seed);
 		struct sim_result r;
 		sim_run(&o, &r);
@@ -190,7 +191,7 @@ START_TEST(an_equivocating_leader_forks_the_baselines)
 		sim_run(&o, &r);
 		ck_assert_uint_gt(r.conflicts, 0);
 	}
-	ck_assert_uint_ge(struck, LEADS_AT_LEAST);
+	ck_assert_uint_ge(struck, share(LEADS_AT_LEAST));
 }
 END_TEST
 
@@ -199,7 +200,7 @@ START_TEST(an_equivocating_leader_forks_neither_pbft_nor_hybrid)
 {
 	static const enum protocol protocols[] = {PROTOCOL_PBFT, PROTOCOL_HYBRID};
 	unsigned nodes = _i / 2 ? 7 : 4, struck = 0;
-	for (uint64_t seed = 1; seed <= CONTROL_SEEDS; seed++) {
+	for (uint64_t seed = 1; seed <= share(CONTROL_SEEDS); seed++) {
 		struct sim_options o = equivocator(protocols[_i % 2], nodes, seed);
 		struct sim_result r;
 		sim_run(&o, &r);
@@ -208,7 +209,7 @@ START_TEST(an_equivocating_leader_forks_neither_pbft_nor_hybrid)
 			      (unsigned long long)seed, r.text);
 		ck_assert_uint_eq(r.conflicts, 0);
 	}
-	ck_assert_uint_ge(struck, LEADS_AT_LEAST);
+	ck_assert_uint_ge(struck, share(LEADS_AT_LEAST));
 }
 END_TEST
 

@@ -41,6 +41,8 @@ START_TEST(one_hash_function)
 	for (size_t i = 0; i < MAX; i++)
 		bytes[i] = (uint8_t)(i * 7 + 1);
 	bytes[0] = HASH_TREE_VALUE;
+	struct hash_memo *memo = _i ? hash_memo_new() : NULL;
+	ck_assert_ptr_null(hash_memo_use(memo));
 	for (size_t len = 1; len < MAX; len++) {
 		struct hash want, got;
 		sha256(&want, bytes, len);
@@ -62,6 +64,101 @@ START_TEST(one_hash_function)
 			     slice_of(bytes + 1 + half, len - 1 - half));
 		ck_assert(hash_equal(&want, &got));
 	}
+	ck_assert_ptr_eq(hash_memo_use(NULL), memo);
+	hash_memo_free(memo);
+}
+END_TEST
+
+static void hash_copy(struct hash *out, const uint8_t *bytes, size_t len)
+{
+	uint8_t buf[2048];
+	memcpy(buf, bytes, len);
+	hash_in_place(out, buf, len);
+}
+
+static void assert_digest(const uint8_t *bytes, size_t len)
+{
+	struct hash want, got;
+	sha256(&want, bytes, len);
+	hash_copy(&got, bytes, len);
+	ck_assert(hash_equal(&want, &got));
+}
+
+/* What was hashed lately is not hashed again, but what differs in one bit, or only in length,
+ * is. */
+START_TEST(a_memo_knows_equal_bytes_only)
+{
+	uint8_t bytes[600] = {0};
+	struct hash_memo *memo = hash_memo_new();
+	assert_digest(bytes, 100); /* in nobody's account */
+	ck_assert_ptr_null(hash_memo_use(memo));
+	ck_assert_uint_eq(hash_memo_counts(memo).asked, 0);
+	for (unsigned again = 0; again < 2; again++) {
+		assert_digest(bytes, 100);
+		ck_assert_uint_eq(hash_memo_counts(memo).known, again);
+	}
+	for (size_t len = 0; len <= sizeof bytes; len++)
+		if (len != 100)
+			assert_digest(bytes, len);
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1);
+	for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_digest(bytes, sizeof bytes);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1);
+	struct hash_memo_counts before = hash_memo_counts(memo);
+	hash_memo_use(NULL);
+	assert_digest(bytes, sizeof bytes);
+	ck_assert_uint_eq(hash_memo_counts(memo).asked, before.asked);
+	hash_memo_free(memo);
+}
+END_TEST
+
+/* Of long messages it mixes only parts: whoever knows which can make messages that it takes for
+ * alike. They are not. */
+START_TEST(a_memo_is_not_misled)
+{
+	uint8_t bytes[100] = {0};
+	struct hash_memo *memo = hash_memo_new();
+	hash_memo_use(memo);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		memcpy(bytes + 20, &i, sizeof i);
+		assert_digest(bytes, sizeof bytes);
+		assert_digest(bytes, sizeof bytes);
+	}
+	ck_assert_uint_eq(hash_memo_counts(memo).known, 1000);
+	hash_memo_use(NULL);
+	hash_memo_free(memo);
+}
+END_TEST
+
+/* Old messages and new ones, of all lengths, many times round its ring. */
+START_TEST(a_memo_through_many_messages)
+{
+	enum { OLD = 64, MAX = 1500 };
+	static uint8_t old[OLD][MAX];
+	static size_t lens[OLD];
+	struct random r;
+	struct hash_memo *memo = hash_memo_new();
+	hash_memo_use(memo);
+	random_seed(&r, (uint64_t)_i);
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned at = (unsigned)random_below(&r, OLD);
+		if (i < OLD || random_chance(&r, 1, 3)) {
+			lens[at] = (size_t)random_below(&r, _i ? 200 : MAX);
+			for (size_t k = 0; k < lens[at]; k++)
+				old[at][k] = (uint8_t)random_below(&r, 256);
+		} else if (random_chance(&r, 1, 4) && lens[at]) {
+			old[at][random_below(&r, lens[at])] ^= 0x10;
+		}
+		assert_digest(old[at], lens[at]);
+	}
+	struct hash_memo_counts c = hash_memo_counts(memo);
+	ck_assert_uint_gt(c.known, _i ? c.asked / 3 : c.asked / 10);
+	ck_assert_uint_lt(c.known, c.asked * 2 / 3);
+	hash_memo_use(NULL);
+	hash_memo_free(memo);
 }
 END_TEST
 
@@ -214,6 +311,49 @@ START_TEST(key_files)
 }
 END_TEST
 
+/* What is noted in a file stays, and changes nothing else of it. */
+START_TEST(key_files_are_taken)
+{
+	char dir[] = "/tmp/ostrakon-keys-XXXXXX", path[64];
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/k", dir);
+	struct keypair k, back;
+	struct keyfile_info info;
+	struct errmsg m;
+	keypair_generate(&k);
+	ck_assert_int_eq(keyfile_write(path, &k, "me", _i ? "secret" : NULL, &m), ERR_NONE);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+	ck_assert(!info.taken);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(keyfile_take(path, &m), ERR_NONE);
+		ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+		ck_assert(info.taken && info.encrypted == (_i > 0));
+		ck_assert_str_eq(info.label, "me");
+		ck_assert_int_eq(keyfile_read(path, &back, _i ? "secret" : NULL, &m), ERR_NONE);
+		ck_assert_mem_eq(&back, &k, sizeof k);
+	}
+	ck_assert_int_eq(keyfile_rekey(path, _i ? "secret" : NULL, _i ? NULL : "more", &m),
+			 ERR_NONE);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_NONE);
+	ck_assert(info.taken);
+	/* Either it is noted, or it is not. */
+	char text[8192];
+	FILE *f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	text[fread(text, 1, sizeof text - 1, f)] = 0;
+	fclose(f);
+	char *flag = strstr(text, "\"taken\": true");
+	ck_assert_ptr_nonnull(flag);
+	memcpy(flag, "\"taken\":false", 13);
+	f = fopen(path, "w");
+	ck_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+	ck_assert_int_eq(keyfile_info(path, &info, &m), ERR_SYNTAX);
+	unlink(path);
+	ck_assert_int_eq(keyfile_take(path, &m), ERR_NOT_FOUND);
+	rmdir(dir);
+}
+END_TEST
+
 /* ---- the channel ------------------------------------------------------------------------- */
 
 struct pair {
@@ -347,12 +487,16 @@ int main(void)
 	TCase *t = tcase_create("all");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, sha256_vectors);
-	tcase_add_test(t, one_hash_function);
+	tcase_add_loop_test(t, one_hash_function, 0, 2);
+	tcase_add_test(t, a_memo_knows_equal_bytes_only);
+	tcase_add_test(t, a_memo_is_not_misled);
+	tcase_add_loop_test(t, a_memo_through_many_messages, 0, 2);
 	tcase_add_test(t, merkle_proofs_of_every_leaf);
 	tcase_add_test(t, ed25519_key_of_rfc8032);
 	tcase_add_loop_test(t, signatures_bind_key_tag_chain_and_message, 0, 2);
 	tcase_add_loop_test(t, signatures_of_several_keys, 0, 4);
 	tcase_add_test(t, key_files);
+	tcase_add_loop_test(t, key_files_are_taken, 0, 2);
 	tcase_add_test(t, channel_carries_messages_both_ways);
 	tcase_add_loop_test(t, altered_handshakes_fail, 0, 3);
 	tcase_add_test(t, wrong_chain_wrong_identity_replay_reflection);

@@ -629,6 +629,12 @@ void message_encode(struct writer *w, const struct message_in *m)
 	case MSG_RESIGN:
 		msg_resign_encode(w, &m->resign);
 		break;
+	case MSG_ASK_VOTES:
+		msg_ask_votes_encode(w, m->ask_votes);
+		break;
+	case MSG_VOTES:
+		msg_votes_encode(w, &m->votes);
+		break;
 	case MESSAGE_TYPES:
 		break;
 	}

@@ -4,6 +4,7 @@
 
 #include "ledger/private.h"
 #include "tests/ledger/check-ledger.h"
+#include "tests/share.h"
 
 static int open_on(struct world *w, struct store *s, struct ledger **out, struct errmsg *m)
 {
@@ -297,7 +298,7 @@ START_TEST(crashes)
 {
 	struct block *blocks[BLOCKS];
 	struct hash roots[BLOCKS + 1];
-	for (uint64_t seed = 0; seed < 25; seed++) {
+	for (uint64_t seed = 0; seed < share(25); seed++) {
 		make_chain(blocks, roots, seed);
 		crash_run(blocks, roots, seed * 2, LEDGER_HISTORY_ALL);
 		crash_run(blocks, roots, seed * 2 + 1, 0);

@@ -287,6 +287,102 @@ START_TEST(history_does_not_pile_up)
 }
 END_TEST
 
+/* Some batches go to all stores, as replicas' do, some to one. What one loses in a crash, or
+ * with its end, the others keep. */
+START_TEST(beside_one_another)
+{
+	enum { STORES = 3 };
+	struct store *s[STORES];
+	struct model *m[STORES], *before = model_new();
+	struct store_batch *b = store_batch_new();
+	struct random r;
+	int lost = 0, kept = 0;
+
+	random_seed(&r, 12);
+	for (int i = 0; i < STORES; i++) {
+		s[i] = i ? store_open_memory_beside(s[i - 1]) : store_open_memory();
+		m[i] = model_new();
+	}
+	for (int step = 0; step < 3000; step++) {
+		bool alike = random_chance(&r, 1, 2);
+		uint64_t seed = random_u64(&r);
+		for (int i = 0; i < STORES; i++) {
+			struct random own;
+			random_seed(&own, seed + (alike ? 0 : (uint64_t)i));
+			model_copy(before, m[i]);
+			store_batch_clear(b);
+			random_batch(&own, b, m[i], 5);
+			bool sync = random_chance(&r, 1, 2);
+			ck_assert_int_eq(store_write(s[i], b, sync), ERR_NONE);
+			if (sync || random_chance(&r, 1, 2)) {
+				ck_assert_int_eq(store_sync(s[i]), ERR_NONE);
+				continue;
+			}
+			store_memory_crash(s[i], &r);
+			if (model_matches(m[i], s[i])) {
+				kept++;
+				continue;
+			}
+			model_copy(m[i], before);
+			lost++;
+		}
+		int gone = (int)random_below(&r, 100);
+		if (gone < STORES) { /* an empty one in its place, beside it or the next one */
+			struct store *old = s[gone];
+			int of = (gone + (int)random_below(&r, 2)) % STORES;
+			s[gone] = store_open_memory_beside(s[of]);
+			store_close(old);
+			m[gone]->len = 0;
+		}
+		for (int i = 0; i < STORES; i++)
+			ck_assert(model_matches(m[i], s[i]));
+	}
+	ck_assert_int_gt(lost, 100);
+	ck_assert_int_gt(kept, 100);
+	for (int i = 0; i < STORES; i++) {
+		store_close(s[(i + 1) % STORES]);
+		mem_free(m[i]);
+	}
+	mem_free(before);
+	store_batch_free(b);
+}
+END_TEST
+
+/* Large values, so that malloc() knows of each. */
+START_TEST(equal_records_are_kept_once)
+{
+	enum { RECORDS = 200, SIZE = 5000 };
+	static uint8_t value[SIZE];
+	struct store *s[2] = {store_open_memory()};
+	struct store_batch *b = store_batch_new();
+	size_t used[2];
+
+	s[1] = store_open_memory_beside(s[0]);
+	used[0] = mallinfo2().uordblks;
+	for (uint32_t i = 0; i < RECORDS; i++) {
+		store_batch_clear(b);
+		store_batch_put(b, STORE_BLOCKS, slice_of(&i, sizeof(i)),
+				slice_of(value, SIZE));
+		for (int of = 0; of < 2; of++)
+			ck_assert_int_eq(store_write(s[of], b, true), ERR_NONE);
+	}
+	used[1] = mallinfo2().uordblks;
+	ck_assert_uint_le(used[1] - used[0], RECORDS * SIZE * 5 / 4);
+	for (uint32_t i = 0; i < RECORDS; i++)
+		for (int run = 0; run < 2; run++) {
+			struct writer w = {0};
+			ck_assert_int_eq(
+				store_get(s[run], STORE_BLOCKS, slice_of(&i, sizeof(i)), &w),
+				ERR_NONE);
+			ck_assert(slice_equal(writer_slice(&w), slice_of(value, SIZE)));
+			writer_free(&w);
+		}
+	store_batch_free(b);
+	store_close(s[0]);
+	store_close(s[1]);
+}
+END_TEST
+
 Suite *memory_suite(void)
 {
 	Suite *s = suite_create("store in memory");
@@ -298,6 +394,8 @@ Suite *memory_suite(void)
 	tcase_add_test(t, crash_is_deterministic);
 	tcase_add_test(t, failed_write);
 	tcase_add_test(t, killed_at);
+	tcase_add_test(t, beside_one_another);
+	tcase_add_test(t, equal_records_are_kept_once);
 	tcase_add_test(t, fail_write_can_be_taken_back);
 	tcase_add_test(t, history_does_not_pile_up);
 	suite_add_tcase(s, t);

@@ -183,7 +183,7 @@ START_TEST(newer_files)
 	path = mem_printf("%s/validator.key", home);
 	replace(path, "\"version\": 1", "\"version\": 7");
 	ck_assert_int_eq(run("src/node/ostrakond", "run", "--home", home, NULL), 78);
-	expect_words("key file version 7, this program knows 1");
+	expect_words("key file version 7, this program knows 2");
 	replace(path, "\"version\": 7", "\"version\": 1");
 	mem_free(path);
 	ck_assert_int_eq(run("src/node/ostrakond", "check-config", "--home", home, NULL), 0);

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "consensus/hybrid/message.h"
+#include "replica/private.h"
 #include "tests/ledger/world.h"
 #include "tests/replica/quiet.h"
 
@@ -29,7 +30,8 @@ static struct node {
 	struct store *store;
 	struct replica *replica;
 	struct block *held[HELD_MAX];
-	unsigned held_count, final_txs, forwards;
+	unsigned held_count, final_txs, forwards,
+		told; /* transactions forwarded, of the last */
 	struct hash final[4096];
 	uint64_t height;
 	bool halted;
@@ -42,7 +44,14 @@ static bool elsewhere, shares;
 static void host_send(void *ctx, const struct message *m)
 {
 	struct node *n = ctx;
-	n->forwards += m->type == MSG_FORWARD ? (unsigned)__builtin_popcountll(m->to) : 0;
+	if (m->type == MSG_FORWARD) {
+		struct message_in *in = mem_zalloc(sizeof *in);
+		n->forwards += (unsigned)__builtin_popcountll(m->to);
+		ck_assert_int_eq(message_decode(in, m->bytes), ERR_NONE);
+		n->told = in->txs.count;
+		message_free(in);
+		mem_free(in);
+	}
 	for (uint64_t to = m->to; to; to &= to - 1) {
 		ck_assert_uint_lt(queue_count, QUEUE_MAX);
 		queue[queue_count++] =
@@ -392,6 +401,90 @@ START_TEST(not_all_is_worth_checking)
 }
 END_TEST
 
+static unsigned leader_now(void)
+{
+	struct engine_status status = {.role = ROLE_FOLLOWER};
+	unsigned i = 0;
+	for (; i < N; i++) {
+		replica_status(node[i].replica, &status);
+		if (status.role == ROLE_LEADER)
+			return i;
+	}
+	ck_abort_msg("no leader");
+}
+
+/* What a turn of the leader has not built yet is told to the others as it is, also when its
+ * block before that is executed in the same turn, and is the largest so far. */
+START_TEST(what_is_told_is_not_lost_meanwhile)
+{
+	enum { TOLD = 12 };
+	elsewhere = false;
+	shares = true;
+	open_all(5);
+	elect();
+	struct node *n = &node[leader_now()];
+	struct hash id;
+	struct slice tx[TOLD];
+	replica_gather(n->replica);
+	for (unsigned i = 0; i < TOLD; i++) {
+		tx[i] = world_put(&w, 0, 1 + i, "key", "value");
+		ck_assert_int_eq(replica_submit(n->replica, now, tx[i], false, &id), ERR_NONE);
+	}
+	struct block *b;
+	{
+		enum tx_result results[TOLD] = {0};
+		static const struct hash root;
+		b = world_raw_block(&w, w.block0, tx, results, TOLD, &root);
+	}
+	checks_execute(n->replica, b); /* as of a leader before: it is refused */
+	n->told = 0;
+	checks_end_of_turn(n->replica);
+	ck_assert_uint_eq(n->told, TOLD);
+	block_drop(b);
+	world_free_txs(tx, TOLD);
+	close_all();
+}
+END_TEST
+
+/* What a peer relays each has from that peer: whoever passes it on to the leader does not tell
+ * it to all again, or one message of a malicious one would become as many as there are pairs.
+ */
+START_TEST(what_peers_bring_is_not_told_to_all)
+{
+	enum { RELAYED = 12 };
+	elsewhere = false;
+	shares = true;
+	open_all(6);
+	elect();
+	for (unsigned step = 0; step < 20; step++)
+		run_step(false);
+	unsigned leader = leader_now(), f = (leader + 1) % N, other = (leader + 2) % N;
+	struct writer m = {0};
+	struct slice tx[RELAYED];
+	struct hash id;
+	for (unsigned i = 0; i < RELAYED; i++)
+		tx[i] = world_put(&w, 0, 1 + i, "key", "value");
+	msg_txs_encode(&m, MSG_RELAY, tx, RELAYED);
+	replica_gather(node[f].replica);
+	node[f].forwards = node[f].told = 0;
+	replica_message(node[f].replica, now, other, writer_slice(&m));
+	replica_propose(node[f].replica, now);
+	ck_assert_uint_eq(node[f].told, RELAYED);
+	ck_assert_uint_eq(node[f].forwards, 1);
+	/* What its own clients bring is. */
+	struct slice own = world_put(&w, 1, 1, "key", "value");
+	replica_gather(node[f].replica);
+	ck_assert_int_eq(replica_submit(node[f].replica, now, own, false, &id), ERR_NONE);
+	replica_propose(node[f].replica, now);
+	ck_assert_uint_eq(node[f].told, 1);
+	ck_assert_uint_eq(node[f].forwards, N);
+	mem_free((void *)own.ptr);
+	world_free_txs(tx, RELAYED);
+	writer_free(&m);
+	close_all();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("checks");
@@ -402,6 +495,8 @@ int main(void)
 	tcase_add_test(t, the_leader_tells_its_own);
 	tcase_add_test(t, large_ones_are_not_told);
 	tcase_add_test(t, not_all_is_worth_checking);
+	tcase_add_test(t, what_is_told_is_not_lost_meanwhile);
+	tcase_add_test(t, what_peers_bring_is_not_told_to_all);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ledger/tree_private.h"
 #include "tests/replica/mend-world.h"
+#include "tests/share.h"
 
 /* ---- one record ----------------------------------------------------------------------------
  */
@@ -63,13 +65,13 @@ static void each_record(unsigned every, unsigned least)
 
 START_TEST(each_record_in_memory)
 {
-	each_record(7, 150);
+	each_record(7 * share_step(), 150 / share_step());
 }
 END_TEST
 
 START_TEST(each_record_of_the_newest_state)
 {
-	each_record(5, 120);
+	each_record(5 * share_step(), 120 / share_step());
 }
 END_TEST
 
@@ -77,6 +79,12 @@ START_TEST(each_record_on_disk)
 {
 	on_disk = true;
 	each_record(29, 40);
+}
+END_TEST
+
+START_TEST(each_record_over_ends)
+{
+	each_record(3, 120);
 }
 END_TEST
 
@@ -114,7 +122,7 @@ static unsigned ruin(const char *families, unsigned percent, uint64_t seed)
 
 START_TEST(much_is_damaged)
 {
-	for (uint64_t seed = 1; seed <= 12; seed++) {
+	for (uint64_t seed = 1; seed <= share(12); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates txindex state tree", 12, seed), 60);
 		ck_assert(mend_all());
@@ -127,7 +135,7 @@ END_TEST
 
 START_TEST(values_are_fetched)
 {
-	for (uint64_t seed = 1; seed <= 8; seed++) {
+	for (uint64_t seed = 1; seed <= share(8); seed++) {
 		begin();
 		ck_assert_uint_gt(ruin("blocks certificates state", 15, seed), 20);
 		ck_assert(mend_all());
@@ -445,6 +453,189 @@ START_TEST(nobody_answers)
 }
 END_TEST
 
+/* ---- what else goes on meanwhile -----------------------------------------------------------
+ */
+
+static void died(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+/* Some damage lets no start succeed, mended or not. */
+static bool opens_again(void)
+{
+	struct store *mine = own;
+	struct replica *running = hurt;
+	own = store_open_memory();
+	copy_store(mine, own);
+	bool opens = open_hurt();
+	if (opens)
+		replica_close(hurt);
+	store_close(own);
+	own = mine;
+	hurt = running;
+	return opens;
+}
+
+/* Killed at each of its writes, of which a crash may undo what was not synced. */
+START_TEST(it_dies_at_each_write)
+{
+	struct random rnd;
+	bool dead = true;
+	unsigned deaths = 0;
+	random_seed(&rnd, 17);
+	for (uint64_t nth = 1; dead; nth += 2) {
+		begin();
+		ruin("blocks certificates txindex state tree", 6, nth);
+		ck_assert_int_eq(store_sync(own), ERR_NONE);
+		if (scrub() == 0 || !opens_again())
+			continue;
+		dead = false;
+		store_memory_kill(own, nth, died, &dead);
+		ck_assert(replica_mend(hurt, list, listed));
+		for (unsigned i = 0; i < STEPS && !over && !dead; i++)
+			step();
+		if (!dead) {
+			store_memory_kill(own, 0, NULL, NULL);
+			break;
+		}
+		replica_close(hurt);
+		hurt = NULL;
+		store_memory_crash(own, &rnd);
+		halted = NULL;
+		ck_assert(open_hurt());
+		deaths++;
+		ck_assert(mend_all());
+		check_same(true);
+	}
+	ck_assert_uint_gt(deaths, 10);
+}
+END_TEST
+
+/* Blocks become final, and old ones are given up, while it mends. */
+START_TEST(blocks_go_on_meanwhile)
+{
+	kept_blocks = _i ? 1 : 0;
+	begin();
+	open_twin();
+	ck_assert_uint_gt(ruin("blocks certificates txindex", 25, 3), 60);
+	scrub();
+	ck_assert(replica_mend(hurt, list, listed));
+	for (unsigned i = 0; i < STEPS && !over; i++) {
+		step();
+		if (i % 40 == 0)
+			go_on();
+	}
+	for (unsigned i = 0; i < 30; i++)
+		go_on();
+	ck_assert(mend_all());
+	close_twin();
+	check_same(true);
+}
+END_TEST
+
+/* Looked up in stores: the linker leads calls of store_get() here (Makefile.inc). */
+int __real_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+static uint64_t looked_up;
+
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	looked_up++;
+	return __real_store_get(s, f, key, out);
+}
+
+#define KEYS 600
+
+static int compare_changes(const void *a, const void *b)
+{
+	return memcmp(((const struct tree_change *)a)->key.b,
+		      ((const struct tree_change *)b)->key.b, HASH_SIZE);
+}
+
+/* Written with these values as of a version, on top of root; the new root. */
+static struct tree_node *grow(struct store *s, struct tree *t, struct tree_node *root,
+			      uint64_t version, unsigned count, struct hash *hash)
+{
+	struct tree_change changes[KEYS];
+	struct tree_node *next;
+	struct store_batch *batch = store_batch_new();
+	int64_t added;
+	for (unsigned i = 0; i < count; i++) {
+		char key[24];
+		snprintf(key, sizeof key, "key-%u", i);
+		changes[i] = (struct tree_change){0};
+		tree_key(&changes[i].key, slice_str(key));
+		changes[i].leaf =
+			tree_leaf_new(t, &changes[i].key, slice_of(&version, sizeof version));
+		tree_write_value(t, &changes[i].key, slice_str(key), version,
+				 slice_of(&version, sizeof version), batch);
+	}
+	qsort(changes, count, sizeof *changes, compare_changes);
+	ck_assert_int_eq(
+		tree_update(t, root, version, changes, count, &next, hash, &added, NULL),
+		ERR_NONE);
+	tree_write(t, next, version, batch);
+	for (unsigned i = 0; i < count; i++)
+		tree_leaf_drop(t, changes[i].leaf);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	store_batch_free(batch);
+	return next;
+}
+
+/* All nodes of a state whose values are far apart in age: which versions they had is looked
+ * for, and not for ever, as it is the thread of consensus that looks. */
+START_TEST(a_whole_tree_is_missing)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct store *s = store_open_memory();
+	struct store_batch *batch = store_batch_new();
+	struct mend_record rec = {.family = STORE_TREE, .version = 200000};
+	struct hash hash;
+	struct tree t;
+	tree_init(&t, s, 0);
+	struct tree_node *empty = tree_empty(&t);
+	tree_hash(&hash, empty);
+	struct tree_node *first = grow(s, &t, empty, 1, KEYS, &hash);
+	struct tree_node *root = grow(s, &t, first, rec.version, 1, &hash);
+	tree_drop(&t, empty);
+	tree_drop(&t, first);
+	tree_drop(&t, root);
+	struct store_iter *it = store_iter_new(s, STORE_TREE, none, none, false);
+	while (store_iter_next(it, &key, &value))
+		store_batch_delete(batch, STORE_TREE, key);
+	store_iter_free(it);
+	ck_assert_uint_gt(store_batch_count(batch), 100);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	store_batch_clear(batch);
+	rec.want = hash;
+	looked_up = 0;
+	ck_assert_int_eq(mend_node(s, &rec, batch), ERR_NONE);
+	ck_assert_uint_lt(looked_up, 50000);
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
+	ck_assert_int_eq(tree_load_root(&t, rec.version, &root, &hash), ERR_NONE);
+	ck_assert(hash_equal(&hash, &rec.want));
+	for (unsigned i = 0; i < KEYS; i++) {
+		char name[24];
+		struct hash h;
+		struct tree_leaf *leaf;
+		uint64_t version;
+		snprintf(name, sizeof name, "key-%u", i);
+		tree_key(&h, slice_str(name));
+		ck_assert_int_eq(tree_find(&t, root, &h, &leaf, &version), ERR_NONE);
+		ck_assert_ptr_nonnull(leaf);
+		ck_assert_uint_eq(version, i ? 1 : rec.version);
+	}
+	tree_drop(&t, root);
+	tree_close(&t);
+	store_batch_free(batch);
+	store_close(s);
+}
+END_TEST
+
 /* ---- what is left --------------------------------------------------------------------------
  */
 
@@ -553,6 +744,9 @@ int main(void)
 	tcase_add_test(t, votes_and_own_records_stay);
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
+	tcase_add_test(t, it_dies_at_each_write);
+	tcase_add_test(t, a_whole_tree_is_missing);
+	tcase_add_loop_test(t, blocks_go_on_meanwhile, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("mend-pruned");
 	tcase_set_timeout(t, 300);
@@ -562,6 +756,15 @@ int main(void)
 	tcase_add_test(t, all_lie);
 	tcase_add_test(t, nothing_is_wrong);
 	tcase_add_test(t, any_key);
+	suite_add_tcase(s, t);
+	t = tcase_create("mend-epochs");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, setup_epochs, teardown);
+	tcase_add_test(t, each_record_over_ends);
+	tcase_add_test(t, all_of_a_kind_is_gone);
+	tcase_add_test(t, much_is_damaged);
+	tcase_add_test(t, nothing_is_wrong);
+	tcase_add_test(t, it_dies_at_each_write);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consensus/hybrid/message.h"
 #include "replica/audit.h"
 #include "tests/replica/governed.h"
-#include "tests/replica/stored.h"
 #include "tests/replica/quiet.h"
+#include "tests/replica/stored.h"
 
 #define HEIGHTS 40
 #define LATE	3
@@ -27,13 +28,17 @@ static struct replica *server, *late;
 static struct letter queue[QUEUE];
 static unsigned queued, asked_of; /* whom a question was for */
 static uint64_t now, answers, answer_bytes, jumped;
+static uint64_t history = LEDGER_HISTORY_MIN;  /* of the server */
+static uint64_t block_answers, largest_answer; /* of the one that was late: MSG_BLOCKS */
 static const char *halted;
 static bool died;
 static unsigned budget; /* letters until a step is cut off; 0: all */
 static void check_home(void), setup(void);
 static void (*check)(void) = check_home, (*setup_again)(void) = setup;
-/* Alters what this peer answers; false: it is not sent. */
+/* Alters what this peer answers; false: it is not sent. The others are a little behind until
+ * then, and have not got the state yet. */
 static bool (*liar)(unsigned from, struct writer *bytes);
+static uint64_t others_behind_until;
 
 static void post(unsigned from, unsigned to, struct slice bytes)
 {
@@ -57,6 +62,10 @@ static void server_sends(void *ctx, const struct message *m)
 static void late_sends(void *ctx, const struct message *m)
 {
 	(void)ctx;
+	if (m->type == MSG_BLOCKS) {
+		block_answers++;
+		largest_answer = m->bytes.len > largest_answer ? m->bytes.len : largest_answer;
+	}
 	if (!engine_message_is_sync(m->type))
 		return;
 	for (unsigned i = 0; i < LATE; i++)
@@ -84,7 +93,7 @@ static struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
 		.key = w.validator[self],
 		.seed = 1,
 		.now = now,
-		.history = LEDGER_HISTORY_MIN,
+		.history = self == LATE ? LEDGER_HISTORY_MIN : history,
 		.sync_gap = gap,
 		.host = {.send = self == LATE ? late_sends : server_sends,
 			 .sync = quiet_sync,
@@ -128,6 +137,7 @@ static void setup_world(void)
 	halted = NULL;
 	died = false;
 	liar = NULL;
+	others_behind_until = 0;
 }
 
 static void setup(void)
@@ -189,7 +199,12 @@ static bool asks_in_vain(const struct letter *l)
 static void deliver(struct letter *l)
 {
 	struct slice bytes = writer_slice(&l->bytes);
-	if (l->to == LATE) {
+	if (l->to == LATE && l->from != 0 && now < others_behind_until) {
+		l->bytes.len = 1 + 8 + 2 * HASH_SIZE;
+		memset(l->bytes.buf + 9, 0, 2 * HASH_SIZE);
+		l->bytes.buf[0] = SYNC_GONE;
+		replica_message(late, now, l->from, writer_slice(&l->bytes));
+	} else if (l->to == LATE) {
 		bool lies = liar && l->from == 0;
 		if (!lies || liar(l->from, &l->bytes))
 			replica_message(late, now, l->from, writer_slice(&l->bytes));
@@ -324,6 +339,32 @@ START_TEST(an_observer_stays_one)
 }
 END_TEST
 
+/* A home that has voted, for the while under a key that has no place: what its own key has
+ * signed is not forgotten, or that one signs no more. */
+START_TEST(another_keys_votes_stay)
+{
+	struct store_batch *batch = store_batch_new();
+	struct keypair mine = w.validator[LATE];
+	uint8_t slot = 3, vote[2] = {1, 0};
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), slice_of(vote, sizeof vote));
+	ck_assert_int_eq(store_write(own, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	replica_close(late);
+	w.validator[LATE] = governed_key(9);
+	late = open_one(own, LATE, 1);
+	ck_assert_ptr_nonnull(replica_observes(late));
+	begin();
+	run_home();
+	check_home();
+	ck_assert_ptr_nonnull(replica_observes(late));
+	replica_close(late);
+	w.validator[LATE] = mine;
+	late = open_one(own, LATE, 1);
+	bool forgot = store_get(own, STORE_VOTES, slice_of(&slot, 1), &late->scratch) != 0;
+	ck_assert(replica_observes(late) || !forgot);
+}
+END_TEST
+
 /* ---- liars ------------------------------------------------------------------------------- */
 
 static unsigned lie_type, lie_at, lies;
@@ -410,6 +451,112 @@ START_TEST(answers_are_cut_or_missing)
 	ck_assert_uint_eq(late->sync.status.strikes, 0);
 	ck_assert_uint_gt(late->sync.status.retries, 0);
 	ck_assert_uint_gt(lies, 0);
+}
+END_TEST
+
+/* Answers of the liar's that wait until it pleases to send them: one and then one more, each
+ * soon enough. */
+static struct letter held[64];
+static unsigned held_count;
+static uint64_t held_until;
+
+static bool drips(unsigned from, struct writer *bytes)
+{
+	if (bytes->buf[0] != SYNC_RANGE)
+		return true;
+	ck_assert_uint_lt(held_count, MEM_COUNT(held));
+	struct letter *l = &held[held_count++];
+	*l = (struct letter){.from = from};
+	writer_raw(&l->bytes, bytes->buf, bytes->len);
+	return false;
+}
+
+static void let_drip(void)
+{
+	if (held_count == 0 || now < held_until)
+		return;
+	replica_message(late, now, held[0].from, writer_slice(&held[0].bytes));
+	writer_free(&held[0].bytes);
+	memmove(held, held + 1, --held_count * sizeof held[0]);
+	held_until = now + SYNC_ASK_US - 50000;
+}
+
+/* It alone has the state at first, and takes its time: the others are asked again. */
+START_TEST(one_peer_takes_its_time)
+{
+	uint64_t from = now;
+	liar = drips;
+	held_count = 0;
+	held_until = 0;
+	others_behind_until = now + 4000000;
+	begin();
+	for (unsigned i = 0; i < 2 * STEPS && !is_home(); i++) {
+		step();
+		let_drip();
+	}
+	while (held_count)
+		writer_free(&held[--held_count].bytes);
+	check_home();
+	ck_assert_uint_lt(now - from, 30000000);
+}
+END_TEST
+
+/* The blocks below the state's, and the stable checkpoint, without which a validator can show
+ * no position: it is not one peer alone that says whether they can be had. */
+static bool gives_least(unsigned from, struct writer *bytes)
+{
+	struct sync_msg m;
+	(void)from;
+	if (bytes->buf[0] != SYNC_OFFER && bytes->buf[0] != SYNC_BLOCKS)
+		return true;
+	ck_assert_int_eq(sync_decode(&m, writer_slice(bytes)), ERR_NONE);
+	lies++;
+	writer_reset(bytes);
+	m.has_stable = false;
+	if (m.type == SYNC_BLOCKS && m.height < HEIGHTS)
+		m.type = SYNC_GONE;
+	while (m.count > 1)
+		block_drop(m.blocks[--m.count]);
+	sync_encode(bytes, &m);
+	sync_msg_free(&m);
+	return true;
+}
+
+static void put_stable_at(struct store *s, uint64_t height)
+{
+	struct writer bytes = {0};
+	struct block *b;
+	struct cert cert;
+	const uint8_t slot = 3;
+	ck_assert_int_eq(replica_block(server, height, &b), ERR_NONE);
+	world_cert(&w, b, CERT_CHECKPOINT, 3, &cert);
+	writer_u8(&bytes, 1);
+	writer_u8(&bytes, 1);
+	cert_encode(&bytes, &cert);
+	struct store_batch *batch = store_batch_new();
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), writer_slice(&bytes));
+	ck_assert_int_eq(store_write(s, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&bytes);
+	block_drop(b);
+}
+
+START_TEST(one_peer_gives_the_least)
+{
+	struct cert stable;
+	uint64_t below = 2 * 2 + 2 * 4 + 2; /* of setup_world()'s interval and window */
+	put_stable_at(served, HEIGHTS);
+	liar = gives_least;
+	lies = 0;
+	if (_i)
+		others_behind_until = now + 3000000;
+	begin();
+	run_home();
+	check_home();
+	ck_assert_uint_gt(lies, 1);
+	ck_assert_uint_eq(replica_blocks_from(late), HEIGHTS - below);
+	ck_assert(serve_stable(late, &stable));
+	ck_assert_uint_eq(stable.ref.height, HEIGHTS);
 }
 END_TEST
 
@@ -531,6 +678,50 @@ START_TEST(who_asks_for_every_state)
 }
 END_TEST
 
+/* Blocks become final at the server. */
+static void go_on(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct cert cert;
+		struct slice tx = world_put(&w, 0, w.tip->sh.h.height + 1, "same", "other");
+		struct block *b = world_commit(&w, &tx, 1);
+		stored_block(served, &w, b);
+		world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+		const struct final_block f = {.block = b, .cert = &cert};
+		ck_assert_int_eq(ledger_execute(server->ledger, b, false), ERR_NONE);
+		replica_driver_host.final(server, &f);
+		world_free_txs(&tx, 1);
+	}
+}
+
+/* Asked for without a pause, an old state is kept as long as it may be, and not again and
+ * again: all that changes meanwhile is kept with it. */
+START_TEST(who_asks_for_one_state_for_ever)
+{
+	const struct sync_msg m = {.type = SYNC_ASK, .height = HEIGHTS};
+	struct writer bytes = {0};
+	sync_encode(&bytes, &m);
+	asked_of = 0;
+	history = 0;
+	replica_close(server);
+	server = open_one(served, 0, 0);
+	history = LEDGER_HISTORY_MIN;
+	for (unsigned round = 0; round < 15000; round++) {
+		now += SERVE_PIN_LIFE_US / 5000;
+		replica_message(server, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+		if (round % 200 == 0)
+			go_on(1);
+		if (round == 4500)
+			ck_assert_uint_eq(ledger_oldest(server->ledger), HEIGHTS);
+	}
+	ck_assert_uint_gt(ledger_height(server->ledger), HEIGHTS + 70);
+	ck_assert_uint_ge(ledger_oldest(server->ledger) + 2, ledger_height(server->ledger));
+	writer_free(&bytes);
+}
+END_TEST
+
 START_TEST(questions_that_make_no_sense)
 {
 	struct sync_msg m = {.type = SYNC_GET, .height = HEIGHTS};
@@ -554,6 +745,87 @@ START_TEST(questions_that_make_no_sense)
 		}
 	ck_assert(!replica_halted(server));
 	ck_assert_uint_eq(server->serve.ranges, 0);
+	writer_free(&bytes);
+}
+END_TEST
+
+/* What is read of blocks: the linker leads calls of store_get() here (Makefile.inc). */
+int __real_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key,
+		     struct writer *out);
+static uint64_t blocks_read;
+
+int __wrap_store_get(struct store *s, enum store_family f, struct slice key, struct writer *out)
+{
+	blocks_read += f == STORE_BLOCKS && key.ptr[0] == 'b';
+	return __real_store_get(s, f, key, out);
+}
+
+static void ask_for_a_minute(struct replica *r, unsigned every_us, const struct sync_msg *m)
+{
+	struct writer bytes = {0};
+	asked_of = 0;
+	sync_encode(&bytes, m);
+	for (uint64_t until = now + 60000000; now < until;) {
+		now += every_us;
+		replica_message(r, now, 1, writer_slice(&bytes));
+		while (queued > 0)
+			writer_free(&queue[--queued].bytes);
+	}
+	writer_free(&bytes);
+}
+
+/* A block is read for who knows its hash; and who reads much has to wait for it. */
+START_TEST(questions_that_cost_much)
+{
+	struct sync_msg m = {.type = SYNC_GET_BLOCKS, .height = HEIGHTS};
+	blocks_read = 0;
+	ask_for_a_minute(server, 1000, &m);
+	ck_assert_uint_eq(blocks_read, 0);
+	/* Of blocks that came with a state only the last has a certificate. */
+	begin();
+	run_home();
+	blocks_read = 0;
+	m = (struct sync_msg){.type = SYNC_ASK,
+			      .height = replica_blocks_from(late) + 1,
+			      .above = SYNC_HEADER_ONLY};
+	ask_for_a_minute(late, SERVE_ASKS_US, &m);
+	ck_assert_uint_gt(blocks_read, 13);
+	ck_assert_uint_lt(blocks_read, 60 * 5 * 13 / 3);
+}
+END_TEST
+
+/* Who has fetched a state has no certificates of the blocks that came with it. They are handed
+ * on all the same, in messages that can be sent. */
+START_TEST(large_blocks_without_certificates)
+{
+	static char large[60001];
+	struct writer bytes = {0};
+	teardown();
+	setup_world();
+	check = check_home;
+	memset(large, 'x', sizeof large - 1);
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		struct slice txs[WORLD_CLIENTS];
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++)
+			txs[i] = world_put(&w, i, h, "large", h > 20 ? large : "small");
+		stored_block(served, &w, world_commit(&w, txs, WORLD_CLIENTS));
+		world_free_txs(txs, WORLD_CLIENTS);
+	}
+	server = open_one(served, 0, 0);
+	late = open_one(own, LATE, 1);
+	begin();
+	run_home();
+	ck_assert_uint_eq(ledger_height(late->ledger), HEIGHTS);
+	block_answers = largest_answer = 0;
+	const struct msg_fetch m = {.from_height = replica_blocks_from(late)};
+	msg_fetch_encode(&bytes, &m);
+	now += 1000000;
+	replica_message(late, now, 1, writer_slice(&bytes));
+	ck_assert_uint_eq(block_answers, 1);
+	ck_assert_uint_gt(largest_answer, 1u << 20);
+	ck_assert_uint_lt(largest_answer, 5u << 20);
 	writer_free(&bytes);
 }
 END_TEST
@@ -879,13 +1151,19 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_test(t, a_state_comes_whole);
 	tcase_add_test(t, an_observer_stays_one);
+	tcase_add_test(t, another_keys_votes_stay);
 	tcase_add_test(t, a_bit_is_flipped);
 	tcase_add_test(t, answers_are_cut_or_missing);
+	tcase_add_test(t, one_peer_takes_its_time);
+	tcase_add_loop_test(t, one_peer_gives_the_least, 0, 2);
 	tcase_add_test(t, unasked_answers);
 	tcase_add_test(t, it_dies_at_each_write);
 	tcase_add_test(t, who_asks_too_much);
 	tcase_add_test(t, who_asks_for_every_state);
+	tcase_add_test(t, who_asks_for_one_state_for_ever);
 	tcase_add_test(t, questions_that_make_no_sense);
+	tcase_add_test(t, questions_that_cost_much);
+	tcase_add_test(t, large_blocks_without_certificates);
 	suite_add_tcase(s, t);
 	t = tcase_create("epochs");
 	tcase_add_checked_fixture(t, setup_epochs, teardown);

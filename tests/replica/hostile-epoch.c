@@ -717,6 +717,145 @@ START_TEST(a_new_key_votes)
 }
 END_TEST
 
+/* All slots, one behind the other. */
+static void read_slots(struct writer *out)
+{
+	struct writer bytes = {0};
+	writer_reset(out);
+	for (uint8_t slot = 0; slot < VOTE_SLOTS; slot++) {
+		int err = store_get(store, STORE_VOTES, slice_of(&slot, 1), &bytes);
+		writer_u8(out, err == ERR_NONE);
+		if (!err)
+			writer_var(out, writer_slice(&bytes));
+	}
+	writer_free(&bytes);
+}
+
+/* A home gets another key, which has no place yet, and follows with it; then it gets back the
+ * one that it had. What that one has signed is known, or it signs no more: nothing that was
+ * written meanwhile passes for its votes. */
+START_TEST(a_key_comes_back)
+{
+	struct term_cert tc, later;
+	struct writer before = {0}, after = {0};
+	struct keypair old = w.validator[VICTIM];
+	bool lost = _i == 1; /* its votes, before */
+	make_tc(&tc, LEADER, w.block0);
+	heartbeat(LEADER, LEADER, &tc, w.block0, 0);
+	struct block *b = empty_block(w.block0, LEADER);
+	struct block *rival = block_at(w.block0, LEADER, 1600000000005);
+	ck_assert(!hash_equal(&b->hash, &rival->hash));
+	append(LEADER, LEADER, &tc, b, NULL);
+	ck_assert(has_prepared(b));
+	replica_close(replica);
+	if (lost) {
+		store_close(store);
+		store = store_open_memory();
+	}
+	read_slots(&before);
+	w.validator[VICTIM] = fresh;
+	open_replica();
+	ck_assert_ptr_nonnull(replica_observes(replica));
+	append(LEADER, LEADER, &tc, rival, NULL);
+	make_tc(&later, 3, w.block0);
+	struct block *other = empty_block(w.block0, 3);
+	heartbeat(MALICE, 3, &later, w.block0, 0);
+	append(MALICE, 3, &later, other, NULL);
+	pass(20000000);
+	read_slots(&after);
+	ck_assert(slice_equal(writer_slice(&before), writer_slice(&after)));
+	replica_close(replica);
+	forget_sent();
+	w.validator[VICTIM] = old;
+	open_replica();
+	ck_assert_int_eq(replica_observes(replica) != NULL, lost);
+	heartbeat(LEADER, LEADER, &tc, w.block0, 0);
+	append(LEADER, LEADER, &tc, rival, NULL);
+	pass(200000);
+	ck_assert(!has_prepared(rival));
+	block_drop(b);
+	block_drop(rival);
+	block_drop(other);
+	writer_free(&before);
+	writer_free(&after);
+}
+END_TEST
+
+/* A key that was new once and has voted from here is never new again. */
+START_TEST(a_key_is_new_once)
+{
+	struct term_cert tc;
+	struct keypair old = w.validator[VICTIM];
+	struct block *end = propose_end(&tc, VICTIM, &fresh.pub);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	replica_close(replica);
+	ck_assert_int_eq(replica_first_votes_of(store, &fresh.pub), ERR_NONE);
+	w.validator[VICTIM] = fresh;
+	open_replica();
+	ck_assert_ptr_null(replica_observes(replica));
+	replica_close(replica);
+	const uint8_t slot = 3, vote[] = {1, 0};
+	struct store_batch *batch = store_batch_new();
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), slice_of(vote, sizeof vote));
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	/* its operator takes a third one, and then thinks better of it */
+	ck_assert_int_eq(replica_first_votes_of(store, &old.pub), ERR_NONE);
+	w.validator[VICTIM] = old;
+	open_replica();
+	ck_assert_ptr_nonnull(replica_observes(replica));
+	replica_close(replica);
+	ck_assert_int_eq(replica_first_votes_of(store, &fresh.pub), ERR_EXISTS);
+	w.validator[VICTIM] = fresh;
+	open_replica();
+	ck_assert(has_slots() || replica_observes(replica));
+	w.validator[VICTIM] = old;
+	block_drop(end);
+}
+END_TEST
+
+/* What says that an epoch has begun is lost, and the votes are of that epoch: they are no votes
+ * of the one before, and not forgotten either. Nothing is written, for a repair brings it back.
+ */
+START_TEST(the_record_of_an_epoch_is_lost)
+{
+	struct term_cert tc;
+	struct epoch_key k;
+	struct writer record = {0}, mark = {0};
+	struct store_batch *batch = store_batch_new();
+	struct block *end = propose_end(&tc, PLACE, &fresh.pub);
+	finalize_by(end);
+	ck_assert_uint_eq(epoch(), 1);
+	ck_assert_ptr_null(replica_observes(replica));
+	replica_close(replica);
+	const uint8_t slot = 3, vote[] = {1, 0};
+	ck_assert_int_eq(store_get(store, STORE_META, key_epoch(&k, 1), &record), ERR_NONE);
+	store_batch_put(batch, STORE_VOTES, slice_of(&slot, 1), slice_of(vote, sizeof vote));
+	store_batch_delete(batch, STORE_META, key_epoch(&k, 1));
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	const struct replica_config config = {.genesis = &w.genesis,
+					      .store = store,
+					      .self = VICTIM,
+					      .key = w.validator[VICTIM]};
+	struct errmsg m = {{0}};
+	ck_assert_int_eq(replica_open(&replica, &config, &m), ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(m.text, "repair"));
+	ck_assert(has_slots());
+	ck_assert_int_eq(store_get(store, STORE_META, slice_str(OBSERVER_KEY), &mark),
+			 ERR_NOT_FOUND);
+	store_batch_clear(batch);
+	store_batch_put(batch, STORE_META, key_epoch(&k, 1), writer_slice(&record));
+	ck_assert_int_eq(store_write(store, batch, true), ERR_NONE);
+	store_batch_free(batch);
+	writer_free(&record);
+	writer_free(&mark);
+	open_replica();
+	ck_assert_ptr_null(replica_observes(replica));
+	block_drop(end);
+}
+END_TEST
+
 void hostile_epoch(Suite *s)
 {
 	TCase *t = hostile_case(s, "epoch", setup_governed, 120);
@@ -738,4 +877,7 @@ void hostile_epoch(Suite *s)
 	tcase_add_test(t, an_observer_stays_one);
 	tcase_add_test(t, a_replaced_key_signs_nothing);
 	tcase_add_loop_test(t, a_new_key_votes, 0, 2);
+	tcase_add_loop_test(t, a_key_comes_back, 0, 2);
+	tcase_add_test(t, a_key_is_new_once);
+	tcase_add_test(t, the_record_of_an_epoch_is_lost);
 }

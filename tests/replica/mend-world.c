@@ -1,3 +1,5 @@
+#include "tests/replica/governed.h" /* before its w is everybody's */
+
 #include "tests/replica/mend-world.h"
 
 #include <stdio.h>
@@ -34,6 +36,7 @@ uint64_t liar_mask;
 bool on_disk;
 struct block *rival;	 /* of the newest block, as well signed */
 static uint64_t history; /* of the one that is hurt */
+uint64_t kept_blocks;
 char home[64];
 
 static void post(unsigned from, unsigned to, struct slice bytes)
@@ -90,6 +93,7 @@ static struct replica *open_one(struct store *s, unsigned self)
 		.seed = 1,
 		.now = now,
 		.history = self == SELF ? history : LEDGER_HISTORY_MIN,
+		.blocks = self == SELF ? kept_blocks : 0,
 		.host = {.send = self == SELF ? hurt_sends : server_sends,
 			 .sync = quiet_sync,
 			 .final = quiet_final,
@@ -100,6 +104,44 @@ static struct replica *open_one(struct store *s, unsigned self)
 	struct errmsg m = {{0}};
 	struct replica *r;
 	return replica_open(&r, &config, &m) == ERR_NONE ? r : NULL;
+}
+
+/* A replica beside, which nothing befalls. */
+static struct replica *twin;
+
+void open_twin(void)
+{
+	twin = open_one(sound, SELF);
+	ck_assert_ptr_nonnull(twin);
+}
+
+void close_twin(void)
+{
+	replica_close(twin);
+	twin = NULL;
+}
+
+void go_on(void)
+{
+	struct replica *all[] = {hurt, server, twin};
+	struct store *stores[] = {own, served, sound};
+	struct slice txs[WORLD_CLIENTS];
+	struct cert cert;
+	uint64_t h = w.tip->sh.h.height + 1;
+	for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+		char key[24];
+		snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+		txs[i] = world_put(&w, i, h, key, key);
+	}
+	struct block *b = world_commit(&w, txs, WORLD_CLIENTS);
+	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct final_block f = {.block = b, .cert = &cert};
+		stored_block(stores[i], &w, b);
+		ck_assert_int_eq(ledger_execute(all[i]->ledger, b, false), ERR_NONE);
+		replica_driver_host.final(all[i], &f);
+	}
+	world_free_txs(txs, WORLD_CLIENTS);
 }
 
 bool open_hurt(void)
@@ -119,6 +161,51 @@ static void make_chain(void)
 		stored_block(served, &w, b);
 		stored_block(own, &w, b);
 		world_free_txs(txs, count);
+	}
+}
+
+static struct replica *open_one(struct store *s, unsigned self);
+
+/* Epoch 0 ends at 12, by two fillers, epoch 1 at 24, by none: all is in the sight of epoch 2.
+ */
+static void make_epochs(void)
+{
+	static struct keypair fresh[2];
+	rival = NULL;
+	for (uint64_t h = 1; h <= HEIGHTS; h++) {
+		unsigned epoch = h > 24 ? 2 : h > 12 ? 1 : 0;
+		struct slice txs[WORLD_CLIENTS];
+		if (h == 12 || h == 24) {
+			struct handover handover;
+			struct block *filler[2] = {NULL};
+			unsigned place = 1 + epoch;
+			fresh[epoch] = governed_key((uint8_t)epoch);
+			struct block *end =
+				governed_end(&w, 3 * epoch + 1, place, &fresh[epoch].pub);
+			governed_handover(&w, h == 12 ? 2 : 0, filler, &handover);
+			struct store *both[] = {served, own};
+			for (unsigned i = 0; i < 2; i++) {
+				stored_block(both[i], &w, end);
+				for (unsigned k = 0; k < 2 && filler[k]; k++)
+					stored_block(both[i], &w, filler[k]);
+				replica_close(
+					open_one(both[i], i ? SELF : 0)); /* steps over it */
+			}
+			for (unsigned k = 0; k < 2 && filler[k]; k++)
+				block_drop(filler[k]);
+			governed_step(&w, &handover, place, &fresh[epoch]);
+			handover_free(&handover);
+			continue;
+		}
+		for (unsigned i = 0; i < WORLD_CLIENTS; i++) {
+			char key[24];
+			snprintf(key, sizeof key, "key-%u", (unsigned)(h * 7 + i * 31) % 150);
+			txs[i] = world_put(&w, i, h, key, key);
+		}
+		struct block *b = governed_commit(&w, 3 * epoch + 1, txs, WORLD_CLIENTS);
+		stored_block(served, &w, b);
+		stored_block(own, &w, b);
+		world_free_txs(txs, WORLD_CLIENTS);
 	}
 }
 
@@ -163,14 +250,17 @@ void begin(void)
 	liars = 1;
 }
 
-static void set_up(uint64_t heights)
+static void set_up(uint64_t heights, bool epochs)
 {
 	crypto_init();
 	history = heights;
+	kept_blocks = 0;
 	hurt = NULL;
 	world_genesis(&w, 1000);
 	w.genesis.checkpoint_interval = 2;
 	w.genesis.limits.window = 4;
+	if (epochs)
+		governed_genesis(&w, 2);
 	world_seal(&w);
 	world_open(&w, NULL);
 	served = store_open_memory();
@@ -180,7 +270,10 @@ static void set_up(uint64_t heights)
 	ck_assert_int_eq(replica_first_votes(own), ERR_NONE);
 	now = 1000000;
 	queued = 0;
-	make_chain();
+	if (epochs)
+		make_epochs();
+	else
+		make_chain();
 	server = open_one(served, 0);
 	ck_assert_ptr_nonnull(server);
 	ck_assert(open_hurt());
@@ -193,12 +286,17 @@ static void set_up(uint64_t heights)
 
 void setup(void)
 {
-	set_up(LEDGER_HISTORY_MIN);
+	set_up(LEDGER_HISTORY_MIN, false);
 }
 
 void setup_pruned(void)
 {
-	set_up(0);
+	set_up(0, false);
+}
+
+void setup_epochs(void)
+{
+	set_up(LEDGER_HISTORY_MIN, true);
 }
 
 void teardown(void)

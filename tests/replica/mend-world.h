@@ -16,6 +16,7 @@ extern struct world w;
 extern struct store *own, *sound; /* sound: own, as it was */
 extern struct replica *hurt;
 extern uint64_t now;
+extern uint64_t kept_blocks; /* from the next begin() on; 0: all */
 extern const char *halted;
 extern bool on_disk; /* from the next begin() on */
 extern char home[64];
@@ -32,11 +33,17 @@ extern uint64_t liar_mask;
 void setup(void);
 /* The newest state alone can be read: no block can be executed again. */
 void setup_pruned(void);
+/* Two epochs have ended on the way, and three of the places changed. */
+void setup_epochs(void);
 void teardown(void);
 /* A fresh store for the next damage: the chain stays. */
 void begin(void);
 /* hurt, on own. False: it does not open. */
 bool open_hurt(void);
+/* A sound one on `sound`, for go_on(), which makes a block final at all. */
+void open_twin(void);
+void close_twin(void);
+void go_on(void);
 void step(void);
 uint32_t scrub(void);
 /* One scrub, and what comes of it. */

@@ -35,6 +35,27 @@ START_TEST(same_seed_same_run)
 }
 END_TEST
 
+/* Attacks, faults, crashes: what replicas share changes nothing. */
+START_TEST(shared_or_not_same_run)
+{
+	struct sim_options o = {.nodes = 4 + 3 * (unsigned)(_i & 1),
+				.seed = (uint64_t)_i,
+				.decisions = 60,
+				.clients = 4,
+				.corrupt = 1,
+				.scheme = SIG_SYMBOLIC};
+	struct sim_result a, b;
+	sim_run(&o, &a);
+	o.unshared = true;
+	sim_run(&o, &b);
+	ck_assert_msg(a.verdict == SIM_OK, "%s", a.text);
+	ck_assert_int_eq(a.verdict, b.verdict);
+	ck_assert(hash_equal(&a.trace_hash, &b.trace_hash));
+	ck_assert(hash_equal(&a.log_hash, &b.log_hash));
+	ck_assert_uint_eq(a.signatures.checked, b.signatures.checked);
+}
+END_TEST
+
 START_TEST(real_signatures_same_log)
 {
 	struct sim_options o = {.nodes = 4,
@@ -132,8 +153,8 @@ START_TEST(dead_one_of_four_is_still_one_round)
 }
 END_TEST
 
-/* Handing over takes round trips, no timeout but that of the first election: not even where the one
- * that goes has to vote for its successor. */
+/* Handing over takes round trips, no timeout but that of the first election: not even where the
+ * one that goes has to vote for its successor. */
 static const struct {
 	unsigned nodes, dead;
 } handovers[] = {{3, 0}, {4, 0}, {4, 1}, {7, 2}, {10, 0}};
@@ -145,7 +166,7 @@ START_TEST(who_resigns_is_succeeded_at_once)
 	o.dead = handovers[_i].dead;
 	o.decisions = 100;
 	o.clients = 8;
-	o.think_us = 40000;
+	o.delay_max_us = 10000; /* else 50,000 decisions, and nothing more is learnt */
 	o.duration_us = 20000000;
 	sim_run(&o, &nobody_does);
 	o.resigns = true;
@@ -157,6 +178,50 @@ START_TEST(who_resigns_is_succeeded_at_once)
 			  nobody_does.counters[COUNT_TIMEOUTS_COUNTED]);
 	if (!o.dead) /* the dead ones' clients wait in any case */
 		ck_assert_uint_eq(r.longest_gap_us, nobody_does.longest_gap_us);
+}
+END_TEST
+
+/* Who comes back with an old copy of its disk, its votes in it or none yet, is told by the others
+ * what it has signed since, and signs nothing more; who merely restarts is not. [I20] */
+static const struct {
+	unsigned nodes;
+	bool leads, again; /* after a restart: the copy has votes in it */
+} old_copies[] = {{2, false, false}, {3, true, false}, {3, false, true},  {4, false, false},
+		  {4, true, false},  {4, false, true}, {4, true, true},	  {5, false, true},
+		  {6, true, true},   {7, false, false}, {8, false, true}, {10, true, true}};
+
+START_TEST(who_comes_back_with_an_old_copy_is_told)
+{
+	struct sim_options o = calm(old_copies[_i].nodes);
+	struct sim_result r;
+	struct script script = {0};
+	unsigned who = o.nodes > 2 ? 1 : 0; /* two are a quorum, and none of them may be missing */
+	uint64_t second = 1000000;
+	if (old_copies[_i].again)
+		script.action[script.count++] = (struct script_action){
+			.at = second,
+			.kind = SCRIPT_CRASH,
+			.who = old_copies[_i].leads ? SCRIPT_LEADER : SCRIPT_NODES,
+			.mask = 1u << who,
+			.for_us = second / 4};
+	script.action[script.count++] = (struct script_action){
+		.at = 4 * second,
+		.kind = SCRIPT_REWIND,
+		.who = old_copies[_i].leads ? SCRIPT_LEADER : SCRIPT_NODES,
+		.mask = 1u << who,
+		.for_us = second / 2};
+	o.script = &script;
+	o.decisions = 100;
+	o.think_us = 20000;
+	o.no_healing = o.nodes < 4; /* nothing more is decided there */
+	o.duration_us = 8 * second;
+	sim_run(&o, &r);
+	if (o.nodes > 3)
+		ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+	ck_assert_msg(r.verdict != SIM_SAFETY, "%s", r.text);
+	ck_assert_uint_eq(r.rewound, 1);
+	ck_assert_uint_eq(r.outdated, 1);
+	ck_assert_uint_eq(r.accused_mask, 0);
 }
 END_TEST
 
@@ -253,13 +318,14 @@ static const struct {
 	unsigned nodes;
 	uint64_t seed;
 } kept_malicious[] = {
-	{4, 21077}, /* a minority vote that finality cut off: no view change could be shown */
-	{5, 23011}, /* the same, after a restart */
-	{6, 20215}, /* a tip that checkpoints left behind */
-	{5, 20603}, /* headers that recovery did not load */
-	{7, 31339}, /* bodies under the other NEW-VIEW of a malicious primary */
-	{4, 23083}, /* a block that was durable and never sent */
-	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could give */
+	{4, 21077},  /* a minority vote that finality cut off: no view change could be shown */
+	{5, 23011},  /* the same, after a restart */
+	{6, 20215},  /* a tip that checkpoints left behind */
+	{5, 20603},  /* headers that recovery did not load */
+	{7, 31339},  /* bodies under the other NEW-VIEW of a malicious primary */
+	{4, 23083},  /* a block that was durable and never sent */
+	{4, 502715}, /* a commit that one replica alone knows hid the one that its peers could
+			give */
 };
 
 START_TEST(kept_malicious_seed)
@@ -296,6 +362,7 @@ int main(void)
 	TCase *t = tcase_create("world");
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, same_seed_same_run, 1, 6);
+	tcase_add_loop_test(t, shared_or_not_same_run, 1, 7);
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
@@ -303,6 +370,8 @@ int main(void)
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);
 	tcase_add_loop_test(t, who_is_far_behind_catches_up, 0, 9);
 	tcase_add_test(t, dead_one_of_four_is_still_one_round);
+	tcase_add_loop_test(t, who_comes_back_with_an_old_copy_is_told, 0,
+			    (int)MEM_COUNT(old_copies));
 	tcase_add_loop_test(t, who_resigns_is_succeeded_at_once, 0,
 			    (int)(sizeof handovers / sizeof *handovers));
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);

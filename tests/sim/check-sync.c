@@ -6,15 +6,16 @@
 
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
+#include "tests/share.h"
 
 #define SECOND UINT64_C(1000000)
 
 /* By hand: OSTRAKON_SYNC_RUNS=20 runs twenty times as many. */
-static uint64_t runs(uint64_t usual)
+static uint64_t runs(unsigned usual)
 {
 	const char *text = getenv("OSTRAKON_SYNC_RUNS");
 	uint64_t times = text ? strtoull(text, NULL, 10) : 1;
-	return usual * (times ? times : 1);
+	return share(usual) * (times ? times : 1);
 }
 
 static struct sim_options small(uint64_t seed)
@@ -261,10 +262,10 @@ int main(void)
 	Suite *s = suite_create("sync");
 	TCase *t = tcase_create("sync");
 	tcase_set_timeout(t, 600);
-	tcase_add_loop_test(t, who_comes_late, 0, 5);
-	tcase_add_loop_test(t, who_is_not_far_behind, 0, 3);
-	tcase_add_loop_test(t, blocks_are_pruned, 0, 3);
-	tcase_add_loop_test(t, while_load_goes_on, 0, 10);
+	tcase_add_loop_test(t, who_comes_late, 0, (int)share(5));
+	tcase_add_loop_test(t, who_is_not_far_behind, 0, (int)share(3));
+	tcase_add_loop_test(t, blocks_are_pruned, 0, (int)share(3));
+	tcase_add_loop_test(t, while_load_goes_on, 0, (int)share(10));
 	tcase_add_test(t, among_liars);
 	tcase_add_test(t, dying_at_writes);
 	tcase_add_test(t, in_storms);

@@ -5,7 +5,8 @@
 #	scenarios   the library of scenarios, 20 seeds each, at n = 4 and 7
 #	suites      what a correct engine, ledger and chain pass: by hand, for what needs one trace
 #	wiped       a correct replica loses its disk, under faults
-#	members     the same, and validators get new keys
+#	rewound     a correct replica comes back with old copies of its disk, under faults
+#	members     after the loss of a disk, and validators get new keys
 #	epochs      they do, and malicious replicas replay what was said in one epoch in the next
 #	faults      crashes, partitions, loss alone
 #	long        a replica loses its disk, and four times as many decisions
@@ -113,6 +114,7 @@ if [ "$1" = --one ]; then
 	epochs || try random --corrupt f ||
 		scenarios || suites ||
 		try wiped --wiped 1 ||
+		try rewound --rewound 1 ||
 		try faults ||
 		try long --wiped 1 --decisions 200 ||
 		try equivocate --corrupt f --steady --attacks equivocate,double-vote ||

@@ -14,6 +14,7 @@
 
 struct totals {
 	uint64_t runs, failures, decisions, transactions, crashes, partitions, restarts;
+	uint64_t rewound, outdated;
 	uint64_t virtual_us;
 	uint64_t counters[COUNTERS];
 	uint64_t strikes[ATTACKS];
@@ -36,6 +37,8 @@ static void add(struct totals *t, const struct sim_result *r)
 	t->decisions += r->decisions;
 	t->transactions += r->transactions;
 	t->crashes += r->crashes;
+	t->rewound += r->rewound;
+	t->outdated += r->outdated;
 	t->partitions += r->partitions;
 	t->restarts += r->restarts;
 	t->kills += r->kills;
@@ -87,6 +90,8 @@ static void print_again(const struct sim_options *o)
 		printf(" --attacks %s", attacks_text);
 	if (o->wiped)
 		printf(" --wiped %u", o->wiped);
+	if (o->rewound)
+		printf(" --rewound %u", o->rewound);
 	if (o->members)
 		printf(" --members %u", o->members);
 	if (o->gentle)
@@ -133,7 +138,7 @@ static bool as_scenario(struct scenario *s, const struct sim_options *o)
 		s->expect[i].kind = kinds[i];
 		snprintf(s->expect[i].text, sizeof s->expect[i].text, "%s", texts[i]);
 	}
-	return !o->calm && !o->kill_points && !o->wiped && !o->members &&
+	return !o->calm && !o->kill_points && !o->wiped && !o->rewound && !o->members &&
 	       o->scheme == SIG_SYMBOLIC;
 }
 
@@ -236,6 +241,9 @@ static void print_totals(unsigned nodes, const struct totals *t)
 	       (unsigned long long)t->decisions, (unsigned long long)t->transactions,
 	       (unsigned long long)t->crashes, (unsigned long long)t->partitions,
 	       (double)t->virtual_us / 1e6);
+	if (t->rewound)
+		printf("%llu old copies put back, %llu noticed\n",
+		       (unsigned long long)t->rewound, (unsigned long long)t->outdated);
 	if (t->epochs)
 		printf("%llu epochs ended, %llu messages replayed in later ones\n",
 		       (unsigned long long)t->epochs, (unsigned long long)t->replays);
@@ -338,7 +346,8 @@ static int usage(void)
 		"[--probation P]\n"
 		"               [--corrupt f|K [--attacks NAME,...] [--steady] [--gentle]]\n"
 		"               [--kill-points K (deaths at a write or sync)]\n"
-		"               [--wiped K (may lose their disks)] [--members K (get new keys)]\n"
+		"               [--wiped K (may lose their disks)]\n"
+		"               [--rewound K (may come back with old copies)] [--members K (get new keys)]\n"
 		"               [--stop (at the first failure)]\n"
 		"               [--save-dir DIR (failing runs, for ostrakon-lab replay) "
 		"[--save-all]]\n");
@@ -377,6 +386,7 @@ int main(int argc, char **argv)
 		{"save-all", 0, 0, 'A'},
 		{"kill-points", 1, 0, 'k'},
 		{"wiped", 1, 0, 'W'},
+		{"rewound", 1, 0, 'O'},
 		{"resigns", 0, 0, 'e'},
 		{"members", 1, 0, 'E'},
 		{0, 0, 0, 0},
@@ -455,6 +465,9 @@ int main(int argc, char **argv)
 			break;
 		case 'W':
 			o.wiped = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'O':
+			o.rewound = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'D':
 			o.dead = (unsigned)strtoul(optarg, NULL, 10);

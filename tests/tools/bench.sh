@@ -76,7 +76,10 @@ code=$?
 [ $? = 2 ] || complain "bench-compare --clients 0 is no usage error"
 "$compare" --etcd "$work/none" --rounds 1 --dir "$work" 2>/dev/null
 [ $? = 1 ] || complain "bench-compare does not say that etcd does not run"
-"$compare" --etcd none --ostrakon "$top/tools/ostrakon" --dir "$work" --rounds 2 --seconds 1 --clients 2,8 -o json \
+# Each closed loop has 20,000 transactions a second signed ahead, of which sanitizers learn nothing.
+clients=2,8 rounds=2
+[ "$(nm "$OSTRAKOND" 2>/dev/null | grep -c __asan_init)" -eq 0 ] || clients=8 rounds=1
+"$compare" --etcd none --ostrakon "$top/tools/ostrakon" --dir "$work" --rounds $rounds --seconds 1 --clients $clients -o json \
 	>"$work/json" 2>"$work/err" || complain "bench-compare: $(cat "$work/err")"
 for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms cores share_of_verification_bound \
 	ratio_to_etcd spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib; do

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "consensus/hybrid/message.h"
+#include "tests/share.h"
 #include "tools/lab/result.h"
 #include "tools/lab/theory.h"
 
@@ -74,7 +75,7 @@ END_TEST
 
 START_TEST(test_steady_state)
 {
-	struct sim_options o = steady(protocols[_i / 4], sizes[_i % 4]);
+	struct sim_options o = steady(protocols[_i % 4], sizes[_i / 4]);
 	run(&o);
 	ck_assert_uint_ge(r.decisions, 1000);
 	ck_assert_msg(result_counts_hold(&o, &r, false), "%s, n=%u: %llu normal, %llu blocks",
@@ -89,7 +90,7 @@ END_TEST
 
 START_TEST(test_lone_blocks)
 {
-	struct sim_options o = lone(protocols[_i / 4], sizes[_i % 4]);
+	struct sim_options o = lone(protocols[_i % 4], sizes[_i / 4]);
 	run(&o);
 	ck_assert_msg(result_counts_hold(&o, &r, true), "%s, n=%u: %llu and %llu, %llu blocks",
 		      protocol_name(o.protocol), o.nodes,
@@ -430,8 +431,8 @@ int main(void)
 	TCase *t = tcase_create("measures");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_the_table_of_the_documents);
-	tcase_add_loop_test(t, test_steady_state, 0, 16);
-	tcase_add_loop_test(t, test_lone_blocks, 0, 16);
+	tcase_add_loop_test(t, test_steady_state, 0, (int)share(16));
+	tcase_add_loop_test(t, test_lone_blocks, 0, (int)share(16));
 	tcase_add_loop_test(t, test_silent_replicas, 0, 4);
 	tcase_add_loop_test(t, test_one_needless_message_fails, 0, 4);
 	tcase_add_loop_test(t, test_sums, 0, 4);

@@ -27,6 +27,8 @@ echo "$out" | sed 's/.*"decisions": *\([0-9]*\),.*"transactions": *\([0-9]*\),.*
 	grep -q '^multipaxos' || fail "no table"
 "$lab" sim bench -o json --protocol hybrid --nodes 1 --seconds 0.01 | head -1 | grep -q '^\[' ||
 	fail "no array"
+"$lab" sim bench --unshared --protocol hybrid --nodes 4 --seconds 0.01 -o json |
+	grep -q '"unshared": *true' || fail "shared with --unshared"
 for wrong in "--nodes 0" "--nodes 65" "--nodes 4x" "--protocol what" "--seconds 0" \
 	"--seconds x" "--output csv" "--what" "--seed 1x" "more"; do
 	# shellcheck disable=SC2086 # words

@@ -65,12 +65,9 @@ elif [ "$sanitized" -gt 0 ]; then
 	run leader-mute --protocol raft
 else
 	run leader-equivocation
-	run leader-equivocation --idle
 	run leader-bad-signatures
-	run leader-bad-signatures-one
 	run follower-bad-signatures --idle
 	run lone-shouter
-	run crash-leader
 	run slow-disk
 	run partition-minority
 	run leader-deaf

@@ -247,6 +247,8 @@ static int create_home(const char *dir, const struct genesis *g, unsigned i,
 		return err;
 	snprintf(path, sizeof path, "%s/validator.key", home);
 	err = keyfile_write(path, key, g->validator[i].name, NULL, m);
+	if (err == ERR_NONE)
+		err = keyfile_take(path, m);
 	if (err != ERR_NONE)
 		return err;
 	snprintf(path, sizeof path, "%s/genesis.json", home);

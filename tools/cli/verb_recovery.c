@@ -273,7 +273,8 @@ int verb_recovery_genesis(struct cli *c)
 	return rc;
 }
 
-/* The key must be one of the new ones. */
+/* The key must be one of the new ones, and without a home: the one that is made has an empty
+ * vote state. */
 static int check_key(struct cli *c, const char *path, const struct recovery *v)
 {
 	struct keyfile_info info;
@@ -283,8 +284,14 @@ static int check_key(struct cli *c, const char *path, const struct recovery *v)
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	for (unsigned i = 0; i < v->n; i++)
-		if (pubkey_equal(&info.pub, &v->key[i]))
+		if (pubkey_equal(&info.pub, &v->key[i]) && !info.taken)
 			return EXIT_DONE;
+	if (info.taken)
+		return cli_fail(
+			c, EXIT_LOCKED, "exists", NULL,
+			"%s: this key has, or has had, a home; what it has signed there "
+			"is not known here",
+			path);
 	return cli_fail(c, EXIT_REFUSED, "unknown_signer", NULL,
 			"%s is not one of the new validators' keys", path);
 }
@@ -320,6 +327,15 @@ int verb_recovery_start(struct cli *c)
 		progress_end(&p);
 		if (err != ERR_NONE)
 			rc = not_read(c, from, err, &m);
+	}
+	if (rc == EXIT_DONE) {
+		char own[PATH_SIZE + 32];
+		snprintf(own, sizeof own, "%s/validator.key", home);
+		int err = keyfile_take(key, &m);
+		if (err == ERR_NONE)
+			err = keyfile_take(own, &m);
+		if (err != ERR_NONE)
+			rc = cli_fail_err(c, err, &m, NULL);
 	}
 	if (rc == EXIT_DONE) {
 		struct json *o = json_object();

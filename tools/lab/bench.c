@@ -31,7 +31,7 @@ struct bench {
 	unsigned protocol_count, nodes[ROWS_MAX], node_count;
 	double seconds; /* a row, about */
 	uint64_t seed;
-	bool checked;
+	bool checked, unshared;
 	enum lab_format format;
 };
 
@@ -81,7 +81,8 @@ static struct sim_options options_of(const struct bench *b, const struct row *r)
 				    .block_txs = 1,
 				    .to_leader = true,
 				    .no_healing = true,
-				    .unchecked = !b->checked};
+				    .unchecked = !b->checked,
+				    .unshared = b->unshared};
 }
 
 /* CPU seconds that it took; negative: something is violated. */
@@ -261,13 +262,14 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 	char again[160];
 	double rate = median(r);
 	snprintf(again, sizeof again,
-		 "ostrakon-lab sim bench --protocol %s --nodes %u --seconds %g --seed %llu%s",
+		 "ostrakon-lab sim bench --protocol %s --nodes %u --seconds %g --seed %llu%s%s",
 		 protocol_name(r->protocol), r->nodes, b->seconds, (unsigned long long)b->seed,
-		 b->checked ? " --checked" : "");
+		 b->checked ? " --checked" : "", b->unshared ? " --unshared" : "");
 	json_set(o, "protocol", json_string(protocol_name(r->protocol)));
 	json_set(o, "nodes", json_int(r->nodes));
 	json_set(o, "seed", json_u64(b->seed));
 	json_set(o, "checked", json_bool(b->checked));
+	json_set(o, "unshared", json_bool(b->unshared));
 	json_set(o, "decisions", json_u64(r->decisions));
 	json_set(o, "transactions", json_u64(r->transactions));
 	json_set(o, "runs", json_int(r->slices));
@@ -323,7 +325,8 @@ static int usage(FILE *to)
 	fprintf(to,
 		"usage: ostrakon-lab sim bench [--protocol P[,P]] [--nodes A[,B]] [--seconds "
 		"T]\n"
-		"                              [--seed S] [--checked] [-o table|json|jsonl]\n"
+		"                              [--seed S] [--checked] [--unshared] [-o "
+		"table|json|jsonl]\n"
 		"\n"
 		"How many decisions a second one core simulates: symbolic signatures, no "
 		"faults,\n"
@@ -349,7 +352,15 @@ static int usage(FILE *to)
 		"                 check every certificate again; else it looks at equal "
 		"blocks\n"
 		"                 and state roots only. Replicas check everything in any "
-		"case.\n",
+		"case.\n"
+		"  --unshared     all replicas are in this process, hash the same bytes and "
+		"store "
+		"the\n"
+		"                 same records: what one has just hashed or stored the others "
+		"compare\n"
+		"                 byte for byte, and have in common. With this each hashes and "
+		"keeps all\n"
+		"                 of it for itself. Results are the same.\n",
 		VALUE_BYTES, KEYS, SLICES);
 	return to == stdout ? LAB_EXIT_OK : LAB_EXIT_USAGE;
 }
@@ -415,10 +426,10 @@ static bool parse_seconds(double *out, const char *text)
 /* Exit code, or -1: go on. */
 static int parse(struct bench *b, int argc, char **argv)
 {
-	static const struct option known[] = {{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},
-					      {"seconds", 1, 0, 't'},  {"seed", 1, 0, 's'},
-					      {"checked", 0, 0, 'c'},  {"output", 1, 0, 'o'},
-					      {"help", 0, 0, 'h'},     {0, 0, 0, 0}};
+	static const struct option known[] = {
+		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	 {"seconds", 1, 0, 't'},
+		{"seed", 1, 0, 's'},	 {"checked", 0, 0, 'c'}, {"unshared", 0, 0, 'u'},
+		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},	 {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;) {
 		bool good = true;
@@ -439,6 +450,9 @@ static int parse(struct bench *b, int argc, char **argv)
 			break;
 		case 'c':
 			b->checked = true;
+			break;
+		case 'u':
+			b->unshared = true;
 			break;
 		case 'o':
 			good = parse_format(&b->format, optarg);

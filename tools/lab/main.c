@@ -68,6 +68,7 @@ static const char usage[] =
 	"of sim bench:\n"
 	"  --checked                 the simulator's own checks too; lists for --protocol and "
 	"--nodes\n"
+	"  --unshared                replicas hash and keep for themselves what is equal\n"
 	"\n"
 	"of twins:\n"
 	"  --words all|COUNT|A-B     which canonical words; --every K  each K-th of them\n"

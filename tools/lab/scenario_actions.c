@@ -16,6 +16,7 @@ static const char *const kinds[SCRIPT_KINDS] = {
 	[SCRIPT_RESET] = "reset",	  [SCRIPT_SKEW] = "clock",
 	[SCRIPT_TEAR] = "tear",		  [SCRIPT_SLOW_DISK] = "disk",
 	[SCRIPT_FILL] = "fill",		  [SCRIPT_WIPE] = "wipe",
+	[SCRIPT_REWIND] = "rewind",
 	[SCRIPT_ATTACK] = "attack",	  [SCRIPT_PEACE] = "peace",
 	[SCRIPT_QUIET] = "quiet",	  [SCRIPT_LOAD] = "load",
 	[SCRIPT_REPLACE] = "replace",
@@ -158,6 +159,7 @@ static int read_details(struct words *w, struct script_action *a)
 	case SCRIPT_TEAR:
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
+	case SCRIPT_REWIND:
 	case SCRIPT_REPLACE:
 		return read_who(w, a);
 	case SCRIPT_SKEW:
@@ -208,7 +210,8 @@ int scenario_action(struct scenario *s, struct words *w, enum script_trigger tri
 			return words_fail(w, "\"%s\" does not last for a time", kinds[a.kind]);
 		err = words_duration(w, words_next(w), &a.for_us);
 	}
-	bool endless = a.kind == SCRIPT_PAUSE || a.kind == SCRIPT_FILL || a.kind == SCRIPT_WIPE;
+	bool endless = a.kind == SCRIPT_PAUSE || a.kind == SCRIPT_FILL ||
+		       a.kind == SCRIPT_WIPE || a.kind == SCRIPT_REWIND;
 	if (!err && endless && !a.for_us)
 		return words_fail(w, "a %s needs an end: %s ... for 2s", kinds[a.kind],
 				  kinds[a.kind]);
@@ -233,6 +236,7 @@ static const char *not_live(enum script_kind kind)
 		       "tears it";
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
+	case SCRIPT_REWIND:
 		return "the lab does not touch the disks of real processes";
 	case SCRIPT_REPLACE:
 		return "the lab's networks have no governance keys; tests/cluster/member.sh "

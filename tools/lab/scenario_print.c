@@ -91,6 +91,7 @@ static void print_details(FILE *f, const struct script_action *a)
 	case SCRIPT_RESET:
 	case SCRIPT_FILL:
 	case SCRIPT_WIPE:
+	case SCRIPT_REWIND:
 	case SCRIPT_REPLACE:
 		print_who(f, a);
 		break;

@@ -170,6 +170,7 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	struct mode_state modes = e->modes;
 	bool refused = e->invalid;
 	log_finalize(&h->log, e, blocks);
+	keep_votes_of_cert(h, &h->final_cert, c->signers);
 	cert_copy(&h->final_cert, c);
 	fair_time_banks(h);
 	h->final_at = h->now;

@@ -97,6 +97,7 @@ static void on_timeout(struct hybrid *h)
 
 static void run_timers(struct hybrid *h)
 {
+	own_votes_tick(h);
 	fetch_tick(h);
 	forward_tick(h);
 	lead_tick(h);
@@ -123,6 +124,10 @@ static uint64_t wake_at(const struct hybrid *h)
 	} else if (holds_work(h) && h->reforward_at > h->now && h->reforward_at < at) {
 		at = h->reforward_at;
 	}
+	if (h->asking && h->ask_at < at)
+		at = h->ask_at;
+	if (h->asking && h->answers_by && h->answers_by < at)
+		at = h->answers_by;
 	if (h->fetching && h->fetch_at < at)
 		at = h->fetch_at;
 	if (h->succeed_at && h->succeed_at < at)
@@ -216,6 +221,12 @@ static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
 		break;
 	case MSG_RESIGN:
 		on_resign(h, from, &m->resign);
+		break;
+	case MSG_ASK_VOTES:
+		on_ask_votes(h, from, m->ask_votes);
+		break;
+	case MSG_VOTES:
+		on_votes(h, from, &m->votes);
 		break;
 	default:
 		h->counters[COUNT_STALE_MESSAGES]++;
@@ -317,6 +328,7 @@ static void engine_free_hybrid(struct engine *e)
 	for (unsigned i = 0; i < h->n; i++)
 		entitlement_free(&h->stray[i].entitlement);
 	mem_free(h->stray);
+	mem_free(h->seen);
 	term_cert_free(&h->tc);
 	term_cert_free(&h->tip_tc);
 	pbft_free(h);
@@ -332,13 +344,23 @@ static void engine_free_hybrid(struct engine *e)
 	mem_free(h);
 }
 
+/* So say more than f of the others, one of whom is right. */
+static bool is_far_behind(const struct hybrid *h, uint64_t near)
+{
+	unsigned claims = 0;
+	for (unsigned i = 0; i < h->n; i++)
+		claims += h->peer_final[i] > near;
+	return claims > h->quorum.f;
+}
+
 static bool catching_up(const struct hybrid *h)
 {
 	uint16_t leader = current_leader(h);
+	uint64_t near = h->log.final->sh.h.height + 2 * h->pipeline;
 	if (h->n == 1 || h->role == ROLE_LEADER)
 		return false;
-	return leader == NO_VALIDATOR || !h->leader_heard ||
-	       h->peer_final[leader] > h->log.final->sh.h.height + 2 * h->pipeline;
+	return leader == NO_VALIDATOR || !h->leader_heard || h->peer_final[leader] > near ||
+	       is_far_behind(h, near) || (h->asking && own_votes_missing(h));
 }
 
 static void status(const struct engine *e, struct engine_status *out)
@@ -359,7 +381,9 @@ static void status(const struct engine *e, struct engine_status *out)
 	if (h->has_stable)
 		out->stable = h->stable.ref;
 	out->catching_up = catching_up(h);
-	out->observer = h->observer;
+	out->observer = h->observer && !h->asking;
+	out->outdated = h->outdated;
+	out->asks_peers = own_votes_missing(h);
 	out->resigning = h->resigning;
 	out->ended = h->ended;
 	out->member_waits = h->member_bytes != NULL;
@@ -444,11 +468,11 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 /* [I15] What has no signature of the sender in it, and what others have signed, goes on being
  * sent. All else is not made in the first place; should a rule of another file miss that, it is
  * signed with no key and sent to nobody. */
-static void observer_begins(struct hybrid *h)
+void observer_begins(struct hybrid *h)
 {
-	static const uint8_t unsigned_ones[] = {MSG_FETCH,    MSG_BLOCKS,   MSG_FORWARD,
-						MSG_RELAY,    MSG_EVIDENCE, MSG_FETCH_VIEW,
-						MSG_NEW_VIEW, MSG_MEMBER};
+	static const uint8_t unsigned_ones[] = {
+		MSG_FETCH,	MSG_BLOCKS,   MSG_FORWARD, MSG_RELAY,	  MSG_EVIDENCE,
+		MSG_FETCH_VIEW, MSG_NEW_VIEW, MSG_MEMBER,  MSG_ASK_VOTES, MSG_VOTES};
 	h->out.withheld = UINT64_MAX;
 	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
 		h->out.withheld &= ~(UINT64_C(1) << unsigned_ones[i]);
@@ -479,6 +503,7 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 		h->key = c->key;
 	h->stray = mem_array(h->n, sizeof *h->stray);
 	h->view = mem_array(h->n, sizeof *h->view);
+	h->seen = mem_array(h->n, sizeof *h->seen);
 	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* large; initialised below */
 	h->timing = c->timing;
 	default_timing(&h->timing);
@@ -515,6 +540,8 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	}
 	h->marked = h->log.final->hash;
 	timer_restart(h);
+	if (c->asks_own_votes)
+		own_votes_begin(h);
 	*out = &h->base;
 	return ERR_NONE;
 }

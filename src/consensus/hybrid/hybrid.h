@@ -3,6 +3,7 @@
  *	hybrid.c	creation, dispatch of inputs, timers
  *	state.c		what is durable: vote state slots, entering terms, the tip, the high QC
  *	recover.c	from disk to a running replica
+ *	own_votes.c	what others know of our votes, before we cast any
  *	election.c	pre-votes, term votes, rules 1-3, refusals, strays
  *	lead.c		the leader of either mode: proposing; the fast one: counting votes
  *	follow.c	accepting blocks, voting, QC adoption
@@ -87,6 +88,13 @@ struct view_slot {
 	uint64_t checked_at;
 };
 
+/* The newest signatures of a validator that were checked here and are in nothing else any more.
+ */
+struct seen {
+	struct vote vote;	    /* kind 0: none */
+	struct term_vote term_vote; /* term 0: none */
+};
+
 /* A proof whose culprit is not jailed by a final block yet. */
 struct pending_proof {
 	uint8_t *bytes; /* encoded evidence; NULL: none against this validator */
@@ -140,6 +148,7 @@ struct hybrid {
 	unsigned self, n;
 	struct keypair key;
 	bool observer; /* [I15] signs nothing */
+	bool outdated; /* because others hold votes of ours that the disk does not know */
 	struct engine_timing timing;
 	uint32_t pipeline, window, checkpoint_interval;
 	uint32_t checkpoint_spacing; /* a multiple of it, CHECKPOINT_SPACING_MIN or more */
@@ -286,6 +295,15 @@ struct hybrid {
 	struct vote checkpoint_vote;			   /* own newest */
 	struct tally checkpoint_tally[CHECKPOINT_TALLIES]; /* by (height / spacing) */
 
+	/* own_votes.c */
+	bool asking;	   /* takes no part yet */
+	uint64_t answered; /* by whom; bit mask */
+	uint64_t ask_nonce, ask_at;
+	uint64_t answers_by; /* more than a quorum's are waited for; 0: not even those are here
+			      */
+	uint64_t votes_told_until[VALIDATORS_MAX]; /* each gets no other answer before */
+	struct seen *seen;			   /* n */
+
 	/* resign.c */
 	bool resigning;	    /* we lead, propose no more, and wait for our successor's vote */
 	uint64_t resign_by; /* but no longer */
@@ -396,6 +414,20 @@ void own_entitlement(const struct hybrid *h, struct entitlement *out); /* deep c
 int hybrid_recover(struct hybrid *h, const struct engine_recovery *recovery, struct errmsg *m);
 void hybrid_resume(struct hybrid *h); /* first step: asks for execution of recovered blocks */
 
+/* own_votes.c */
+void own_votes_begin(struct hybrid *h);
+void own_votes_tick(struct hybrid *h);
+unsigned own_votes_missing(const struct hybrid *h); /* answers, before it takes part */
+void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce);
+void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m);
+/* *newest is the higher of the two; kind 0: none yet. */
+void newer_vote(struct vote *newest, const struct vote *v);
+/* These are about to be given up: whoever has no newer ones elsewhere may ask for them. */
+void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
+			uint64_t but); /* not of these */
+void keep_votes_of_tally(struct hybrid *h, const struct tally *t);
+void keep_votes_of_term(struct hybrid *h, const struct term_cert *tc);
+
 /* election.c */
 void campaign(struct hybrid *h);
 void campaign_again(struct hybrid *h); /* keeps the pre-votes that are in */
@@ -428,6 +460,8 @@ void lead_tick(struct hybrid *h);
 void lead_end_of_step(struct hybrid *h);
 bool quorum_heard(const struct hybrid *h);
 void send_heartbeat(struct hybrid *h);
+void lead_newest_vote(const struct hybrid *h, unsigned of,
+		      struct vote *newest); /* counted here */
 
 /* follow.c */
 void on_append(struct hybrid *h, unsigned from, struct msg_append *m);
@@ -539,6 +573,8 @@ void on_commit(struct hybrid *h, unsigned from, const struct msg_commit *m);
 void pbft_end_of_step(struct hybrid *h);
 void pbft_on_heartbeat(struct hybrid *h); /* repeats votes that brought nothing */
 void pbft_resume_leading(struct hybrid *h);
+void pbft_newest_vote(const struct hybrid *h, unsigned of,
+		      struct vote *newest); /* counted here */
 void note_prepare(struct hybrid *h, const struct vote *v);
 void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b);
 /* takes the proof */ /* checked, of another replica */
@@ -587,7 +623,9 @@ void fair_time_banks(struct hybrid *h);
 void proofs_recover(struct hybrid *h, const struct engine_recovery *rec);
 void proofs_free(struct hybrid *h);
 
-/* hybrid.c: timers (section 3, "Timers") */
+/* hybrid.c */
+void observer_begins(struct hybrid *h);
+/* timers (section 3, "Timers") */
 bool holds_work(const struct hybrid *h);
 void timer_restart(struct hybrid *h);
 void timer_on_heartbeat(struct hybrid *h);

@@ -12,11 +12,21 @@ static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 	return &h->tallies[height % h->tally_cap];
 }
 
+/* For the block that its place is of now. */
+static void give_up_tally(struct hybrid *h, struct vote_slot_tally *t)
+{
+	if (!t->ref.term)
+		return;
+	keep_votes_of_tally(h, &t->prepare);
+	keep_votes_of_tally(h, &t->commit);
+	t->ref.term = 0;
+}
+
 void lead_begin(struct hybrid *h)
 {
 	h->role = ROLE_LEADER;
 	for (uint32_t i = 0; i < h->tally_cap; i++)
-		h->tallies[i].ref.term = 0;
+		give_up_tally(h, &h->tallies[i]);
 	memset(h->match, 0, sizeof h->match);
 	h->tc_acked = 0;
 	h->building = false;
@@ -56,6 +66,24 @@ static bool one_round_likely(const struct hybrid *h)
 		    h->now - h->heard_in_term[i] < 3 * h->timing.heartbeat)
 			heard++;
 	return heard >= one_round_quorum(h);
+}
+
+void lead_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
+{
+	for (uint32_t i = 0; i < h->tally_cap; i++) {
+		const struct vote_slot_tally *t = &h->tallies[i];
+		const struct tally *counted[] = {&t->prepare, &t->commit};
+		for (unsigned k = 0; t->ref.term && k < MEM_COUNT(counted); k++) {
+			struct vote v;
+			if (!(counted[k]->signers >> of & 1))
+				continue;
+			vote_begin(&v, counted[k]->kind, &t->ref, of);
+			v.sig = counted[k]->sig[of];
+			newer_vote(newest, &v);
+		}
+	}
+	if (h->odd_vote[of].kind)
+		newer_vote(newest, &h->odd_vote[of]);
 }
 
 /* ---- proposing --------------------------------------------------------------------------- */
@@ -109,10 +137,15 @@ static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
 	uint64_t settled = final > base ? final : base;
-	uint32_t enough = h->pool.proposed.count, all = pool_count(&h->pool);
+	uint32_t enough = h->pool.proposed.count, most = h->genesis->limits.block_txs_max;
+	uint32_t all = pool_count(&h->pool);
+	if (enough < GATHER_TXS_MIN)
+		enough = GATHER_TXS_MIN;
+	if (enough > most)
+		enough = most;
 	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
 		return 0;
-	if (h->pool.free.count >= (enough > GATHER_TXS_MIN ? enough : GATHER_TXS_MIN))
+	if (h->pool.free.count >= enough)
 		return 0;
 	if (all && h->pool.bytes / all * h->pool.free.count >= GATHER_BYTES_MIN)
 		return 0;
@@ -262,6 +295,7 @@ static void propose(struct hybrid *h, struct block *b)
 		return;
 	}
 	struct vote_slot_tally *t = tally_at(h, ref.height);
+	give_up_tally(h, t);
 	t->ref = ref;
 	t->own_seq = emit_seq(&h->out);
 	h->want_sync = true; /* our own PREPARE counts once this is durable: lead_durable() */

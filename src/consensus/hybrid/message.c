@@ -29,6 +29,8 @@ const char *message_type_name(uint8_t type)
 		[MSG_MEMBER] = "member",
 		[MSG_FINAL] = "final",
 		[MSG_RESIGN] = "resign",
+		[MSG_ASK_VOTES] = "ask_votes",
+		[MSG_VOTES] = "votes",
 	};
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
@@ -666,6 +668,50 @@ void msg_resign_encode(struct writer *w, const struct msg_resign *m)
 	writer_u16(w, m->successor);
 }
 
+void msg_ask_votes_encode(struct writer *w, uint64_t nonce)
+{
+	writer_u8(w, MSG_ASK_VOTES);
+	writer_u64(w, nonce);
+}
+
+void msg_votes_encode(struct writer *w, const struct msg_votes *m)
+{
+	writer_u8(w, MSG_VOTES);
+	writer_u64(w, m->nonce);
+	writer_u64(w, m->final_height);
+	writer_u8(w, m->vote.kind != 0);
+	if (m->vote.kind)
+		vote_encode(w, &m->vote);
+	writer_u8(w, m->term_vote.term != 0);
+	if (m->term_vote.term)
+		term_vote_encode(w, &m->term_vote);
+	writer_u8(w, m->claim.term != 0);
+	if (m->claim.term)
+		view_claim_encode(w, &m->claim);
+}
+
+/* What is said to be there is of a term: 0 stands for what is not. */
+static void msg_votes_decode(struct reader *r, struct msg_votes *m)
+{
+	*m = (struct msg_votes){.nonce = reader_u64(r)};
+	m->final_height = reader_u64(r);
+	if (reader_bool(r)) {
+		vote_decode(r, &m->vote);
+		if (m->vote.kind == VOTE_CHECKPOINT)
+			reader_fail(r, ERR_RANGE);
+	}
+	if (reader_bool(r)) {
+		term_vote_decode(r, &m->term_vote);
+		if (!m->term_vote.term)
+			reader_fail(r, ERR_RANGE);
+	}
+	if (reader_bool(r)) {
+		view_claim_decode(r, &m->claim);
+		if (!m->claim.term)
+			reader_fail(r, ERR_RANGE);
+	}
+}
+
 int message_decode(struct message_in *m, struct slice bytes)
 {
 	struct reader r;
@@ -753,6 +799,12 @@ int message_decode(struct message_in *m, struct slice bytes)
 	case MSG_RESIGN:
 		m->resign.term = reader_u64(&r);
 		m->resign.successor = reader_u16(&r);
+		break;
+	case MSG_ASK_VOTES:
+		m->ask_votes = reader_u64(&r);
+		break;
+	case MSG_VOTES:
+		msg_votes_decode(&r, &m->votes);
 		break;
 	default:
 		m->type = 0;

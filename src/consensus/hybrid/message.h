@@ -29,6 +29,9 @@ enum message_type {
 	MSG_MEMBER = 21,     /* a member change that waits for its block */
 	MSG_FINAL = 22,	     /* the certificate of an epoch's end, from who has left it */
 	MSG_RESIGN = 23,     /* leader to all: it is to stop, and whom it would have lead */
+	/* 24 to 31: state sync; 32 to 57: the baselines */
+	MSG_ASK_VOTES = 60, /* who begins, to all: what have I signed last? */
+	MSG_VOTES = 61,	    /* the answer */
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
@@ -187,6 +190,17 @@ struct msg_resign {
 	uint16_t successor;
 };
 
+/* The newest that the answerer holds of the asker's signatures. Each may be missing: kind 0,
+ * term 0.
+ */
+struct msg_votes {
+	uint64_t nonce;	       /* of the question */
+	uint64_t final_height; /* of the answerer */
+	struct vote vote;      /* no checkpoint */
+	struct term_vote term_vote;
+	struct view_claim claim;
+};
+
 /* One decoded message; release with message_free(). Large: keep one and reuse it. */
 struct message_in {
 	uint8_t type;
@@ -212,6 +226,8 @@ struct message_in {
 		struct msg_commit commit;
 		struct msg_fetch_view fetch_view;
 		struct msg_resign resign;
+		uint64_t ask_votes; /* its nonce */
+		struct msg_votes votes;
 	};
 };
 /* ERR_UNSUPPORTED for types this version does not handle. Form only. */
@@ -241,6 +257,8 @@ void msg_fetch_view_encode(struct writer *w, const struct msg_fetch_view *m);
 void msg_member_encode(struct writer *w, struct slice member);
 void msg_final_encode(struct writer *w, const struct cert *c);
 void msg_resign_encode(struct writer *w, const struct msg_resign *m);
+void msg_ask_votes_encode(struct writer *w, uint64_t nonce);
+void msg_votes_encode(struct writer *w, const struct msg_votes *m);
 
 /* Shared by the vote-state slots. */
 void grant_encode(struct writer *w, const struct grant *g);

@@ -27,8 +27,8 @@ static bool in_pbft_term(const struct hybrid *h)
 }
 
 /* Watermarks: heights that can still get votes here; NULL outside of them. Votes are for blocks
- * of our own term, above its base: that may lie any number of unfinal blocks above the final one,
- * after many terms that ended too soon. */
+ * of our own term, above its base: that may lie any number of unfinal blocks above the final
+ * one, after many terms that ended too soon. */
 static struct height_votes *votes_at(struct hybrid *h, uint64_t height)
 {
 	uint64_t low = h->log.final->sh.h.height;
@@ -170,6 +170,19 @@ void on_commit(struct hybrid *h, unsigned from, const struct msg_commit *m)
 	take_vote(h, from, &m->commit);
 	if (m->has_checkpoint)
 		take_checkpoint_vote(h, from, &m->checkpoint);
+}
+
+void pbft_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
+{
+	for (uint32_t i = 0; i < h->votes_cap && h->tc.mode == MODE_PBFT; i++) {
+		const struct height_votes *at = &h->votes[i];
+		if (at->height && at->committed >> of & 1) {
+			struct vote v = cast_vote_at(h, at, of, true);
+			newer_vote(newest, &v);
+		}
+	}
+	if (h->last_prepare[of].kind)
+		newer_vote(newest, &h->last_prepare[of]);
 }
 
 /* ---- own votes --------------------------------------------------------------------------- */

@@ -171,7 +171,8 @@ void hybrid_resume(struct hybrid *h)
 		if (!e->parent)
 			request_execution(h, e);
 	pool_follow_chain(h);
-	pbft_resume_leading(h);
+	if (!h->asking)
+		pbft_resume_leading(h);
 	if (MUTANT(MUTANT_RELEAD_AFTER_RESTART) && h->led_before_restart == h->term &&
 	    current_leader(h) == h->self)
 		lead_begin(h);

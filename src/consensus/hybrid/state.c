@@ -64,6 +64,7 @@ void enter_term(struct hybrid *h, uint64_t t, const struct entitlement *why)
 static void replace_tc(struct hybrid *h, const struct term_cert *tc)
 {
 	struct term_cert copy;
+	keep_votes_of_term(h, &h->tc);
 	term_cert_copy(&copy, tc);
 	term_cert_free(&h->tc);
 	h->tc = copy;
