@@ -109,8 +109,7 @@ void checks_share(struct replica *r, struct message *m)
 {
 	if (m->type != MSG_FORWARD || !r->brought)
 		return;
-	checks_built(r); /* the leader gets them in any case */
-	r->told = true;
+	r->told = true; /* the leader gets them in any case */
 	if (is_worth_sharing(m->bytes))
 		m->to = to_all(r);
 }

@@ -13,6 +13,7 @@ struct bench_tx {
 	uint64_t from;	 /* microseconds: when it was due, or a client had it ready */
 	uint64_t height; /* committed there; 0: not */
 	uint32_t index;	 /* and so */
+	bool decided;
 };
 
 struct bench {

@@ -39,6 +39,7 @@ struct load {
 	size_t sent_next; /* taken, but not sent: sent_next ... b->next - 1 */
 	size_t limit;	  /* of a closed loop: so many may be under way */
 	size_t under_way;
+	size_t oldest; /* all before it are decided */
 	uint64_t next_scan;
 	char (*headers)[HEADERS_SIZE]; /* for each node: its token is its own */
 	struct writer body;
@@ -53,6 +54,15 @@ static uint64_t deadline_ms(const struct bench *b)
 
 /* ---- taking ---------------------------------------------------------------------------- */
 
+/* All are of one sender: while one of them is held up, a closed loop must not use up the window
+ * of nonces that it is in. A part of it is left for nodes that are behind. */
+static bool leaves_window(const struct load *l)
+{
+	uint64_t window = l->b->t->genesis.limits.nonce_window;
+
+	return l->b->next - l->oldest >= window - window / 8;
+}
+
 static bool may_take(const struct load *l, uint64_t now)
 {
 	const struct bench *b = l->b;
@@ -61,7 +71,7 @@ static bool may_take(const struct load *l, uint64_t now)
 		return false;
 	if (b->rate > 0)
 		return bench_due(b, b->next) <= now;
-	return l->under_way < l->limit && (b->end == 0 || now < b->end);
+	return l->under_way < l->limit && (b->end == 0 || now < b->end) && !leaves_window(l);
 }
 
 static void take(struct load *l, uint64_t now)
@@ -87,6 +97,9 @@ static bool over(const struct load *l, uint64_t now)
 static void decide(struct load *l, size_t i, const struct receipt *r, uint64_t now)
 {
 	l->under_way--;
+	l->b->tx[i].decided = true;
+	while (l->oldest < l->b->next && l->b->tx[l->oldest].decided)
+		l->oldest++;
 	bench_count(l->b, i, r, now);
 }
 

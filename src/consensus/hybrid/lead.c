@@ -137,8 +137,8 @@ static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
 	uint64_t settled = final > base ? final : base;
-	uint32_t enough = h->pool.proposed.count, all = pool_count(&h->pool),
-		 most = h->genesis->limits.block_txs_max;
+	uint32_t enough = h->pool.proposed.count, most = h->genesis->limits.block_txs_max;
+	uint32_t all = pool_count(&h->pool);
 	if (enough < GATHER_TXS_MIN)
 		enough = GATHER_TXS_MIN;
 	if (enough > most)
