@@ -13,9 +13,10 @@
 #include "ledger/tx.h"
 
 #define PART_TXS 16
-#define FALSE_TX_PAID                                                                          \
-	5000 /* microseconds in which its sender is not listened to: forward.c                 \
-	      */
+/* Microseconds in which its sender is not listened to. The first as in forward.c, the second is
+ * some sixteen times what it costs to check one. */
+#define FALSE_TX_PAID  5000
+#define EXCESS_TX_PAID 1000
 
 enum part_state { PART_WAITS, PART_TAKEN, PART_SKIPPED };
 
@@ -61,6 +62,7 @@ struct checker {
 	unsigned blocks;
 	size_t bytes[VALIDATORS_MAX]; /* of each peer's messages */
 	uint64_t paid[VALIDATORS_MAX];
+	uint64_t excess_paid[VALIDATORS_MAX];
 	/* shared */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -295,8 +297,12 @@ bool checker_message(struct checker *c, uint64_t now, unsigned from, struct slic
 		     const struct pool_tx *txs, uint32_t count)
 {
 	invariant(from < VALIDATORS_MAX && count > 0);
-	if (c->paid[from] > now || c->bytes[from] + message.len > CHECKER_BYTES_MAX)
-		return false;
+	if (c->bytes[from] + message.len > CHECKER_BYTES_MAX) {
+		bool dropped = c->excess_paid[from] > now;
+		if (!dropped)
+			c->excess_paid[from] = now + EXCESS_TX_PAID * (uint64_t)count;
+		return dropped;
+	}
 	struct lot *l = lot_new(c, count);
 	l->from = from;
 	l->message = mem_dup(message.ptr, message.len);

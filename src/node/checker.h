@@ -25,8 +25,9 @@ bool checker_hears(const struct checker *c, uint64_t now, unsigned from);
 bool checker_has_some(const struct checker *c, const struct pool_tx *txs, uint32_t count);
 
 /* txs: those of the message, and lent with it, whose signatures are to be checked; the message
- * is copied, and comes back when they are, whoever brought them first. False: this peer has too
- * much here, or has brought false ones. */
+ * is copied, and comes back when they are, whoever brought them first. A peer that has too much
+ * here: false, who calls may do with it what it likes; but not often, else the message is
+ * dropped (its sender sends again what is not ordered), lest the loop does nothing else. */
 bool checker_message(struct checker *c, uint64_t now, unsigned from, struct slice message,
 		     const struct pool_tx *txs, uint32_t count);
 /* These few at once, on the loop: good ones are told of before it returns. False: there are
