@@ -5,7 +5,8 @@
  *
  * Until then it is an observer, which follows, serves and forwards, and signs nothing [I15].
  * What is above the tip that its disk had when it began, or of a term above those that it has
- * signed for, is all that matters; what it has followed meanwhile makes an old copy no newer. */
+ * signed for, is all that matters; what it has followed meanwhile makes an old copy no newer.
+ */
 #include "consensus/hybrid/hybrid.h"
 
 static uint64_t answers_wanted(const struct hybrid *h)
