@@ -427,7 +427,8 @@ void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce);
 void on_votes(struct hybrid *h, unsigned from, const struct msg_votes *m);
 /* *newest is the higher of the two; kind 0: none yet. */
 void newer_vote(struct vote *newest, const struct vote *v);
-/* Its own signature is below one that its disk does not know of. */
+/* It has been shown a signature of its own that its disk did not know of: an observer for good,
+ * if it asks at all. */
 void own_votes_outdated(struct hybrid *h);
 /* A checked certificate that somebody else has made: if it has a vote of ours that we have not
  * cast, likewise. */

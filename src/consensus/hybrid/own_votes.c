@@ -4,8 +4,9 @@
  * does not know of was signed after the copy was made, and it never votes with this key again.
  *
  * Until then it is an observer, which follows, serves and forwards, and signs nothing [I15].
- * What is above its tip, or of a term above those that it has signed for, is all that matters:
- * it votes above its tip and its terms only, wherever it has them from. */
+ * What is above the tip that its disk had when it began, or of a term above those that it has
+ * signed for, is all that matters; what it has followed meanwhile makes an old copy no newer.
+ */
 #include "consensus/hybrid/hybrid.h"
 
 static uint64_t answers_wanted(const struct hybrid *h)
