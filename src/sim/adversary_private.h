@@ -81,6 +81,7 @@ struct adversary {
 	uint64_t raced_at, skew; /* of the honest engine's clock, ahead of the true one */
 	struct write *writes;	 /* those of a forgetful one */
 	uint32_t write_cap;
+	uint64_t level_term, level_since; /* in which the other side has voted; since when */
 	uint64_t fork_height, fork_sent_at; /* first height of the second chain */
 };
 

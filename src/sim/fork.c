@@ -5,7 +5,8 @@
 #include "sim/adversary_private.h"
 
 #define FORK_EVERY_US 5000
-#define LOOK_BACK     32 /* blocks of the second chain that are tried for a certificate */
+#define LOOK_BACK     32     /* blocks of the second chain that are tried for a certificate */
+#define LEVEL_US      100000 /* by then who came late to a term has the blocks that it asked for */
 
 static bool forks(const struct adversary *a)
 {
@@ -89,6 +90,12 @@ static bool keeps_up(const struct adversary *a, uint64_t side, uint64_t term)
 static void begin(struct adversary *a, const struct msg_append *m)
 {
 	if (!keeps_up(a, other_side(a), m->term))
+		return;
+	if (a->level_term != m->term) {
+		a->level_term = m->term;
+		a->level_since = a->now;
+	}
+	if (a->now < a->level_since + LEVEL_US)
 		return;
 	for (uint32_t i = 0; i < m->count; i++) {
 		const struct header *h = &m->blocks[i]->sh.h;
