@@ -577,6 +577,9 @@ START_TEST(what_old_keys_have_signed_is_no_news)
 	asks_own_votes = true;
 	open_replica();
 	ck_assert_uint_eq(final_height(), _i ? 0 : 1);
+	append(LEADER, LEADER, &tc, b, &final); /* as blocks that are fetched bring them */
+	ck_assert_uint_eq(final_height(), 1);
+	ck_assert(!is_outdated());
 	answer(0, &shown);
 	answer(LEADER, &shown);
 	answer(MALICE, &shown);

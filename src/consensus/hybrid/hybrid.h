@@ -433,6 +433,7 @@ void own_votes_outdated(struct hybrid *h);
 /* A checked certificate that somebody else has made: if it has a vote of ours that we have not
  * cast, likewise. */
 void own_votes_in_cert(struct hybrid *h, const struct cert *c);
+void own_votes_in_term(struct hybrid *h, const struct term_cert *tc);
 /* These are about to be given up: whoever has no newer ones elsewhere may ask for them. */
 void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
 			uint64_t but); /* not of these */

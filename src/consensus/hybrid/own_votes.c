@@ -274,7 +274,15 @@ void own_votes_outdated(struct hybrid *h)
 void own_votes_in_cert(struct hybrid *h, const struct cert *c)
 {
 	const struct block_ref *known = h->asking ? &h->knew_tip : &h->tip;
-	if (c->signers >> h->self & 1 && position_compare(&c->ref, known) > 0 &&
+	if (c->signers >> h->self & 1 && is_ours(h, c->ref.term, h->self) &&
+	    position_compare(&c->ref, known) > 0 && !MUTANT(MUTANT_OLD_COPY_VOTES))
+		own_votes_outdated(h);
+}
+
+void own_votes_in_term(struct hybrid *h, const struct term_cert *tc)
+{
+	if (tc->mode == MODE_FAST && tc->signers >> h->self & 1 &&
+	    is_ours(h, tc->term, h->self) && tc->term > h->signed_term &&
 	    !MUTANT(MUTANT_OLD_COPY_VOTES))
 		own_votes_outdated(h);
 }

@@ -150,8 +150,7 @@ bool learn_tc(struct hybrid *h, unsigned from, const struct term_cert *tc)
 		h->counters[COUNT_BAD_SIGNATURES]++;
 		return false;
 	}
-	if (tc->signers >> h->self & 1 && tc->term > h->signed_term)
-		own_votes_outdated(h);
+	own_votes_in_term(h, tc);
 	return take_tc(h, tc);
 }
 
