@@ -60,13 +60,19 @@ run 0 net up "$net"
 run 0 net down "$net" node3
 cp -r "$net/node3/data" "$work/copy"
 run 0 net up "$net"
+level node3 # and votes for what follows
 for ((k = 0; k < 5; k++)); do
 	run 0 put "after$k" it --home "$net"
 done
+level node3
 run 0 net down "$net" node3
 mv "$net/node3/data" "$work/newest"
 mv "$work/copy" "$net/node3/data"
 run 0 net up "$net"
+for ((try = 0; try < 600; try++)); do # it is told once its links are up
+	! grep -q 'OBSERVER, NOT VOTING' "$net/node3/ostrakond.log" || break
+	sleep 0.1
+done
 grep -q 'OBSERVER, NOT VOTING: its data directory is an old copy' "$net/node3/ostrakond.log" ||
 	fail "node3 is not shown its votes: $(tail -5 "$net/node3/ostrakond.log")"
 run 0 status --home "$net/node3" -o json
