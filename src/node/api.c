@@ -446,13 +446,13 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 static unsigned connections_max(const struct node_config *c)
 {
 	unsigned limit = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
-	return limit < config_threads(c) ? config_threads(c) : limit;
+	return limit < config_api_threads(c) ? config_api_threads(c) : limit;
 }
 
 static struct MHD_Daemon *start_daemon(struct api *a, int fd)
 {
 	const struct node_config *c = &a->node->config;
-	unsigned threads = config_threads(c);
+	unsigned threads = config_api_threads(c);
 	unsigned limit = connections_max(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},

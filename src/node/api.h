@@ -7,7 +7,7 @@
 #include "node/node.h"
 
 #define API_IDLE_S		  75
-#define API_MEMORY_PER_CONNECTION (32u << 10)
+#define API_MEMORY_PER_CONNECTION (16u << 10)
 #define API_BODY_BYTES_MAX	  (64u << 20) /* of all connections together */
 #define API_READ_DEADLINE_US	  5000000
 #define API_DEAD_LOOP_US	  10000000

@@ -47,6 +47,7 @@ static const struct {
 	[KEY_TIMEOUT_MIN] = {SECTION_TIMING, "timeout_min"},
 	[KEY_TIMEOUT_MAX] = {SECTION_TIMING, "timeout_max"},
 	[KEY_TIMEOUT_CAP] = {SECTION_TIMING, "timeout_cap"},
+	[KEY_API_THREADS] = {SECTION_LIMITS, "api_threads"},
 	[KEY_VERIFY_THREADS] = {SECTION_LIMITS, "verify_threads"},
 	[KEY_API_CONNECTIONS] = {SECTION_LIMITS, "api_connections"},
 	[KEY_API_PER_ADDRESS] = {SECTION_LIMITS, "api_per_address"},
@@ -234,6 +235,8 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 		return read_number(p, &c->timeout_max_ms, name, value, CONFIG_MS_MAX);
 	case KEY_TIMEOUT_CAP:
 		return read_number(p, &c->timeout_cap_ms, name, value, CONFIG_MS_MAX);
+	case KEY_API_THREADS:
+		return read_number(p, &c->api_threads, name, value, CONFIG_THREADS_MAX);
 	case KEY_VERIFY_THREADS:
 		return read_number(p, &c->verify_threads, name, value, CONFIG_THREADS_MAX);
 	case KEY_API_CONNECTIONS:
@@ -362,9 +365,14 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 	return text;
 }
 
-unsigned config_threads(const struct node_config *c)
+unsigned config_verify_threads(const struct node_config *c)
 {
-	return c->verify_threads ? c->verify_threads : CONFIG_API_THREADS;
+	return c->verify_threads ? c->verify_threads : CONFIG_VERIFY_THREADS;
+}
+
+unsigned config_api_threads(const struct node_config *c)
+{
+	return c->api_threads ? c->api_threads : CONFIG_API_THREADS;
 }
 
 bool host_is_loopback(const char *host)
@@ -570,8 +578,10 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 		return number_json(c->timeout_max_ms, CONFIG_TIMEOUT_MAX_MS);
 	case KEY_TIMEOUT_CAP:
 		return number_json(c->timeout_cap_ms, CONFIG_TIMEOUT_CAP_MS);
+	case KEY_API_THREADS:
+		return number_json(c->api_threads, CONFIG_API_THREADS);
 	case KEY_VERIFY_THREADS:
-		return number_json(c->verify_threads, CONFIG_API_THREADS);
+		return number_json(c->verify_threads, CONFIG_VERIFY_THREADS);
 	case KEY_API_CONNECTIONS:
 		return number_json(c->api_connections, CONFIG_API_CONNECTIONS);
 	case KEY_API_PER_ADDRESS:

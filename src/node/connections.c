@@ -13,7 +13,7 @@
 #include "crypto/sign.h"
 #include "node/node.h"
 
-#define SWEEP_MS	  500
+#define SWEEP_MS	  50
 #define TRIM_CONNECTIONS  64
 #define TRIM_MS		  5000
 #define SEND_BUFFER_BYTES (128 << 10)
@@ -224,6 +224,9 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 {
 	struct connection *x = mem_zalloc(sizeof *x);
 	struct address key;
+	/* Who does not read must not make us render more than this ahead. */
+	int ahead = SEND_BUFFER_BYTES;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &ahead, sizeof ahead);
 	make_address(&key, from);
 	pthread_mutex_lock(&c->lock);
 	struct address *a = map_get(&c->addresses, key.key);
@@ -233,9 +236,6 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 	}
 	a->count++;
 	*x = (struct connection){.owner = c, .from = a, .fd = fd, .since = node_clock_us()};
-	/* Who does not read must not make us render more than this ahead. */
-	int ahead = SEND_BUFFER_BYTES;
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &ahead, sizeof ahead);
 	if (TAILQ_EMPTY(&c->list))
 		pthread_cond_signal(&c->wake);
 	TAILQ_INSERT_TAIL(&c->list, x, link);

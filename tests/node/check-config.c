@@ -70,7 +70,7 @@ START_TEST(test_whole_file)
 			  "log_format = json\n\n" PEERS "[api]\nlisten = 127.0.0.1:0\n"
 			  "[timing]\nheartbeat = 20\ntimeout_min=100\ntimeout_max = 200\n"
 			  "timeout_cap = 1000\n"
-			  "[limits]\nverify_threads = 3\napi_connections = 77\npipeline = "
+			  "[limits]\napi_threads = 5\nverify_threads = 3\napi_connections = 77\npipeline = "
 			  "32\nhistory = 1024\n") == ERR_NONE,
 		"%s", message.text);
 	ck_assert_str_eq(config.home, home);
@@ -89,6 +89,7 @@ START_TEST(test_whole_file)
 	ck_assert_uint_eq(config.timeout_min_ms, 100);
 	ck_assert_uint_eq(config.timeout_max_ms, 200);
 	ck_assert_uint_eq(config.timeout_cap_ms, 1000);
+	ck_assert_uint_eq(config.api_threads, 5);
 	ck_assert_uint_eq(config.verify_threads, 3);
 	ck_assert_uint_eq(config.api_connections, 77);
 	ck_assert_uint_eq(config.pipeline, 32);

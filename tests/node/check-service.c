@@ -376,7 +376,7 @@ static pid_t hammer(unsigned port)
 /* Whatever its API's threads are about: SIGTERM is an orderly end. */
 START_TEST(test_stop)
 {
-	homes(1, "[limits]\nverify_threads = 4\n");
+	homes(1, "[limits]\napi_threads = 4\n");
 	for (int round = 0; round < 20; round++) {
 		unsigned port;
 		pid_t node = start(&port), client_pid = hammer(port);
