@@ -334,7 +334,7 @@ static void engine_free_hybrid(struct engine *e)
 	pbft_free(h);
 	view_free(h);
 	proofs_free(h);
-	mem_free(h->tallies);
+	lead_free(h);
 	mem_free(h->candidates);
 	mem_free(h->check_request);
 	mem_free(h->in);
@@ -462,8 +462,6 @@ static void genesis_state(struct hybrid *h, const struct engine_config *c)
 	position_init(&h->cut);
 	for (unsigned i = 0; i < h->n; i++)
 		view_change_init(&h->view[i].vc);
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
-		term_cert_init(&h->views[i]);
 }
 
 /* [I15] What has no signature of the sender in it, and what others have signed, goes on being
@@ -474,13 +472,6 @@ void observer_begins(struct hybrid *h)
 	h->out.withheld = 0;
 	for (uint8_t type = 0; type < 64; type++)
 		h->out.withheld |= (uint64_t)message_is_signed(type) << type;
-}
-
-static void tally_slot_clear(struct vote_slot_tally *t)
-{
-	memset(t, 0, offsetof(struct vote_slot_tally, prepare));
-	memset(&t->prepare, 0, offsetof(struct tally, sig));
-	memset(&t->commit, 0, offsetof(struct tally, sig));
 }
 
 int engine_new_hybrid(struct engine **out, const struct engine_config *c,
@@ -502,7 +493,7 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->stray = mem_array(h->n, sizeof *h->stray);
 	h->view = mem_array(h->n, sizeof *h->view);
 	h->seen = mem_array(h->n, sizeof *h->seen);
-	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* large; initialised below */
+	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* not touched before it is used */
 	h->timing = c->timing;
 	default_timing(&h->timing);
 	h->window = c->genesis->limits.window;
@@ -516,9 +507,7 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	random_seed(&h->random, c->seed);
 	h->now = c->now;
 	h->tally_cap = 2 * h->window;
-	h->tallies = mem_alloc(h->tally_cap * sizeof *h->tallies); /* large, most of it room */
-	for (uint32_t i = 0; i < h->tally_cap; i++)
-		tally_slot_clear(&h->tallies[i]);
+	h->tallies = mem_array(h->tally_cap, sizeof *h->tallies);
 	h->votes_cap = 2 * h->window;
 	h->votes = mem_array(h->votes_cap, sizeof *h->votes);
 	h->tx_invalid = c->tx_invalid;

@@ -222,7 +222,7 @@ struct hybrid {
 	uint64_t tc_acked; /* leader: validators that have our TC, bit mask */
 
 	/* leader */
-	struct vote_slot_tally *tallies; /* ring by height */
+	struct vote_slot_tally **tallies; /* ring by height; each is made when it is needed */
 	uint32_t tally_cap;
 	bool building;
 	uint64_t build_id, build_time, build_height;
@@ -260,7 +260,10 @@ struct hybrid {
 
 	/* view changes */
 	struct view_slot *view;			   /* n */
-	struct term_cert *views; /* VIEWS_KEPT; */ /* checked pbft certificates; term 0: free */
+	/* Checked pbft certificates, room for VIEWS_KEPT; no new_view: free. Large, and in fast
+	 * mode there are none: the first views_made of them are initialised. */
+	struct term_cert *views;
+	unsigned views_made;
 	bool view_needed[VIEWS_KEPT]; /* for checking the accepted or the tip's: durable */
 	struct view_wanted {
 		uint64_t term, asked_at;
@@ -461,6 +464,7 @@ void trim_headers(struct hybrid *h); /* after the stable checkpoint has moved */
 void keep_cut_tip(struct hybrid *h); /* before finality cuts the tip's chain off */
 
 /* lead.c */
+void lead_free(struct hybrid *h);
 void lead_begin(struct hybrid *h);
 void lead_stop(struct hybrid *h);
 void maybe_build(struct hybrid *h);

@@ -9,7 +9,21 @@
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
-	return &h->tallies[height % h->tally_cap];
+	struct vote_slot_tally **t = &h->tallies[height % h->tally_cap];
+	if (!*t) { /* most of it is room for signatures, which needs no value */
+		*t = mem_alloc(sizeof **t);
+		memset(*t, 0, offsetof(struct vote_slot_tally, prepare));
+		memset(&(*t)->prepare, 0, offsetof(struct tally, sig));
+		memset(&(*t)->commit, 0, offsetof(struct tally, sig));
+	}
+	return *t;
+}
+
+void lead_free(struct hybrid *h)
+{
+	for (uint32_t i = 0; i < h->tally_cap; i++)
+		mem_free(h->tallies[i]);
+	mem_free(h->tallies);
 }
 
 /* For the block that its place is of now. */
@@ -26,7 +40,8 @@ void lead_begin(struct hybrid *h)
 {
 	h->role = ROLE_LEADER;
 	for (uint32_t i = 0; i < h->tally_cap; i++)
-		give_up_tally(h, &h->tallies[i]);
+		if (h->tallies[i])
+			give_up_tally(h, h->tallies[i]);
 	memset(h->match, 0, sizeof h->match);
 	h->tc_acked = 0;
 	h->building = false;
@@ -71,9 +86,11 @@ static bool one_round_likely(const struct hybrid *h)
 void lead_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
 {
 	for (uint32_t i = 0; i < h->tally_cap; i++) {
-		const struct vote_slot_tally *t = &h->tallies[i];
+		const struct vote_slot_tally *t = h->tallies[i];
+		if (!t || !t->ref.term)
+			continue;
 		const struct tally *counted[] = {&t->prepare, &t->commit};
-		for (unsigned k = 0; t->ref.term && k < MEM_COUNT(counted); k++) {
+		for (unsigned k = 0; k < MEM_COUNT(counted); k++) {
 			struct vote v;
 			if (!(counted[k]->signers >> of & 1))
 				continue;

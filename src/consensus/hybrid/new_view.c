@@ -8,7 +8,7 @@
 const struct term_cert *views_find(const struct hybrid *h, uint64_t term,
 				   const struct hash *hash)
 {
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+	for (unsigned i = 0; i < h->views_made; i++)
 		if (h->views[i].new_view && h->views[i].term == term &&
 		    hash_equal(&h->views[i].new_view_hash, hash))
 			return &h->views[i];
@@ -23,7 +23,7 @@ const struct term_cert *views_find(const struct hybrid *h, uint64_t term,
 static bool is_kept(const struct hybrid *h, const struct term_cert *tc)
 {
 	const struct term_cert *found = views_find(h, tc->term, &tc->new_view_hash);
-	return found >= h->views && found < h->views + VIEWS_KEPT;
+	return found >= h->views && found < h->views + h->views_made;
 }
 
 /* What it takes in memory, about. */
@@ -41,11 +41,11 @@ static size_t view_bytes(const struct term_cert *tc)
 static void views_trim(struct hybrid *h, size_t more)
 {
 	size_t total = more;
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+	for (unsigned i = 0; i < h->views_made; i++)
 		total += view_bytes(&h->views[i]);
 	while (total > VIEWS_BYTES_MAX) {
 		struct term_cert *out = NULL;
-		for (unsigned i = 0; i < VIEWS_KEPT; i++) {
+		for (unsigned i = 0; i < h->views_made; i++) {
 			struct term_cert *v = &h->views[i];
 			if (!v->new_view || h->view_needed[i])
 				continue;
@@ -64,7 +64,7 @@ static void views_trim(struct hybrid *h, size_t more)
 unsigned views_of_term(const struct hybrid *h, uint64_t term)
 {
 	unsigned count = 0;
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+	for (unsigned i = 0; i < h->views_made; i++)
 		count += h->views[i].new_view && h->views[i].term == term;
 	return count;
 }
@@ -74,9 +74,8 @@ void views_keep(struct hybrid *h, const struct term_cert *tc)
 	if (!tc->new_view || is_kept(h, tc))
 		return;
 	views_trim(h, view_bytes(tc));
-	struct term_cert *slot = NULL;
-	for (unsigned i = 0; i < VIEWS_KEPT;
-	     i++) { /* a free one, or the oldest that is not needed */
+	struct term_cert *slot = NULL; /* a free one, or the oldest that is not needed */
+	for (unsigned i = 0; i < h->views_made; i++) {
 		struct term_cert *v = &h->views[i];
 		if (!v->new_view) {
 			slot = v;
@@ -84,6 +83,10 @@ void views_keep(struct hybrid *h, const struct term_cert *tc)
 		}
 		if (!h->view_needed[i] && (!slot || v->term < slot->term))
 			slot = v;
+	}
+	if ((!slot || slot->new_view) && h->views_made < VIEWS_KEPT) {
+		slot = &h->views[h->views_made++];
+		term_cert_init(slot);
 	}
 	if (!slot)
 		return;
@@ -103,7 +106,7 @@ static void mark_needed(struct hybrid *h, const struct term_cert *tc, bool *need
 		if (p->tip.term == 0 || p->tc.mode != MODE_PBFT || p->has_checkpoint ||
 		    position_qc(p))
 			continue;
-		for (unsigned k = 0; k < VIEWS_KEPT; k++) {
+		for (unsigned k = 0; k < h->views_made; k++) {
 			struct term_cert *v = &h->views[k];
 			if (needed[k] || !v->new_view || v->term != p->tc.term ||
 			    !hash_equal(&v->new_view_hash, &p->tc.new_view_hash))
@@ -123,7 +126,7 @@ void views_mark(struct hybrid *h)
 	mark_needed(h, &h->tc, needed);
 	mark_needed(h, &h->tip_tc, needed);
 	bool news = false;
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+	for (unsigned i = 0; i < h->views_made; i++)
 		news |= needed[i] && !h->view_needed[i];
 	memcpy(h->view_needed, needed, sizeof needed);
 	if (news)
@@ -312,7 +315,7 @@ static bool check_new_view(struct hybrid *h, unsigned from, struct term_cert *tc
 /* A primary may not sign two NEW-VIEWs of one term. */
 static void accuse_primary(struct hybrid *h, const struct term_cert *tc)
 {
-	for (unsigned i = 0; i < VIEWS_KEPT; i++) {
+	for (unsigned i = 0; i < h->views_made; i++) {
 		const struct term_cert *other = &h->views[i];
 		if (!other->new_view || other->term != tc->term ||
 		    hash_equal(&other->new_view_hash, &tc->new_view_hash))

@@ -274,10 +274,10 @@ void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot)
 		break;
 	case SLOT_VIEWS: {
 		uint32_t count = 0;
-		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		for (unsigned i = 0; i < h->views_made; i++)
 			count += h->view_needed[i];
 		writer_u32(w, count);
-		for (unsigned i = 0; i < VIEWS_KEPT; i++)
+		for (unsigned i = 0; i < h->views_made; i++)
 			if (h->view_needed[i])
 				tc_write(w, &h->views[i]);
 		break;
@@ -332,6 +332,8 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 	case SLOT_VIEWS: {
 		uint32_t count = reader_u32(&r);
 		for (uint32_t i = 0; i < count && i < VIEWS_KEPT && !r.err; i++) {
+			term_cert_init(&h->views[i]);
+			h->views_made = i + 1;
 			tc_read(&r, &h->views[i]);
 			h->view_needed[i] = true;
 		}

@@ -8,7 +8,7 @@ void view_free(struct hybrid *h)
 {
 	for (unsigned i = 0; i < h->n; i++)
 		view_change_free(&h->view[i].vc);
-	for (unsigned i = 0; i < VIEWS_KEPT; i++)
+	for (unsigned i = 0; i < h->views_made; i++)
 		term_cert_free(&h->views[i]);
 	view_change_free(&h->signed_vc);
 	term_cert_free(&h->spare_tc);
