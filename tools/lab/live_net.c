@@ -39,7 +39,7 @@ static bool rewrite(struct live *w, unsigned i, struct errmsg *m)
 	char *save = text;
 	for (char *line; good && (line = strsep(&save, "\n")) != NULL;) {
 		unsigned k, target;
-		uint16_t port;
+		uint16_t port = 0;
 		if (!save && !*line)
 			break;
 		if (!is_peer(line, &k, &target) || k - 1 <= i || k > w->n) {
@@ -47,7 +47,8 @@ static bool rewrite(struct live *w, unsigned i, struct errmsg *m)
 			continue;
 		}
 		good = relay_link(w->relay, i, k - 1, (uint16_t)target, &port, m) == ERR_NONE;
-		fprintf(f, "node%u = 127.0.0.1:%u\n", k, port);
+		if (good)
+			fprintf(f, "node%u = 127.0.0.1:%u\n", k, port);
 	}
 	if (f && fclose(f) != 0)
 		good = false;
