@@ -81,13 +81,13 @@ uint64_t sim_bare_replay(const struct sim_bare *b)
 		if (r->kind == RECORD_POP) {
 			struct event e = sim_pop(s);
 			s->now = e.at;
-			packet_drop(e.packet);
+			packet_drop(s, e.packet);
 			events++;
 			continue;
 		}
 		if (r->kind != RECORD_SHARED) {
-			packet_drop(p);
-			p = r->kind == RECORD_PACKET ? packet_new(0, slice_of(bytes, r->len))
+			packet_drop(s, p);
+			p = r->kind == RECORD_PACKET ? packet_new(s, 0, slice_of(bytes, r->len))
 						     : NULL;
 		}
 		if (p)
@@ -98,8 +98,9 @@ uint64_t sim_bare_replay(const struct sim_bare *b)
 					    .from = r->from,
 					    .packet = p});
 	}
-	packet_drop(p);
+	packet_drop(s, p);
 	sim_drop_events(s);
+	freelist_drain(&s->packets);
 	mem_free(s);
 	mem_free(bytes);
 	return events;

@@ -54,7 +54,7 @@ void members_begin(struct sim *s)
 void members_free(struct sim *s)
 {
 	for (unsigned i = 0; i < REPLAYS_MAX; i++)
-		packet_drop(s->member.replay[i].packet);
+		packet_drop(s, s->member.replay[i].packet);
 	mem_free(s->epochs);
 	writer_free(&s->member.change);
 }
@@ -223,7 +223,7 @@ static void replay(struct sim *s, unsigned from, const struct replay *r)
 	writer_u8(&w, EPOCH_ENVELOPE);
 	writer_u64(&w, s->node[to].epoch);
 	writer_raw(&w, r->packet->bytes + head, r->packet->len - head);
-	struct packet *p = packet_new(r->packet->type, writer_slice(&w));
+	struct packet *p = packet_new(s, r->packet->type, writer_slice(&w));
 	writer_free(&w);
 	s->result->replays++;
 	sim_push(s, &(struct event){.at = s->now + s->delay_min,
@@ -239,7 +239,7 @@ void member_replays(struct sim *s, unsigned from, struct packet *p)
 		return;
 	struct replay *r = &s->member.replay[random_below(&s->random, REPLAYS_MAX)];
 	if (random_chance(&s->random, 1, 4) || !r->packet) { /* heard, or sent */
-		packet_drop(r->packet);
+		packet_drop(s, r->packet);
 		p->refs++;
 		*r = (struct replay){p, s->node[from].epoch};
 		return;

@@ -71,7 +71,7 @@ struct event sim_pop(struct sim *s)
 void sim_drop_events(struct sim *s)
 {
 	while (s->queue.len)
-		packet_drop(sim_pop(s).packet);
+		packet_drop(s, sim_pop(s).packet);
 	mem_free(s->queue.heap);
 	mem_free(s->queue.events);
 	mem_free(s->queue.free);

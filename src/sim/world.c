@@ -83,9 +83,9 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 	}
 }
 
-struct packet *packet_new(uint8_t type, struct slice bytes)
+struct packet *packet_new(struct sim *s, uint8_t type, struct slice bytes)
 {
-	struct packet *p = mem_alloc(sizeof *p + bytes.len);
+	struct packet *p = freelist_alloc(&s->packets, sizeof *p + bytes.len);
 	p->refs = 1;
 	p->type = type;
 	p->len = bytes.len;
@@ -93,10 +93,10 @@ struct packet *packet_new(uint8_t type, struct slice bytes)
 	return p;
 }
 
-void packet_drop(struct packet *p)
+void packet_drop(struct sim *s, struct packet *p)
 {
 	if (p && --p->refs == 0)
-		mem_free(p);
+		freelist_free(&s->packets, p, sizeof *p + p->len);
 }
 
 void sim_send(struct sim *s, unsigned from, const struct message *m)
@@ -116,7 +116,7 @@ uint64_t sim_now(const struct sim *s)
 
 void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 {
-	struct packet *p = packet_new(m->type, m->bytes);
+	struct packet *p = packet_new(s, m->type, m->bytes);
 	if (s->measure)
 		measure_packet(s, from, p);
 	member_replays(s, from, p);
@@ -130,7 +130,7 @@ void sim_send_as(struct sim *s, unsigned from, const struct message *m)
 				send_one(s, from, to, p);
 			}
 		}
-	packet_drop(p);
+	packet_drop(s, p);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------- */
@@ -410,7 +410,7 @@ static void handle(struct sim *s, struct event *e)
 			if (told)
 				rewind_check_told(s, e->node);
 		}
-		packet_drop(e->packet);
+		packet_drop(s, e->packet);
 		e->packet = NULL;
 		break;
 	case EVENT_WAKE:
@@ -744,6 +744,7 @@ void sim_world_end(struct sim *s)
 	members_free(s);
 	check_free(s);
 	genesis_free(&s->genesis);
+	freelist_drain(&s->packets);
 	mem_free(s);
 }
 

@@ -2,6 +2,7 @@
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
+#include "base/freelist.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -191,6 +192,7 @@ struct sim {
 	bool dying;	/* some node is */
 	uint64_t now, order;
 	struct event_queue queue;
+	struct freelist packets;
 	struct genesis genesis;
 	struct chain_ctx ctx;
 	unsigned n;
@@ -244,8 +246,9 @@ struct sim {
 void sim_world_begin(struct sim *s, const struct sim_options *options,
 		     struct sim_result *result);
 void sim_world_end(struct sim *s);			     /* frees s */
-struct packet *packet_new(uint8_t type, struct slice bytes); /* one reference */
-void packet_drop(struct packet *p);			     /* NULL is fine */
+/* One reference. */
+struct packet *packet_new(struct sim *s, uint8_t type, struct slice bytes);
+void packet_drop(struct sim *s, struct packet *p); /* NULL is fine */
 void sim_send(struct sim *s, unsigned from, const struct message *m);
 /* All have what is final, and clients have their answers. */
 bool sim_level(const struct sim *s);
