@@ -657,6 +657,71 @@ START_TEST(diverged_below_a_final_block_is_said)
 }
 END_TEST
 
+/* ---- [Q1] ---------------------------------------------------------------------------------
+ * The victim hears its leader no more and asks for pre-votes; then the leader is there again.
+ * Pre-votes that come now, held back by replica 3 and late from replica 0, elect nobody, and
+ * who follows a leader is no candidate. */
+
+static void late_pre_vote(unsigned from, uint64_t term)
+{
+	struct writer out = {0};
+	struct grant g = {.term = term,
+			  .candidate = VICTIM,
+			  .newest_tc = LEADER,
+			  .signer = (uint16_t)from};
+	grant_sign(&g, &w.ctx, &w.validator[from]);
+	msg_pre_vote_encode(&out, &g);
+	deliver(from, &out);
+}
+
+/* _i: a transaction waits, and it is a block that has it, not a heartbeat, that ends it. */
+START_TEST(a_pre_vote_ends_when_the_leader_is_there)
+{
+	struct term_cert tc;
+	struct engine_status s;
+	struct hash id;
+	struct cert c;
+	struct op op = op_put("k", "x");
+	struct slice put = world_tx(&w, &w.client[0], 1, 500, &op, 1);
+	struct block *b1 = first_block(&tc);
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	if (_i)
+		ck_assert_int_eq(replica_submit(replica, now, put, false, &id), ERR_NONE);
+	forget_sent();
+	for (unsigned ms = 0; !newest(MSG_PRE_VOTE_REQUEST, 0); ms++) {
+		ck_assert_uint_lt(ms, 2000);
+		pass(1000);
+	}
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role, ROLE_CANDIDATE);
+	ck_assert_uint_eq(s.term, LEADER);
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	struct block *b2 = world_build(&w, b1, LEADER, &put, 1, NULL);
+	if (_i) {
+		replica_status(replica, &s);
+		ck_assert_int_eq(s.role, ROLE_CANDIDATE); /* it is there, and orders nothing */
+		append(LEADER, LEADER, NULL, b2, NULL);
+		world_cert(&w, b2, CERT_ONE_ROUND, 3, &c);
+		append(LEADER, LEADER, NULL, NULL, &c);
+		ck_assert_uint_eq(final_height(), 2);
+	}
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role, ROLE_FOLLOWER);
+	late_pre_vote(MALICE, LEADER + 1);
+	late_pre_vote(0, LEADER + 1);
+	ck_assert_msg(newest(MSG_VOTE_REQUEST, 0) == NULL, "it deposes the leader that it hears");
+	replica_status(replica, &s);
+	ck_assert_uint_eq(s.term, LEADER);
+	/* It asks again when the leader is gone again. */
+	forget_sent();
+	pass(2000000);
+	ck_assert_ptr_nonnull(newest(MSG_PRE_VOTE_REQUEST, 0));
+	world_free_txs(&put, 1);
+	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
 void hostile_terms(Suite *s)
 {
 	TCase *t = hostile_case(s, "terms", setup, 120);
@@ -674,6 +739,7 @@ void hostile_terms(Suite *s)
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	tcase_add_test(t, diverged_below_a_final_block_is_said);
 	tcase_add_test(t, vote_requests_are_rationed);
+	tcase_add_loop_test(t, a_pre_vote_ends_when_the_leader_is_there, 0, 2);
 	TCase *small = hostile_case(s, "terms, small blocks", setup_small, 120);
 	tcase_add_test(small, load_is_no_censorship);
 	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);
