@@ -124,6 +124,15 @@ void election_stop(struct hybrid *h)
 	entitlement_free(&h->election.grants);
 }
 
+/* Or pre-votes that are late, or were held back, would depose the leader that is heard again. */
+void pre_vote_ends(struct hybrid *h)
+{
+	if (h->role != ROLE_CANDIDATE || h->election.phase != ELECTION_PRE_VOTE)
+		return;
+	election_stop(h);
+	h->role = ROLE_FOLLOWER;
+}
+
 static void send_request(struct hybrid *h, bool pre, const struct entitlement *why,
 			 const struct refusal_proof *refusal)
 {

@@ -19,23 +19,28 @@ void timer_restart(struct hybrid *h)
 	h->timer_at = h->now + t;
 }
 
+/* Nothing is held against the leader any more. */
+static void leader_is_fine(struct hybrid *h)
+{
+	h->timeouts = 0;
+	h->timed_out_on_work = false;
+	timer_restart(h);
+	if (leader_is_alive(h) && !MUTANT(MUTANT_PRE_VOTE_STAYS))
+		pre_vote_ends(h);
+}
+
 /* A heartbeat is not progress: it resets the timer of the idle only. */
 void timer_on_heartbeat(struct hybrid *h)
 {
 	if (holds_work(h) && !MUTANT(MUTANT_HEARTBEAT_PROGRESS))
 		return;
-	h->timeouts = 0;
-	h->timed_out_on_work = false;
-	timer_restart(h);
+	leader_is_fine(h);
 }
 
 void timer_on_commit(struct hybrid *h, bool of_held)
 {
-	if (of_held || !holds_work(h) || MUTANT(MUTANT_ANY_COMMIT_PROGRESS)) {
-		h->timeouts = 0;
-		h->timed_out_on_work = false;
-		timer_restart(h);
-	}
+	if (of_held || !holds_work(h) || MUTANT(MUTANT_ANY_COMMIT_PROGRESS))
+		leader_is_fine(h);
 }
 
 void timer_on_work(struct hybrid *h)
