@@ -314,10 +314,22 @@ static void watch_disk(struct node *n, uint64_t now)
 	try_disk(n, now);
 }
 
+/* Who watches an election is told of its steps when they are taken, not of what is left of them
+ * when the next snapshot is due. */
+static bool election_went_on(const struct node *n)
+{
+	const struct engine_status *was = &n->snapshot.status;
+	struct engine_status s;
+	replica_status(n->replica, &s);
+	return s.term != was->term || s.leader != was->leader || s.role != was->role ||
+	       s.mode != was->mode;
+}
+
 static void log_changes(struct node *n, const struct engine_status *s)
 {
 	const struct engine_status *was = &n->snapshot.status;
-	if (s->term == was->term && s->leader == was->leader && s->mode == was->mode)
+	bool same = s->term == was->term && s->leader == was->leader && s->mode == was->mode;
+	if (same && s->role == was->role)
 		return;
 	char term[24], final[24];
 	snprintf(term, sizeof term, "%llu", (unsigned long long)s->term);
@@ -327,9 +339,12 @@ static void log_changes(struct node *n, const struct engine_status *s)
 					   {"leader", node_validator_name(n, s->leader), false},
 					   {"role", engine_status_role(s), false},
 					   {"final_height", final, true}};
-	log_fields(LOG_CONSENSUS, LOG_INFO, "term, mode or leader changed", fields,
+	/* A candidate is one before it has a term. */
+	log_fields(LOG_CONSENSUS, same ? LOG_DEBUG : LOG_INFO,
+		   same ? "role changed" : "term, mode or leader changed", fields,
 		   MEM_COUNT(fields));
-	events_json(n->events, EVENT_CONSENSUS, report_change(n, "state", s));
+	if (!same)
+		events_json(n->events, EVENT_CONSENSUS, report_change(n, "state", s));
 }
 
 /* For those who watch: that this node has stopped, or waits in vain, or no longer does. */
@@ -482,7 +497,7 @@ static bool turn(struct node *n)
 	now = node_clock_us();
 	if (n->links_due && now >= n->links_due)
 		node_set_links(n);
-	if (now >= n->snapshot_due)
+	if (now >= n->snapshot_due || (!n->halted && election_went_on(n)))
 		node_take_snapshot(n, now);
 	events_flush(n->events, now);
 	tell_manager(n, now);
