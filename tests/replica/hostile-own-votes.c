@@ -419,45 +419,6 @@ START_TEST(what_it_follows_makes_no_copy_newer)
 }
 END_TEST
 
-static void grants_and_votes(uint64_t term, unsigned voters)
-{
-	struct writer out = {0};
-	for (unsigned i = 0; i < 2; i++) {
-		struct grant g = {.term = term,
-				  .candidate = VICTIM,
-				  .newest_tc = status().tc_term,
-				  .signer = (uint16_t)i};
-		grant_sign(&g, &w.ctx, &w.validator[i]);
-		msg_pre_vote_encode(&out, &g);
-		deliver(i, &out);
-	}
-	for (unsigned i = 0; i < voters; i++) {
-		struct term_vote v = {.term = term,
-				      .leader = VICTIM,
-				      .base = tip_of_victim(),
-				      .signer = (uint16_t)i};
-		term_vote_sign(&v, &w.ctx, &w.validator[i]);
-		msg_term_vote_encode(&out, &v);
-		deliver(i, &out);
-	}
-}
-
-/* Its next campaign; so many vote for it. */
-static uint64_t campaign_of_victim(unsigned voters)
-{
-	forget_sent();
-	for (unsigned i = 0; i < 1000 && !newest(MSG_PRE_VOTE_REQUEST, 0); i++)
-		pass(HEARTBEAT / 5);
-	const struct sent *s = newest(MSG_PRE_VOTE_REQUEST, 0);
-	ck_assert_ptr_nonnull(s);
-	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
-	uint64_t term = in.vote_request.term;
-	message_free(&in);
-	grants_and_votes(term, voters);
-	ck_assert_int_eq(status().role == ROLE_LEADER, voters == 2);
-	return term;
-}
-
 /* The third one's answer comes when the asker takes part, and leads, already. What it has
  * signed since is no news; what it has not is. */
 START_TEST(a_late_answer_counts)

@@ -662,19 +662,8 @@ END_TEST
  * Pre-votes that come now, held back by replica 3 and late from replica 0, elect nobody, and
  * who follows a leader is no candidate. */
 
-static void late_pre_vote(unsigned from, uint64_t term)
-{
-	struct writer out = {0};
-	struct grant g = {.term = term,
-			  .candidate = VICTIM,
-			  .newest_tc = LEADER,
-			  .signer = (uint16_t)from};
-	grant_sign(&g, &w.ctx, &w.validator[from]);
-	msg_pre_vote_encode(&out, &g);
-	deliver(from, &out);
-}
-
-/* _i: a transaction waits, and it is a block that has it, not a heartbeat, that ends it. */
+/* _i 1, 2: a transaction waits, and it is a block that has it, not a heartbeat, that ends it; it
+ * comes from the leader, or from replica 0 before the leader is there. */
 START_TEST(a_pre_vote_ends_when_the_leader_is_there)
 {
 	struct term_cert tc;
@@ -682,11 +671,13 @@ START_TEST(a_pre_vote_ends_when_the_leader_is_there)
 	struct hash id;
 	struct cert c;
 	struct op op = op_put("k", "x");
-	struct slice put = world_tx(&w, &w.client[0], 1, 500, &op, 1);
+	struct slice put[2];
 	struct block *b1 = first_block(&tc);
 	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	for (unsigned i = 0; i < 2; i++)
+		put[i] = world_tx(&w, &w.client[0], i + 1, 500, &op, 1);
 	if (_i)
-		ck_assert_int_eq(replica_submit(replica, now, put, false, &id), ERR_NONE);
+		ck_assert_int_eq(replica_submit(replica, now, put[0], false, &id), ERR_NONE);
 	forget_sent();
 	for (unsigned ms = 0; !newest(MSG_PRE_VOTE_REQUEST, 0); ms++) {
 		ck_assert_uint_lt(ms, 2000);
@@ -695,29 +686,114 @@ START_TEST(a_pre_vote_ends_when_the_leader_is_there)
 	replica_status(replica, &s);
 	ck_assert_int_eq(s.role, ROLE_CANDIDATE);
 	ck_assert_uint_eq(s.term, LEADER);
-	heartbeat(LEADER, LEADER, NULL, b1, 1);
-	struct block *b2 = world_build(&w, b1, LEADER, &put, 1, NULL);
-	if (_i) {
+	struct block *b2 = world_build(&w, b1, LEADER, put, 1, NULL);
+	world_cert(&w, b2, CERT_ONE_ROUND, 3, &c);
+	if (_i == 1) {
+		heartbeat(LEADER, LEADER, NULL, b1, 1);
 		replica_status(replica, &s);
 		ck_assert_int_eq(s.role, ROLE_CANDIDATE); /* it is there, and orders nothing */
 		append(LEADER, LEADER, NULL, b2, NULL);
-		world_cert(&w, b2, CERT_ONE_ROUND, 3, &c);
 		append(LEADER, LEADER, NULL, NULL, &c);
+	} else if (_i == 2) {
+		ck_assert_int_eq(replica_submit(replica, now, put[1], false, &id), ERR_NONE);
+		send_blocks(0, &b2, 1, &c, 2);
 		ck_assert_uint_eq(final_height(), 2);
+		replica_status(replica, &s);
+		ck_assert_int_eq(s.role, ROLE_CANDIDATE); /* what it ordered is here, not it */
 	}
-	replica_status(replica, &s);
-	ck_assert_int_eq(s.role, ROLE_FOLLOWER);
-	late_pre_vote(MALICE, LEADER + 1);
-	late_pre_vote(0, LEADER + 1);
+	heartbeat(LEADER, LEADER, NULL, _i ? b2 : b1, _i ? 2 : 1);
+	ck_assert_uint_eq(final_height(), _i ? 2 : 1);
+	grant(MALICE, LEADER + 1, LEADER);
+	grant(0, LEADER + 1, LEADER);
 	ck_assert_msg(newest(MSG_VOTE_REQUEST, 0) == NULL, "it deposes the leader that it hears");
 	replica_status(replica, &s);
 	ck_assert_uint_eq(s.term, LEADER);
+	ck_assert_int_eq(s.role, ROLE_FOLLOWER);
 	/* It asks again when the leader is gone again. */
 	forget_sent();
 	pass(2000000);
 	ck_assert_ptr_nonnull(newest(MSG_PRE_VOTE_REQUEST, 0));
-	world_free_txs(&put, 1);
+	world_free_txs(put, 2);
 	block_drop(b2);
+	block_drop(b1);
+}
+END_TEST
+
+/* But not of a leader that goes on sending and has resigned: its successor is to have them. */
+START_TEST(a_pre_vote_goes_on_when_the_leader_has_resigned)
+{
+	struct term_cert tc;
+	struct engine_status s;
+	struct block *b1 = first_block(&tc);
+	struct writer out = {0};
+	struct msg_resign m = {.term = LEADER, .successor = VICTIM};
+	ck_assert_int_eq(ledger_execute(w.ledger, b1, false), ERR_NONE);
+	pass(1000000); /* nobody may resign in the first moments */
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role, ROLE_FOLLOWER);
+	forget_sent();
+	msg_resign_encode(&out, &m);
+	deliver(LEADER, &out);
+	pass(1000);
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	ck_assert_ptr_nonnull(newest(MSG_PRE_VOTE_REQUEST, 0));
+	grant(MALICE, LEADER + 1, LEADER);
+	grant(0, LEADER + 1, LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_VOTE_REQUEST, 0));
+	block_drop(b1);
+}
+END_TEST
+
+/* As the leader it hears the others, and they vote for nothing; so it asks, too. */
+static void others_append(uint64_t term, bool vote)
+{
+	static const unsigned others[] = {0, LEADER, MALICE};
+	static struct msg_appended m;
+	struct block_ref tip = tip_of_victim();
+	for (unsigned i = 0; i < MEM_COUNT(others); i++) {
+		struct writer out = {0};
+		m = (struct msg_appended){.term = term, .has_prepare = vote};
+		vote_begin(&m.prepare, VOTE_PREPARE_FAST, &tip, others[i]);
+		vote_sign(&m.prepare, &w.ctx, &w.validator[others[i]]);
+		msg_appended_encode(&out, &m);
+		deliver(others[i], &out);
+	}
+}
+
+START_TEST(a_leaders_pre_vote_ends_when_it_is_followed)
+{
+	struct term_cert tc;
+	struct engine_status s;
+	struct hash id;
+	struct op op = op_put("k", "x");
+	struct slice put = world_tx(&w, &w.client[0], 1, 500, &op, 1);
+	struct block *b1 = first_block(&tc);
+	uint64_t term = campaign_of_victim(2);
+	ck_assert_int_eq(replica_submit(replica, now, put, false, &id), ERR_NONE);
+	forget_sent();
+	for (unsigned i = 0; !newest(MSG_PRE_VOTE_REQUEST, 0); i++) {
+		ck_assert_uint_lt(i, 200);
+		others_append(term, false);
+		pass(HEARTBEAT / 2);
+	}
+	grant(0, term + 1, term); /* replica 3 keeps its own back */
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role, ROLE_LEADER);
+	uint64_t before = final_height();
+	for (unsigned i = 0; i < 20; i++) {
+		others_append(term, true);
+		pass(HEARTBEAT / 2);
+	}
+	ck_assert_uint_gt(final_height(), before);
+	forget_sent();
+	grant(MALICE, term + 1, term);
+	grant(LEADER, term + 1, term);
+	ck_assert_msg(newest(MSG_VOTE_REQUEST, 0) == NULL, "it deposes itself");
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role, ROLE_LEADER);
+	ck_assert_uint_eq(s.term, term);
+	world_free_txs(&put, 1);
 	block_drop(b1);
 }
 END_TEST
@@ -739,7 +815,9 @@ void hostile_terms(Suite *s)
 	tcase_add_loop_test(t, nobody_sets_the_clock_for_ages, 0, 2);
 	tcase_add_test(t, diverged_below_a_final_block_is_said);
 	tcase_add_test(t, vote_requests_are_rationed);
-	tcase_add_loop_test(t, a_pre_vote_ends_when_the_leader_is_there, 0, 2);
+	tcase_add_loop_test(t, a_pre_vote_ends_when_the_leader_is_there, 0, 3);
+	tcase_add_test(t, a_pre_vote_goes_on_when_the_leader_has_resigned);
+	tcase_add_test(t, a_leaders_pre_vote_ends_when_it_is_followed);
 	TCase *small = hostile_case(s, "terms, small blocks", setup_small, 120);
 	tcase_add_test(small, load_is_no_censorship);
 	tcase_add_test(small, a_checkpoint_of_nothing_is_no_vote);

@@ -451,3 +451,45 @@ TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned 
 	suite_add_tcase(s, t);
 	return t;
 }
+
+void grant(unsigned from, uint64_t term, uint64_t newest_tc)
+{
+	struct writer out = {0};
+	struct grant g = {.term = term,
+			  .candidate = VICTIM,
+			  .newest_tc = newest_tc,
+			  .signer = (uint16_t)from};
+	grant_sign(&g, &w.ctx, &w.validator[from]);
+	msg_pre_vote_encode(&out, &g);
+	deliver(from, &out);
+}
+
+uint64_t campaign_of_victim(unsigned voters)
+{
+	static struct message_in asked;
+	struct engine_status s;
+	forget_sent();
+	for (unsigned i = 0; i < 1000 && !newest(MSG_PRE_VOTE_REQUEST, 0); i++)
+		pass(HEARTBEAT / 5);
+	const struct sent *request = newest(MSG_PRE_VOTE_REQUEST, 0);
+	ck_assert_ptr_nonnull(request);
+	ck_assert_int_eq(message_decode(&asked, writer_slice(&request->bytes)), ERR_NONE);
+	uint64_t term = asked.vote_request.term;
+	message_free(&asked);
+	replica_status(replica, &s);
+	for (unsigned i = 0; i < 2; i++)
+		grant(i, term, s.tc_term);
+	for (unsigned i = 0; i < voters; i++) {
+		struct writer out = {0};
+		struct term_vote v = {.term = term,
+				      .leader = VICTIM,
+				      .base = tip_of_victim(),
+				      .signer = (uint16_t)i};
+		term_vote_sign(&v, &w.ctx, &w.validator[i]);
+		msg_term_vote_encode(&out, &v);
+		deliver(i, &out);
+	}
+	replica_status(replica, &s);
+	ck_assert_int_eq(s.role == ROLE_LEADER, voters == 2);
+	return term;
+}

@@ -81,6 +81,9 @@ struct block *big_block_of(const struct block *parent, uint64_t term, uint64_t c
 			   uint64_t *nonce);
 struct block *big_block(const struct block *parent, uint64_t term, uint64_t *nonce);
 struct block_ref tip_of_victim(void);
+void grant(unsigned from, uint64_t term, uint64_t newest_tc); /* a pre-vote for the victim */
+/* Its next campaign; so many vote for it. */
+uint64_t campaign_of_victim(unsigned voters);
 void setup_small(void);
 void setup_large(void);
 void setup_wide(void);

@@ -124,13 +124,18 @@ void election_stop(struct hybrid *h)
 	entitlement_free(&h->election.grants);
 }
 
-/* Or pre-votes that are late, or were held back, would depose the leader that is heard again. */
-void pre_vote_ends(struct hybrid *h)
+/* Whoever hears its leader, or as leader its quorum, and holds nothing against it, has no reason
+ * to ask for pre-votes any more: those that are late, or were held back, would depose it. A
+ * leader's rescue of a stray is another matter. */
+void election_end_of_step(struct hybrid *h)
 {
-	if (h->role != ROLE_CANDIDATE || h->election.phase != ELECTION_PRE_VOTE)
+	struct election *e = &h->election;
+	if (e->phase != ELECTION_PRE_VOTE || e->rescue || h->timed_out_on_work ||
+	    !leader_is_alive(h) || MUTANT(MUTANT_PRE_VOTE_STAYS))
 		return;
 	election_stop(h);
-	h->role = ROLE_FOLLOWER;
+	if (h->role == ROLE_CANDIDATE)
+		h->role = ROLE_FOLLOWER;
 }
 
 static void send_request(struct hybrid *h, bool pre, const struct entitlement *why,

@@ -25,8 +25,6 @@ static void leader_is_fine(struct hybrid *h)
 	h->timeouts = 0;
 	h->timed_out_on_work = false;
 	timer_restart(h);
-	if (leader_is_alive(h) && !MUTANT(MUTANT_PRE_VOTE_STAYS))
-		pre_vote_ends(h);
 }
 
 /* A heartbeat is not progress: it resets the timer of the idle only. */
@@ -302,6 +300,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	if (h->log.final->sh.h.height > final)
 		try_vote(h); /* what was too far above it */
 	run_timers(h);
+	election_end_of_step(h);
 	view_end_of_step(h);
 	forward_end_of_step(h, in->more);
 	lead_end_of_step(h);

@@ -457,7 +457,7 @@ void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term,
 		      const struct entitlement *e);
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
-void pre_vote_ends(struct hybrid *h); /* a candidate's own */
+void election_end_of_step(struct hybrid *h);
 bool make_position(struct hybrid *h, struct position *out);
 uint64_t
 shown_from(const struct hybrid *h);  /* the height that our position's headers start above */
