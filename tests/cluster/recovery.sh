@@ -163,7 +163,10 @@ cp "$net/genesis.json" "$work/stray/genesis.json"
 size=$(stat -c %s "$work/recovery1")
 for at in 0 9 12 45 80 120 200 $((size - 1)); do
 	cp "$work/recovery1" "$work/altered"
-	printf '\x5a' | dd of="$work/altered" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	byte=$(od -An -tu1 -j "$at" -N 1 "$work/altered")
+	printf "\\x$(printf '%02x' $((byte ^ 0x5a)))" |
+		dd of="$work/altered" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	cmp -s "$work/recovery1" "$work/altered" && fail "nothing is altered at $at"
 	run 5 recovery show "$work/altered" --genesis "$work/genesis.before"
 done
 run 0 net down "$net"
