@@ -5,6 +5,7 @@
 #include "check-sim.h"
 #include "consensus/hybrid/message.h"
 #include "sim/world.h"
+#include "tests/share.h"
 
 static struct sim_options calm(unsigned nodes)
 {
@@ -361,14 +362,14 @@ int main(void)
 	Suite *s = suite_create("sim");
 	TCase *t = tcase_create("world");
 	tcase_set_timeout(t, 300);
-	tcase_add_loop_test(t, same_seed_same_run, 1, 6);
-	tcase_add_loop_test(t, shared_or_not_same_run, 1, 7);
+	tcase_add_loop_test(t, same_seed_same_run, 1, 1 + (int)share(5));
+	tcase_add_loop_test(t, shared_or_not_same_run, 1, 1 + (int)share(6));
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
 	tcase_add_test(t, one_extra_message_is_noticed);
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);
-	tcase_add_loop_test(t, who_is_far_behind_catches_up, 0, 9);
+	tcase_add_loop_test(t, who_is_far_behind_catches_up, 0, (int)share(9));
 	tcase_add_test(t, dead_one_of_four_is_still_one_round);
 	tcase_add_loop_test(t, who_comes_back_with_an_old_copy_is_told, 0,
 			    (int)MEM_COUNT(old_copies));
