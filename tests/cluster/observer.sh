@@ -60,10 +60,12 @@ run 0 net up "$net"
 run 0 net down "$net" node3
 cp -r "$net/node3/data" "$work/copy"
 run 0 net up "$net"
-level node3 # and votes for what follows
+level node3
+run 0 net down "$net" node4 # then node3 is needed: its votes for what follows are in the certificates
 for ((k = 0; k < 5; k++)); do
 	run 0 put "after$k" it --home "$net"
 done
+run 0 net up "$net"
 level node3
 run 0 net down "$net" node3
 mv "$net/node3/data" "$work/newest"
