@@ -75,6 +75,7 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_RESIGNS_AT_WILL = 59, /* each resignation counts, and restarts all timers */
 	MUTANT_OLD_COPY_VOTES = 60,  /* votes although others hold newer votes of its key */
 	MUTANT_PRE_VOTE_STAYS = 61,  /* though the leader is heard again */
+	MUTANT_LATE_VOTES_LOST = 62, /* for what is final already nobody keeps a vote */
 	MUTANT_ONE_DOMAIN = 71,		  /* a signature counts in every epoch */
 	MUTANT_EXTEND_END = 72,		  /* blocks with transactions extend an epoch's end */
 	MUTANT_APPLY_FILLER = 73,	  /* finality does not stop at the end */

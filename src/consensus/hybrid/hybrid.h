@@ -88,10 +88,10 @@ struct view_slot {
 	uint64_t checked_at;
 };
 
-/* The newest signatures of a validator that were checked here and are in nothing else any more.
- */
+/* The newest signatures of a validator that are in nothing else here, or not any more. All were
+ * checked but that of `late`: a vote for what was final before it came. */
 struct seen {
-	struct vote vote;	    /* kind 0: none */
+	struct vote vote, late;	    /* kind 0: none */
 	struct term_vote term_vote; /* term 0: none */
 	struct view_claim claim;    /* likewise */
 };
@@ -441,6 +441,8 @@ void own_votes_in_term(struct hybrid *h, const struct term_cert *tc);
 void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
 			uint64_t but); /* not of these */
 void keep_votes_of_tally(struct hybrid *h, const struct tally *t);
+/* A vote of its sender that comes too late to count: kept as it is. */
+void keep_late_vote(struct hybrid *h, const struct vote *v);
 void keep_votes_of_term(struct hybrid *h, const struct term_cert *tc);
 void keep_term_vote(struct hybrid *h, const struct term_vote *v); /* checked */
 

@@ -450,11 +450,12 @@ static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const
 	}
 	if (v->ref.height > h->match[from] && v->ref.height <= h->tip.height)
 		h->match[from] = v->ref.height;
-	struct vote_slot_tally *t = tally_at(h, v->ref.height);
-	if (v->ref.height <= h->log.final->sh.h.height || t->ref.term != h->term ||
-	    !block_ref_equal(&t->ref, &v->ref))
+	if (v->ref.height <= h->log.final->sh.h.height) {
+		keep_late_vote(h, v);
 		return NULL;
-	return t;
+	}
+	struct vote_slot_tally *t = tally_at(h, v->ref.height);
+	return t->ref.term == h->term && block_ref_equal(&t->ref, &v->ref) ? t : NULL;
 }
 
 static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepare,

@@ -116,6 +116,26 @@ void keep_votes_of_tally(struct hybrid *h, const struct tally *t)
 	}
 }
 
+/* What is final needs no more votes, so this one's signature is checked when it is asked for,
+ * not before. The slowest of all may have no vote in any certificate. */
+void keep_late_vote(struct hybrid *h, const struct vote *v)
+{
+	invariant(v->signer < h->n);
+	if (position_compare(&v->ref, &h->tip) <= 0 && !MUTANT(MUTANT_LATE_VOTES_LOST))
+		newer_vote(&h->seen[v->signer].late, v);
+}
+
+static void check_late_vote(struct hybrid *h, struct seen *seen)
+{
+	if (!seen->late.kind)
+		return;
+	if (vote_check(&seen->late, h->ctx))
+		h->counters[COUNT_BAD_SIGNATURES]++;
+	else
+		newer_vote(&seen->vote, &seen->late);
+	seen->late.kind = 0;
+}
+
 static void newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
 {
 	*newest = h->seen[of].vote;
@@ -202,6 +222,7 @@ void on_ask_votes(struct hybrid *h, unsigned from, uint64_t nonce)
 	}
 	h->votes_told_until[from] = h->now + h->timing.heartbeat / 2;
 	struct msg_votes m = {.nonce = nonce, .final_height = final_ref(h).height};
+	check_late_vote(h, &h->seen[from]);
 	newest_vote(h, from, &m.vote);
 	newest_term_vote(h, from, &m.term_vote);
 	newest_claim(h, from, &m.claim);

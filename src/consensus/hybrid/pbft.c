@@ -153,8 +153,11 @@ static void take_vote(struct hybrid *h, unsigned from, const struct vote *v)
 		return;
 	}
 	struct height_votes *at = votes_at(h, v->ref.height);
-	if (!at)
+	if (!at) {
+		if (v->ref.height <= h->log.final->sh.h.height)
+			keep_late_vote(h, v);
 		return;
+	}
 	uint64_t *cast = commit ? &at->committed : &at->prepared;
 	struct cast_vote *slot = commit ? &at->commit[from] : &at->prepare[from];
 	bool again = *cast >> from & 1;
