@@ -65,7 +65,7 @@ struct overlay *overlay_new(struct tree *t, uint32_t changes, size_t key_bytes, 
 {
 	struct overlay *o;
 	size_t size = sizeof(*o) + changes * sizeof(*o->changes) + key_bytes + stale;
-	o = freelist_alloc(&t->free, size);
+	o = freelist_alloc(&t->heap->free, size);
 	*o = (struct overlay){.size = size, .changes = (struct change *)(o + 1)};
 	o->key_bytes = (uint8_t *)(o->changes + changes);
 	o->stale = o->key_bytes + key_bytes;
@@ -78,7 +78,7 @@ void overlay_free(struct tree *t, struct overlay *o)
 	for (uint32_t i = 0; i < o->change_count; i++)
 		tree_leaf_drop(t, o->changes[i].leaf);
 	tree_drop(t, o->root);
-	freelist_free(&t->free, o, o->size);
+	freelist_free(&t->heap->free, o, o->size);
 }
 
 void execution_init(struct execution *x, struct tree *t, const struct genesis *g)

@@ -137,7 +137,7 @@ static int open_existing(struct ledger *l, const struct ledger_meta *meta, struc
 	l->oldest = meta->oldest;
 	int err = tree_load_root(&l->tree, meta->height, &o->root, &o->root_hash);
 	if (err) {
-		freelist_free(&l->tree.free, o, o->size);
+		freelist_free(&l->tree.heap->free, o, o->size);
 		return err_set(m, err == ERR_NOT_FOUND ? ERR_CORRUPT : err,
 			       "cannot read the state tree at height %llu: %s",
 			       (unsigned long long)meta->height, err_text(err));

@@ -10,16 +10,53 @@
 #define LEAF_INLINE_MAX 256 /* longer values are allocated apart, and can be forgotten */
 #define TRIM_PREFIXES	256 /* subtrees at depth 2 */
 
+static _Thread_local struct tree_heap *common_heap;
+
 void tree_init(struct tree *t, struct store *s, size_t limit)
 {
 	*t = (struct tree){.store = s, .limit = limit};
+	t->heap = common_heap ? common_heap : &t->own;
+}
+
+static void heap_close(struct tree_heap *h)
+{
+	invariant(h->bytes == 0);
+	freelist_drain(&h->free);
 }
 
 void tree_close(struct tree *t)
 {
-	invariant(t->bytes == 0);
-	freelist_drain(&t->free);
+	heap_close(&t->own);
 	writer_free(&t->scratch);
+}
+
+struct tree_heap *tree_heap_new(void)
+{
+	struct tree_heap *h = mem_zalloc(sizeof(*h));
+	h->common = true;
+	return h;
+}
+
+void tree_heap_free(struct tree_heap *h)
+{
+	if (!h)
+		return;
+	invariant(h != common_heap);
+	struct tree t = {.heap = h};
+	for (unsigned i = 0; i < TREE_RECENT; i++)
+		if (h->recent[i])
+			tree_drop(&t, h->recent[i]);
+	if (h->empty)
+		tree_drop(&t, h->empty);
+	heap_close(h);
+	mem_free(h);
+}
+
+struct tree_heap *tree_heap_use(struct tree_heap *h)
+{
+	struct tree_heap *before = common_heap;
+	common_heap = h;
+	return before;
 }
 
 /* ---- hashes ------------------------------------------------------------------------------ */
@@ -72,9 +109,9 @@ void tree_hash(struct hash *out, const struct tree_node *n)
 
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 {
-	size_t size = node_size(present);
-	struct tree_node *n = freelist_alloc(&t->free, size);
-	t->bytes += size;
+	size_t size = node_room(t, present);
+	struct tree_node *n = freelist_alloc(&t->heap->free, size);
+	t->heap->bytes += size;
 	n->refs = 1;
 	n->present = present;
 	n->leaves = leaves;
@@ -85,7 +122,12 @@ struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 
 struct tree_node *tree_empty(struct tree *t)
 {
-	return node_new(t, 0, 0);
+	struct tree_heap *h = t->heap;
+	if (!h->common)
+		return node_new(t, 0, 0);
+	if (!h->empty)
+		h->empty = node_new(t, 0, 0);
+	return tree_hold(h->empty);
 }
 
 struct tree_node *tree_hold(struct tree_node *n)
@@ -117,8 +159,6 @@ static struct tree_slot *slot_at(struct tree_node *n, unsigned nibble)
 
 void node_borrow(struct tree_node *n, struct tree_node *original, uint16_t mask)
 {
-	if (!mask)
-		return;
 	n->borrowed = mask;
 	n->original = original;
 	n->sibling = original->copies;
@@ -194,15 +234,15 @@ void tree_drop(struct tree *t, struct tree_node *n)
 		unsigned i = tree_lowest(left);
 		slot_drop(t, slot_at(n, i), slot_is_leaf(n, i));
 	}
-	size_t size = node_size(n->present);
-	t->bytes -= size;
-	freelist_free(&t->free, n, size);
+	size_t size = node_room(t, n->present);
+	t->heap->bytes -= size;
+	freelist_free(&t->heap->free, n, size);
 }
 
 static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 				    const struct hash *value_hash, size_t inline_len)
 {
-	struct tree_leaf *l = freelist_alloc(&t->free, sizeof(*l) + inline_len);
+	struct tree_leaf *l = freelist_alloc(&t->heap->free, sizeof(*l) + inline_len);
 	l->refs = 1;
 	l->loaded = false;
 	l->key = *key;
@@ -210,7 +250,7 @@ static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
 	l->value = NULL;
 	l->value_len = 0;
 	l->inline_len = inline_len;
-	t->bytes += sizeof(*l) + inline_len;
+	t->heap->bytes += sizeof(*l) + inline_len;
 	return l;
 }
 
@@ -225,14 +265,14 @@ static void leaf_load(struct tree *t, struct tree_leaf *l, struct slice value)
 	l->value = mem_dup(value.ptr, value.len);
 	l->value_len = value.len;
 	l->loaded = true;
-	t->bytes += value.len;
+	t->heap->bytes += value.len;
 }
 
 static void leaf_unload(struct tree *t, struct tree_leaf *l)
 {
 	if (!l->loaded || l->value == l->inline_value)
 		return;
-	t->bytes -= l->value_len;
+	t->heap->bytes -= l->value_len;
 	mem_free(l->value);
 	l->value = NULL;
 	l->loaded = false;
@@ -263,8 +303,8 @@ void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
 		return;
 	leaf_unload(t, l);
 	size_t size = sizeof(*l) + l->inline_len;
-	t->bytes -= size;
-	freelist_free(&t->free, l, size);
+	t->heap->bytes -= size;
+	freelist_free(&t->heap->free, l, size);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -381,7 +421,7 @@ void tree_write_value(struct tree *t, const struct hash *key, struct slice state
 
 bool tree_over_limit(const struct tree *t)
 {
-	return t->bytes > t->limit;
+	return !t->heap->common && t->heap->bytes > t->limit;
 }
 
 /* Forgets what hangs below n: child nodes, and values of its own leaves. Versions of children
@@ -425,7 +465,7 @@ void tree_trim(struct tree *t, struct tree_node *root, uint64_t written)
 	if (!tree_over_limit(t))
 		return;
 	forget_children(t, root, written, true);
-	for (unsigned i = 0; i < TRIM_PREFIXES && t->bytes > target; i++) {
+	for (unsigned i = 0; i < TRIM_PREFIXES && t->heap->bytes > target; i++) {
 		unsigned prefix = t->cursor++ % TRIM_PREFIXES;
 		struct tree_node *n = loaded_child(root, prefix >> 4);
 		if (!n)

@@ -55,15 +55,34 @@ struct tree_node {
 	struct tree_slot slot[]; /* the present ones, ascending */
 };
 
+/* What nodes, leaves and values are made of. Usually each tree has its own. Trees of one thread
+ * that come to the same states, as the simulator's replicas do, may have one in common: a node
+ * that would be like one that another of them has made is that one, hash and all, so that n
+ * states are hardly larger than one. Each still finds and changes what its blocks change; and
+ * forgets nothing, for what one has written another may not have. */
+#define TREE_RECENT 8 /* versions that are kept for those that are behind */
+struct tree_heap {
+	size_t bytes;	      /* of all that is in use */
+	struct freelist free; /* of nodes and leaves */
+	bool common;
+	struct tree_node *empty, *recent[TREE_RECENT]; /* roots; only of a common one */
+	unsigned next;
+};
+struct tree_heap *tree_heap_new(void);
+void tree_heap_free(struct tree_heap *h); /* NULL is fine; after the last of its trees */
+/* For this thread's trees from now on; NULL: each has its own. Returns what was in use. */
+struct tree_heap *tree_heap_use(struct tree_heap *h);
+
 struct tree {
 	struct store *store; /* NULL: everything is in memory */
-	size_t bytes, limit; /* memory held by nodes, leaves and values */
-	unsigned cursor;     /* where trimming goes on */
+	struct tree_heap *heap, own;
+	size_t limit;	 /* of the heap's bytes */
+	unsigned cursor; /* where trimming goes on */
 	uint64_t reads, writes;
-	struct freelist free; /* of nodes and leaves */
 	struct writer scratch;
 };
 
+/* It stays where it is from now on. */
 void tree_init(struct tree *t, struct store *s, size_t limit);
 void tree_close(struct tree *t); /* after the last node was dropped */
 

@@ -13,11 +13,20 @@ static inline void node_prefetch(const struct tree_node *n)
 	if (n)
 		mem_prefetch(n, sizeof(*n) + 4 * sizeof(n->slot[0]));
 }
+/* Behind the slots of a node in a common heap there is its hash, if it came of an update. */
+static inline struct hash *node_kept_hash(struct tree_node *n)
+{
+	return (struct hash *)((uint8_t *)n + node_size(n->present));
+}
+static inline size_t node_room(const struct tree *t, uint16_t present)
+{
+	return node_size(present) + (t->heap->common ? sizeof(struct hash) : 0);
+}
 /* One reference; the slots are the caller's to fill. */
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
 void slot_hold(const struct tree_slot *s, bool is_leaf);
 void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
-/* n has the slots in mask, as they are, from original. */
+/* n is a copy of original, and has the slots in mask, as they are, from it. */
 void node_borrow(struct tree_node *n, struct tree_node *original, uint16_t mask);
 /* The child in n's slot i, which had not been loaded. */
 void node_set_child(struct tree_node *n, unsigned i, struct tree_node *child);

@@ -152,6 +152,73 @@ static void fill_alike(struct tree_node *n, const struct family *f)
 	}
 }
 
+static bool same_slots(const struct tree_slot *a, const struct tree_slot *b, bool is_leaf);
+
+static bool same_nodes(const struct tree_node *a, const struct tree_node *b)
+{
+	if (a == b)
+		return true;
+	if (!a || !b || a->present != b->present || a->leaves != b->leaves)
+		return false;
+	const struct tree_slot *s = a->slot, *t = b->slot;
+	for (unsigned left = a->present; left; left &= left - 1, s++, t++)
+		if (!same_slots(s, t, slot_is_leaf(a, tree_lowest(left))))
+			return false;
+	return true;
+}
+
+/* With the versions below them, of which hashes know nothing. */
+static bool same_slots(const struct tree_slot *a, const struct tree_slot *b, bool is_leaf)
+{
+	return a->version == b->version && hash_equal(&a->hash, &b->hash) &&
+	       (is_leaf || same_nodes(a->node, b->node));
+}
+
+/* What the family would become, if another tree has made it of the same node: then it has what
+ * it has not borrowed from there in common with the family. Or NULL. */
+static struct tree_node *made_already(const struct family *f)
+{
+	struct tree_node *n = f->old ? f->old->copies : NULL;
+	for (; n; n = n->sibling) {
+		if (n->present != f->present || n->leaves != f->leaves ||
+		    n->borrowed != (f->old->present & (uint16_t)~f->touched))
+			continue;
+		unsigned left = f->touched & f->present;
+		for (; left; left &= left - 1) {
+			unsigned i = tree_lowest(left);
+			if (!same_slots(&n->slot[tree_index(n->present, i)], &f->child[i].slot,
+					slot_is_leaf(n, i)))
+				break;
+		}
+		if (!left)
+			return n;
+	}
+	return NULL;
+}
+
+static struct tree_node *node_of(struct update *u, struct family *f, struct hash *hash)
+{
+	bool common = u->tree->heap->common;
+	struct tree_node *n = common ? made_already(f) : NULL;
+	if (n) {
+		family_drop(u->tree, f);
+		*hash = *node_kept_hash(n);
+		return tree_hold(n);
+	}
+	n = node_new(u->tree, f->present, f->leaves);
+	uint16_t borrowed = f->old ? f->old->present & (uint16_t)~f->touched : 0;
+	if (borrowed || (f->old && common))
+		node_borrow(n, f->old, borrowed);
+	if (f->old && f->old->present == f->present)
+		fill_alike(n, f);
+	else
+		fill(n, f);
+	tree_hash(hash, n);
+	if (common)
+		*node_kept_hash(n) = *hash;
+	return n;
+}
+
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
 static void assemble(struct update *u, struct family *f, bool is_root, struct child *out)
@@ -170,17 +237,9 @@ static void assemble(struct update *u, struct family *f, bool is_root, struct ch
 		child_hold(out);
 		return;
 	}
-	struct tree_node *n = node_new(u->tree, f->present, f->leaves);
-	if (f->old)
-		node_borrow(n, f->old, f->old->present & (uint16_t)~f->touched);
-	if (f->old && f->old->present == f->present)
-		fill_alike(n, f);
-	else
-		fill(n, f);
-	out->kind = CHILD_NODE;
+	out->slot.node = node_of(u, f, &out->slot.hash);
 	out->slot.version = u->version;
-	out->slot.node = n;
-	tree_hash(&out->slot.hash, n);
+	out->kind = CHILD_NODE;
 }
 
 /* The place of a group of changes below n: fetched if it is a node that is not here yet. */
@@ -209,7 +268,7 @@ static void prefetch_below(struct update *u, const struct tree_node *n, unsigned
 		if (slot_present(n, nibble) && !slot_is_leaf(n, nibble))
 			node_prefetch(n->slot[tree_index(n->present, nibble)].node);
 	}
-	freelist_prefetch(&u->tree->free, node_size(n->present));
+	freelist_prefetch(&u->tree->heap->free, node_room(u->tree, n->present));
 }
 
 /* Makes the changes below a place that is a node or becomes one. */
@@ -289,6 +348,19 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 	return ERR_NONE;
 }
 
+/* While a tree is a few versions behind, the copies that it would make are still there. */
+static void keep_recent(struct tree *t, struct tree_node *root)
+{
+	struct tree_heap *h = t->heap;
+	for (unsigned i = 0; i < TREE_RECENT; i++)
+		if (h->recent[i] == root)
+			return;
+	struct tree_node **oldest = &h->recent[h->next++ % TREE_RECENT];
+	if (*oldest)
+		tree_drop(t, *oldest);
+	*oldest = tree_hold(root);
+}
+
 int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct tree_change *changes, size_t count, struct tree_node **out,
 		struct hash *hash, int64_t *added, struct writer *stale)
@@ -311,5 +383,7 @@ int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 	if (changed)
 		*hash = result.slot.hash;
 	*added = u.added;
+	if (t->heap->common)
+		keep_recent(t, *out);
 	return ERR_NONE;
 }

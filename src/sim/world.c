@@ -5,6 +5,7 @@
 #include "chain/epoch.h"
 #include "consensus/crash/wire.h"
 #include "consensus/hybrid/message.h"
+#include "ledger/tree.h"
 #include "sim/world.h"
 
 void sim_violation(struct sim *s, enum sim_verdict verdict, const char *fmt, ...)
@@ -753,6 +754,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 	struct sim *s = mem_zalloc(sizeof *s);
 	struct hash_memo *memo = options->unshared ? NULL : hash_memo_new();
 	struct hash_memo *before = hash_memo_use(memo);
+	struct tree_heap *heap = options->unshared ? NULL : tree_heap_new();
+	struct tree_heap *heap_before = tree_heap_use(heap);
 	sim_world_begin(s, options, result);
 	gather_begin(s);
 	resigns_begin(s);
@@ -784,6 +787,8 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 		if (s->node[i].replica)
 			collect_counters(s, i);
 	sim_world_end(s);
+	tree_heap_use(heap_before);
+	tree_heap_free(heap);
 	hash_memo_use(before);
 	hash_memo_free(memo);
 }

@@ -93,7 +93,7 @@ static void fixture_init(struct fixture *f, size_t limit)
 static void fixture_free(struct fixture *f)
 {
 	tree_drop(&f->tree, f->root);
-	ck_assert_uint_eq(f->tree.bytes, 0);
+	ck_assert_uint_eq(f->tree.own.bytes, 0);
 	tree_close(&f->tree);
 	store_close(f->store);
 }
@@ -489,9 +489,9 @@ START_TEST(trimming_bounds_memory)
 		mutate(&m, &r, touched, 20);
 		apply(&f, &m, touched, true);
 		assert_equal(&f, f.root, &m); /* loads everything */
-		most = f.tree.bytes > most ? f.tree.bytes : most;
+		most = f.tree.own.bytes > most ? f.tree.own.bytes : most;
 		tree_trim(&f.tree, f.root, f.version);
-		ck_assert_uint_le(f.tree.bytes, f.tree.limit);
+		ck_assert_uint_le(f.tree.own.bytes, f.tree.limit);
 	}
 	ck_assert_uint_gt(most, 30 * 1024);
 	/* What the store does not have yet stays, whatever the limit. */
@@ -506,6 +506,116 @@ END_TEST
 
 /* States that live and die in any order, and forget what the store has: what copies borrow from
  * their originals is there as long as any of them. */
+#define TREES	3
+#define ROUNDS	200
+#define SLOWEST 2 /* of the trees; it falls behind by more than is kept */
+
+/* Trees with a heap in common go through the same versions, one ahead of the other: they hold
+ * the same nodes while none is too far behind, and what is right in any case. */
+START_TEST(in_common)
+{
+	static struct model after[ROUNDS];
+	static bool touched[ROUNDS][KEYS];
+	struct tree_node *made[ROUNDS] = {0};
+	struct random r;
+
+	for (uint64_t seed = 0; seed < 6; seed++) {
+		struct model m;
+		struct fixture f[TREES];
+		struct tree_heap *heap = tree_heap_new();
+		ck_assert_ptr_null(tree_heap_use(heap));
+		random_seed(&r, seed);
+		model_init(&m, seed % 2 ? KEYS : 40, &r);
+		for (unsigned i = 0; i < ROUNDS; i++) {
+			mutate(&m, &r, touched[i], i % 7 ? 5 : 100);
+			after[i] = m;
+		}
+		for (unsigned k = 0; k < TREES; k++)
+			fixture_init(&f[k], 0); /* a limit that does not count */
+		memset(made, 0, sizeof(made));
+		for (uint64_t slowest = 0, fastest = 0; slowest < ROUNDS;) {
+			unsigned k = (unsigned)random_below(&r, TREES);
+			uint64_t at = f[k].version;
+			bool halts = k == SLOWEST && at == ROUNDS / 2 &&
+				     fastest < at + 4 * TREE_RECENT;
+			if (at < ROUNDS && !halts &&
+			    (at < slowest + TREE_RECENT - 1 || slowest >= ROUNDS / 2)) {
+				apply(&f[k], &after[at], touched[at], true);
+				assert_root(&f[k], &after[at]);
+				assert_equal(&f[k], f[k].root, &after[at]);
+				tree_trim(&f[k].tree, f[k].root, at);
+				if (made[at] && at < ROUNDS / 2)
+					ck_assert_ptr_eq(made[at], f[k].root);
+				made[at] = f[k].root;
+			}
+			slowest = ROUNDS;
+			for (unsigned i = 0; i < TREES; i++) {
+				slowest = f[i].version < slowest ? f[i].version : slowest;
+				fastest = f[i].version > fastest ? f[i].version : fastest;
+			}
+		}
+		/* What each has written is all there, whoever made it. */
+		for (unsigned k = 0; k < TREES; k++) {
+			struct fixture again = {.store = f[k].store};
+			tree_init(&again.tree, again.store, 0);
+			ck_assert_int_eq(
+				tree_load_root(&again.tree, ROUNDS, &again.root, &again.hash),
+				ERR_NONE);
+			ck_assert(hash_equal(&again.hash, &f[k].hash));
+			again.leaves = f[k].leaves;
+			assert_equal(&again, again.root, &after[ROUNDS - 1]);
+			tree_drop(&again.tree, again.root);
+			tree_close(&again.tree);
+			fixture_free(&f[k]);
+		}
+		ck_assert_ptr_eq(tree_heap_use(NULL), heap);
+		tree_heap_free(heap); /* nothing is left in it */
+	}
+}
+END_TEST
+
+/* Two states of the same hash, one of which has its leaf from a later version: records have
+ * the versions, so they are not one. */
+START_TEST(not_in_common)
+{
+	struct model m;
+	struct random r;
+	struct fixture f[2];
+	bool touched[KEYS] = {true, true};
+	struct tree_heap *heap = tree_heap_new();
+
+	tree_heap_use(heap);
+	random_seed(&r, 1);
+	model_init(&m, 3, &r);
+	for (unsigned k = 0; k < 2; k++) {
+		fixture_init(&f[k], SIZE_MAX);
+		m.items[0] = (struct item){.key = m.items[0].key, .present = true};
+		m.items[1] = (struct item){.key = m.items[1].key, .present = true};
+		if (k == 1) { /* another value before */
+			m.items[0].value = 1;
+			apply(&f[k], &m, touched, true);
+			m.items[0].value = 0;
+			f[k].version = 1;
+		}
+		apply(&f[k], &m, touched, true);
+	}
+	ck_assert(hash_equal(&f[0].hash, &f[1].hash));
+	ck_assert_ptr_ne(f[0].root, f[1].root);
+	memset(touched, 0, sizeof(touched));
+	touched[2] = m.items[2].present = true;
+	for (unsigned k = 0; k < 2; k++) {
+		f[k].version = 4;
+		apply(&f[k], &m, touched, true);
+		assert_root(&f[k], &m);
+	}
+	ck_assert_ptr_ne(f[0].root, f[1].root);
+	for (unsigned k = 0; k < 2; k++)
+		fixture_free(&f[k]);
+	tree_heap_use(NULL);
+	tree_heap_free(heap);
+}
+END_TEST
+
 START_TEST(any_order_of_deaths)
 {
 	enum { LIVE = 7 };
@@ -581,6 +691,8 @@ Suite *tree_suite(void)
 	tcase_add_test(t, old_versions);
 	tcase_add_test(t, forks);
 	tcase_add_test(t, any_order_of_deaths);
+	tcase_add_test(t, in_common);
+	tcase_add_test(t, not_in_common);
 	tcase_add_test(t, damaged_records);
 	tcase_add_test(t, trimming_bounds_memory);
 	suite_add_tcase(s, t);
