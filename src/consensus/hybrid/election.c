@@ -364,6 +364,7 @@ void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v)
 	if (e->phase != ELECTION_VOTE || v->term != e->term || v->term != h->term ||
 	    v->leader != h->self || v->signer != from || !block_ref_equal(&v->base, &e->base)) {
 		h->counters[COUNT_STALE_MESSAGES]++;
+		keep_late_term_vote(h, from, v);
 		return;
 	}
 	if (term_vote_check(v, h->ctx)) {

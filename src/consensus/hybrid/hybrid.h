@@ -89,7 +89,7 @@ struct view_slot {
 };
 
 /* The newest signatures of a validator that are in nothing else here, or not any more. All were
- * checked but that of `late`: a vote for what was final before it came. */
+ * checked but that of `late`: a vote that came when it was no longer needed. */
 struct seen {
 	struct vote vote, late;	    /* kind 0: none */
 	struct term_vote term_vote; /* term 0: none */
@@ -441,8 +441,11 @@ void own_votes_in_term(struct hybrid *h, const struct term_cert *tc);
 void keep_votes_of_cert(struct hybrid *h, const struct cert *c,
 			uint64_t but); /* not of these */
 void keep_votes_of_tally(struct hybrid *h, const struct tally *t);
-/* A vote of its sender that comes too late to count: kept as it is. */
-void keep_late_vote(struct hybrid *h, const struct vote *v);
+/* A vote that comes too late to count: kept as it is, if it is its sender's. */
+void keep_late_vote(struct hybrid *h, unsigned from, const struct vote *v);
+/* Likewise, for a term that somebody leads already. */
+void keep_late_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);
+void keep_late_claim(struct hybrid *h, unsigned from, const struct view_claim *checked);
 void keep_votes_of_term(struct hybrid *h, const struct term_cert *tc);
 void keep_term_vote(struct hybrid *h, const struct term_vote *v); /* checked */
 

@@ -446,12 +446,13 @@ static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const
 {
 	if (v->signer != from || v->ref.term != h->term) {
 		h->counters[COUNT_STALE_MESSAGES]++;
+		keep_late_vote(h, from, v);
 		return NULL;
 	}
 	if (v->ref.height > h->match[from] && v->ref.height <= h->tip.height)
 		h->match[from] = v->ref.height;
 	if (v->ref.height <= h->log.final->sh.h.height) {
-		keep_late_vote(h, v);
+		keep_late_vote(h, from, v);
 		return NULL;
 	}
 	struct vote_slot_tally *t = tally_at(h, v->ref.height);
@@ -501,21 +502,37 @@ static bool answers_us(struct hybrid *h, unsigned from, uint64_t term)
 	return true;
 }
 
+/* To whoever led when they were cast. */
+static void keep_late_votes(struct hybrid *h, unsigned from, const struct vote *prepare,
+			    const struct vote *commit)
+{
+	if (prepare)
+		keep_late_vote(h, from, prepare);
+	if (commit)
+		keep_late_vote(h, from, commit);
+}
+
 void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m)
 {
+	const struct vote *prepare = m->has_prepare ? &m->prepare : NULL;
+	const struct vote *commit = m->has_commit ? &m->commit : NULL;
 	if (h->tc.mode == MODE_FAST && answers_us(h, from, m->term))
-		take_votes(h, from, m->has_prepare ? &m->prepare : NULL,
-			   m->has_commit ? &m->commit : NULL,
+		take_votes(h, from, prepare, commit,
 			   m->has_checkpoint ? &m->checkpoint : NULL);
+	else
+		keep_late_votes(h, from, prepare, commit);
 }
 
 void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbeat_ack *m)
 {
+	const struct vote *prepare = m->has_prepare ? &m->prepare : NULL;
+	const struct vote *commit = m->has_commit ? &m->commit : NULL;
 	h->peer_final[from] = m->final_height;
 	if (answers_us(h, from, m->term))
-		take_votes(h, from, m->has_prepare ? &m->prepare : NULL,
-			   m->has_commit ? &m->commit : NULL,
+		take_votes(h, from, prepare, commit,
 			   m->has_checkpoint ? &m->checkpoint : NULL);
+	else
+		keep_late_votes(h, from, prepare, commit);
 }
 
 /* Our own votes exist once what they claim is durable. */

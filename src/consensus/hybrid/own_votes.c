@@ -116,13 +116,31 @@ void keep_votes_of_tally(struct hybrid *h, const struct tally *t)
 	}
 }
 
-/* What is final needs no more votes, so this one's signature is checked when it is asked for,
- * not before. The slowest of all may have no vote in any certificate. */
-void keep_late_vote(struct hybrid *h, const struct vote *v)
+/* What is final, or of an older term, needs no more votes, so this one's signature is checked
+ * when it is asked for, not before. The slowest of all may have no vote in any certificate.
+ * Above our tip anything could be said, and what is true would not replace it. */
+void keep_late_vote(struct hybrid *h, unsigned from, const struct vote *v)
 {
-	invariant(v->signer < h->n);
-	if (position_compare(&v->ref, &h->tip) <= 0 && !MUTANT(MUTANT_LATE_VOTES_LOST))
-		newer_vote(&h->seen[v->signer].late, v);
+	if (v->signer == from && position_compare(&v->ref, &h->tip) <= 0 &&
+	    !MUTANT(MUTANT_LATE_VOTES_LOST))
+		newer_vote(&h->seen[from].late, v);
+}
+
+void keep_late_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v)
+{
+	if (v->signer != from || v->leader != h->self || v->term > h->term ||
+	    v->term <= h->seen[from].term_vote.term)
+		return; /* so that each costs a term of those there were */
+	if (term_vote_check(v, h->ctx))
+		h->counters[COUNT_BAD_SIGNATURES]++;
+	else
+		keep_term_vote(h, v);
+}
+
+void keep_late_claim(struct hybrid *h, unsigned from, const struct view_claim *checked)
+{
+	if (checked->term > h->seen[from].claim.term)
+		h->seen[from].claim = *checked;
 }
 
 static void check_late_vote(struct hybrid *h, struct seen *seen)

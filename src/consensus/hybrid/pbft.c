@@ -150,12 +150,12 @@ static void take_vote(struct hybrid *h, unsigned from, const struct vote *v)
 	bool commit = v->kind == VOTE_COMMIT;
 	if (v->signer != from || !in_pbft_term(h) || v->ref.term != h->term) {
 		h->counters[COUNT_STALE_MESSAGES]++;
+		keep_late_vote(h, from, v);
 		return;
 	}
 	struct height_votes *at = votes_at(h, v->ref.height);
 	if (!at) {
-		if (v->ref.height <= h->log.final->sh.h.height)
-			keep_late_vote(h, v);
+		keep_late_vote(h, from, v);
 		return;
 	}
 	uint64_t *cast = commit ? &at->committed : &at->prepared;

@@ -296,6 +296,7 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 		take_stable(h, &vc->stable); /* a leader may have kept it from us */
 	if (vc->term <= h->tc.term) {	     /* stale */
 		h->counters[COUNT_STALE_MESSAGES]++;
+		keep_late_claim(h, from, &claim);
 		if (may_answer(h, from))
 			answer_with_tc(h, from);
 		return;
