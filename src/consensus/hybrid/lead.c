@@ -517,8 +517,7 @@ void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m)
 	const struct vote *prepare = m->has_prepare ? &m->prepare : NULL;
 	const struct vote *commit = m->has_commit ? &m->commit : NULL;
 	if (h->tc.mode == MODE_FAST && answers_us(h, from, m->term))
-		take_votes(h, from, prepare, commit,
-			   m->has_checkpoint ? &m->checkpoint : NULL);
+		take_votes(h, from, prepare, commit, m->has_checkpoint ? &m->checkpoint : NULL);
 	else
 		keep_late_votes(h, from, prepare, commit);
 }
@@ -529,8 +528,7 @@ void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbea
 	const struct vote *commit = m->has_commit ? &m->commit : NULL;
 	h->peer_final[from] = m->final_height;
 	if (answers_us(h, from, m->term))
-		take_votes(h, from, prepare, commit,
-			   m->has_checkpoint ? &m->checkpoint : NULL);
+		take_votes(h, from, prepare, commit, m->has_checkpoint ? &m->checkpoint : NULL);
 	else
 		keep_late_votes(h, from, prepare, commit);
 }
