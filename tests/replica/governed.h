@@ -8,18 +8,22 @@
 
 #define GOVERNORS 3
 
-static struct keypair governor[GOVERNORS];
+/* Made anew for each use: a test may stand in several files. */
+static inline struct keypair governed_governor(uint8_t number)
+{
+	struct keypair key;
+	uint8_t seed[32] = {77, number};
+	keypair_from_seed(&key, seed);
+	return key;
+}
 
 /* Between world_genesis() and world_seal(): epochs may end at multiples of interval. */
 static inline void governed_genesis(struct world *w, uint32_t interval)
 {
 	w->genesis.checkpoint_interval = interval;
 	w->genesis.governance = (struct genesis_keys){.k = 2, .m = GOVERNORS};
-	for (uint8_t i = 0; i < GOVERNORS; i++) {
-		uint8_t seed[32] = {77, i};
-		keypair_from_seed(&governor[i], seed);
-		w->genesis.governance.key[i] = governor[i].pub;
-	}
+	for (uint8_t i = 0; i < GOVERNORS; i++)
+		w->genesis.governance.key[i] = governed_governor(i).pub;
 }
 
 static inline struct keypair governed_key(uint8_t number)
@@ -49,8 +53,9 @@ static inline struct block *governed_end(struct world *w, uint64_t term, unsigne
 	struct system_tx tx = {.kind = SYSTEM_MEMBER, .height = w->tip->sh.h.height + 1};
 	struct writer bytes = {0};
 	member_change_init(&tx.member, &w->ctx, place, key);
-	for (unsigned i = 0; i < 2; i++) {
-		int err = member_change_sign(&tx.member, &w->ctx, &governor[i]);
+	for (uint8_t i = 0; i < 2; i++) {
+		const struct keypair governor = governed_governor(i);
+		int err = member_change_sign(&tx.member, &w->ctx, &governor);
 		invariant(!err);
 	}
 	system_tx_encode(&bytes, &tx, &w->ctx);
