@@ -247,15 +247,8 @@ static uint64_t elect_victim(void)
 	ck_assert_int_eq(message_decode(&in, writer_slice(&s->bytes)), ERR_NONE);
 	uint64_t t = in.vote_request.term;
 	message_free(&in);
-	for (unsigned i = 0; i < 2; i++) {
-		struct grant g = {.term = t,
-				  .candidate = VICTIM,
-				  .newest_tc = LEADER,
-				  .signer = (uint16_t)i};
-		grant_sign(&g, &w.ctx, &w.validator[i]);
-		msg_pre_vote_encode(&out, &g);
-		deliver(i, &out);
-	}
+	for (unsigned i = 0; i < 2; i++)
+		grant(i, t, LEADER);
 	for (unsigned i = 0; i < 2; i++) {
 		struct term_vote v = {.term = t,
 				      .leader = VICTIM,
