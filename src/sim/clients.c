@@ -68,11 +68,13 @@ static void done(struct sim *s, unsigned i)
 	c->waiting = false;
 	s->result->acknowledged++;
 	if (s->measure)
-		measure_answer(s, c->submitted_at);
+		measure_answer(s, c->submitted_at - cpu_spent(s)); /* it is sent at the end */
 	check_acknowledged(s, &c->id);
 	if (!s->draining)
 		schedule(s, i,
-			 s->options.calm ? 1 : random_between(&s->random, 1, s->profile.think));
+			 cpu_spent(s) + (s->options.calm ? 1
+							 : random_between(&s->random, 1,
+									  s->profile.think)));
 }
 
 /* One event at a time, or thousands of events for answers long since there fill the heap. */
@@ -117,10 +119,21 @@ void client_act(struct sim *s, unsigned i)
 	else
 		schedule(s, i, CLIENT_RETRY_US);
 	c->node = choose(s);
-	struct sim_node *node = &s->node[c->node];
-	if (!node->replica || sim_is_corrupt(s, c->node))
+	struct event e = {.kind = EVENT_SUBMIT, .node = c->node, .number = i};
+	if (!s->node[c->node].replica || sim_is_corrupt(s, c->node))
 		return; /* who asks a liar asks another one later */
+	if (!cpu_queues(s, &e))
+		client_submit(s, c->node, i);
+}
+
+void client_submit(struct sim *s, unsigned to, unsigned i)
+{
+	struct sim_client *c = &s->clients[i];
+	struct sim_node *node = &s->node[to];
 	struct hash id;
+	if (!c->waiting || c->node != to || !node->replica)
+		return; /* while this waited it asked another one, and has its answer perhaps */
+	cpu_begin(s);
 	gather_input(s, c->node);
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
@@ -133,6 +146,7 @@ void client_act(struct sim *s, unsigned i)
 		 !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
+	cpu_end(s, c->node);
 	sim_look(s, c->node);
 	/* the submission may have moved the replica's timers */
 	if (node->replica)

@@ -20,6 +20,8 @@ static bool somebody_gathers(const struct sim *s)
 void gather_begin(struct sim *s)
 {
 	random_seed(&s->gather_random, s->options.seed ^ 0x676174686572);
+	for (unsigned i = 0; i < s->n && s->cpu_counts; i++)
+		s->node[i].turn_us = 1; /* whatever waits for the processor */
 	if (!somebody_gathers(s))
 		return;
 	uint64_t turn_us = turns[random_below(&s->gather_random, MEM_COUNT(turns))];

@@ -181,7 +181,8 @@ static void forget(struct sim *s)
 	memset(o->lone, 0, sizeof o->lone);
 	o->leader.count = o->all.count = o->client.count = 0;
 	s->signatures_before = sig_counts();
-	s->unpaid = (struct sig_counts){0};
+	s->signatures_before.made -= s->unpaid.made;
+	s->signatures_before.checked -= s->unpaid.checked;
 	s->counted_from = s->log_len - 1;
 	s->measure->counted_from_us = s->now;
 }

@@ -66,6 +66,13 @@ struct sim_options {
 	struct sim_measures *measure; /* filled if not NULL */
 	uint32_t warm_up; /* with measure: so many blocks, and the network at rest, before what
 			   * is counted */
+	/* What things take of a replica's one processor, in us; all 0: nothing takes time. Every
+	 * transaction's signature is checked then. (src/sim/cpu.c) */
+	struct sim_cpu {
+		uint32_t verify_us, sign_us; /* a signature */
+		uint32_t step_us;	     /* an input: a message, a timer, a sync */
+		uint32_t tx_us;		     /* a transaction, until it is final */
+	} cpu;
 	/* For measurements of speed (ostrakon-lab sim bench): */
 	uint32_t keys;	       /* that clients write to; 0: 200 */
 	uint32_t block_txs;    /* in a block, at most; 0: default */

@@ -70,7 +70,8 @@ static void send_one(struct sim *s, unsigned from, unsigned to, struct packet *p
 		     random_below(&s->random, 1000) < s->duplicate_per_mille;
 	uint32_t copies = twice || (s->faults_on && random_chance(&s->random, 1, 100)) ? 2 : 1;
 	while (copies-- > 0) {
-		uint64_t at = s->now + random_between(&s->random, s->delay_min, s->delay_max);
+		uint64_t at = s->now + cpu_spent(s) +
+			      random_between(&s->random, s->delay_min, s->delay_max);
 		at = later(s, from, to, p->len, at);
 		if (!s->reorder && at < s->delivering_at[from][to])
 			at = s->delivering_at[from][to];
@@ -158,7 +159,8 @@ static bool host_sync(void *ctx, uint64_t seq)
 					    .life = node->life});
 	}
 	node->sync_asked = seq;
-	uint64_t at = s->now + node->sync_us + random_below(&s->random, node->sync_us + 1);
+	uint64_t at = s->now + cpu_spent(s) + node->sync_us +
+		      random_below(&s->random, node->sync_us + 1);
 	sim_push(s, &(struct event){.at = at,
 				    .kind = EVENT_SYNCED,
 				    .node = node->index,
@@ -181,6 +183,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *c)
 		check_final(node->sim, node->index, b, c);
 	node->final = b->sh.h.height;
 	struct member_change change;
+	node->sim->step_txs += b->tx_count;
 	if (epoch_end_of(b, &node->sim->ctx, &change)) /* its engine ends here */
 		collect_counters(node->sim, node->index);
 	if (sim_is_corrupt(node->sim, node->index))
@@ -283,7 +286,8 @@ void sim_start_node(struct sim *s, unsigned i)
 					.sync_gap = s->options.sync_gap,
 					.seed = node->seed + node->life,
 					.now = s->now,
-					.verify_txs = s->options.scheme == SIG_ED25519,
+					.verify_txs = s->options.scheme == SIG_ED25519 ||
+						      s->cpu_counts,
 					.asks_own_votes = rewind_asks(s),
 					.host = {.ctx = node,
 						 .send = host_send,
@@ -352,6 +356,7 @@ void sim_crash_node(struct sim *s, unsigned i)
 		measure_down(s, i);
 	replica_close(node->replica);
 	node->replica = NULL;
+	cpu_forget(s, i);
 	store_memory_crash(node->store, &s->random);
 	kill_disarm(s, i);
 	s->result->crashes++;
@@ -380,19 +385,28 @@ static void trace(struct sim *s, const struct event *e)
 		       e->node, engine_message_name(e->packet->type), e->packet->len);
 }
 
-static void handle(struct sim *s, struct event *e)
+/* The process stands still, or its processor is at work; the world goes on. */
+static bool has_to_wait(struct sim *s, struct event *e)
+{
+	struct sim_node *node = &s->node[e->node];
+	if (!node->replica ||
+	    (e->kind != EVENT_DELIVER && e->kind != EVENT_WAKE && e->kind != EVENT_SYNCED &&
+	     e->kind != EVENT_TURN_ENDS && e->kind != EVENT_CPU))
+		return false;
+	if (s->now >= node->paused_until)
+		return e->kind != EVENT_CPU && cpu_queues(s, e);
+	e->at = node->paused_until;
+	if (e->kind == EVENT_WAKE && e->life == node->life)
+		node->wake_at = e->at;
+	sim_push(s, e);
+	return true;
+}
+
+static void perform(struct sim *s, struct event *e)
 {
 	struct sim_node *node = &s->node[e->node];
 	uint64_t signatures = check_signed(s);
-	if (node->replica && s->now < node->paused_until &&
-	    (e->kind == EVENT_DELIVER || e->kind == EVENT_WAKE || e->kind == EVENT_SYNCED ||
-	     e->kind == EVENT_TURN_ENDS)) {
-		e->at = node->paused_until; /* the process stands still, the world does not */
-		if (e->kind == EVENT_WAKE && e->life == node->life)
-			node->wake_at = e->at;
-		sim_push(s, e);
-		return;
-	}
+	cpu_begin(s);
 	switch (e->kind) {
 	case EVENT_CRASH:
 		if (node->replica && e->life == node->life && !s->healed_at)
@@ -436,6 +450,11 @@ static void handle(struct sim *s, struct event *e)
 	case EVENT_CLIENT:
 		client_act(s, (unsigned)e->number);
 		return;
+	case EVENT_SUBMIT:
+		client_submit(s, e->node, (unsigned)e->number);
+		return;
+	case EVENT_CPU: /* see handle() */
+		return;
 	case EVENT_FAULT:
 		faults_next(s);
 		return;
@@ -468,8 +487,22 @@ static void handle(struct sim *s, struct event *e)
 			return;
 		break;
 	}
+	cpu_end(s, e->node);
 	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
+}
+
+static void handle(struct sim *s, struct event *e)
+{
+	if (has_to_wait(s, e))
+		return;
+	unsigned i = e->node;
+	bool waited = e->kind == EVENT_CPU;
+	if (waited && !cpu_next(s, e))
+		return;
+	perform(s, e);
+	if (waited && s->node[i].replica)
+		cpu_goes_on(s, i);
 }
 
 /* With --trace: where everybody stands when a run fails. */
@@ -704,6 +737,7 @@ void sim_world_begin(struct sim *s, const struct sim_options *options,
 	s->result = result;
 	s->n = options->nodes;
 	random_seed(&s->random, options->seed * 1000003 + options->nodes);
+	cpu_world(s);
 	make_genesis(s);
 	draw_profile(s);
 	struct block *genesis = genesis_block(&s->genesis, &s->ctx);
@@ -739,6 +773,7 @@ void sim_world_end(struct sim *s)
 	if (s->team)
 		memcpy(s->result->strikes, team_strikes(s->team), sizeof s->result->strikes);
 	team_free(s->team);
+	cpu_world_end(s);
 	sim_drop_events(s);
 	measure_free(s->measure);
 	clients_free(s);

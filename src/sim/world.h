@@ -23,7 +23,9 @@ enum event_kind {
 	EVENT_KILL,
 	EVENT_MEMBER,
 	EVENT_TURN_ENDS,
-	EVENT_RESIGN
+	EVENT_RESIGN,
+	EVENT_SUBMIT, /* a client's transaction, at the node that it asks */
+	EVENT_CPU     /* a processor can take up what waits for it */
 };
 struct packet {
 	uint32_t refs;
@@ -95,6 +97,7 @@ struct sim_node {
 	uint64_t sync_us; /* disk latency now */
 	uint64_t seed;
 	uint64_t paused_until;
+	uint64_t busy_until; /* its processor */
 	int64_t skew_ms;  /* of its wall clock */
 	uint64_t turn_us; /* its host gathers for so long at most; 0: it does not */
 	bool in_turn;	  /* it gathers */
@@ -240,6 +243,10 @@ struct sim {
 	uint64_t counted_from;	 /* height where the warm-up ended */
 	struct sig_counts signatures_before;
 	struct sig_counts unpaid; /* by clients and checkers */
+	bool cpu_counts;
+	struct cpu_line *cpu_line; /* n, where it does */
+	struct sig_counts step_began;
+	uint64_t step_txs; /* that it made final */
 };
 
 /* world.c */
@@ -323,6 +330,23 @@ bool member_is_placed(const struct sim *s, unsigned node); /* its key is its pla
 /* The message without its envelope. False: of an epoch that its sender has left. */
 bool check_epoch_sent(struct sim *s, unsigned from, const struct message *m,
 		      struct slice *bytes);
+/* cpu.c: where processors are counted */
+void cpu_world(struct sim *s);
+void cpu_world_end(struct sim *s);
+void cpu_forget(struct sim *s, unsigned i); /* what waits for a replica that is down */
+/* True: the input has to wait, and is the processor's. */
+bool cpu_queues(struct sim *s, const struct event *e);
+/* What it takes up next; false: nothing. Then, when that is done, that it goes on. */
+bool cpu_next(struct sim *s, struct event *e);
+void cpu_goes_on(struct sim *s, unsigned i);
+/* Of the step of a replica, which begins, and ends. */
+void cpu_begin(struct sim *s);
+uint64_t cpu_spent_counted(const struct sim *s);
+static inline uint64_t cpu_spent(const struct sim *s) /* in this step, so far */
+{
+	return s->cpu_counts ? cpu_spent_counted(s) : 0;
+}
+void cpu_end(struct sim *s, unsigned i);
 /* gather.c */
 void gather_begin(struct sim *s);
 void gather_input(struct sim *s, unsigned i); /* before each input of a replica */
@@ -336,6 +360,7 @@ void clients_begin(struct sim *s);
 void clients_free(struct sim *s);
 void clients_resume(struct sim *s);
 void client_act(struct sim *s, unsigned i);
+void client_submit(struct sim *s, unsigned to, unsigned i);
 void clients_on_final(struct sim *s, unsigned node, const struct block *b);
 /* check.c */
 void check_begin(struct sim *s, const struct block *genesis);

@@ -228,6 +228,34 @@ START_TEST(who_comes_back_with_an_old_copy_is_told)
 }
 END_TEST
 
+/* Every replica checks every transaction: so many a second are more than there are. And what
+ * waits for a processor is done in time, or gone with its replica. */
+START_TEST(a_processor_takes_its_time)
+{
+	struct sim_options o = calm(4);
+	struct sim_result r;
+	o.decisions = 300;
+	o.clients = 64;
+	o.cpu = (struct sim_cpu){.verify_us = 1000, .sign_us = 10, .step_us = 10, .tx_us = 10};
+	sim_run(&o, &r);
+	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+	double per_s = (double)r.transactions * 1e6 / (double)r.virtual_us;
+	ck_assert_double_lt(per_s, 1000);
+	ck_assert_double_gt(per_s, 500);
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		o = (struct sim_options){.nodes = 4 + (unsigned)seed % 4,
+					 .seed = seed,
+					 .decisions = 40,
+					 .clients = 8,
+					 .corrupt = seed % 2,
+					 .scheme = SIG_SYMBOLIC,
+					 .cpu = {41, 14, 25, 40}};
+		sim_run(&o, &r);
+		ck_assert_msg(r.verdict == SIM_OK, "seed %d: %s", (int)seed, r.text);
+	}
+}
+END_TEST
+
 START_TEST(dead_two_of_seven_is_two_rounds)
 {
 	struct sim_options o = calm(7);
@@ -377,6 +405,7 @@ int main(void)
 			    (int)MEM_COUNT(old_copies));
 	tcase_add_loop_test(t, who_resigns_is_succeeded_at_once, 0,
 			    (int)(sizeof handovers / sizeof *handovers));
+	tcase_add_test(t, a_processor_takes_its_time);
 	tcase_add_test(t, dead_two_of_seven_is_two_rounds);
 	tcase_add_loop_test(t, every_size_elects_and_commits, 0, 6);
 	tcase_add_loop_test(t, kept_seed, 0, sizeof kept / sizeof *kept);

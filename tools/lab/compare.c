@@ -31,6 +31,8 @@ struct request {
 	unsigned delay_count;
 	uint32_t clients[LIST_MAX];
 	unsigned client_count;
+	struct sim_cpu cpu;
+	char cpu_text[48]; /* "": nothing takes time */
 	struct grid grid;
 	enum lab_format format;
 	bool csv, help, live;
@@ -106,6 +108,25 @@ static bool add_clients(struct request *q, char *word)
 	return true;
 }
 
+#define CPU_US_MAX 100000
+
+static bool set_cpu(struct request *q, const char *text)
+{
+	uint64_t us[4];
+	char words[sizeof q->cpu_text], *rest = words, *word;
+	unsigned count = 0;
+	bool good = (size_t)snprintf(words, sizeof words, "%s", text) < sizeof words;
+	while (good && (word = strsep(&rest, ",")) != NULL)
+		good = count < MEM_COUNT(us) && number(word, 0, CPU_US_MAX, &us[count++]);
+	if (!good || count != MEM_COUNT(us))
+		return fail("--cpu is four numbers of microseconds, such as 41,14,25,40: to "
+			    "check a signature, to make one, an input, a transaction");
+	q->cpu = (struct sim_cpu){(uint32_t)us[0], (uint32_t)us[1], (uint32_t)us[2],
+				  (uint32_t)us[3]};
+	snprintf(q->cpu_text, sizeof q->cpu_text, "%s", text);
+	return true;
+}
+
 static bool add_delay(struct request *q, char *word)
 {
 	struct errmsg m;
@@ -172,6 +193,8 @@ static bool parse_one(struct request *q, int opt)
 	case 'c':
 		return !q->sweep ? fail("--clients is of sweep")
 				 : each(q, optarg, &q->client_count, add_clients);
+	case 'C':
+		return !q->sweep ? fail("--cpu is of sweep") : set_cpu(q, optarg);
 	case 's':
 		return number(optarg, 0, UINT64_MAX >> 1, &q->grid.seed) ||
 		       fail("--seed is a number");
@@ -204,7 +227,8 @@ static bool parse(struct request *q, int argc, char **argv)
 		{"loss", 1, 0, 'l'},	{"delay", 1, 0, 'd'},	  {"seed", 1, 0, 's'},
 		{"seeds", 1, 0, 'k'},	{"jobs", 1, 0, 'j'},	  {"progress", 0, 0, 'P'},
 		{"output", 1, 0, 'o'},	{"help", 0, 0, 'h'},	  {"live", 0, 0, 'L'},
-		{"clients", 1, 0, 'c'}, {"seconds", 1, 0, 't'},	  {0, 0, 0, 0}};
+		{"clients", 1, 0, 'c'}, {"seconds", 1, 0, 't'},	  {"cpu", 1, 0, 'C'},
+		{0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;)
 		if (!parse_one(q, opt))
@@ -384,11 +408,16 @@ static bool sweep_row(struct request *q, enum protocol p, unsigned nodes, unsign
 		at = strlen(more);
 		snprintf(more + at, sizeof more - at, " --clients %u", row->so.clients);
 	}
+	if (*q->cpu_text) {
+		row->so.cpu = q->cpu;
+		at = strlen(more);
+		snprintf(more + at, sizeof more - at, " --cpu %s", q->cpu_text);
+	}
 	row->varied = (q->loss_count ? GRID_LOSS : 0) | (q->delay_count ? GRID_DELAY : 0) |
 		      (q->client_count ? GRID_CLIENTS : 0);
 	/* What is lost is sent again, and with fewer clients blocks may come alone: the counts
 	 * are no longer those of theory. */
-	if (row->so.loss_per_mille || q->client_count) {
+	if (row->so.loss_per_mille || q->client_count || *q->cpu_text) {
 		unsigned kept = 0;
 		for (unsigned i = 0; i < row->scenario->expect_count; i++)
 			if (row->scenario->expect[i].kind != EXPECT_COUNTS)
