@@ -119,10 +119,10 @@ void client_act(struct sim *s, unsigned i)
 	else
 		schedule(s, i, CLIENT_RETRY_US);
 	c->node = choose(s);
-	struct event e = {.kind = EVENT_SUBMIT, .node = c->node, .number = i};
 	if (!s->node[c->node].replica || sim_is_corrupt(s, c->node))
 		return; /* who asks a liar asks another one later */
-	if (!cpu_queues(s, &e))
+	if (!s->cpu_counts ||
+	    !cpu_queues(s, &(struct event){.kind = EVENT_SUBMIT, .node = c->node, .number = i}))
 		client_submit(s, c->node, i);
 }
 
@@ -133,7 +133,8 @@ void client_submit(struct sim *s, unsigned to, unsigned i)
 	struct hash id;
 	if (!c->waiting || c->node != to || !node->replica)
 		return; /* while this waited it asked another one, and has its answer perhaps */
-	cpu_begin(s);
+	if (s->cpu_counts)
+		cpu_begin(s);
 	gather_input(s, c->node);
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)
@@ -146,7 +147,8 @@ void client_submit(struct sim *s, unsigned to, unsigned i)
 		 !(s->options.measure_conflicts && s->result->halted))
 		sim_violation(s, SIM_SAFETY, "replica %u refuses a client's transaction: %s",
 			      c->node, err_text(err));
-	cpu_end(s, c->node);
+	if (s->cpu_counts)
+		cpu_end(s, c->node);
 	sim_look(s, c->node);
 	/* the submission may have moved the replica's timers */
 	if (node->replica)

@@ -52,8 +52,6 @@ static void call_next(struct sim *s, unsigned i)
 
 bool cpu_queues(struct sim *s, const struct event *e)
 {
-	if (!s->cpu_counts)
-		return false;
 	struct cpu_line *l = &s->cpu_line[e->node];
 	if (!l->len && s->now >= s->node[e->node].busy_until)
 		return false;
@@ -99,8 +97,7 @@ static struct sig_counts paid(const struct sim *s)
 void cpu_begin(struct sim *s)
 {
 	s->step_txs = 0;
-	if (s->cpu_counts)
-		s->step_began = paid(s);
+	s->step_began = paid(s);
 }
 
 uint64_t cpu_spent_counted(const struct sim *s)
@@ -113,6 +110,5 @@ uint64_t cpu_spent_counted(const struct sim *s)
 
 void cpu_end(struct sim *s, unsigned i)
 {
-	if (s->cpu_counts)
-		s->node[i].busy_until = s->now + cpu_spent(s);
+	s->node[i].busy_until = s->now + cpu_spent(s);
 }

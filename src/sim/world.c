@@ -394,7 +394,7 @@ static bool has_to_wait(struct sim *s, struct event *e)
 	     e->kind != EVENT_TURN_ENDS && e->kind != EVENT_CPU))
 		return false;
 	if (s->now >= node->paused_until)
-		return e->kind != EVENT_CPU && cpu_queues(s, e);
+		return s->cpu_counts && e->kind != EVENT_CPU && cpu_queues(s, e);
 	e->at = node->paused_until;
 	if (e->kind == EVENT_WAKE && e->life == node->life)
 		node->wake_at = e->at;
@@ -406,7 +406,8 @@ static void perform(struct sim *s, struct event *e)
 {
 	struct sim_node *node = &s->node[e->node];
 	uint64_t signatures = check_signed(s);
-	cpu_begin(s);
+	if (s->cpu_counts)
+		cpu_begin(s);
 	switch (e->kind) {
 	case EVENT_CRASH:
 		if (node->replica && e->life == node->life && !s->healed_at)
@@ -487,16 +488,21 @@ static void perform(struct sim *s, struct event *e)
 			return;
 		break;
 	}
-	cpu_end(s, e->node);
+	if (s->cpu_counts)
+		cpu_end(s, e->node);
 	check_silence(s, e->node, signatures);
 	after_step(s, e->node);
 }
 
 static void handle(struct sim *s, struct event *e)
 {
+	unsigned i = e->node;
+	if (s->now >= s->node[i].paused_until && !s->cpu_counts) {
+		perform(s, e);
+		return;
+	}
 	if (has_to_wait(s, e))
 		return;
-	unsigned i = e->node;
 	bool waited = e->kind == EVENT_CPU;
 	if (waited && !cpu_next(s, e))
 		return;

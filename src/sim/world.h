@@ -208,7 +208,7 @@ struct sim {
 	uint32_t link_sent[VALIDATORS_MAX][VALIDATORS_MAX];	/* messages, lost ones too */
 	uint32_t fault_number;
 	uint64_t line_free_at[VALIDATORS_MAX][VALIDATORS_MAX]; /* where links are throttled */
-	bool reorder;
+	bool reorder, cpu_counts;
 	bool faults_on, draining, stopped;
 	bool quiet;				   /* clients begin nothing new */
 	uint64_t healed_at;			   /* 0: faults go on */
@@ -243,8 +243,7 @@ struct sim {
 	uint64_t counted_from;	 /* height where the warm-up ended */
 	struct sig_counts signatures_before;
 	struct sig_counts unpaid; /* by clients and checkers */
-	bool cpu_counts;
-	struct cpu_line *cpu_line; /* n, where it does */
+	struct cpu_line *cpu_line; /* n, where processors count */
 	struct sig_counts step_began;
 	uint64_t step_txs; /* that it made final */
 };
