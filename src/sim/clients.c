@@ -134,7 +134,7 @@ void client_submit(struct sim *s, unsigned to, unsigned i)
 	if (!c->waiting || c->node != to || !node->replica)
 		return; /* while this waited it asked another one, and has its answer perhaps */
 	if (s->cpu_counts)
-		cpu_begin(s);
+		cpu_begin(s, false); /* the tick below is the input */
 	gather_input(s, c->node);
 	int err = replica_submit(node->replica, s->now, writer_slice(&c->tx), false, &id);
 	if (err == ERR_EXISTS)

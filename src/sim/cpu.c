@@ -1,5 +1,5 @@
-/* A processor for each replica: what it does takes time, one thing after the other. Without that
- * a replica of the simulator answers at once, however many signatures it has checked, and
+/* A processor for each replica: what it does takes time, one thing after the other. Without
+ * that a replica of the simulator answers at once, however many signatures it has checked, and
  * nothing but the network limits what a network carries. Costs are given: those of signatures
  * are counted where they are made and checked, all else is so much an input and a transaction.
  *
@@ -44,7 +44,8 @@ void cpu_world_end(struct sim *s)
 /* As long as something waits there is one such event. */
 static void call_next(struct sim *s, unsigned i)
 {
-	sim_push(s, &(struct event){.at = s->node[i].busy_until,
+	uint64_t at = s->node[i].busy_until;
+	sim_push(s, &(struct event){.at = at > s->now ? at : s->now,
 				    .kind = EVENT_CPU,
 				    .node = i,
 				    .life = s->node[i].life});
@@ -94,9 +95,10 @@ static struct sig_counts paid(const struct sim *s)
 	return c;
 }
 
-void cpu_begin(struct sim *s)
+void cpu_begin(struct sim *s, bool input)
 {
 	s->step_txs = 0;
+	s->step_us = input ? s->options.cpu.step_us : 0;
 	s->step_began = paid(s);
 }
 
@@ -104,11 +106,12 @@ uint64_t cpu_spent_counted(const struct sim *s)
 {
 	const struct sim_cpu *c = &s->options.cpu;
 	struct sig_counts now = paid(s);
-	return c->step_us + c->verify_us * (now.checked - s->step_began.checked) +
+	return s->step_us + c->verify_us * (now.checked - s->step_began.checked) +
 	       c->sign_us * (now.made - s->step_began.made) + c->tx_us * s->step_txs;
 }
 
 void cpu_end(struct sim *s, unsigned i)
 {
-	s->node[i].busy_until = s->now + cpu_spent(s);
+	uint64_t *until = &s->node[i].busy_until; /* who is asked to resign may be at work */
+	*until = (*until > s->now ? *until : s->now) + cpu_spent(s);
 }

@@ -301,6 +301,8 @@ void sim_start_node(struct sim *s, unsigned i)
 						 .sync_note = sim_sync_note,
 						 .reopened = sim_sync_reopened}};
 	rewind_note_start(s, i);
+	if (s->cpu_counts)
+		cpu_begin(s, true);
 	if (sim_is_corrupt(s, i) && !node->reformed) {
 		config.asks_own_votes = false; /* what it does not want to know */
 		config.wrap = wrap_engine;
@@ -332,6 +334,8 @@ void sim_start_node(struct sim *s, unsigned i)
 	check_silence(s, i, signatures); /* notes who signs nothing */
 	gather_input(s, i);
 	replica_tick(node->replica, s->now);
+	if (s->cpu_counts)
+		cpu_end(s, i);
 	check_silence(s, i, signatures);
 	after_step(s, i);
 }
@@ -407,7 +411,7 @@ static void perform(struct sim *s, struct event *e)
 	struct sim_node *node = &s->node[e->node];
 	uint64_t signatures = check_signed(s);
 	if (s->cpu_counts)
-		cpu_begin(s);
+		cpu_begin(s, true);
 	switch (e->kind) {
 	case EVENT_CRASH:
 		if (node->replica && e->life == node->life && !s->healed_at)

@@ -245,7 +245,7 @@ struct sim {
 	struct sig_counts unpaid; /* by clients and checkers */
 	struct cpu_line *cpu_line; /* n, where processors count */
 	struct sig_counts step_began;
-	uint64_t step_txs; /* that it made final */
+	uint64_t step_us, step_txs; /* what the input costs; those that it made final */
 };
 
 /* world.c */
@@ -339,7 +339,7 @@ bool cpu_queues(struct sim *s, const struct event *e);
 bool cpu_next(struct sim *s, struct event *e);
 void cpu_goes_on(struct sim *s, unsigned i);
 /* Of the step of a replica, which begins, and ends. */
-void cpu_begin(struct sim *s);
+void cpu_begin(struct sim *s, bool input);
 uint64_t cpu_spent_counted(const struct sim *s);
 static inline uint64_t cpu_spent(const struct sim *s) /* in this step, so far */
 {

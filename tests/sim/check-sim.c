@@ -182,14 +182,15 @@ START_TEST(who_resigns_is_succeeded_at_once)
 }
 END_TEST
 
-/* Who comes back with an old copy of its disk, its votes in it or none yet, is told by the others
- * what it has signed since, and signs nothing more; who merely restarts is not. With delays like
- * these the votes of the slow come when their blocks are final without them. [I20] */
+/* Who comes back with an old copy of its disk, its votes in it or none yet, is told by the
+ * others what it has signed since, and signs nothing more; who merely restarts is not. With
+ * delays like these the votes of the slow come when their blocks are final without them. [I20]
+ */
 static const struct {
 	unsigned nodes;
 	bool leads, again; /* after a restart: the copy has votes in it */
-} old_copies[] = {{2, false, false}, {3, true, false}, {3, false, true},  {4, false, false},
-		  {4, true, false},  {4, false, true}, {4, true, true},	  {5, false, true},
+} old_copies[] = {{2, false, false}, {3, true, false},	{3, false, true}, {4, false, false},
+		  {4, true, false},  {4, false, true},	{4, true, true},  {5, false, true},
 		  {6, true, true},   {7, false, false}, {8, false, true}, {10, true, true}};
 
 START_TEST(who_comes_back_with_an_old_copy_is_told)
@@ -197,7 +198,8 @@ START_TEST(who_comes_back_with_an_old_copy_is_told)
 	struct sim_options o = calm(old_copies[_i].nodes);
 	struct sim_result r;
 	struct script script = {0};
-	unsigned who = o.nodes > 2 ? 1 : 0; /* two are a quorum, and none of them may be missing */
+	unsigned who =
+		o.nodes > 2 ? 1 : 0; /* two are a quorum, and none of them may be missing */
 	uint64_t second = 1000000;
 	if (old_copies[_i].again)
 		script.action[script.count++] = (struct script_action){
@@ -252,6 +254,9 @@ START_TEST(a_processor_takes_its_time)
 					 .cpu = {41, 14, 25, 40}};
 		sim_run(&o, &r);
 		ck_assert_msg(r.verdict == SIM_OK, "seed %d: %s", (int)seed, r.text);
+		struct hash first = r.trace_hash; /* what was signed before is not its cost */
+		sim_run(&o, &r);
+		ck_assert(hash_equal(&first, &r.trace_hash));
 	}
 }
 END_TEST

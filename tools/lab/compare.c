@@ -222,13 +222,14 @@ static bool parse_one(struct request *q, int opt)
 
 static bool parse(struct request *q, int argc, char **argv)
 {
-	static const struct option known[] = {
-		{"nodes", 1, 0, 'n'},	{"protocols", 1, 0, 'p'}, {"faults", 1, 0, 'f'},
-		{"loss", 1, 0, 'l'},	{"delay", 1, 0, 'd'},	  {"seed", 1, 0, 's'},
-		{"seeds", 1, 0, 'k'},	{"jobs", 1, 0, 'j'},	  {"progress", 0, 0, 'P'},
-		{"output", 1, 0, 'o'},	{"help", 0, 0, 'h'},	  {"live", 0, 0, 'L'},
-		{"clients", 1, 0, 'c'}, {"seconds", 1, 0, 't'},	  {"cpu", 1, 0, 'C'},
-		{0, 0, 0, 0}};
+	static const struct option known[] = {{"nodes", 1, 0, 'n'},    {"protocols", 1, 0, 'p'},
+					      {"faults", 1, 0, 'f'},   {"loss", 1, 0, 'l'},
+					      {"delay", 1, 0, 'd'},    {"seed", 1, 0, 's'},
+					      {"seeds", 1, 0, 'k'},    {"jobs", 1, 0, 'j'},
+					      {"progress", 0, 0, 'P'}, {"output", 1, 0, 'o'},
+					      {"help", 0, 0, 'h'},     {"live", 0, 0, 'L'},
+					      {"clients", 1, 0, 'c'},  {"seconds", 1, 0, 't'},
+					      {"cpu", 1, 0, 'C'},      {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;)
 		if (!parse_one(q, opt))

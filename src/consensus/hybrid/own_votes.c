@@ -130,7 +130,7 @@ void keep_late_term_vote(struct hybrid *h, unsigned from, const struct term_vote
 {
 	if (v->signer != from || v->leader != h->self || v->term > h->term ||
 	    v->term <= h->seen[from].term_vote.term)
-		return; /* so that each costs a term of those there were */
+		return; /* nothing new: a check only for what may be */
 	if (term_vote_check(v, h->ctx))
 		h->counters[COUNT_BAD_SIGNATURES]++;
 	else
