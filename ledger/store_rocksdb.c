@@ -22,10 +22,10 @@
 #define WRITE_BUFFER_TOTAL   (32 * MIB) /* all families' memtables */
 #define CACHE_DEFAULT	     (16 * MIB)
 #define CACHE_SHARD_BITS     1
-#define TABLE_SIZE	     (8 * MIB)
+#define TABLE_SIZE	     (8 * MIB) /* bounds a filter to some 100 KiB */
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
-#define OPEN_FILES_MAX	     1024
+#define OPEN_FILES_MAX	     256
 #define OPEN_FILES_FEW	     20 /* RocksDB's least: then it opens next to no table before it must */
 #define OPEN_ROOM	     (1 * MIB)
 #define BATCH_KEPT	     (4 * MIB) /* a larger one was out of the ordinary */
@@ -515,15 +515,10 @@ static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *bas
 		rocksdb_block_based_table_options_t *table =
 			rocksdb_block_based_options_create();
 		rocksdb_block_based_options_set_block_cache(table, cache);
-		/* index and filters within the cache's bound, not beside it; in parts, or a
-		 * large state's would drive one another out, a hundred KiB for each get */
+		/* index and filters within the cache's bound, not beside it */
 		rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 		rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table,
 											1);
-		rocksdb_block_based_options_set_index_type(
-			table, rocksdb_block_based_table_index_type_two_level_index_search);
-		rocksdb_block_based_options_set_partition_filters(table, 1);
-		rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
 		if (has_point_lookups(f))
 			rocksdb_block_based_options_set_filter_policy(
 				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
