@@ -209,15 +209,6 @@ static struct json *hex_or_null(const struct writer *w)
 	return w->len ? json_hex(w->buf, w->len) : json_null();
 }
 
-static uint64_t newest_final(struct node *n)
-{
-	struct snapshot *s = mem_alloc(sizeof *s);
-	snapshot_copy(n, s);
-	uint64_t height = s->status.final.height;
-	mem_free(s);
-	return height;
-}
-
 /* As stored, for a node that repairs itself; what it gets it checks. On this thread, for the
  * store may be read from any; few at a time, for they are large. */
 static enum MHD_Result raw_block(struct exchange *x)
@@ -226,7 +217,7 @@ static enum MHD_Result raw_block(struct exchange *x)
 	struct json *o = NULL;
 	if (!x->r.problem.status)
 		exchange_read_height(x);
-	uint64_t height = x->r.has_height ? x->r.height : newest_final(x->api->node);
+	uint64_t height = x->r.has_height ? x->r.height : atomic_load(&x->api->node->final_height);
 	bool enter = atomic_fetch_add(&x->api->raw_blocks, 1) < RAW_BLOCKS_MAX;
 	if (!x->r.problem.status) {
 		int err = ERR_BUSY;

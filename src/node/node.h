@@ -130,7 +130,8 @@ struct node {
 	uint32_t batch_count;
 	struct cert batch_cert;
 	/* newest final block */
-	uint64_t final_height, final_time_ms;
+	atomic_ullong final_height; /* any thread may read it: it is in the store by then */
+	uint64_t final_time_ms;
 	uint64_t final_since; /* when final_height or an empty pool was last seen to change */
 	uint64_t last_stall_line, last_clock_line, sync_line_at;
 	bool stalled; /* as last told to those who watch */

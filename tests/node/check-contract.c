@@ -410,6 +410,49 @@ START_TEST(test_submissions)
 }
 END_TEST
 
+static uint64_t raw_height(const struct json *o)
+{
+	const char *hex;
+	struct block *b;
+	struct reader r;
+	ck_assert_int_eq(json_read_string(o, "block", &hex), ERR_NONE);
+	size_t len = strlen(hex) / 2;
+	uint8_t *bytes = mem_alloc(len + 1);
+	ck_assert_int_eq(hex_decode(bytes, len, hex), ERR_NONE);
+	reader_init(&r, slice_of(bytes, len));
+	ck_assert_int_eq(block_decode(&r, &b), ERR_NONE);
+	uint64_t height = b->sh.h.height;
+	block_drop(b);
+	mem_free(bytes);
+	return height;
+}
+
+/* Whoever was told that a block is final finds it, or a newer one, as the latest: at once. */
+START_TEST(test_latest)
+{
+	for (uint64_t nonce = 50; nonce < 60; nonce++) {
+		struct answer a;
+		uint64_t height, latest;
+		put(0, nonce, &a, "");
+		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
+		json_read_u64(a.json, "height", &height);
+		answer_free(&a);
+		get(port[0], "/v1/raw-blocks/latest", &a);
+		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
+		ck_assert_uint_ge(raw_height(a.json), height);
+		answer_free(&a);
+		get(port[0], "/v1/blocks/latest", &a);
+		json_read_u64(a.json, "height", &latest);
+		ck_assert_uint_ge(latest, height);
+		answer_free(&a);
+		get(port[0], "/v1/status", &a);
+		json_read_u64(a.json, "final_height", &latest);
+		ck_assert_uint_ge(latest, height);
+		answer_free(&a);
+	}
+}
+END_TEST
+
 /* What governance has not signed is refused; the chain here has no governance keys at all. */
 START_TEST(test_member_changes)
 {
@@ -635,6 +678,7 @@ int main(void)
 	tcase_add_checked_fixture(t, make, end);
 	tcase_add_test(t, test_paths);
 	tcase_add_test(t, test_submissions);
+	tcase_add_test(t, test_latest);
 	tcase_add_test(t, test_member_changes);
 	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_events_resume);
