@@ -4,8 +4,9 @@
  * put and delete single keys. Iterators, which replicas use when they start, sort what is in
  * their range: O(n) for the table, O(m log m) for the range.
  *
- * Items never change and are counted, so a table, the undo list and iterators share them; and
- * so do stores that are opened beside one another. */
+ * Keys and values of items never change, and items are counted, so a table, the undo list and
+ * iterators share them. Stores that are opened beside one another have their tables in common:
+ * an item knows who holds it, and a key has as many items as it has values in these stores. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,11 +15,11 @@
 
 #define TABLE_FIRST_CAP 64
 #define CHUNK_SIZE	(64u << 10)
-#define OPS_AHEAD	32  /* whose places in the tables are fetched at a time */
-#define RECENT		512 /* items that stores beside one another look for; a power of two */
+#define OPS_AHEAD	32 /* whose places in the tables are fetched at a time */
 
 struct item {
-	uint32_t refs;
+	uint64_t holders; /* the stores in whose table it is, a bit each */
+	uint32_t refs;	  /* the table's, while there are holders; undo lists', iterators' */
 	uint32_t key_len, value_len;
 	uint32_t mark;	 /* of the key: part of its hash, never 0 */
 	uint8_t bytes[]; /* key, value */
@@ -45,6 +46,8 @@ struct undo {
  * themselves. */
 struct items {
 	unsigned stores;
+	uint64_t given, gone; /* bits of stores; gone: closed, items may still have them */
+	struct table common[STORE_FAMILIES];
 	struct chunk {
 		struct chunk *next;
 		_Alignas(16) uint8_t bytes[CHUNK_SIZE];
@@ -55,17 +58,13 @@ struct items {
 		size_t len, cap;
 	} free_items[FREELIST_CLASSES];
 	size_t apart; /* items that are not in chunks */
-	/* By mark, while they live. NULL: there is one store only. */
-	struct recent {
-		uint32_t mark;
-		struct item *item; /* or NULL */
-	} * recent;
 };
 
 struct memory_store {
 	struct store base;
 	struct items *items;
-	struct table tables[STORE_FAMILIES];
+	uint64_t bit; /* its own */
+	struct table own[STORE_FAMILIES];
 	/* unsynced batches: where each starts in undo */
 	struct undo *undo;
 	size_t undo_len, undo_cap;
@@ -139,9 +138,6 @@ static void *item_alloc(struct items *all, size_t size)
 
 static void item_free(struct items *all, struct item *i)
 {
-	struct recent *r = all->recent != NULL ? &all->recent[i->mark & (RECENT - 1)] : NULL;
-	if (r != NULL && r->item == i)
-		r->item = NULL;
 	size_t size = item_size(item_key(i), item_value(i));
 	if (stands_apart(size)) {
 		all->apart--;
@@ -156,13 +152,14 @@ static void item_free(struct items *all, struct item *i)
 	list->items[list->len++] = i;
 }
 
-/* In a batch a key and its value lie one behind the other. */
-static struct item *item_new(struct items *all, uint32_t mark, struct slice key,
-			     size_t value_len)
+/* In a batch a key and its value lie one behind the other. Of a table that has it from now on. */
+static struct item *item_new(struct items *all, uint64_t holder, uint32_t mark,
+			     struct slice key, size_t value_len)
 {
 	size_t len = key.len + value_len;
 	struct item *i = item_alloc(all, sizeof(*i) + len);
 
+	i->holders = holder;
 	i->refs = 1;
 	i->key_len = (uint32_t)key.len;
 	i->value_len = (uint32_t)value_len;
@@ -181,22 +178,6 @@ static void item_unref(struct items *all, struct item *i)
 {
 	if (i != NULL && --i->refs == 0)
 		item_free(all, i);
-}
-
-/* One that another store beside this one has made lately, if all its bytes are equal. */
-static struct item *item_get(struct items *all, uint32_t mark, struct slice key,
-			     size_t value_len)
-{
-	if (all->recent == NULL)
-		return item_new(all, mark, key, value_len);
-	struct recent *r = &all->recent[mark & (RECENT - 1)];
-	struct item *i = r->mark == mark ? r->item : NULL;
-	if (i != NULL && i->key_len == key.len && i->value_len == value_len &&
-	    memcmp(i->bytes, key.ptr, key.len + value_len) == 0)
-		return item_ref(i);
-	r->mark = mark;
-	r->item = item_new(all, mark, key, value_len);
-	return r->item;
 }
 
 /* Tables */
@@ -240,68 +221,92 @@ static inline bool is_of(const struct item *i, struct slice key)
 	return i->key_len == key.len && memcmp(i->bytes, key.ptr, key.len) == 0;
 }
 
-/* The key's place, or the empty one where it belongs. The table has room. */
-static inline size_t table_find(const struct table *t, uint32_t mark, struct slice key)
+/* Slots of votes and the store's own numbers have the same keys in all stores and another value
+ * in each: looked for among all of them they would take O(n). */
+static bool is_common(enum store_family f)
 {
-	size_t i = mark & (t->cap - 1);
-
-	while (t->marks[i] != 0 && (t->marks[i] != mark || !is_of(t->items[i], key)))
-		i = (i + 1) & (t->cap - 1);
-	return i;
+	return f != STORE_VOTES && f != STORE_META;
 }
 
-static struct item *table_get(const struct table *t, struct slice key)
+static struct table *table_of(struct memory_store *m, enum store_family f)
+{
+	return is_common(f) ? &m->items->common[f] : &m->own[f];
+}
+
+static struct item *table_get(const struct table *t, uint64_t holder, struct slice key)
 {
 	if (t->len == 0)
 		return NULL;
-	size_t i = table_find(t, key_mark(key), key);
-	return t->marks[i] != 0 ? t->items[i] : NULL;
+	uint32_t mark = key_mark(key);
+	for (size_t i = mark & (t->cap - 1); t->marks[i] != 0; i = (i + 1) & (t->cap - 1))
+		if (t->marks[i] == mark && (t->items[i]->holders & holder) &&
+		    is_of(t->items[i], key))
+			return t->items[i];
+	return NULL;
 }
 
-static void table_grow(struct table *t)
+/* There is room. */
+static void table_place(struct table *t, uint32_t mark, struct item *item)
+{
+	size_t at = mark & (t->cap - 1);
+
+	while (t->marks[at] != 0)
+		at = (at + 1) & (t->cap - 1);
+	t->marks[at] = mark;
+	t->items[at] = item;
+	t->len++;
+}
+
+/* A new one of cap places, with what does not come to an end because of those who are gone. */
+static void table_rebuild(struct items *all, struct table *t, size_t cap)
 {
 	struct table old = *t;
 
-	t->cap = old.cap > 0 ? 2 * old.cap : TABLE_FIRST_CAP;
+	t->len = 0;
+	t->cap = cap;
 	t->marks = mem_array(t->cap, sizeof(t->marks[0]));
 	t->items = mem_alloc(t->cap * sizeof(struct item *));
 	for (size_t i = 0; i < old.cap; i++) {
-		size_t at = old.marks[i] & (t->cap - 1);
 		if (old.marks[i] == 0)
 			continue;
-		while (t->marks[at] != 0)
-			at = (at + 1) & (t->cap - 1);
-		t->marks[at] = old.marks[i];
-		t->items[at] = old.items[i];
+		struct item *item = old.items[i];
+		item->holders &= ~all->gone;
+		if (item->holders != 0)
+			table_place(t, old.marks[i], item);
+		else
+			item_unref(all, item);
 	}
 	mem_free(old.marks);
 	mem_free(old.items);
 }
 
-/* Takes over the reference; returns the one to the item replaced, or NULL. */
-static struct item *table_put(struct table *t, struct item *item)
+static inline void table_make_room(struct items *all, struct table *t)
 {
-	struct slice key = item_key(item);
-
 	if (t->len + 1 > t->cap / 3 * 2)
-		table_grow(t);
-	size_t at = table_find(t, item->mark, key);
-	struct item *old = t->marks[at] != 0 ? t->items[at] : NULL;
-	t->marks[at] = item->mark;
-	t->items[at] = item;
-	t->len += old == NULL;
-	return old;
+		table_rebuild(all, t, t->cap > 0 ? 2 * t->cap : TABLE_FIRST_CAP);
 }
 
-/* Returns the reference to the item removed, or NULL. */
-static struct item *table_remove(struct table *t, uint32_t mark, struct slice key)
+/* Takes over the reference of an item that no store has now, or gives it up. */
+static void table_enter(struct items *all, struct table *t, uint64_t holder, struct item *item)
 {
-	if (t->len == 0)
-		return NULL;
-	size_t mask = t->cap - 1, hole = table_find(t, mark, key);
-	if (t->marks[hole] == 0)
-		return NULL;
-	struct item *old = t->items[hole];
+	if (item->holders == 0) {
+		table_make_room(all, t);
+		table_place(t, item->mark, item);
+	} else {
+		item->refs--;
+	}
+	item->holders |= holder;
+}
+
+/* The store does not have the item at this place any more. */
+static void table_leave(struct items *all, struct table *t, uint64_t holder, size_t at)
+{
+	struct item *item = t->items[at];
+	size_t mask = t->cap - 1, hole = at;
+
+	item->holders &= ~holder;
+	if (item->holders != 0)
+		return;
 	/* Move later members of the run back, so that no probe meets a hole (Knuth 6.4 R). */
 	for (size_t i = (hole + 1) & mask; t->marks[i] != 0; i = (i + 1) & mask) {
 		size_t home = t->marks[i] & mask;
@@ -313,14 +318,14 @@ static struct item *table_remove(struct table *t, uint32_t mark, struct slice ke
 	}
 	t->marks[hole] = 0;
 	t->len--;
-	return old;
+	item_unref(all, item);
 }
 
-static void table_free(struct table *t, struct memory_store *m)
+static void table_free(struct items *all, struct table *t)
 {
-	for (size_t i = 0; m->items->apart > 0 && i < t->cap; i++)
+	for (size_t i = 0; all->apart > 0 && i < t->cap; i++)
 		if (t->marks[i] != 0)
-			item_unref(m->items, t->items[i]);
+			item_unref(all, t->items[i]);
 	mem_free(t->marks);
 	mem_free(t->items);
 }
@@ -341,13 +346,15 @@ static int compare_descending(const void *a, const void *b)
 static struct store_iter *memory_iter_new(struct store *s, enum store_family f,
 					  struct slice from, struct slice to, bool reverse)
 {
-	const struct table *t = &memory_of(s)->tables[f];
+	struct memory_store *m = memory_of(s);
+	const struct table *t = table_of(m, f);
 	struct memory_iter *it = mem_zalloc(sizeof(*it));
 
 	it->items = mem_array(t->len, sizeof(it->items[0]));
 	for (size_t i = 0; i < t->cap; i++) {
 		struct item *item = t->marks[i] != 0 ? t->items[i] : NULL;
-		if (item == NULL || slice_compare(item_key(item), from) < 0 ||
+		if (item == NULL || !(item->holders & m->bit) ||
+		    slice_compare(item_key(item), from) < 0 ||
 		    (to.len > 0 && slice_compare(item_key(item), to) >= 0))
 			continue;
 		it->items[it->len++] = item_ref(item);
@@ -404,26 +411,16 @@ static void batch_push(struct memory_store *m)
 	m->batches[m->batches_len++] = m->undo_len;
 }
 
-/* An operation, its key and value being made into an item. */
 struct ahead {
 	struct slice key; /* in the batch, the value behind it */
 	size_t value_len;
 	bool is_delete;
-	struct item *inserted; /* NULL: it is a delete */
 	struct table *table;
 	uint32_t mark;
 	enum store_family family;
 };
 
-static inline void prefetch_item(const struct items *all, const struct ahead *a)
-{
-	const struct recent *r = &all->recent[a->mark & (RECENT - 1)];
-	if (r->mark == a->mark && r->item != NULL)
-		mem_prefetch(r->item, sizeof(*r->item) + a->key.len + a->value_len);
-}
-
-/* Most places in the tables are in no cache, nor what another store has put there lately: they
- * are asked for together, and come while the items are made. */
+/* Most places in the tables are in no cache: they are asked for together. */
 static size_t look_ahead(struct memory_store *m, const struct store_batch *b, size_t *offset,
 			 struct ahead ahead[OPS_AHEAD])
 {
@@ -435,7 +432,7 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 		a->key = op.key;
 		a->value_len = op.value.len;
 		a->is_delete = op.is_delete;
-		a->table = &m->tables[op.family];
+		a->table = table_of(m, op.family);
 		a->mark = key_mark(op.key);
 		a->family = op.family;
 		size_t at = a->mark & (a->table->cap - 1);
@@ -443,13 +440,63 @@ static size_t look_ahead(struct memory_store *m, const struct store_batch *b, si
 			__builtin_prefetch(&a->table->marks[at], 1);
 			__builtin_prefetch(&a->table->items[at], 1);
 		}
-		if (m->items->recent != NULL && !a->is_delete)
-			prefetch_item(m->items, a);
 	}
-	for (struct ahead *a = ahead; a < ahead + count; a++)
-		a->inserted =
-			a->is_delete ? NULL : item_get(m->items, a->mark, a->key, a->value_len);
 	return count;
+}
+
+static void apply_delete(struct memory_store *m, const struct ahead *a)
+{
+	struct table *t = a->table;
+	if (t->len == 0)
+		return;
+	size_t at = a->mark & (t->cap - 1);
+
+	for (; t->marks[at] != 0; at = (at + 1) & (t->cap - 1)) {
+		struct item *i = t->items[at];
+		if (t->marks[at] != a->mark || !(i->holders & m->bit) || !is_of(i, a->key))
+			continue;
+		undo_push(m, a->family, NULL, item_ref(i));
+		table_leave(m->items, t, m->bit, at);
+		return;
+	}
+}
+
+/* The item with this value, if another store has put it, or this one; else a new one. */
+static void apply_put(struct memory_store *m, const struct ahead *a)
+{
+	struct table *t = a->table;
+	struct item *same = NULL, *old = NULL;
+
+	table_make_room(m->items, t);
+	size_t at = a->mark & (t->cap - 1), old_at = 0;
+	for (; t->marks[at] != 0; at = (at + 1) & (t->cap - 1)) {
+		struct item *i = t->items[at];
+		if (t->marks[at] != a->mark || !is_of(i, a->key))
+			continue;
+		if (i->holders & m->bit) {
+			old = i;
+			old_at = at;
+		}
+		if (i->value_len == a->value_len &&
+		    memcmp(i->bytes + i->key_len, a->key.ptr + a->key.len, a->value_len) == 0)
+			same = i;
+	}
+	if (same == NULL && old != NULL && old->holders == m->bit) { /* in its place */
+		t->items[old_at] = item_new(m->items, m->bit, a->mark, a->key, a->value_len);
+		old->holders = 0;
+		undo_push(m, a->family, t->items[old_at], old);
+		return;
+	}
+	if (same == NULL) {
+		same = item_new(m->items, m->bit, a->mark, a->key, a->value_len);
+		t->marks[at] = a->mark;
+		t->items[at] = same;
+		t->len++;
+	}
+	same->holders |= m->bit;
+	undo_push(m, a->family, same, old != NULL ? item_ref(old) : NULL);
+	if (old != NULL && old != same)
+		table_leave(m->items, t, m->bit, old_at);
 }
 
 static void apply(struct memory_store *m, const struct store_batch *b)
@@ -459,16 +506,10 @@ static void apply(struct memory_store *m, const struct store_batch *b)
 
 	while ((count = look_ahead(m, b, &offset, ahead)) > 0)
 		for (const struct ahead *a = ahead; a < ahead + count; a++) {
-			struct item *replaced;
-
-			if (a->inserted == NULL) {
-				replaced = table_remove(a->table, a->mark, a->key);
-				if (replaced == NULL)
-					continue;
-			} else { /* it lives in the table */
-				replaced = table_put(a->table, a->inserted);
-			}
-			undo_push(m, a->family, a->inserted, replaced);
+			if (a->is_delete)
+				apply_delete(m, a);
+			else
+				apply_put(m, a);
 		}
 }
 
@@ -484,15 +525,17 @@ static void roll_back(struct memory_store *m, size_t undo_len)
 {
 	while (m->undo_len > undo_len) {
 		struct undo u = m->undo[--m->undo_len];
-		struct table *t = &m->tables[u.family];
-		struct item *out = NULL;
+		struct table *t = table_of(m, u.family);
 
+		if (u.inserted != NULL && u.inserted != u.replaced) {
+			size_t at = u.inserted->mark & (t->cap - 1);
+			invariant(u.inserted->holders & m->bit);
+			while (t->items[at] != u.inserted) /* an empty place's item is old */
+				at = (at + 1) & (t->cap - 1);
+			table_leave(m->items, t, m->bit, at);
+		}
 		if (u.replaced != NULL)
-			out = table_put(t, u.replaced);
-		else
-			out = table_remove(t, u.inserted->mark, item_key(u.inserted));
-		invariant(out == u.inserted);
-		item_unref(m->items, out);
+			table_enter(m->items, t, m->bit, u.replaced);
 	}
 }
 
@@ -562,7 +605,8 @@ void store_memory_fail_write(struct store *s, uint64_t nth)
 static int memory_get(struct store *s, enum store_family f, struct slice key,
 		      struct writer *out)
 {
-	const struct item *item = table_get(&memory_of(s)->tables[f], key);
+	struct memory_store *m = memory_of(s);
+	const struct item *item = table_get(table_of(m, f), m->bit, key);
 
 	if (item == NULL)
 		return ERR_NOT_FOUND;
@@ -574,24 +618,27 @@ static void items_free(struct items *all)
 {
 	if (--all->stores > 0)
 		return;
+	for (int f = 0; f < STORE_FAMILIES; f++)
+		table_free(all, &all->common[f]);
 	for (struct chunk *c = all->chunks, *next; c != NULL; c = next) {
 		next = c->next;
 		mem_free(c);
 	}
 	for (size_t i = 0; i < FREELIST_CLASSES; i++)
 		mem_free(all->free_items[i].items);
-	mem_free(all->recent);
 	mem_free(all);
 }
 
-/* What a store has in chunks goes with them, when the last store beside it does. */
+/* What a store has in chunks goes with them, when the last store beside it does; what it has in
+ * common tables when their next walk comes. */
 static void memory_close(struct store *s)
 {
 	struct memory_store *m = memory_of(s);
 
 	forget_undo(m);
 	for (int f = 0; f < STORE_FAMILIES; f++)
-		table_free(&m->tables[f], m);
+		table_free(m->items, &m->own[f]);
+	m->items->gone |= m->bit;
 	items_free(m->items);
 	store_batch_free(m->lost);
 	mem_free(m->undo);
@@ -608,26 +655,40 @@ static const struct store_ops memory_ops = {
 	.iter_free = memory_iter_free,
 };
 
-static struct store *open_with(struct items *all)
+/* 0: as many are open as there are bits. */
+static uint64_t bit_for_one_more(struct items *all)
+{
+	if (all->given == UINT64_MAX) {
+		for (int f = 0; f < STORE_FAMILIES; f++)
+			if (all->common[f].cap > 0)
+				table_rebuild(all, &all->common[f], all->common[f].cap);
+		all->given &= ~all->gone;
+		all->gone = 0;
+	}
+	return ~all->given & (all->given + 1);
+}
+
+static struct store *open_with(struct items *all, uint64_t bit)
 {
 	struct memory_store *m = mem_zalloc(sizeof(*m));
 
 	m->base.ops = &memory_ops;
 	m->items = all;
+	m->bit = bit;
+	all->given |= bit;
 	all->stores++;
 	return &m->base;
 }
 
 struct store *store_open_memory(void)
 {
-	return open_with(mem_zalloc(sizeof(struct items)));
+	return open_with(mem_zalloc(sizeof(struct items)), 1);
 }
 
 struct store *store_open_memory_beside(struct store *other)
 {
 	struct items *all = memory_of(other)->items;
+	uint64_t bit = bit_for_one_more(all);
 
-	if (all->recent == NULL)
-		all->recent = mem_array(RECENT, sizeof(struct recent));
-	return open_with(all);
+	return bit != 0 ? open_with(all, bit) : store_open_memory();
 }

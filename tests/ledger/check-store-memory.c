@@ -348,6 +348,58 @@ START_TEST(beside_one_another)
 }
 END_TEST
 
+/* More than a table in common can tell apart, open at a time and one after the other: each has
+ * its own value of one key, and the same of another, in families of both kinds. */
+START_TEST(many_beside_one_another)
+{
+	enum { STORES = 150, ROUNDS = 3 };
+	static const enum store_family families[] = {STORE_BLOCKS, STORE_VOTES};
+	struct store *s[STORES] = {store_open_memory()};
+	struct store_batch *b = store_batch_new();
+
+	for (int i = 1; i < STORES; i++)
+		s[i] = store_open_memory_beside(s[i - 1]);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < STORES; i++) {
+			uint32_t own = (uint32_t)(i + round);
+			store_batch_clear(b);
+			for (size_t f = 0; f < MEM_COUNT(families); f++) {
+				store_batch_put(b, families[f], slice_str("own"),
+						slice_of(&own, sizeof own));
+				store_batch_put(b, families[f], slice_str("same"),
+						slice_of(&round, sizeof round));
+			}
+			ck_assert_int_eq(store_write(s[i], b, true), ERR_NONE);
+		}
+		for (int i = 0; i < STORES; i++)
+			for (size_t f = 0; f < MEM_COUNT(families); f++) {
+				uint32_t own = (uint32_t)(i + round);
+				struct writer w = {0};
+				store_get(s[i], families[f], slice_str("own"), &w);
+				ck_assert(slice_equal(writer_slice(&w),
+						      slice_of(&own, sizeof own)));
+				store_get(s[i], families[f], slice_str("same"), &w);
+				ck_assert(slice_equal(writer_slice(&w),
+						      slice_of(&round, sizeof round)));
+				writer_free(&w);
+			}
+		for (int i = round % 2; i < STORES; i += 2) { /* a new one is empty */
+			struct writer w = {0};
+			struct store *old = s[i];
+			s[i] = store_open_memory_beside(s[(i + 1) % STORES]);
+			store_close(old);
+			ck_assert_int_eq(
+				store_get(s[i], STORE_BLOCKS, slice_str("same"), &w),
+				ERR_NOT_FOUND);
+			writer_free(&w);
+		}
+	}
+	for (int i = 0; i < STORES; i++)
+		store_close(s[i]);
+	store_batch_free(b);
+}
+END_TEST
+
 /* Large values, so that malloc() knows of each. */
 START_TEST(equal_records_are_kept_once)
 {
@@ -395,6 +447,7 @@ Suite *memory_suite(void)
 	tcase_add_test(t, failed_write);
 	tcase_add_test(t, killed_at);
 	tcase_add_test(t, beside_one_another);
+	tcase_add_test(t, many_beside_one_another);
 	tcase_add_test(t, equal_records_are_kept_once);
 	tcase_add_test(t, fail_write_can_be_taken_back);
 	tcase_add_test(t, history_does_not_pile_up);
