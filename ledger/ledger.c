@@ -69,9 +69,7 @@ static void put_state(struct ledger *l, struct overlay *o, struct store_batch *b
 		tree_write_value(&l->tree, &c->leaf->key,
 				 slice_of(o->key_bytes + c->key_offset, c->key_len), o->height,
 				 slice_of(c->leaf->value, c->leaf->value_len), batch);
-		tree_leaf_drop(&l->tree, c->leaf);
 	}
-	o->change_count = 0;
 	tree_write(&l->tree, o->root, o->height, batch);
 	meta_put(&l->scratch, batch, l->ctx, &meta);
 }
@@ -583,6 +581,21 @@ static void trim(struct ledger *l)
 		tree_trim(&l->tree, l->final->root, meta.height);
 }
 
+/* Users' values are most of a state's bytes, and executing a block needs few of them: what the
+ * last final block wrote is read from the store from here on. Accounts and nonces stay. */
+static void forget_values(struct ledger *l, struct overlay *old)
+{
+	struct ledger_meta meta;
+	if (!old->change_count || !tree_forgets(&l->tree) ||
+	    meta_get(l->store, l->ctx, &meta, NULL) || meta.height < old->height)
+		return;
+	for (uint32_t i = 0; i < old->change_count; i++) {
+		const struct change *c = &old->changes[i];
+		if (c->key_len && old->key_bytes[c->key_offset] == STATE_NS_USER)
+			tree_forget_value(&l->tree, c->leaf);
+	}
+}
+
 void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch *batch)
 {
 	struct overlay *old = l->final, *o = overlay_of(l, &b->hash);
@@ -594,6 +607,7 @@ void ledger_finalize(struct ledger *l, const struct block *b, struct store_batch
 	*link = o->sibling;
 	o->sibling = NULL;
 	prune(l, old, o, batch);
+	forget_values(l, old);
 	drop_overlays(l, old);
 	l->final = o;
 	put_state(l, o, batch);
@@ -765,5 +779,6 @@ void ledger_stats(const struct ledger *l, struct ledger_stats *out)
 		.executed = l->executed,
 		.tree_reads = l->tree.reads,
 		.tree_writes = l->tree.writes,
+		.tree_bytes = l->tree.heap->bytes,
 	};
 }

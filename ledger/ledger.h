@@ -118,6 +118,7 @@ int ledger_range(struct ledger *l, uint64_t height, const struct hash *from,
 
 struct ledger_stats {
 	uint64_t overlays, keys, senders, executed, tree_reads, tree_writes;
+	uint64_t tree_bytes; /* of nodes, leaves and values in memory */
 };
 void ledger_stats(const struct ledger *l, struct ledger_stats *out);
 

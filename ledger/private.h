@@ -18,7 +18,7 @@ struct overlay {
 	struct hash root_hash;
 	uint64_t keys, senders;
 	struct mode_state modes;
-	/* what finalising writes: values (leaf) and nothing for deletes */
+	/* what finalising writes, or has written: values (leaf) and nothing for deletes */
 	struct change {
 		struct tree_leaf *leaf;
 		uint32_t key_offset, key_len; /* state key, in key_bytes */

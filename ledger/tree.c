@@ -7,7 +7,10 @@
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
 #define TRIM_NUM	7
 #define TRIM_DEN	8
-#define LEAF_INLINE_MAX 256 /* longer values are allocated apart, and can be forgotten */
+/* Longer values are allocated apart, and can be forgotten; in a common heap, where nothing is,
+ * most are within. */
+#define LEAF_INLINE_MAX	       64
+#define LEAF_INLINE_COMMON_MAX 256
 #define TRIM_PREFIXES	256 /* subtrees at depth 2 */
 
 static _Thread_local struct tree_heap *common_heap;
@@ -240,7 +243,7 @@ void tree_drop(struct tree *t, struct tree_node *n)
 }
 
 static struct tree_leaf *leaf_alloc(struct tree *t, const struct hash *key,
-				    const struct hash *value_hash, size_t inline_len)
+				    const struct hash *value_hash, uint32_t inline_len)
 {
 	struct tree_leaf *l = freelist_alloc(&t->heap->free, sizeof(*l) + inline_len);
 	l->refs = 1;
@@ -263,7 +266,7 @@ struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 static void leaf_load(struct tree *t, struct tree_leaf *l, struct slice value)
 {
 	l->value = mem_dup(value.ptr, value.len);
-	l->value_len = value.len;
+	l->value_len = (uint32_t)value.len;
 	l->loaded = true;
 	t->heap->bytes += value.len;
 }
@@ -281,15 +284,17 @@ static void leaf_unload(struct tree *t, struct tree_leaf *l)
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value)
 {
 	struct hash value_hash;
+	size_t inline_max = t->heap->common ? LEAF_INLINE_COMMON_MAX : LEAF_INLINE_MAX;
+	invariant(value.len <= UINT32_MAX);
 	tree_value_hash(&value_hash, value);
-	if (value.len > LEAF_INLINE_MAX) {
+	if (value.len > inline_max) {
 		struct tree_leaf *l = leaf_new(t, key, &value_hash);
 		leaf_load(t, l, value);
 		return l;
 	}
-	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, value.len);
+	struct tree_leaf *l = leaf_alloc(t, key, &value_hash, (uint32_t)value.len);
 	l->value = l->inline_value;
-	l->value_len = value.len;
+	l->value_len = (uint32_t)value.len;
 	l->loaded = true;
 	if (value.len)
 		memcpy(l->inline_value, value.ptr, value.len);
@@ -305,6 +310,17 @@ void tree_leaf_drop(struct tree *t, struct tree_leaf *l)
 	size_t size = sizeof(*l) + l->inline_len;
 	t->heap->bytes -= size;
 	freelist_free(&t->heap->free, l, size);
+}
+
+bool tree_forgets(const struct tree *t)
+{
+	return !t->heap->common;
+}
+
+void tree_forget_value(struct tree *t, struct tree_leaf *l)
+{
+	if (tree_forgets(t))
+		leaf_unload(t, l);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

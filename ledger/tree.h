@@ -27,8 +27,8 @@ struct tree_leaf {
 	bool loaded; /* value is here */
 	struct hash key, value_hash;
 	uint8_t *value; /* inline_value, or owned */
-	size_t value_len;
-	size_t inline_len;
+	uint32_t value_len;
+	uint32_t inline_len;
 	uint8_t inline_value[];
 };
 
@@ -122,7 +122,7 @@ int tree_find(struct tree *t, struct tree_node *root, const struct hash *key,
 /* Of key's path, that much which is known without waiting for it will be used soon: called
  * again later it gets further. */
 void tree_prefetch(const struct tree_node *root, const struct hash *key, unsigned depth);
-/* Its value, lent until the next tree_trim(). */
+/* Its value, lent until the next tree_trim() or tree_forget_value(). */
 int tree_value(struct tree *t, struct tree_leaf *leaf, uint64_t version, struct slice state_key,
 	       struct slice *out);
 /* The record of the value with this key hash: its state key and value, which lie in the tree's
@@ -135,6 +135,10 @@ bool tree_record_read(struct slice record, struct slice *state_key, struct slice
 /* A leaf with this value, one reference. */
 struct tree_leaf *tree_leaf_new(struct tree *t, const struct hash *key, struct slice value);
 void tree_leaf_drop(struct tree *t, struct tree_leaf *leaf);
+/* Its value is in the store, and if it is large it is no longer here: tree_value() fetches it.
+ * Who writes a key anew needs only its hash. Not in a common heap, which forgets nothing. */
+bool tree_forgets(const struct tree *t);
+void tree_forget_value(struct tree *t, struct tree_leaf *leaf);
 
 struct tree_change {
 	struct hash key;

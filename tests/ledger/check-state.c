@@ -299,6 +299,81 @@ START_TEST(history)
 }
 END_TEST
 
+enum { LARGE = 1000, LARGE_KEYS = 200 };
+
+static char *large_value(unsigned i)
+{
+	return mem_printf("%0*u", LARGE, i);
+}
+
+static uint64_t state_bytes(void)
+{
+	struct ledger_stats stats;
+	ledger_stats(w.ledger, &stats);
+	return stats.tree_bytes;
+}
+
+/* They are forgotten once a later block is final, and read, compared, replaced and deleted all
+ * the same. */
+START_TEST(large_values_are_in_the_store)
+{
+	char key[16];
+	for (unsigned i = 0; i < LARGE_KEYS; i++) {
+		char *value = large_value(i);
+		snprintf(key, sizeof key, "k%u", i);
+		ck_assert_int_eq(run1(0, op_put(key, value)), TX_OK);
+		mem_free(value);
+	}
+	ck_assert_uint_lt(state_bytes(), LARGE_KEYS * LARGE / 2);
+	for (unsigned i = 0; i < LARGE_KEYS; i += 3) {
+		char *value = large_value(i), *other = large_value(i + 1);
+		uint64_t before = w.tip->sh.h.height;
+		snprintf(key, sizeof key, "k%u", i);
+		ck_assert_int_eq(run1(1, op_cas(key, other, "wrong")), TX_FAILED_CAS);
+		ck_assert_int_eq(run1(1, op_cas(key, value, other)), TX_OK);
+		expect(key, other);
+		char *old = world_get(&w, key, before);
+		ck_assert_str_eq(old, value);
+		ck_assert_int_eq(run1(2, op_put(key, value)), TX_OK);
+		expect(key, value);
+		ck_assert_int_eq(run1(2, op_delete(key)), TX_OK);
+		expect(key, NULL);
+		mem_free(old);
+		mem_free(value);
+		mem_free(other);
+	}
+	char *value = large_value(1);
+	expect("k1", value);
+	mem_free(value);
+}
+END_TEST
+
+/* Two blocks are final before the store has either: what the first wrote is not forgotten. */
+START_TEST(values_stay_until_they_are_written)
+{
+	char *value = large_value(7);
+	struct store_batch *batch = store_batch_new();
+	struct block *b[2];
+	for (unsigned i = 0; i < 2; i++) {
+		struct op op = i ? op_put("other", "x") : op_put("key", value);
+		struct slice tx = world_tx(&w, &w.client[i], 1, 10, &op, 1);
+		b[i] = world_build(&w, i ? b[0] : w.tip, 1, &tx, 1, NULL);
+		ck_assert_int_eq(ledger_execute(w.ledger, b[i], false), ERR_NONE);
+		mem_free((void *)tx.ptr);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		ledger_finalize(w.ledger, b[i], batch);
+	expect("key", value);
+	ck_assert_uint_gt(state_bytes(), LARGE);
+	ck_assert_int_eq(store_write(w.store, batch, false), ERR_NONE);
+	expect("key", value);
+	store_batch_free(batch);
+	mem_free(value);
+	for (unsigned i = 0; i < 2; i++)
+		block_drop(b[i]);
+}
+END_TEST
+
 Suite *state_suite(void)
 {
 	Suite *s = suite_create("state");
@@ -314,6 +389,8 @@ Suite *state_suite(void)
 	tcase_add_test(t, balances_are_conserved);
 	tcase_add_test(t, against_a_table);
 	tcase_add_test(t, history);
+	tcase_add_test(t, large_values_are_in_the_store);
+	tcase_add_test(t, values_stay_until_they_are_written);
 	suite_add_tcase(s, t);
 	return s;
 }
