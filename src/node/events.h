@@ -31,7 +31,7 @@ const char *cursor_text(char out[CURSOR_TEXT_SIZE], struct cursor c);
 int cursor_parse(struct cursor *out, const char *text);
 
 #define EVENTS_RING_MAX	 4096
-#define EVENTS_BYTES_MAX (16u << 20)
+#define EVENTS_BYTES_MAX (4u << 20)
 #define EVENTS_BEAT_US	 10000000
 
 struct events; /* opaque */

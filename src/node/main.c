@@ -34,7 +34,7 @@ enum exit_code { /* docs: what users type */
 #define PEERS_ON_COMMAND_LINE_MAX VALIDATORS_MAX
 #define PASSPHRASE_MAX		  1024
 #define LARGE_BUFFER_BYTES	  (256 << 10)
-#define ARENAS_MAX		  4
+#define ARENAS_MAX		  2
 #define DISK_AGAIN_MS		  1000
 
 struct options {
