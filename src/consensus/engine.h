@@ -364,6 +364,9 @@ struct engine_status {
 	struct mode_state modes;       /* after the final block */
 	uint64_t accused;	       /* bit i: a proof against i waits for its conviction */
 	uint64_t timeouts;	       /* in a row without progress */
+	uint64_t round_us;   /* a round with the quickest quorum, syncs in it; 0: not known */
+	uint64_t sync_us;    /* its own, of these */
+	uint64_t timeout_us; /* the election timeout's lower end, which fits it */
 	uint64_t counters[COUNTERS];
 	/* The highest final height that a peer has spoken of, or a certificate is of: a hint.
 	 */

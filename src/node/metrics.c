@@ -87,6 +87,10 @@ static void render_consensus(struct writer *w, const struct snapshot *s)
 	      s->final_time_ms);
 	gauge(w, "checkpoint_height", "height of the newest stable checkpoint",
 	      e->stable.height);
+	gauge(w, "round_us", "a round with the quickest quorum as measured, microseconds",
+	      e->round_us);
+	gauge(w, "timeout_us", "the shortest election timeout that fits it, microseconds",
+	      e->timeout_us);
 	gauge(w, "pool_transactions", "transactions waiting", e->pool_count);
 	gauge(w, "pool_bytes", "bytes of the transactions waiting", e->pool_bytes);
 	head(w, "engine_events_total", "counter", "what the consensus engine counted");

@@ -239,6 +239,8 @@ void report_consensus(struct node *n, struct request *r, uint64_t now)
 	json_set(o, "stable", ref_json(&s.stable));
 	json_set(o, "base", ref_json(&s.base));
 	json_set(o, "tc_term", json_u64_string(s.tc_term));
+	json_set(o, "round_us", json_u64_string(s.round_us));
+	json_set(o, "timeout_us", json_u64_string(s.timeout_us));
 	json_set(o, "final_height", json_u64_string(n->final_height));
 	json_set(o, "last_commit_age_ms", json_u64_string(age_of(n->final_time_ms)));
 	json_set(o, "pool_count", json_int(s.pool_count));

@@ -637,7 +637,7 @@ static void check_unsigned(struct sim *s, unsigned from, uint8_t type)
 			       UINT64_C(1) << MSG_EVIDENCE | UINT64_C(1) << MSG_FETCH_VIEW |
 			       UINT64_C(1) << MSG_NEW_VIEW | UINT64_C(1) << MSG_MEMBER |
 			       UINT64_C(1) << MSG_FINAL | UINT64_C(1) << MSG_ASK_VOTES |
-			       UINT64_C(1) << MSG_VOTES;
+			       UINT64_C(1) << MSG_VOTES | UINT64_C(1) << MSG_ECHO;
 	if (!(kinds >> type & 1) && engine_message_is_sync(type))
 		return;
 	if (!(kinds >> type & 1))
@@ -715,6 +715,7 @@ void check_innocence(struct sim *s, unsigned node)
 	uint64_t fresh = status.accused & ~s->result->accused_mask;
 	s->result->accused_mask |= status.accused;
 	check_modes_step(s, node, &status);
+	check_rounds_step(s, node, &status);
 	if (status.accused && !s->result->first_proof_us)
 		s->result->first_proof_us = s->now;
 	unsigned leader = fresh ? sim_leader(s) : s->n;

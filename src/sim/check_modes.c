@@ -130,12 +130,21 @@ static void check_fair(struct sim *s, unsigned node, const struct engine_status 
 					.tc_term = tc->term,
 					.tc_leader = tc->leader,
 					.tc_mode = tc->mode};
-	uint64_t until = f->opened_at + TIMEOUT_MIN_DEFAULT_US;
+	if (status->timeout_us > f->timeout) { /* some of what was too late is not any more */
+		uint64_t more = status->timeout_us - f->timeout;
+		more = more < f->late ? more : f->late;
+		f->allowed += more;
+		f->late -= more;
+		f->timeout = status->timeout_us;
+	}
+	uint64_t until = f->opened_at + f->timeout;
 	if (until > s->now)
 		until = s->now;
 	if (f->seen_at != s->now)
 		f->left = 0;
-	f->allowed += until > f->seen_at ? until - f->seen_at : 0;
+	uint64_t fair = until > f->seen_at ? until - f->seen_at : 0;
+	f->allowed += fair;
+	f->late += s->now - f->seen_at - fair;
 	f->seen_at = s->now;
 	uint64_t held = status->counters[COUNT_FAIR_US] - f->held;
 	if (held > f->allowed + f->left)
@@ -147,13 +156,17 @@ static void check_fair(struct sim *s, unsigned node, const struct engine_status 
 	if (held) { /* the rest of it may be counted in another step of this instant */
 		f->left += f->allowed;
 		f->left -= held < f->left ? held : f->left;
-		f->allowed = 0;
+		f->allowed = f->late = 0;
+		f->timeout = status->timeout_us;
 	}
 	f->held += held;
 	bool led = f->tc_term > replica_ctx(s->node[node].replica)->start_term;
 	bool same = led && f->tc_leader == tc->leader && f->tc_mode == tc->mode;
-	if (f->final != status->final.height || (f->tc_term != tc->term && !same))
+	if (f->final != status->final.height || (f->tc_term != tc->term && !same)) {
 		f->opened_at = s->now;
+		f->late = 0;
+		f->timeout = status->timeout_us;
+	}
 	f->final = status->final.height;
 	f->tc_term = tc->term;
 	f->tc_leader = tc->leader;

@@ -37,6 +37,7 @@ enum measure_phase measure_phase_of(uint8_t type)
 		return PHASE_CERTIFICATE;
 	case MSG_HEARTBEAT:
 	case MSG_HEARTBEAT_ACK:
+	case MSG_ECHO:
 	case RAFT_HEARTBEAT:
 	case RAFT_HEARTBEAT_REPLY:
 	case PAXOS_HEARTBEAT:

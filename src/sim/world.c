@@ -423,6 +423,7 @@ static void perform(struct sim *s, struct event *e)
 			if (s->measure)
 				measure_delivered(s, e->node, e->packet);
 			check_modes_delivery(s, e->node, e->from);
+			check_rounds_delivery(s, e->node, e->from, e->packet);
 			bool told = rewind_is_told(s, e->node, e->from, e->packet);
 			gather_input(s, e->node);
 			replica_message(node->replica, s->now, e->from,

@@ -71,12 +71,20 @@ struct heard_node {
 struct fair_node {
 	uint32_t life;
 	uint64_t seen_at;	 /* the last look at it */
+	uint64_t timeout;	 /* its own, the longest since then or since time was held */
+	uint64_t late;		 /* since the same: time that lay beyond it */
 	uint64_t opened_at;	 /* newest final block, or newest leader's acceptance */
 	uint64_t allowed, held;	 /* time: in which it could; that is held against it */
 	uint64_t left;		 /* of what was allowed, not held yet, at seen_at */
 	uint64_t final, tc_term; /* as of the last look */
 	uint16_t tc_leader;
 	enum mode tc_mode;
+};
+/* What honest replicas have answered to how long a round takes, in its present engine. */
+struct rounds_node {
+	uint32_t life;
+	uint64_t epoch, since, slowest, slowest_sync;
+	uint64_t answered_at[VALIDATORS_MAX];
 };
 #define OWN_BLOCKS 64
 struct own_block { /* that a replica has proposed */
@@ -125,6 +133,7 @@ struct sim_node {
 	struct heard_node heard;
 	struct own_block own[OWN_BLOCKS]; /* by height */
 	uint64_t sync_asked, sync_done;	  /* numbers of syncs */
+	struct rounds_node rounds;
 	struct fair_node fair;
 	/* of the baselines, in any life: newest term voted in, for whom; highest ballot
 	 * promised */
@@ -392,6 +401,9 @@ void note_own_block(struct sim *s, unsigned from, const struct msg_append *m);
 void check_own_word(struct sim *s, unsigned node, const struct block *b, const struct cert *c);
 void check_modes_delivery(struct sim *s, unsigned node, unsigned from);
 void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status);
+void check_rounds_delivery(struct sim *s, unsigned node, unsigned from,
+			   const struct packet *p);
+void check_rounds_step(struct sim *s, unsigned node, const struct engine_status *status);
 void check_acknowledged(struct sim *s, const struct hash *id);
 /* Refused for good is what will never be final; busy is no such refusal. */
 void check_refused(struct sim *s, unsigned node, const struct hash *id, int err);

@@ -635,6 +635,9 @@ void message_encode(struct writer *w, const struct message_in *m)
 	case MSG_VOTES:
 		msg_votes_encode(w, &m->votes);
 		break;
+	case MSG_ECHO:
+		msg_echo_encode(w, &m->echo);
+		break;
 	case MESSAGE_TYPES:
 		break;
 	}

@@ -14,6 +14,7 @@ int main(void)
 	hostile_epoch(s);
 	hostile_resign(s);
 	hostile_own_votes(s);
+	hostile_round_trip(s);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

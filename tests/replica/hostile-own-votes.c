@@ -125,7 +125,8 @@ static void signs_nothing(void)
 {
 	static const uint8_t fine[] = {MSG_FETCH,    MSG_BLOCKS,    MSG_FORWARD,
 				       MSG_RELAY,    MSG_EVIDENCE,  MSG_FETCH_VIEW,
-				       MSG_NEW_VIEW, MSG_ASK_VOTES, MSG_VOTES};
+				       MSG_NEW_VIEW, MSG_ASK_VOTES, MSG_VOTES,
+				       MSG_ECHO};
 	for (unsigned i = 0; i < sent_count; i++) {
 		bool is_fine = false;
 		for (size_t k = 0; k < sizeof fine; k++)

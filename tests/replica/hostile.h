@@ -98,6 +98,7 @@ void hostile_observer(Suite *s);
 void hostile_epoch(Suite *s);
 void hostile_resign(Suite *s);
 void hostile_own_votes(Suite *s);
+void hostile_round_trip(Suite *s);
 /* A test case of suite s. */
 TCase *hostile_case(Suite *s, const char *name, void (*fixture)(void), unsigned seconds);
 

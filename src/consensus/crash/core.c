@@ -115,6 +115,7 @@ static bool catching_up(const struct core *c)
 void core_status(const struct core *c, struct engine_status *out)
 {
 	*out = (struct engine_status){.role = c->role,
+				      .timeout_us = c->timing.timeout_min,
 				      .mode = MODE_FAST,
 				      .leader = c->leader,
 				      .tip = c->tip,

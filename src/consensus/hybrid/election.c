@@ -519,7 +519,7 @@ static void hasten_own_campaign(struct hybrid *h)
 		return;
 	uint64_t soon = h->now + random_below(&h->random, h->timing.timeout_min / 4 + 1);
 	if (soon < h->timer_at)
-		h->timer_at = soon;
+		timer_set(h, soon);
 }
 
 static void grant_pre_vote(struct hybrid *h, unsigned to, uint64_t term)
@@ -687,7 +687,7 @@ void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m)
 	 */
 	uint64_t soon = h->now + random_below(&h->random, h->timing.timeout_min / 2 + 1);
 	if (soon < h->timer_at && !in_accepted_term(h))
-		h->timer_at = soon;
+		timer_set(h, soon);
 }
 
 void rescue_strays(struct hybrid *h)

@@ -7,7 +7,7 @@ static void ask(struct hybrid *h, unsigned peer, uint64_t from_height, uint64_t 
 	h->fetching = true;
 	h->fetch_wanted &= ~(UINT64_C(1) << peer);
 	h->fetch_peer = peer;
-	h->fetch_at = h->now + 2 * h->timing.heartbeat;
+	h->fetch_at = h->now + 2 * h->timing.heartbeat + h->round_us;
 	h->fetch[peer].asked = h->fetch[peer].block;
 	h->fetch[peer].block = (struct hash){0};
 	h->fetch[peer].from = from_height;

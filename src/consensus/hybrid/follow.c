@@ -460,9 +460,10 @@ void on_heartbeat(struct hybrid *h, unsigned from, const struct msg_heartbeat *m
 	if (m->has_stable)
 		take_stable(h, &m->stable);
 	/* A certificate may be on its way with the next block: behind is who has not moved
-	 * since the last heartbeat, or misses blocks. */
+	 * since the last heartbeat, nor for a round, or misses blocks. */
 	uint64_t final = h->log.final->sh.h.height;
-	bool stuck = m->final_height > final && h->final_at_heartbeat == final;
+	bool stuck = m->final_height > final && h->final_at_heartbeat == final &&
+		     h->now >= h->final_at + h->round_us;
 	h->final_at_heartbeat = final;
 	if (stuck || (m->tip_height > h->tip.height && !log_find(&h->log, &m->tip)))
 		fetch_from(h, from);

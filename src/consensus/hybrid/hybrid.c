@@ -16,7 +16,7 @@ void timer_restart(struct hybrid *h)
 	t <<= doublings;
 	if (t > h->timing.timeout_cap)
 		t = h->timing.timeout_cap - random_below(&h->random, h->timing.timeout_min);
-	h->timer_at = h->now + t;
+	timer_set(h, h->now + t);
 }
 
 /* Nothing is held against the leader any more. */
@@ -101,6 +101,7 @@ static void on_timeout(struct hybrid *h)
 static void run_timers(struct hybrid *h)
 {
 	own_votes_tick(h);
+	round_trip_tick(h);
 	fetch_tick(h);
 	forward_tick(h);
 	lead_tick(h);
@@ -231,6 +232,9 @@ static void on_message(struct hybrid *h, unsigned from, struct slice bytes)
 	case MSG_VOTES:
 		on_votes(h, from, &m->votes);
 		break;
+	case MSG_ECHO:
+		on_echo(h, from, &m->echo);
+		break;
 	default:
 		h->counters[COUNT_STALE_MESSAGES]++;
 		break;
@@ -252,6 +256,7 @@ static void dispatch(struct hybrid *h, const struct input *in)
 	case INPUT_DURABLE:
 		if (in->durable > h->durable_seq)
 			h->durable_seq = in->durable;
+		round_trip_synced(h);
 		election_durable(h);
 		lead_durable(h);
 		resume_execution(h); /* what is applied is no overlay any more */
@@ -293,6 +298,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 		out->wake_at = UINT64_MAX;
 		return;
 	}
+	round_trip_begin_of_step(h, h->wakes_at);
 	if (!h->resumed)
 		hybrid_resume(h);
 	uint64_t final = h->log.final->sh.h.height;
@@ -314,7 +320,8 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	else if (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP))
 		write_state(h);
 	emit_finish(&h->out, out);
-	out->wake_at = wake_at(h);
+	round_trip_end_of_step(h, out);
+	out->wake_at = h->wakes_at = wake_at(h);
 }
 
 /* ---- creation ---------------------------------------------------------------------------- */
@@ -396,6 +403,9 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->reason = h->reason;
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
+	out->round_us = h->round_us;
+	out->sync_us = h->own_sync.now ? h->own_sync.now : h->own_sync.before;
+	out->timeout_us = h->timing.timeout_min;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;
 	out->known_final = h->has_pending_final ? h->pending_final.ref.height : 0;
@@ -500,6 +510,8 @@ int engine_new_hybrid(struct engine **out, const struct engine_config *c,
 	h->views = mem_alloc(VIEWS_KEPT * sizeof *h->views); /* not touched before it is used */
 	h->timing = c->timing;
 	default_timing(&h->timing);
+	h->configured = h->timing;
+	h->timer_fits = h->timing.timeout_min;
 	h->window = c->genesis->limits.window;
 	h->pipeline = c->pipeline ? c->pipeline : 8;
 	if (h->pipeline > h->window)

@@ -150,7 +150,8 @@ struct hybrid {
 	struct keypair key;
 	bool observer; /* [I15] signs nothing */
 	bool outdated; /* because others hold votes of ours that the disk does not know */
-	struct engine_timing timing;
+	struct engine_timing timing; /* its timeouts fit the measured rounds (round_trip.c) */
+	struct engine_timing configured;
 	uint32_t pipeline, window, checkpoint_interval;
 	uint32_t checkpoint_spacing; /* a multiple of it, CHECKPOINT_SPACING_MIN or more */
 	evidence_tx_invalid tx_invalid;
@@ -311,6 +312,19 @@ struct hybrid {
 			      */
 	uint64_t votes_told_until[VALIDATORS_MAX]; /* each gets no other answer before */
 	struct seen *seen;			   /* n */
+
+	/* round_trip.c */
+	struct quickest {
+		uint32_t now, before;	    /* of this span of time and of the last; 0: none */
+	} round_trip[VALIDATORS_MAX], own_sync; /* to each and back, its sync added */
+	uint64_t round_us; /* with the quickest quorum; 0: not known yet */
+	uint64_t echo_at, questions;
+	uint64_t echo_heard[VALIDATORS_MAX];   /* its newest answer */
+	uint64_t echoed_until[VALIDATORS_MAX]; /* each gets no other answer before */
+	uint64_t sync_seq, sync_since;	       /* the write that is waited for; 0: none */
+	uint64_t wakes_at, stood_until; /* as the newest step wanted; the process was paused */
+	uint64_t timer_from;		/* when the running timer was set */
+	uint64_t timer_fits;		/* the timeout_min that it fits */
 
 	/* resign.c */
 	bool resigning;	    /* we lead, propose no more, and wait for our successor's vote */
@@ -565,6 +579,14 @@ void system_refused(struct hybrid *h, const struct hash *id);
 bool conviction_is_due(const struct hybrid *h, const struct log_entry *parent);
 void modes_on_final(struct hybrid *h, const struct block *b, const struct mode_state *after);
 void modes_recovered(struct hybrid *h);
+
+/* round_trip.c */
+void timer_set(struct hybrid *h, uint64_t at);
+void round_trip_begin_of_step(struct hybrid *h, uint64_t wake_at);
+void round_trip_tick(struct hybrid *h);
+void on_echo(struct hybrid *h, unsigned from, const struct msg_echo *m);
+void round_trip_synced(struct hybrid *h); /* durable_seq has risen */
+void round_trip_end_of_step(struct hybrid *h, const struct output *out);
 
 /* resign.c */
 void resign(struct hybrid *h); /* if we lead in fast mode */

@@ -31,6 +31,7 @@ const char *message_type_name(uint8_t type)
 		[MSG_RESIGN] = "resign",
 		[MSG_ASK_VOTES] = "ask_votes",
 		[MSG_VOTES] = "votes",
+		[MSG_ECHO] = "echo",
 	};
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
@@ -39,7 +40,8 @@ bool message_is_signed(uint8_t type)
 {
 	static const uint8_t unsigned_ones[] = {
 		MSG_FETCH,	MSG_BLOCKS,   MSG_FORWARD, MSG_RELAY,	  MSG_EVIDENCE,
-		MSG_FETCH_VIEW, MSG_NEW_VIEW, MSG_MEMBER,  MSG_ASK_VOTES, MSG_VOTES};
+		MSG_FETCH_VIEW, MSG_NEW_VIEW, MSG_MEMBER,  MSG_ASK_VOTES, MSG_VOTES,
+		MSG_ECHO};
 	for (size_t i = 0; i < MEM_COUNT(unsigned_ones); i++)
 		if (unsigned_ones[i] == type)
 			return false;
@@ -701,6 +703,15 @@ void msg_votes_encode(struct writer *w, const struct msg_votes *m)
 		view_claim_encode(w, &m->claim);
 }
 
+void msg_echo_encode(struct writer *w, const struct msg_echo *m)
+{
+	writer_u8(w, MSG_ECHO);
+	writer_u8(w, m->is_answer);
+	writer_u64(w, m->asked);
+	if (m->is_answer)
+		writer_u32(w, m->sync_us);
+}
+
 /* What is said to be there is of a term: 0 stands for what is not. */
 static void msg_votes_decode(struct reader *r, struct msg_votes *m)
 {
@@ -816,6 +827,11 @@ int message_decode(struct message_in *m, struct slice bytes)
 		break;
 	case MSG_VOTES:
 		msg_votes_decode(&r, &m->votes);
+		break;
+	case MSG_ECHO:
+		m->echo.is_answer = reader_bool(&r);
+		m->echo.asked = reader_u64(&r);
+		m->echo.sync_us = m->echo.is_answer ? reader_u32(&r) : 0;
 		break;
 	default:
 		m->type = 0;

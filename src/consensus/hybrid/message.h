@@ -32,6 +32,7 @@ enum message_type {
 	/* 24 to 31: state sync; 32 to 57: the baselines */
 	MSG_ASK_VOTES = 60, /* who begins, to all: what have I signed last? */
 	MSG_VOTES = 61,	    /* the answer */
+	MSG_ECHO = 62,	    /* to all, and back: how long does it take? */
 	MESSAGE_TYPES
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
@@ -203,6 +204,14 @@ struct msg_votes {
 	struct view_claim claim;
 };
 
+/* A question is answered by itself, with the answerer's sync. Nothing rests on `asked` but the
+ * asker's own idea of how far away the answerer is. */
+struct msg_echo {
+	bool is_answer;
+	uint64_t asked;	  /* microseconds of the asker's clock */
+	uint32_t sync_us; /* of an answer: how long the answerer's disk takes */
+};
+
 /* One decoded message; release with message_free(). Large: keep one and reuse it. */
 struct message_in {
 	uint8_t type;
@@ -230,6 +239,7 @@ struct message_in {
 		struct msg_resign resign;
 		uint64_t ask_votes; /* its nonce */
 		struct msg_votes votes;
+		struct msg_echo echo;
 	};
 };
 /* ERR_UNSUPPORTED for types this version does not handle. Form only. */
@@ -261,6 +271,7 @@ void msg_final_encode(struct writer *w, const struct cert *c);
 void msg_resign_encode(struct writer *w, const struct msg_resign *m);
 void msg_ask_votes_encode(struct writer *w, uint64_t nonce);
 void msg_votes_encode(struct writer *w, const struct msg_votes *m);
+void msg_echo_encode(struct writer *w, const struct msg_echo *m);
 
 /* Shared by the vote-state slots. */
 void grant_encode(struct writer *w, const struct grant *g);

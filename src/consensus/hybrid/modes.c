@@ -230,7 +230,7 @@ static void back_to_fast(struct hybrid *h, const struct block *b)
 		h->role = ROLE_FOLLOWER;
 	}
 	h->timeouts = 0;
-	h->timer_at = h->now + random_below(&h->random, h->timing.timeout_min + 1);
+	timer_set(h, h->now + random_below(&h->random, h->timing.timeout_min + 1));
 }
 
 static void forget_proof(struct hybrid *h, unsigned culprit)
