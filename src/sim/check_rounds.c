@@ -5,6 +5,7 @@
 
 #define ROUNDS	 4	 /* in a timeout */
 #define FRESH_US 3000000 /* an answer counts for longer than that */
+#define CAP_US	 4000000 /* and not at all if it took longer */
 
 static struct rounds_node *rounds_of(struct sim *s, unsigned node)
 {
@@ -32,7 +33,7 @@ void check_rounds_delivery(struct sim *s, unsigned node, unsigned from, const st
 		return;
 	struct rounds_node *r = rounds_of(s, node);
 	uint64_t us = s->now - in->echo.asked + in->echo.sync_us;
-	if (us > r->slowest)
+	if (us > r->slowest && s->now - in->echo.asked <= CAP_US)
 		r->slowest = us;
 	if (in->echo.asked >= r->since) /* not by the engine before it, nor before a pause */
 		r->answered_at[from] = s->now;
@@ -42,8 +43,10 @@ void check_rounds_step(struct sim *s, unsigned node, const struct engine_status 
 {
 	struct rounds_node *r = rounds_of(s, node);
 	unsigned fresh = 0;
+	uint64_t out = status->accused | status->modes.jailed;
 	for (unsigned i = 0; i < s->n; i++)
-		fresh += r->answered_at[i] && s->now - r->answered_at[i] < FRESH_US;
+		fresh += !(out >> i & 1) && r->answered_at[i] &&
+			 s->now - r->answered_at[i] < FRESH_US;
 	if (status->sync_us > r->slowest_sync)
 		r->slowest_sync = status->sync_us; /* its own: nobody else's word */
 	uint64_t most = ROUNDS * (r->slowest + r->slowest_sync);

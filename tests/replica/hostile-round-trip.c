@@ -239,6 +239,61 @@ START_TEST(a_measure_that_swings_holds_up_no_view_change)
 }
 END_TEST
 
+/* Doubled in vain to the cap, and only then others answer, from far away: the cap holds. */
+START_TEST(no_timer_exceeds_the_cap)
+{
+	struct term_cert tc;
+	now += 2 * CAP;
+	tip = first_block(&tc);
+	pass(30 * CAP);
+	ck_assert_uint_ge(status().timeouts, 6);
+	uint64_t timeouts = status().timeouts, began = now;
+	answer(0, now - 4 * FAR, 0);
+	answer(LEADER, now - 4 * FAR, 0);
+	ck_assert_uint_eq(status().timeout_us, CAP / 2);
+	while (status().timeouts == timeouts && now - began < 10 * CAP)
+		pass(HEARTBEAT);
+	ck_assert_uint_le(now - began, CAP + HEARTBEAT);
+	block_drop(tip);
+}
+END_TEST
+
+/* A quick answer, a true one or a lie, makes the timer shorter; it does not end it. */
+START_TEST(a_quick_answer_ends_no_timer)
+{
+	const uint64_t far[4] = {4 * FAR, NEAR, 0, 4 * FAR};
+	begin();
+	for (unsigned i = 0; i < 3 * SPAN; i++)
+		all_answer((const uint64_t[4]){4 * FAR, 4 * FAR, 0, 4 * FAR}, 0);
+	ck_assert_uint_eq(status().timeout_us, CAP / 2);
+	pass(1000000); /* no heartbeat any more */
+	uint64_t timeouts = status().timeouts;
+	answer(LEADER, now - far[1], 0);
+	answer(MALICE, now, 0);
+	ck_assert_uint_eq(status().timeout_us, TIMEOUT);
+	ck_assert_uint_eq(status().timeouts, timeouts);
+	forget_sent();
+	uint64_t began = now;
+	while (!newest(MSG_PRE_VOTE_REQUEST, 0) && now - began < CAP)
+		pass(HEARTBEAT);
+	ck_assert_uint_le(now - began, TIMEOUT);
+	block_drop(tip);
+}
+END_TEST
+
+/* Of a burst, which comes oldest first, the newest is the quickest. */
+START_TEST(of_a_burst_the_quickest_counts)
+{
+	begin();
+	for (unsigned late = 10; late > 0; late--)
+		for (unsigned i = 0; i < 4; i++)
+			if (i != VICTIM)
+				answer(i, now - late * NEAR, 0);
+	ck_assert_uint_le(status().round_us, 2 * NEAR);
+	block_drop(tip);
+}
+END_TEST
+
 /* Nobody knows yet who lies: but once the second honest one has answered the timer that runs
  * is as short as it would have been. */
 START_TEST(the_first_answer_is_a_lie)
@@ -284,7 +339,8 @@ START_TEST(who_is_convicted_is_not_counted)
 	append(LEADER, LEADER, NULL, a, NULL);
 	append(LEADER, LEADER, NULL, b, NULL);
 	ck_assert(status().accused >> LEADER & 1);
-	all_answer(us, 0);
+	for (unsigned i = 0; i < SPAN; i++)
+		all_answer(us, 0);
 	ck_assert_uint_ge(status().round_us, 2 * FAR);
 	block_drop(a);
 	block_drop(b);
@@ -372,6 +428,9 @@ void hostile_round_trip(Suite *s)
 	tcase_add_test(t, stamps_that_cannot_be_are_not_taken);
 	tcase_add_test(t, a_measure_that_swings_holds_up_no_election);
 	tcase_add_test(t, a_measure_that_swings_holds_up_no_view_change);
+	tcase_add_test(t, no_timer_exceeds_the_cap);
+	tcase_add_test(t, a_quick_answer_ends_no_timer);
+	tcase_add_test(t, of_a_burst_the_quickest_counts);
 	tcase_add_test(t, the_first_answer_is_a_lie);
 	tcase_add_test(t, who_answers_no_more_is_forgotten);
 	tcase_add_test(t, who_is_convicted_is_not_counted);

@@ -404,7 +404,7 @@ static void status(const struct engine *e, struct engine_status *out)
 	out->modes = h->modes;
 	out->timeouts = h->timeouts;
 	out->round_us = h->round_us;
-	out->sync_us = h->own_sync.now ? h->own_sync.now : h->own_sync.before;
+	out->sync_us = own_sync_us(h);
 	out->timeout_us = h->timing.timeout_min;
 	for (unsigned i = 0; i < VALIDATORS_MAX; i++)
 		out->accused |= (uint64_t)(h->proof[i].bytes != NULL) << i;

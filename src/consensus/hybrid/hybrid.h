@@ -317,14 +317,13 @@ struct hybrid {
 	struct quickest {
 		uint32_t now, before;	    /* of this span of time and of the last; 0: none */
 	} round_trip[VALIDATORS_MAX], own_sync; /* to each and back, its sync added */
-	uint64_t round_us; /* with the quickest quorum; 0: not known yet */
-	uint64_t echo_at, questions;
-	uint64_t echo_heard[VALIDATORS_MAX];   /* its newest answer */
+	uint64_t round_us; /* with the quickest quorum that answered; 0: none has yet */
+	uint64_t echo_at, span_until, questions;
 	uint64_t echoed_until[VALIDATORS_MAX]; /* each gets no other answer before */
 	uint64_t sync_seq, sync_since;	       /* the write that is waited for; 0: none */
 	uint64_t wakes_at, stood_until; /* as the newest step wanted; the process was paused */
-	uint64_t timer_from;		/* when the running timer was set */
-	uint64_t timer_fits;		/* the timeout_min that it fits */
+	/* when the running timer was set, to what, and the timeout_min of that moment */
+	uint64_t timer_from, timer_wait, timer_fits;
 
 	/* resign.c */
 	bool resigning;	    /* we lead, propose no more, and wait for our successor's vote */
@@ -582,6 +581,7 @@ void modes_recovered(struct hybrid *h);
 
 /* round_trip.c */
 void timer_set(struct hybrid *h, uint64_t at);
+uint64_t own_sync_us(const struct hybrid *h);
 void round_trip_begin_of_step(struct hybrid *h, uint64_t wake_at);
 void round_trip_tick(struct hybrid *h);
 void on_echo(struct hybrid *h, unsigned from, const struct msg_echo *m);

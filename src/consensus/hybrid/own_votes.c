@@ -36,7 +36,9 @@ static void takes_part(struct hybrid *h)
 	h->out.withheld = 0;
 	timer_restart(h);
 	if (!leader_is_heard(h))
-		h->timer_at -= waited < h->timing.timeout_min ? waited : h->timing.timeout_min;
+		timer_set(h, h->timer_at - (waited < h->timing.timeout_min
+						    ? waited
+						    : h->timing.timeout_min));
 	pbft_resume_leading(h);
 	try_vote(h);
 }

@@ -27,9 +27,10 @@ static unsigned successor(const struct hybrid *h)
 #define RESIGN_SPACING 8
 #define RESIGN_BURST   3
 
+/* The same for all, whatever each has measured: who resigns counts on being heard. */
 static uint64_t spacing(const struct hybrid *h)
 {
-	return RESIGN_SPACING * h->timing.timeout_min;
+	return RESIGN_SPACING * h->configured.timeout_min;
 }
 
 static bool is_heard(const struct hybrid *h, uint64_t at)

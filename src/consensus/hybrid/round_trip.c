@@ -6,28 +6,31 @@
  * sync added; of a few answers the quickest counts, for that one did not wait for a busy
  * processor, here or there. A leader needs q - 1 others, so a round takes as long as the
  * (q-1)-th quickest of them: f liars, who can seem slower or quicker than they are, cannot make
- * that longer than an honest one's once the honest have answered, for there are q - 1 of them
- * [I21]. (Quicker they can: then timeouts are rather as configured.) Who does not answer any
- * more is not counted, nor is who is convicted.
+ * that longer than an honest one's while q - 1 honest ones answer [I21]. (Quicker they can:
+ * then timeouts are rather as configured.) Who does not answer any more is not counted, nor is
+ * who is convicted. While no quorum answers all stays as it was.
  *
- * Timeouts only ever become longer than configured by it, and not longer than half the cap of
- * their doubling. Nothing is less safe, and who is attacked while the links are slow waits as
- * long as it would after a few elections in vain. */
+ * Timeouts only ever become longer than configured by it, the shortest not longer than half the
+ * cap of their doubling, and none longer than the cap. Nothing is less safe, and who is attacked
+ * while the links are slow waits as long as it would after a few elections in vain. */
 #include "consensus/hybrid/hybrid.h"
 
-#define ECHO_HEARTBEATS 20 /* between questions, once they have been */
+#define ECHO_HEARTBEATS 20 /* between questions, once they have been; a quarter of the cap at most */
 #define ECHO_OFTEN	8  /* so many asked one each heartbeat, and a quorum has answered */
-#define ECHO_SPAN	4  /* questions; the quickest answers of one span or two count */
+#define ECHO_SPAN	4  /* such times; the quickest answers of one span or two count */
 #define ROUNDS		4  /* in a timeout: to be told, to order, and two to spare */
 
-static void quickest_take(struct quickest *q, uint64_t us, uint64_t most)
+/* True: that is news. */
+static bool quickest_take(struct quickest *q, uint64_t us, uint64_t most)
 {
 	if (us > most)
 		us = most;
 	if (us == 0)
 		us = 1;
-	if (!q->now || us < q->now)
-		q->now = (uint32_t)us;
+	if (q->now && us >= q->now)
+		return false;
+	q->now = (uint32_t)us;
+	return true;
 }
 
 /* 0: not known. */
@@ -73,11 +76,33 @@ static uint64_t round_us(const struct hybrid *h)
 	return quickest_of(&h->own_sync) + (wanted ? others[wanted - 1] : 0);
 }
 
+uint64_t own_sync_us(const struct hybrid *h)
+{
+	return quickest_of(&h->own_sync);
+}
+
 void timer_set(struct hybrid *h, uint64_t at)
 {
 	h->timer_at = at;
 	h->timer_from = h->now;
+	h->timer_wait = at > h->now ? at - h->now : 0;
 	h->timer_fits = h->timing.timeout_min;
+}
+
+/* The timer that runs, in proportion to what it was set to: shifted alike those of all would
+ * come together. Both ways, or a measure that swings would push it out for ever; but it is not
+ * over because of the measure, or a liar could have the timers of all end at once. */
+static void fit_timer(struct hybrid *h, uint64_t min)
+{
+	uint64_t wait = h->timer_wait * min / h->timer_fits, cap = h->timing.timeout_cap;
+	if (wait > cap)
+		wait = cap - h->timer_wait % min;
+	uint64_t at = h->timer_from + wait;
+	if (at <= h->now && h->timer_at > h->now) {
+		uint64_t soon = h->now + 1 + random_below(&h->random, min / 2 + 1);
+		at = soon < h->timer_at ? soon : h->timer_at;
+	}
+	h->timer_at = at;
 }
 
 static void adapt(struct hybrid *h)
@@ -88,25 +113,26 @@ static void adapt(struct hybrid *h)
 	h->round_us = round < most ? round : most;
 	if (ROUNDS * round > min)
 		min = ROUNDS * round < most ? ROUNDS * round : most;
-	/* The timer that runs, in proportion: shifted alike those of all would come together.
-	 * Both ways, or a measure that swings would push it out for ever. */
 	if (MUTANT(MUTANT_TIMER_PUSHED_OUT))
 		h->timer_at += min > h->timing.timeout_min ? min - h->timing.timeout_min : 0;
-	else if (h->timer_at > h->timer_from)
-		h->timer_at =
-			h->timer_from + (h->timer_at - h->timer_from) * min / h->timer_fits;
-	h->timer_fits = min;
+	else if (min != h->timing.timeout_min)
+		fit_timer(h, min);
+	uint64_t max = h->configured.timeout_max * min / h->configured.timeout_min;
 	h->timing.timeout_min = min;
-	h->timing.timeout_max = h->configured.timeout_max * min / h->configured.timeout_min;
+	h->timing.timeout_max = max < h->timing.timeout_cap ? max : h->timing.timeout_cap;
 }
 
+/* In whatever step comes then: nobody is woken for it, and each question wakes the others. */
 void round_trip_tick(struct hybrid *h)
 {
 	if (h->n == 1 || h->now < h->echo_at)
 		return;
-	bool often = h->questions < ECHO_OFTEN || !h->round_us;
-	h->echo_at = h->now + (often ? 1 : ECHO_HEARTBEATS) * h->timing.heartbeat;
-	if (!often && h->questions % ECHO_SPAN == 0) {
+	bool often = h->questions < ECHO_OFTEN || !round_us(h);
+	uint64_t every = ECHO_HEARTBEATS * h->timing.heartbeat, most = h->timing.timeout_cap / 4;
+	every = every < most ? every : most;
+	h->echo_at = h->now + (often ? h->timing.heartbeat : every);
+	if (!often && h->now >= h->span_until) {
+		h->span_until = h->now + ECHO_SPAN * every;
 		for (unsigned i = 0; i < h->n; i++)
 			quickest_turn(&h->round_trip[i]);
 		quickest_turn(&h->own_sync);
@@ -138,15 +164,14 @@ void on_echo(struct hybrid *h, unsigned from, const struct msg_echo *m)
 		return;
 	}
 	/* Of what was asked before we stood still we know only how long that was. */
-	uint64_t cap = h->configured.timeout_cap, heard = h->echo_heard[from];
+	uint64_t cap = h->configured.timeout_cap;
 	if (m->asked > h->now || h->now - m->asked > cap || m->sync_us > cap ||
-	    m->asked < h->stood_until || (heard && h->now < heard + h->timing.heartbeat / 2)) {
+	    m->asked < h->stood_until) {
 		h->counters[COUNT_STALE_MESSAGES]++;
 		return;
 	}
-	h->echo_heard[from] = h->now;
-	quickest_take(&h->round_trip[from], h->now - m->asked + m->sync_us, longest(h));
-	adapt(h);
+	if (quickest_take(&h->round_trip[from], h->now - m->asked + m->sync_us, longest(h)))
+		adapt(h);
 }
 
 /* A step that comes long after the one before wanted it, whatever has come meanwhile. */
@@ -164,8 +189,8 @@ void round_trip_synced(struct hybrid *h)
 	h->sync_seq = 0;
 	if (h->sync_since < h->stood_until)
 		return;
-	quickest_take(&h->own_sync, h->now - h->sync_since, longest(h));
-	adapt(h);
+	if (quickest_take(&h->own_sync, h->now - h->sync_since, longest(h)))
+		adapt(h);
 }
 
 void round_trip_end_of_step(struct hybrid *h, const struct output *out)
