@@ -26,8 +26,13 @@ void check_rounds_delivery(struct sim *s, unsigned node, unsigned from, const st
 	struct slice bytes = slice_of(p->bytes, p->len);
 	if (p->type != MSG_ECHO || s->options.unchecked || sim_is_corrupt(s, from))
 		return;
-	if (bytes.len > 9 && bytes.ptr[0] == EPOCH_ENVELOPE)
+	uint64_t epoch = 0;
+	if (bytes.len > 9 && bytes.ptr[0] == EPOCH_ENVELOPE) {
+		epoch = load_be64(bytes.ptr + 1);
 		bytes = slice_of(bytes.ptr + 9, bytes.len - 9);
+	}
+	if (epoch != s->node[node].epoch)
+		return; /* the engine is not asked */
 	if (message_decode(in, bytes) || in->type != MSG_ECHO || !in->echo.is_answer ||
 	    in->echo.asked > s->now)
 		return;
