@@ -23,6 +23,7 @@ struct bench {
 	uint64_t first_nonce, expiry;
 	size_t value_size, batch;
 	unsigned clients, connections;
+	unsigned first; /* node that the first connection goes to, the others to those behind it */
 	uint64_t tag; /* of this run's keys */
 	size_t count;
 	struct bench_tx *tx;

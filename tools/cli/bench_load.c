@@ -346,7 +346,7 @@ void bench_load(struct bench *b)
 	now = now_us();
 	for (unsigned i = 0; i < l.connections; i++) {
 		l.r[i].index = mem_array(b->batch, sizeof *l.r[i].index);
-		l.r[i].node = i % b->t->count;
+		l.r[i].node = (b->first + i) % b->t->count;
 		connect_one(&l, i, now);
 	}
 	b->cpu_s = cpu_seconds();

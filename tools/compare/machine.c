@@ -1,9 +1,13 @@
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +16,10 @@
 #include "tools/compare/compare.h"
 
 #define VERIFY_S 0.3
+#define SIGN_S	 0.1
 #define SYNCS	 101
+#define TRIPS	 101
+#define TRIP	 200 /* bytes there, and bytes back */
 
 unsigned machine_cores(void)
 {
@@ -59,6 +66,25 @@ double machine_verify_per_s(void)
 	return count / (now - begin);
 }
 
+double machine_sign_per_s(void)
+{
+	static const struct hash chain;
+	struct keypair key;
+	struct signature sig;
+	double begin, now;
+	unsigned count = 0;
+
+	keypair_generate(&key);
+	begin = clock_s(CLOCK_THREAD_CPUTIME_ID);
+	do {
+		for (int i = 0; i < 64; i++, count++)
+			sig_make(SIG_ED25519, &sig, &key, SIG_TAG_PREPARE_FAST, &chain,
+				 slice_of(sig.b, sizeof sig.b));
+		now = clock_s(CLOCK_THREAD_CPUTIME_ID);
+	} while (now - begin < SIGN_S);
+	return count / (now - begin);
+}
+
 static int compare_doubles(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -87,6 +113,69 @@ double machine_fdatasync_ms(const char *dir)
 		return -1;
 	qsort(ms, SYNCS, sizeof ms[0], compare_doubles);
 	return ms[SYNCS / 2];
+}
+
+static int loopback_pair(int fd[2])
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof a;
+	int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd[1] = -1;
+	if (listener >= 0 && fd[0] >= 0 &&
+	    bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 1) == 0 &&
+	    getsockname(listener, (struct sockaddr *)&a, &len) == 0 &&
+	    connect(fd[0], (struct sockaddr *)&a, sizeof a) == 0)
+		fd[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (listener >= 0)
+		close(listener);
+	for (int i = 0; i < 2 && fd[1] >= 0; i++)
+		setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	return fd[1] >= 0 ? 0 : -1;
+}
+
+static void *echo(void *arg)
+{
+	uint8_t bytes[TRIP];
+	int fd = *(const int *)arg;
+
+	while (recv(fd, bytes, sizeof bytes, MSG_WAITALL) == TRIP &&
+	       send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) == TRIP)
+		;
+	return NULL;
+}
+
+/* A millisecond apart, so that both sides have gone to sleep, as they have when one client waits
+ * for its answer. */
+double machine_round_trip_ms(void)
+{
+	uint8_t bytes[TRIP] = {0};
+	double ms[TRIPS];
+	pthread_t thread;
+	int fd[2];
+	bool started = loopback_pair(fd) == 0 && pthread_create(&thread, NULL, echo, &fd[1]) == 0;
+	bool ok = started;
+
+	for (int i = 0; ok && i < TRIPS; i++) {
+		double begin;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		begin = machine_now_s();
+		ok = send(fd[0], bytes, sizeof bytes, MSG_NOSIGNAL) == TRIP &&
+		     recv(fd[0], bytes, sizeof bytes, MSG_WAITALL) == TRIP;
+		ms[i] = (machine_now_s() - begin) * 1e3;
+	}
+	if (started) {
+		shutdown(fd[0], SHUT_RDWR);
+		pthread_join(thread, NULL);
+	}
+	for (int i = 0; i < 2; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	if (!ok)
+		return -1;
+	qsort(ms, TRIPS, sizeof ms[0], compare_doubles);
+	return ms[TRIPS / 2];
 }
 
 /* CPU seconds that all CPUs worked since the start of the machine. */

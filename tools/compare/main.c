@@ -21,7 +21,7 @@ enum system { OURS, ETCD, SYSTEMS };
 static const char *const system_names[SYSTEMS] = {"ostrakon", "etcd"};
 
 struct round {
-	double verify_per_s, fdatasync_ms;
+	double verify_per_s, sign_per_s, fdatasync_ms, round_trip_ms;
 	struct sample sample[SYSTEMS][LEVELS_MAX];
 };
 
@@ -123,6 +123,20 @@ static double bound_share(const struct round *r, const struct sample *s)
 	return settings.nodes * s->tx_per_s / (machine_cores() * r->verify_per_s);
 }
 
+/* What the transaction of a lone client, sent to the leader, must wait for, one behind the other:
+ * its way to the leader and the block's to the followers, both there and back; one sync, for all
+ * nodes at once; and signatures. Checked are the transaction's by the leader, and then by a follower, beside
+ * the header's; the votes, but the leader's own, by the leader; header and certificate by the
+ * client. Signed are header and vote. */
+static double parts_ms(const struct round *r)
+{
+	unsigned quorum = settings.nodes - (settings.nodes - 1) / 3;
+	unsigned checked = 1 + 2 + (quorum - 1) + (1 + quorum);
+
+	return 2 * r->round_trip_ms + r->fdatasync_ms + checked * 1e3 / r->verify_per_s +
+	       2 * 1e3 / r->sign_per_s;
+}
+
 static struct json *system_json(const struct round *rounds, enum system which, unsigned level)
 {
 	struct json *o = json_object(), *spread = json_object(), *ms = json_object(),
@@ -162,6 +176,12 @@ static struct json *system_json(const struct round *rounds, enum system which, u
 				add(&s, ours->tx_per_s / etcd->tx_per_s);
 		}
 		put(o, spread, "ratio_to_etcd", &s);
+		s.count = 0;
+		for (unsigned r = 0; r < settings.rounds && settings.level[level] == 1; r++)
+			if (rounds[r].sample[OURS][level].valid)
+				add(&s, rounds[r].sample[OURS][level].p50 /
+						parts_ms(&rounds[r]));
+		put(o, spread, "p50_to_parts", &s);
 	}
 	json_set(o, "spread", spread);
 	return o;
@@ -220,6 +240,14 @@ static struct json *document(const struct round *rounds)
 	for (unsigned r = 0; r < settings.rounds; r++)
 		add(&s, rounds[r].fdatasync_ms);
 	put(o, spread, "fdatasync_ms", &s);
+	s.count = 0;
+	for (unsigned r = 0; r < settings.rounds; r++)
+		add(&s, rounds[r].round_trip_ms);
+	put(o, spread, "round_trip_ms", &s);
+	s.count = 0;
+	for (unsigned r = 0; r < settings.rounds; r++)
+		add(&s, parts_ms(&rounds[r]));
+	put(o, spread, "lone_parts_ms", &s);
 	json_set(o, "spread", spread);
 	json_set(o, "cores", json_u64(machine_cores()));
 	json_set(o, "nodes", json_u64(settings.nodes));
@@ -269,6 +297,8 @@ static void print_table(const struct json *doc)
 		       100 * number(o, "share_of_verification_bound"));
 		if (!json_is_null(json_get(o, "ratio_to_etcd")))
 			printf(", %.2f times etcd", number(o, "ratio_to_etcd"));
+		if (!json_is_null(json_get(o, "p50_to_parts")))
+			printf(", p50 %.2f times its parts", number(o, "p50_to_parts"));
 		printf("\n");
 		if (!json_is_null(etcd)) {
 			print_row(system_names[ETCD], etcd, clients);
@@ -279,9 +309,11 @@ static void print_table(const struct json *doc)
 		noisy += json_as_bool(json_get(json_at(rounds, r), "noisy"), &flag) ==
 				 ERR_NONE &&
 			 flag;
-	printf("\n%.0f signatures verified a second a core, %.0f cores, fdatasync %.3f ms\n",
+	printf("\n%.0f signatures verified a second a core, %.0f cores, fdatasync %.3f ms, "
+	       "round trip %.3f ms;\nparts of a lone transaction %.3f ms\n",
 	       number(doc, "verify_per_s_core"), number(doc, "cores"),
-	       number(doc, "fdatasync_ms"));
+	       number(doc, "fdatasync_ms"), number(doc, "round_trip_ms"),
+	       number(doc, "lone_parts_ms"));
 	printf("%u of %zu rounds are noisy: others took over %.0f %% of the CPUs\n", noisy,
 	       json_len(rounds), 100 * NOISY_SHARE);
 }
@@ -322,7 +354,13 @@ static int measure(struct round *rounds)
 {
 	for (unsigned r = 0; r < settings.rounds; r++) {
 		rounds[r].verify_per_s = machine_verify_per_s();
+		rounds[r].sign_per_s = machine_sign_per_s();
+		rounds[r].round_trip_ms = machine_round_trip_ms();
 		rounds[r].fdatasync_ms = machine_fdatasync_ms(settings.dir);
+		if (rounds[r].round_trip_ms < 0) {
+			fprintf(stderr, "bench-compare: no connection over 127.0.0.1\n");
+			return EXIT_REFUSED;
+		}
 		if (rounds[r].fdatasync_ms < 0) {
 			fprintf(stderr, "bench-compare: cannot write in %s\n", settings.dir);
 			return EXIT_REFUSED;
