@@ -383,13 +383,24 @@ bool host_is_loopback(const char *host)
 	return strcmp(host, "::1") == 0 || strcasecmp(host, "localhost") == 0;
 }
 
+uint32_t config_timeout_min_ms(const struct node_config *c)
+{
+	return c->timeout_min_ms ? c->timeout_min_ms : CONFIG_TIMEOUT_MIN_MS;
+}
+
+uint32_t config_timeout_max_ms(const struct node_config *c)
+{
+	if (c->timeout_max_ms)
+		return c->timeout_max_ms;
+	return c->timeout_min_ms ? 2 * c->timeout_min_ms : CONFIG_TIMEOUT_MAX_MS;
+}
+
 /* Rules between keys. */
 static int check_whole(const struct node_config *c, const struct genesis *g, const char *path,
 		       struct errmsg *m)
 {
 	uint32_t beat = c->heartbeat_ms ? c->heartbeat_ms : CONFIG_HEARTBEAT_MS;
-	uint32_t lo = c->timeout_min_ms ? c->timeout_min_ms : CONFIG_TIMEOUT_MIN_MS;
-	uint32_t hi = c->timeout_max_ms ? c->timeout_max_ms : CONFIG_TIMEOUT_MAX_MS;
+	uint32_t lo = config_timeout_min_ms(c), hi = config_timeout_max_ms(c);
 	uint32_t cap = c->timeout_cap_ms ? c->timeout_cap_ms : CONFIG_TIMEOUT_CAP_MS;
 	if (beat >= lo || lo > hi || hi > cap)
 		return err_set(m, ERR_CONFIG,
@@ -575,7 +586,7 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 	case KEY_TIMEOUT_MIN:
 		return number_json(c->timeout_min_ms, CONFIG_TIMEOUT_MIN_MS);
 	case KEY_TIMEOUT_MAX:
-		return number_json(c->timeout_max_ms, CONFIG_TIMEOUT_MAX_MS);
+		return number_json(c->timeout_max_ms, config_timeout_max_ms(c));
 	case KEY_TIMEOUT_CAP:
 		return number_json(c->timeout_cap_ms, CONFIG_TIMEOUT_CAP_MS);
 	case KEY_API_THREADS:

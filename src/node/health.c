@@ -7,8 +7,7 @@
 
 static uint64_t patience_us(const struct node *n)
 {
-	uint32_t ms = n->config.timeout_max_ms ? n->config.timeout_max_ms : 600;
-	return 2000ull * ms;
+	return 2000ull * config_timeout_max_ms(&n->config);
 }
 
 static bool heard(const struct engine_status *s, unsigned validator, uint64_t now,

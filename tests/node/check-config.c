@@ -105,8 +105,18 @@ START_TEST(test_defaults)
 	ck_assert_str_eq(config.api.host, "127.0.0.1");
 	ck_assert_uint_eq(config.api.port, CONFIG_API_PORT);
 	ck_assert_uint_eq(config.heartbeat_ms, 0);
+	ck_assert_uint_eq(config_timeout_min_ms(&config), 300);
+	ck_assert_uint_eq(config_timeout_max_ms(&config), 500);
 	ck_assert_uint_eq(config.pipeline, 0);
 	ck_assert_uint_eq(config.history, CONFIG_HISTORY);
+	/* who gives one of the two */
+	ck_assert_int_eq(read_text("[node]\nname = node1\n" PEERS "[timing]\ntimeout_min = 700\n"),
+			 ERR_NONE);
+	ck_assert_uint_eq(config_timeout_max_ms(&config), 1400);
+	ck_assert_int_eq(read_text("[node]\nname = node1\n" PEERS "[timing]\ntimeout_max = 700\n"),
+			 ERR_NONE);
+	ck_assert_uint_eq(config_timeout_min_ms(&config), 300);
+	ck_assert_uint_eq(config_timeout_max_ms(&config), 700);
 	/* a single validator needs no file content at all */
 	genesis.n = 1;
 	ck_assert_int_eq(read_text(""), ERR_NONE);
@@ -175,7 +185,7 @@ START_TEST(test_whole_rules)
 {
 	refused(PEERS "[timing]\nheartbeat = 300\n", 0, "heartbeat < timeout_min");
 	refused(PEERS "[timing]\ntimeout_max = 200\n", 0, "timeout_min <= timeout_max");
-	refused(PEERS "[timing]\ntimeout_cap = 599\n", 0, "timeout_max <= timeout_cap");
+	refused(PEERS "[timing]\ntimeout_cap = 499\n", 0, "timeout_max <= timeout_cap");
 	refused(PEERS "[api]\nlisten = 0.0.0.0:80\n", 0,
 		"without [api] token_file only a loopback");
 	refused("[node]\nname = node2\n" PEERS, 0, "no address for node1");
