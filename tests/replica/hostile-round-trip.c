@@ -191,54 +191,6 @@ START_TEST(stamps_that_cannot_be_are_not_taken)
 }
 END_TEST
 
-/* One is near, one far; the liar moves the measure between the two as often as it can. The
- * leader has died: its follower does not wait for longer than the far one justifies. */
-START_TEST(a_measure_that_swings_holds_up_no_election)
-{
-	const uint64_t apart[4] = {NEAR, 4 * FAR, 0, 0};
-	begin();
-	for (unsigned i = 0; i < 8; i++)
-		all_answer(apart, 0);
-	forget_sent();
-	unsigned turn = 0;
-	uint64_t died = now;
-	while (!newest(MSG_PRE_VOTE_REQUEST, 0) && now - died < 20 * CAP) {
-		answer(MALICE, now - (turn++ % 16 ? 0 : CAP - 1), 0);
-		pass(HEARTBEAT / 2 + 1000);
-	}
-	ck_assert_msg(now - died <= 2 * FACTOR * 4 * FAR + 2 * TIMEOUT,
-		      "no election for %llu ms", (unsigned long long)(now - died) / 1000);
-	block_drop(tip);
-}
-END_TEST
-
-/* The same for the timer of a view, whose primary is silent. */
-START_TEST(a_measure_that_swings_holds_up_no_view_change)
-{
-	struct term_cert tc;
-	unsigned turn = 0;
-	now += 2 * CAP;
-	tip = first_block(&tc);
-	answer(0, now - NEAR, 0);
-	answer(MALICE, now - 4 * FAR, 0);
-	answer(LEADER, now - NEAR, 0);
-	others_move_on(5, &tc, tip);
-	uint64_t term = status().term, began = now;
-	while (status().term == term && now - began < 20 * CAP) {
-		if (turn % 40 == 0) {
-			answer(0, now - NEAR, 0);
-			answer(MALICE, now - 4 * FAR, 0);
-		}
-		answer(LEADER, now - (turn++ % 16 ? 0 : CAP - 1), 0);
-		pass(HEARTBEAT / 2 + 1000);
-		forget_sent();
-	}
-	ck_assert_msg(status().term > term && now - began <= 2 * FACTOR * 4 * FAR + 2 * TIMEOUT,
-		      "no next view for %llu ms", (unsigned long long)(now - began) / 1000);
-	block_drop(tip);
-}
-END_TEST
-
 /* Doubled in vain to the cap, and only then others answer, from far away: the cap holds. */
 START_TEST(no_timer_exceeds_the_cap)
 {
@@ -426,8 +378,6 @@ void hostile_round_trip(Suite *s)
 	tcase_add_test(t, it_asks);
 	tcase_add_test(t, a_liar_alone_changes_nothing);
 	tcase_add_test(t, stamps_that_cannot_be_are_not_taken);
-	tcase_add_test(t, a_measure_that_swings_holds_up_no_election);
-	tcase_add_test(t, a_measure_that_swings_holds_up_no_view_change);
 	tcase_add_test(t, no_timer_exceeds_the_cap);
 	tcase_add_test(t, a_quick_answer_ends_no_timer);
 	tcase_add_test(t, of_a_burst_the_quickest_counts);
