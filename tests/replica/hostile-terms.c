@@ -719,6 +719,46 @@ START_TEST(a_pre_vote_ends_when_the_leader_is_there)
 }
 END_TEST
 
+/* The others have heard the leader a moment later, and say nothing to the first request: the victim
+ * asks again before its timer runs out, and not without end. */
+START_TEST(pre_votes_are_asked_for_again)
+{
+	struct term_cert tc;
+	struct engine_status s;
+	struct block *b1 = first_block(&tc);
+	heartbeat(LEADER, LEADER, NULL, b1, 1);
+	forget_sent();
+	while (!newest(MSG_PRE_VOTE_REQUEST, 0))
+		pass(1000);
+	replica_status(replica, &s);
+	uint64_t elections = s.counters[COUNT_ELECTIONS_STARTED], began = now;
+	unsigned soon = 0, later = 0;
+	for (;; pass(1000)) {
+		replica_status(replica, &s);
+		if (s.counters[COUNT_ELECTIONS_STARTED] != elections)
+			break;
+		ck_assert_uint_lt(now - began, 2000000);
+		*(now - began < HEARTBEAT ? &soon : &later) += newest(MSG_PRE_VOTE_REQUEST, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_msg(soon >= 3, "it asked %u times in a heartbeat", soon);
+	ck_assert_msg(later >= 1 && later <= 4, "and %u times after that", later);
+	/* What is granted to any of them counts, and to the same one once. */
+	uint64_t term = s.term + 1;
+	pass(HEARTBEAT);
+	forget_sent();
+	grant(MALICE, term, LEADER);
+	grant(MALICE, term, LEADER);
+	ck_assert_ptr_null(newest(MSG_VOTE_REQUEST, 0));
+	grant(0, term, LEADER);
+	ck_assert_ptr_nonnull(newest(MSG_VOTE_REQUEST, 0));
+	forget_sent();
+	pass(HEARTBEAT);
+	ck_assert_msg(newest(MSG_PRE_VOTE_REQUEST, 0) == NULL, "it has them");
+	block_drop(b1);
+}
+END_TEST
+
 /* But not of a leader that goes on sending and has resigned: its successor is to have them. */
 START_TEST(a_pre_vote_goes_on_when_the_leader_has_resigned)
 {
@@ -816,6 +856,7 @@ void hostile_terms(Suite *s)
 	tcase_add_test(t, diverged_below_a_final_block_is_said);
 	tcase_add_test(t, vote_requests_are_rationed);
 	tcase_add_loop_test(t, a_pre_vote_ends_when_the_leader_is_there, 0, 3);
+	tcase_add_test(t, pre_votes_are_asked_for_again);
 	tcase_add_test(t, a_pre_vote_goes_on_when_the_leader_has_resigned);
 	tcase_add_test(t, a_leaders_pre_vote_ends_when_it_is_followed);
 	TCase *small = hostile_case(s, "terms, small blocks", setup_small, 120);

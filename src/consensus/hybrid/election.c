@@ -1,6 +1,8 @@
 /* Elections: pre-votes, term votes by rules 1-3, refusals, and strays (section 3). */
 #include "consensus/hybrid/hybrid.h"
 
+#define ASK_AGAIN_DIVISOR 5 /* that part of a heartbeat, and a round, until pre-votes are asked for again */
+
 /* ---- what a candidate shows -------------------------------------------------------------- */
 
 /* The newest header of the shown chain that needs no ancestors: the base of the tip's term, or
@@ -230,6 +232,8 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 	election_stop(h);
 	e->phase = ELECTION_PRE_VOTE;
 	e->began = h->now;
+	e->again_wait = h->timing.heartbeat / ASK_AGAIN_DIVISOR + h->round_us + 1;
+	e->again_at = h->now + e->again_wait;
 	e->term = term;
 	e->rescue = refusal != NULL;
 	e->grants.kind = ENTITLED_GRANTS;
@@ -259,13 +263,24 @@ void campaign(struct hybrid *h)
 	entitlement_free(&why);
 }
 
-void campaign_again(struct hybrid *h)
+uint64_t election_wake_at(const struct hybrid *h)
 {
 	const struct election *e = &h->election;
-	if (e->phase != ELECTION_PRE_VOTE || e->term != h->term + 1 || e->rescue) {
-		campaign(h);
+	if (e->phase != ELECTION_PRE_VOTE || e->rescue || MUTANT(MUTANT_ASKS_ONCE))
+		return UINT64_MAX;
+	return e->again_at;
+}
+
+/* Who has heard the leader a moment later than we, or of its resignation, says nothing to our
+ * request and would grant the next one. It is made again, ever more rarely, as all others check
+ * what it shows, until our timer has it that nothing came of it. */
+void election_tick(struct hybrid *h)
+{
+	struct election *e = &h->election;
+	if (h->now < election_wake_at(h))
 		return;
-	}
+	e->again_wait *= 2;
+	e->again_at = h->now + e->again_wait;
 	struct entitlement why;
 	own_entitlement(h, &why);
 	send_request(h, true, &why, NULL);

@@ -113,6 +113,7 @@ static void run_timers(struct hybrid *h)
 		on_timeout(h);
 	}
 	resign_tick(h);
+	election_tick(h);
 }
 
 static uint64_t wake_at(const struct hybrid *h)
@@ -136,6 +137,8 @@ static uint64_t wake_at(const struct hybrid *h)
 		at = h->fetch_at;
 	if (h->succeed_at && h->succeed_at < at)
 		at = h->succeed_at;
+	if (election_wake_at(h) < at)
+		at = election_wake_at(h);
 	if (view_resend_at(h) < at)
 		at = view_resend_at(h);
 	if (h->role != ROLE_LEADER && holds_work(h) && in_accepted_term(h) && h->quorum.f &&

@@ -119,6 +119,7 @@ enum election_phase { ELECTION_NONE, ELECTION_PRE_VOTE, ELECTION_VOTE };
 struct election {
 	enum election_phase phase;
 	uint64_t began;		   /* when its pre-votes were asked for */
+	uint64_t again_at, again_wait; /* when they are asked for again, and how long after that */
 	uint64_t term;		   /* the one asked for */
 	struct entitlement grants; /* collected pre-votes, sorted by signer */
 	struct term_cert votes;	   /* collected term votes */
@@ -333,7 +334,6 @@ struct hybrid {
 	uint64_t
 		resign_paid; /* what resignations, anybody's, have cost is worked off by then */
 	uint64_t succeed_at; /* we are named, and ask then; 0: we are not */
-	uint64_t succeed_wait; /* before we ask again */
 
 	/* new keys (epoch.c) */
 	struct member_change member; /* checked; waits for its block */
@@ -464,7 +464,8 @@ void keep_term_vote(struct hybrid *h, const struct term_vote *v); /* checked */
 
 /* election.c */
 void campaign(struct hybrid *h);
-void campaign_again(struct hybrid *h); /* keeps the pre-votes that are in */
+void election_tick(struct hybrid *h);
+uint64_t election_wake_at(const struct hybrid *h);
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre);
 void on_pre_vote(struct hybrid *h, unsigned from, const struct grant *g);
 void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);

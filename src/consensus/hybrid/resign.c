@@ -96,13 +96,10 @@ void on_resign(struct hybrid *h, unsigned from, const struct msg_resign *m)
 	if (m->successor == h->self && !in_pbft_mode(h) && !h->observer &&
 	    !is_jailed(h, h->self)) {
 		h->succeed_at = h->now;
-		h->succeed_wait = h->timing.heartbeat / 5;
 	}
 }
 
-/* Our request may overtake the leader's word, and be refused for a leader that is alive: it is
- * made again, ever more rarely, as all others check what it shows, until our timer has it that
- * nothing came of it. */
+/* Our request may overtake the leader's word: it is made again (election_tick()). */
 void resign_tick(struct hybrid *h)
 {
 	if (!h->succeed_at || h->now < h->succeed_at)
@@ -110,7 +107,5 @@ void resign_tick(struct hybrid *h)
 	h->succeed_at = 0;
 	if (!has_resigned(h) || in_pbft_mode(h))
 		return;
-	campaign_again(h);
-	h->succeed_at = h->now + h->succeed_wait;
-	h->succeed_wait *= 2;
+	campaign(h);
 }
