@@ -153,6 +153,24 @@ START_TEST(who_is_named_asks_a_few_times)
 }
 END_TEST
 
+/* It stood already when the leader resigned, and one has granted. */
+START_TEST(who_is_named_keeps_what_it_has_been_granted)
+{
+	begin();
+	beat();
+	forget_sent();
+	while (!newest(MSG_PRE_VOTE_REQUEST, 0))
+		pass(1000);
+	grant(MALICE, term + 1, term);
+	forget_sent();
+	resigns(VICTIM);
+	ck_assert_ptr_null(newest(MSG_VOTE_REQUEST, 0));
+	grant(0, term + 1, term);
+	ck_assert_ptr_nonnull(newest(MSG_VOTE_REQUEST, 0));
+	block_drop(chain_tip);
+}
+END_TEST
+
 /* Who is still heard after the time that an election may take leads as before. */
 START_TEST(a_resignation_lapses)
 {
@@ -333,6 +351,7 @@ void hostile_resign(Suite *s)
 	tcase_add_test(t, who_resigns_again_and_again_is_timed_out);
 	tcase_add_loop_test(t, who_resigns_is_watched_if_it_goes_on, 0, 2);
 	tcase_add_test(t, who_is_named_asks_a_few_times);
+	tcase_add_test(t, who_is_named_keeps_what_it_has_been_granted);
 	tcase_add_test(t, a_resignation_lapses);
 	tcase_add_test(t, resignations_are_rationed);
 	tcase_add_test(t, pre_votes_are_rationed_meanwhile);

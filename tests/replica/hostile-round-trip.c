@@ -370,6 +370,28 @@ START_TEST(a_slow_disk_counts)
 }
 END_TEST
 
+/* Who asks for pre-votes again waits for those that are on their way. */
+START_TEST(pre_votes_on_their_way_are_not_asked_for_again)
+{
+	const uint64_t far[4] = {FAR, FAR, 0, FAR};
+	unsigned asked = 0;
+	begin();
+	all_answer(far, 0);
+	forget_sent();
+	while (!newest(MSG_PRE_VOTE_REQUEST, 0))
+		pass(1000);
+	forget_sent();
+	pass(FAR);
+	ck_assert_ptr_null(newest(MSG_PRE_VOTE_REQUEST, 0));
+	for (uint64_t end = now + 2 * FAR; now < end; pass(1000)) {
+		asked += newest(MSG_PRE_VOTE_REQUEST, 0) != NULL;
+		forget_sent();
+	}
+	ck_assert_uint_eq(asked, 1);
+	block_drop(tip);
+}
+END_TEST
+
 void hostile_round_trip(Suite *s)
 {
 	TCase *t = hostile_case(s, "round trips", setup, 60);
@@ -386,5 +408,6 @@ void hostile_round_trip(Suite *s)
 	tcase_add_test(t, who_is_convicted_is_not_counted);
 	tcase_add_test(t, a_pause_of_its_own_is_no_measure);
 	tcase_add_test(t, the_quickest_of_a_while_counts);
+	tcase_add_test(t, pre_votes_on_their_way_are_not_asked_for_again);
 	tcase_add_test(t, a_slow_disk_counts);
 }

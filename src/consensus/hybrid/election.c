@@ -128,12 +128,16 @@ void election_stop(struct hybrid *h)
 
 /* Whoever hears its leader, or as leader its quorum, and holds nothing against it, has no reason
  * to ask for pre-votes any more: those that are late, or were held back, would depose it. A
- * leader's rescue of a stray is another matter. */
+ * leader's rescue of a stray is another matter. And in pbft mode there are no elections: who
+ * entered a term by one could not sign its view change there. */
 void election_end_of_step(struct hybrid *h)
 {
 	struct election *e = &h->election;
-	if (e->phase != ELECTION_PRE_VOTE || e->rescue || h->timed_out_on_work ||
-	    !leader_is_alive(h) || MUTANT(MUTANT_PRE_VOTE_STAYS))
+	if (e->phase != ELECTION_PRE_VOTE)
+		return;
+	bool escalated = in_pbft_mode(h) && !MUTANT(MUTANT_PRE_VOTE_IN_PBFT);
+	if (!escalated && (e->rescue || h->timed_out_on_work || !leader_is_alive(h) ||
+			   MUTANT(MUTANT_PRE_VOTE_STAYS)))
 		return;
 	election_stop(h);
 	if (h->role == ROLE_CANDIDATE)
@@ -225,6 +229,17 @@ static void ask_for_votes(struct hybrid *h)
 	flush_state(h);
 }
 
+static uint64_t first_wait(const struct hybrid *h)
+{
+	return h->timing.heartbeat / ASK_AGAIN_DIVISOR + h->round_us + 1;
+}
+
+static void ask_again_after(struct hybrid *h, uint64_t wait)
+{
+	h->election.again_at = h->now + wait;
+	h->election.again_wait = first_wait(h);
+}
+
 static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitlement *why,
 			   const struct refusal_proof *refusal)
 {
@@ -232,8 +247,7 @@ static void start_pre_vote(struct hybrid *h, uint64_t term, const struct entitle
 	election_stop(h);
 	e->phase = ELECTION_PRE_VOTE;
 	e->began = h->now;
-	e->again_wait = h->timing.heartbeat / ASK_AGAIN_DIVISOR + h->round_us + 1;
-	e->again_at = h->now + e->again_wait;
+	ask_again_after(h, first_wait(h));
 	e->term = term;
 	e->rescue = refusal != NULL;
 	e->grants.kind = ENTITLED_GRANTS;
@@ -263,6 +277,15 @@ void campaign(struct hybrid *h)
 	entitlement_free(&why);
 }
 
+void campaign_now(struct hybrid *h)
+{
+	const struct election *e = &h->election;
+	if (e->phase == ELECTION_PRE_VOTE && !e->rescue && e->term == h->term + 1)
+		ask_again_after(h, 0);
+	else
+		campaign(h);
+}
+
 uint64_t election_wake_at(const struct hybrid *h)
 {
 	const struct election *e = &h->election;
@@ -272,15 +295,16 @@ uint64_t election_wake_at(const struct hybrid *h)
 }
 
 /* Who has heard the leader a moment later than we, or of its resignation, says nothing to our
- * request and would grant the next one. It is made again, ever more rarely, as all others check
- * what it shows, until our timer has it that nothing came of it. */
+ * request and would grant the next one. It is made again, a few times only, as all others check
+ * what it shows: for about as long as a heartbeat may be late. Then it is our timer's turn. */
 void election_tick(struct hybrid *h)
 {
 	struct election *e = &h->election;
 	if (h->now < election_wake_at(h))
 		return;
 	e->again_wait *= 2;
-	e->again_at = h->now + e->again_wait;
+	bool enough = e->again_wait > h->timing.heartbeat + 2 * h->round_us;
+	e->again_at = enough ? UINT64_MAX : h->now + e->again_wait;
 	struct entitlement why;
 	own_entitlement(h, &why);
 	send_request(h, true, &why, NULL);

@@ -464,6 +464,7 @@ void keep_term_vote(struct hybrid *h, const struct term_vote *v); /* checked */
 
 /* election.c */
 void campaign(struct hybrid *h);
+void campaign_now(struct hybrid *h); /* keeps the pre-votes that are in */
 void election_tick(struct hybrid *h);
 uint64_t election_wake_at(const struct hybrid *h);
 void on_vote_request(struct hybrid *h, unsigned from, struct msg_vote_request *m, bool pre);

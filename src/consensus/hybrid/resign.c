@@ -107,5 +107,5 @@ void resign_tick(struct hybrid *h)
 	h->succeed_at = 0;
 	if (!has_resigned(h) || in_pbft_mode(h))
 		return;
-	campaign(h);
+	campaign_now(h);
 }
