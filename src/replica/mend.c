@@ -40,6 +40,7 @@ bool replica_mend(struct replica *r, const struct damage *d, uint32_t count)
 	m->next = 0;
 	m->any_mended = m->any_rewritten = m->block_left = m->begun = false;
 	m->tried = 0;
+	m->ahead = 0;
 	m->again_at = r->now;
 	m->status.active = true;
 	m->count = mend_sort(m->items, count, ledger_oldest(r->ledger));
@@ -58,6 +59,7 @@ static void next_item(struct replica *r)
 {
 	struct mend *m = &r->mend;
 	m->tried = 0;
+	m->ahead = 0;
 	m->begun = m->asked.waits = false;
 	m->again_at = r->now + MEND_PAUSE_US;
 	if (++m->next < m->count)

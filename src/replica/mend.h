@@ -19,6 +19,7 @@
 
 #define MEND_ANSWER_US	3000000 /* then another peer is asked */
 #define MEND_SPACING_US 250000	/* between two questions: others' work goes first */
+#define MEND_AHEAD_MAX	240	/* answers for one record that are ahead of us: a minute */
 #define MEND_PAUSE_US	2000	/* between two records: so does our own */
 
 enum mend_step {
@@ -40,6 +41,7 @@ struct mend {
 	bool any_rewritten;
 	bool block_left; /* one stays damaged */
 	bool begun;	 /* a question was asked for this item */
+	uint32_t ahead;	 /* answers for it that need a block which is not final here yet */
 	uint64_t tried;	 /* peers, for this item */
 	unsigned next_peer;
 	uint64_t again_at;

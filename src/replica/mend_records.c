@@ -300,6 +300,21 @@ static bool is_of_filler(const struct replica *r, uint64_t height, uint64_t top)
 	return next < r->epoch_count && top > r->epochs[next].start_height;
 }
 
+/* Who has just begun is a few blocks behind those whom it asks: they are asked again. */
+static int await_certified(struct replica *r, uint64_t top, enum mend_step *step)
+{
+	struct mend *m = &r->mend;
+	if (top <= ledger_height(r->ledger))
+		return leave(r, step, "the others' certificate is of a block that is not here");
+	if (m->ahead++ >= MEND_AHEAD_MAX)
+		return leave(r, step,
+			     "the others' certificate is of a block that is not final here "
+			     "yet: the next scrub sees to it");
+	m->tried &= ~(UINT64_C(1) << m->source);
+	*step = MEND_STEP_ASK;
+	return ERR_NONE;
+}
+
 /* A header that a quorum has made final: no other one can be at its height. */
 static int take_certificate(struct replica *r, uint64_t height, const struct sync_msg *in,
 			    enum mend_step *step)
@@ -322,7 +337,7 @@ static int take_certificate(struct replica *r, uint64_t height, const struct syn
 	uint64_t top = c->cert.ref.height;
 	bool of_filler = is_of_filler(r, height, top);
 	if (top != height && !of_filler && !is_final_here(r, top, &c->cert.ref.hash))
-		return leave(r, step, "the others' certificate is of a block that is not here");
+		return await_certified(r, top, step);
 	store_batch_clear(r->batch);
 	if (top != height) /* no block has to have its own */
 		store_batch_delete(r->batch, STORE_CERTS, key_cert(&k, height));

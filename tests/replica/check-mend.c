@@ -559,6 +559,43 @@ START_TEST(blocks_go_on_meanwhile)
 }
 END_TEST
 
+/* Who has just begun is behind those whom it asks, and the next certificate that they have is of a
+ * block which it does not have yet. It waits for that one (_i 0), not for ever (1). */
+START_TEST(the_others_are_ahead)
+{
+	struct record_key k;
+	struct certified_header c;
+	uint64_t top = w.tip->sh.h.height;
+	struct store_batch *batch = store_batch_new();
+	begin();
+	open_twin();
+	others_go_on();
+	store_batch_delete(batch, STORE_CERTS, key_cert(&k, top));
+	ck_assert_int_eq(store_write(server_store(), batch, true), ERR_NONE);
+	store_batch_free(batch);
+	put(STORE_CERTS, key_cert(&k, top), slice_str("rubbish"));
+	ck_assert_uint_eq(scrub(), 1);
+	ck_assert(replica_mend(hurt, list, listed));
+	for (unsigned i = 0; i < 2000; i++)
+		step();
+	ck_assert_uint_eq(over, 0);
+	ck_assert_uint_eq(left, 0);
+	if (_i == 0)
+		hurt_follows();
+	for (unsigned i = 0; i < STEPS && !over; i++)
+		step();
+	ck_assert_uint_eq(over, 1);
+	ck_assert_uint_eq(left, _i);
+	ck_assert_uint_eq(lied, 0);
+	if (_i == 0) {
+		ck_assert_int_eq(replica_certified_header(hurt, top, &c), ERR_NONE);
+		ck_assert_uint_eq(c.cert.ref.height, top + 1);
+		certified_header_free(&c);
+	}
+	close_twin();
+}
+END_TEST
+
 /* Looked up in stores: the linker leads calls of store_get() here (Makefile.inc). */
 int __real_store_get(struct store *s, enum store_family f, struct slice key,
 		     struct writer *out);
@@ -772,6 +809,7 @@ int main(void)
 	tcase_add_test(t, it_dies_at_each_write);
 	tcase_add_test(t, a_whole_tree_is_missing);
 	tcase_add_loop_test(t, blocks_go_on_meanwhile, 0, 2);
+	tcase_add_loop_test(t, the_others_are_ahead, 0, 2);
 	suite_add_tcase(s, t);
 	t = tcase_create("mend-pruned");
 	tcase_set_timeout(t, 300);

@@ -44,6 +44,9 @@ bool open_hurt(void);
 void open_twin(void);
 void close_twin(void);
 void go_on(void);
+/* The same in two steps: all others first. */
+void others_go_on(void);
+void hurt_follows(void);
 struct store *server_store(void);
 void step(void);
 uint32_t scrub(void);
