@@ -29,8 +29,8 @@
 #define CONFIG_HEARTBEAT_MS	  50
 #define CONFIG_TIMEOUT_MIN_MS	  300
 /* Less than twice the least, which is what a timeout_min that is given brings with it: after a
- * leader's death the first of three timers runs out 25 ms sooner, and 200 ms are far more than votes
- * take. From 100 to 167 ms, busy nodes were candidates at the same time too often. */
+ * leader's death the first of three timers runs out 25 ms sooner, and 200 ms are far more than
+ * votes take. From 100 to 167 ms, busy nodes were candidates at the same time too often. */
 #define CONFIG_TIMEOUT_MAX_MS	  500
 #define CONFIG_TIMEOUT_CAP_MS	  4000
 #define CONFIG_DISK_RESERVE_MIB	  64

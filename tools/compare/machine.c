@@ -69,6 +69,7 @@ double machine_verify_per_s(void)
 double machine_sign_per_s(void)
 {
 	static const struct hash chain;
+	static const uint8_t vote[100];
 	struct keypair key;
 	struct signature sig;
 	double begin, now;
@@ -79,7 +80,7 @@ double machine_sign_per_s(void)
 	do {
 		for (int i = 0; i < 64; i++, count++)
 			sig_make(SIG_ED25519, &sig, &key, SIG_TAG_PREPARE_FAST, &chain,
-				 slice_of(sig.b, sizeof sig.b));
+				 slice_of(vote, sizeof vote));
 		now = clock_s(CLOCK_THREAD_CPUTIME_ID);
 	} while (now - begin < SIGN_S);
 	return count / (now - begin);

@@ -123,11 +123,11 @@ static double bound_share(const struct round *r, const struct sample *s)
 	return settings.nodes * s->tx_per_s / (machine_cores() * r->verify_per_s);
 }
 
-/* What the transaction of a lone client, sent to the leader, must wait for, one behind the other:
- * its way to the leader and the block's to the followers, both there and back; one sync, for all
- * nodes at once; and signatures. Checked are the transaction's by the leader, and then by a follower, beside
- * the header's; the votes, but the leader's own, by the leader; header and certificate by the
- * client. Signed are header and vote. */
+/* What the transaction of a lone client, sent to the leader, must wait for, one behind the
+ * other: its way to the leader and the block's to the followers, both there and back; one sync,
+ * for all nodes at once; and signatures. Checked are the transaction's by the leader, and then by
+ * a follower, beside the header's; the votes, but the leader's own, by the leader; header and
+ * certificate by the client. Signed are header and vote. */
 static double parts_ms(const struct round *r)
 {
 	unsigned quorum = settings.nodes - (settings.nodes - 1) / 3;

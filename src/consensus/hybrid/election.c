@@ -1,7 +1,8 @@
 /* Elections: pre-votes, term votes by rules 1-3, refusals, and strays (section 3). */
 #include "consensus/hybrid/hybrid.h"
 
-#define ASK_AGAIN_DIVISOR 5 /* that part of a heartbeat, and a round, until pre-votes are asked for again */
+/* Pre-votes are asked for again after this part of a heartbeat, and a round. */
+#define ASK_AGAIN_DIVISOR 5
 
 /* ---- what a candidate shows -------------------------------------------------------------- */
 
