@@ -16,6 +16,7 @@
 #define SWEEP_MS	  50
 #define TRIM_CONNECTIONS  64
 #define TRIM_MS		  5000
+#define TRIMS		  12 /* after a crowd */
 #define SEND_BUFFER_BYTES (128 << 10)
 
 struct address {
@@ -45,7 +46,7 @@ struct connections {
 	struct connections_stats stats;
 	unsigned cut; /* of the open ones */
 	unsigned peak;
-	bool crowd_left; /* memory is to be given back */
+	unsigned trims; /* how often memory is still to be given back */
 };
 
 static const char *const phase_names[CONNECTION_PHASES] = {"reading", "idle", "writing",
@@ -132,14 +133,14 @@ static void *sweeper_main(void *arg)
 	uint64_t trim_due = 0;
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		if (TAILQ_EMPTY(&c->list) && !c->crowd_left) {
+		if (TAILQ_EMPTY(&c->list) && c->trims == 0) {
 			pthread_cond_wait(&c->wake, &c->lock);
 			continue;
 		}
 		uint64_t now = node_clock_us(), until = now + 1000 * SWEEP_MS;
 		sweep(c, now);
-		if (c->crowd_left && now >= trim_due) {
-			c->crowd_left = false;
+		if (c->trims && now >= trim_due) {
+			c->trims--;
 			trim_due = now + 1000 * TRIM_MS;
 			pthread_mutex_unlock(&c->lock);
 			malloc_trim(0); /* here, as it takes milliseconds */
@@ -263,7 +264,9 @@ void connections_remove(struct connection *x)
 	c->cut -= x->cut;
 	if (c->stats.open * 2 < c->peak && c->peak > TRIM_CONNECTIONS) {
 		c->peak = c->stats.open;
-		c->crowd_left = true;
+		/* More than once: what others do next goes into the holes that it left, all
+		 * over the heap. */
+		c->trims = TRIMS;
 	}
 	if (--x->from->count == 0) {
 		map_remove(&c->addresses, x->from->key);

@@ -1,5 +1,7 @@
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "node/connections.h"
@@ -70,7 +72,8 @@ static void render_consensus(struct writer *w, const struct snapshot *s)
 	const struct engine_status *e = &s->status;
 	gauge(w, "ready", "1 if /readyz says so", !s->not_ready[0]);
 	gauge(w, "halted", "1 if this replica has stopped", s->halted);
-	gauge(w, "epoch", "sets of validators that there have been before this one", s->ctx.epoch);
+	gauge(w, "epoch", "sets of validators that there have been before this one",
+	      s->ctx.epoch);
 	gauge(w, "term", "current term", e->term);
 	head(w, "mode", "gauge", "1 for the mode that the replica is in");
 	for (int m = MODE_FAST; m <= MODE_PBFT; m++)
@@ -238,6 +241,22 @@ static void render_api(struct writer *w, struct metrics *m, const struct snapsho
 	gauge(w, "requests_waiting", "requests that wait for finality", s->waiting_requests);
 }
 
+/* What is in use tells a leak from memory that the allocator keeps for the next to come. */
+static void render_memory(struct writer *w)
+{
+	unsigned long long pages, resident;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (f && fscanf(f, "%llu %llu", &pages, &resident) == 2)
+		gauge(w, "resident_bytes", "memory that the process occupies",
+		      resident * (uint64_t)sysconf(_SC_PAGESIZE));
+	if (f)
+		fclose(f);
+	struct mallinfo2 heap = mallinfo2();
+	head(w, "heap_bytes", "gauge", "what was allocated, and is kept for what will be");
+	print(w, "ostrakon_heap_bytes{state=\"used\"} %zu\n", heap.uordblks + heap.hblkhd);
+	print(w, "ostrakon_heap_bytes{state=\"free\"} %zu\n", heap.fordblks);
+}
+
 void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *s,
 		    const struct connections_stats *c)
 {
@@ -248,6 +267,7 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	gauge(w, "disk_free_bytes", "free under the data directory", s->disk.free_bytes);
 	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
 	gauge(w, "disk_low", "1 if less than four times the reserve is free", s->disk.low);
+	render_memory(w);
 	gauge(w, "state_sync_active", "1 while a state is fetched from peers", s->sync.active);
 	gauge(w, "state_sync_permille", "how much of it is here", s->sync.per_mille);
 	gauge(w, "state_sync_height", "of the newest state that was fetched", s->sync.height);

@@ -1,12 +1,13 @@
 /* A node under abuse: one working client, and beside it connections that do everything wrong.
  *
- *	abuse [--connections 1000] [--seconds 20] [--only KIND]
+ *	abuse [--connections 1000] [--seconds 20] [--crowds 1] [--only KIND]
  *
- * Prints JSON: the client's p50 and p99 before, during and after, the node's resident memory
- * likewise, and what became of each kind of abuse. Fails if the client is refused anything, if
- *an answer is neither a success nor a problem document, or if a connection that asked for
- *nothing reasonable is neither answered nor closed. Judges no time: figures are for people. Run
- *from the top of the build tree. */
+ * Prints JSON: the client's p50 and p99 before, during and after each crowd, the node's
+ *resident memory likewise, and what became of each kind of abuse. Several crowds one after the
+ *other tell memory that is lost from memory that the next one uses again. Fails if the client
+ *is refused anything, if an answer is neither a success nor a problem document, or if a
+ *connection that asked for nothing reasonable is neither answered nor closed. Judges no time:
+ *figures are for people. Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@
 #define PAUSE_S		1.0 /* between two tries of one abuser: 1,000 of them, not a flood */
 #define HANG_S		120.0
 #define CHUNK		(64 << 10)
+#define LIFE		50000 /* blocks that a transaction has */
 
 #define POST_HEAD                                                                              \
 	"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "                  \
@@ -166,13 +168,38 @@ static unsigned long rss_kib(void)
 	return kib;
 }
 
+static uint64_t metric(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+/* Resident, and what of it is allocated or kept by the allocator. */
+static void set_memory(struct json *o)
+{
+	struct answer a;
+	json_set(o, "rss_kib", json_int((int64_t)rss_kib()));
+	get(port, "/metrics", &a);
+	if (a.status != 200 || !strstr(a.body, "ostrakon_heap_bytes{")) {
+		fprintf(stderr, "/metrics: status %d\n", a.status);
+		die("no heap_bytes there");
+	}
+	json_set(o, "heap_used_kib",
+		 json_int((int64_t)(metric(a.body, "ostrakon_heap_bytes{state=\"used\"} ") >>
+				    10)));
+	json_set(o, "heap_free_kib",
+		 json_int((int64_t)(metric(a.body, "ostrakon_heap_bytes{state=\"free\"} ") >>
+				    10)));
+	answer_free(&a);
+}
+
 /* ---- the working client
  * ---------------------------------------------------------------------- */
 
 struct client {
 	pthread_t thread;
 	struct keypair key;
-	uint64_t nonce;
+	uint64_t nonce, requests; /* a request is a block, or less */
 	atomic_bool stop;
 	double *ms;
 	size_t count;
@@ -189,7 +216,7 @@ static void *client_main(void *arg)
 		struct answer a;
 		writer_init(&tx, 0);
 		writer_init(&body, 0);
-		tx_build(&tx, &ctx, &c->key, ++c->nonce, 50000, &op, 1);
+		tx_build(&tx, &ctx, &c->key, ++c->nonce, ++c->requests + LIFE, &op, 1);
 		writer_var(&body, writer_slice(&tx));
 		double begin = now_s();
 		http_post(fd, "/v1/transactions", "application/octet-stream",
@@ -226,10 +253,11 @@ static void warm_up(struct client *c, unsigned requests)
 			struct op op = {
 				.kind = OP_PUT, .key = slice_str(key), .value = slice_str("v")};
 			writer_init(&tx, 0);
-			tx_build(&tx, &ctx, &c->key, ++c->nonce, 50000, &op, 1);
+			tx_build(&tx, &ctx, &c->key, ++c->nonce, c->requests + LIFE, &op, 1);
 			writer_var(&body, writer_slice(&tx));
 			writer_free(&tx);
 		}
+		c->requests++;
 		http_post(fd, "/v1/transactions", "application/octet-stream",
 			  writer_slice(&body));
 		http_read(fd, &a);
@@ -264,7 +292,7 @@ static struct json *client_end(struct client *c)
 	json_set(o, "requests", json_int((int64_t)c->count));
 	json_set(o, "p50_ms", json_real(c->ms[c->count / 2]));
 	json_set(o, "p99_ms", json_real(c->ms[c->count * 99 / 100]));
-	json_set(o, "rss_kib", json_int((int64_t)rss_kib()));
+	set_memory(o);
 	mem_free(c->ms);
 	return o;
 }
@@ -453,7 +481,7 @@ static struct json *kinds_json(bool *bad)
 
 int main(int argc, char **argv)
 {
-	unsigned count = 72;
+	unsigned count = 72, crowds = 1;
 	double seconds = 2;
 	const char *only = NULL; /* all are of this kind */
 	for (int i = 1; i + 1 < argc; i += 2) {
@@ -461,10 +489,12 @@ int main(int argc, char **argv)
 			count = (unsigned)atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--seconds") == 0)
 			seconds = atof(argv[i + 1]);
+		else if (strcmp(argv[i], "--crowds") == 0)
+			crowds = (unsigned)atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--only") == 0)
 			only = argv[i + 1];
 	}
-	if (count < (only ? 1 : KINDS) || count > CONNECTIONS_MAX)
+	if ((count && count < (only ? 1 : KINDS)) || count > CONNECTIONS_MAX)
 		die("too few or too many connections");
 	size_t one = 0;
 	while (only && strcmp(kinds[one].name, only) != 0)
@@ -489,20 +519,27 @@ int main(int argc, char **argv)
 	client_start(&client);
 	pause_s(seconds);
 	json_set(o, "before", client_end(&client));
-	unsigned long rss = 0;
-	for (unsigned i = 0; i < count; i++)
-		abusers[i] = (struct abuser){.fd = -1, .kind = &kinds[only ? one : i % KINDS]};
-	client_start(&client);
-	run(count, now_s() + seconds, &rss);
-	struct json *during = client_end(&client);
-	json_set(during, "rss_kib_max", json_int((int64_t)rss));
-	json_set(o, "during", during);
-	client_start(&client);
-	pause_s(seconds);
-	json_set(o, "after", client_end(&client));
+	struct json *list = json_array();
+	for (unsigned n = 0; n < crowds; n++) {
+		struct json *crowd = json_object();
+		unsigned long rss = 0;
+		for (unsigned i = 0; i < count; i++)
+			abusers[i] = (struct abuser){.fd = -1,
+						     .kind = &kinds[only ? one : i % KINDS]};
+		client_start(&client);
+		run(count, now_s() + seconds, &rss);
+		struct json *during = client_end(&client);
+		json_set(during, "rss_kib_max", json_int((int64_t)rss));
+		json_set(crowd, "during", during);
+		client_start(&client);
+		pause_s(seconds);
+		json_set(crowd, "after", client_end(&client));
+		json_append(list, crowd);
+	}
+	json_set(o, "crowds", list);
 	bool bad = client.failures > 0;
 	for (size_t k = 0; k < KINDS; k++)
-		bad = bad || (results[k].tries == 0 && (!only || k == one));
+		bad = bad || (count && results[k].tries == 0 && (!only || k == one));
 	json_set(o, "kinds", kinds_json(&bad));
 	json_set(o, "client_failures", json_int((int64_t)client.failures));
 	kill(node, SIGTERM);
