@@ -3,11 +3,12 @@
  *	abuse [--connections 1000] [--seconds 20] [--crowds 1] [--only KIND]
  *
  * Prints JSON: the client's p50 and p99 before, during and after each crowd, the node's
- *resident memory likewise, and what became of each kind of abuse. Several crowds one after the
- *other tell memory that is lost from memory that the next one uses again. Fails if the client
- *is refused anything, if an answer is neither a success nor a problem document, or if a
- *connection that asked for nothing reasonable is neither answered nor closed. Judges no time:
- *figures are for people. Run from the top of the build tree. */
+ * resident memory likewise, and what became of each kind of abuse. Several crowds one after
+ * another tell memory that is lost from memory that the next one uses again; without
+ * connections the client is alone, as a control. Fails if the client is refused anything, if
+ * an answer is neither a success nor a problem document, or if a connection that asked for
+ * nothing reasonable is neither answered nor closed. Judges no time: figures are for people.
+ * Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -130,8 +131,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* ---- the node ------------------------------------------------------------------------------
- */
+/* ---- the node ---- */
 
 static void start(void)
 {
@@ -193,8 +193,7 @@ static void set_memory(struct json *o)
 	answer_free(&a);
 }
 
-/* ---- the working client
- * ---------------------------------------------------------------------- */
+/* ---- the working client ---- */
 
 struct client {
 	pthread_t thread;
@@ -297,8 +296,7 @@ static struct json *client_end(struct client *c)
 	return o;
 }
 
-/* ---- the abusers
- * ------------------------------------------------------------------------------ */
+/* ---- the abusers ---- */
 
 static void make_texts(const struct keypair *key)
 {
@@ -453,8 +451,7 @@ static void run(unsigned count, double until, unsigned long *rss)
 	}
 }
 
-/* ---- all of it
- * --------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static void pause_s(double s)
 {
