@@ -22,7 +22,11 @@
 #define WRITE_BUFFER_TOTAL   (32 * MIB) /* all families' memtables */
 #define CACHE_DEFAULT	     (16 * MIB)
 #define CACHE_SHARD_BITS     1
-#define TABLE_SIZE	     (8 * MIB) /* bounds a filter to some 100 KiB */
+#define TABLE_SIZE	     (8 * MIB)	 /* bounds a filter to some 100 KiB */
+#define TABLE_BYTES_PER_S    (128 * MIB) /* written by flushes and compactions */
+#define TABLE_PERIOD_US	     10000	 /* in which their share of it is handed out */
+#define TABLE_FAIRNESS	     10 /* one in so many turns is a compaction's; RocksDB's default */
+#define TABLE_SYNC_BYTES     (MIB / 4)
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
@@ -450,6 +454,18 @@ static int rocksdb_table_drop(struct store *s, enum store_family f, uint64_t fil
 
 /* Opening and closing */
 
+/* A vote's sync waits for what a flush or a compaction has given the disk before it: that is
+ * little at a time, and not all that the disk would take. */
+static void limit_background(rocksdb_options_t *opt)
+{
+	rocksdb_ratelimiter_t *limit =
+		rocksdb_ratelimiter_create(TABLE_BYTES_PER_S, TABLE_PERIOD_US, TABLE_FAIRNESS);
+
+	rocksdb_options_set_ratelimiter(opt, limit);
+	rocksdb_ratelimiter_destroy(limit); /* the options share it */
+	rocksdb_options_set_bytes_per_sync(opt, TABLE_SYNC_BYTES);
+}
+
 /* Options for the whole database; they are also what each family starts from. */
 static rocksdb_options_t *options_new(const struct store_options *o)
 {
@@ -477,7 +493,7 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_max_bytes_for_level_base(opt, LEVEL_BASE);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
-	rocksdb_options_set_bytes_per_sync(opt, MIB); /* a flush must not stall a vote's sync */
+	limit_background(opt);
 	/* RocksDB's own log, for Debian's aborts at the next line after one that found no room:
 	 * no lines but those at the start, for which check_room() looks. What matters is in our
 	 * log (fail()). */
@@ -524,8 +540,7 @@ static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *bas
 				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 		r->options[f] = rocksdb_options_create_copy(base);
 		if (holds_hashes(f))
-			rocksdb_options_set_compression(r->options[f],
-							rocksdb_no_compression);
+			rocksdb_options_set_compression(r->options[f], rocksdb_no_compression);
 		rocksdb_options_set_block_based_table_factory(r->options[f], table);
 		rocksdb_block_based_options_destroy(table);
 	}
