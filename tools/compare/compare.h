@@ -42,10 +42,11 @@ struct sample {
 unsigned machine_cores(void);
 double machine_verify_per_s(void);	      /* of one core */
 double machine_sign_per_s(void);
-/* Median of 200 bytes there and back over TCP on 127.0.0.1, between threads that sleep in
- * between; < 0: fails. */
+/* Median of 200 bytes there and back over TCP on 127.0.0.1, between threads on two CPUs that
+ * sleep in between; < 0: fails. */
 double machine_round_trip_ms(void);
-double machine_fdatasync_ms(const char *dir); /* median of appends of 4 KiB; < 0: fails */
+/* Median of appends of 4 KiB to so many files at the same time; < 0: fails. */
+double machine_fdatasync_ms(const char *dir, unsigned files);
 
 struct usage {
 	double cpu_s, disk_bytes, rss_mib, threads; /* rss, threads: the largest */

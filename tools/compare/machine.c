@@ -93,32 +93,68 @@ static int compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-double machine_fdatasync_ms(const char *dir)
-{
-	static uint8_t page[4096];
+struct syncer {
+	char *path;
+	pthread_barrier_t *start;
 	double ms[SYNCS];
-	char *path = mem_printf("%s/sync-probe", dir);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool ok = fd >= 0;
+	bool ok;
+};
 
-	for (int i = 0; ok && i < SYNCS; i++) {
-		double begin = machine_now_s();
-		ok = write(fd, page, sizeof page) == sizeof page && fdatasync(fd) == 0;
-		ms[i] = (machine_now_s() - begin) * 1e3;
+static void *append_and_sync(void *arg)
+{
+	static const uint8_t page[4096];
+	struct syncer *s = arg;
+	int fd = open(s->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	s->ok = fd >= 0;
+	for (int i = 0; i < SYNCS; i++) {
+		double begin;
+		pthread_barrier_wait(s->start);
+		begin = machine_now_s();
+		s->ok = s->ok && write(fd, page, sizeof page) == sizeof page &&
+			fdatasync(fd) == 0;
+		s->ms[i] = (machine_now_s() - begin) * 1e3;
 	}
 	if (fd >= 0)
 		close(fd);
-	unlink(path);
-	mem_free(path);
-	if (!ok)
-		return -1;
-	qsort(ms, SYNCS, sizeof ms[0], compare_doubles);
-	return ms[SYNCS / 2];
+	return NULL;
+}
+
+double machine_fdatasync_ms(const char *dir, unsigned files)
+{
+	struct syncer *s = mem_array(files, sizeof *s);
+	pthread_t *thread = mem_array(files, sizeof *thread);
+	double *ms = mem_array(files * SYNCS, sizeof *ms), median;
+	pthread_barrier_t start;
+	bool ok = true;
+
+	invariant(files > 0);
+	pthread_barrier_init(&start, NULL, files);
+	for (unsigned f = 0; f < files; f++) {
+		s[f].path = mem_printf("%s/sync-probe-%u", dir, f);
+		s[f].start = &start;
+		invariant(pthread_create(&thread[f], NULL, append_and_sync, &s[f]) == 0);
+	}
+	for (unsigned f = 0; f < files; f++) {
+		pthread_join(thread[f], NULL);
+		ok = ok && s[f].ok;
+		memcpy(ms + (size_t)f * SYNCS, s[f].ms, sizeof s[f].ms);
+		unlink(s[f].path);
+		mem_free(s[f].path);
+	}
+	pthread_barrier_destroy(&start);
+	qsort(ms, (size_t)files * SYNCS, sizeof ms[0], compare_doubles);
+	median = ms[(size_t)files * SYNCS / 2];
+	mem_free(ms);
+	mem_free(thread);
+	mem_free(s);
+	return ok ? median : -1;
 }
 
 static int loopback_pair(int fd[2])
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof a;
 	int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -136,28 +172,56 @@ static int loopback_pair(int fd[2])
 	return fd[1] >= 0 ? 0 : -1;
 }
 
+/* The CPU of this number of those that we may use, if there are as many. */
+static void move_to_cpu(const cpu_set_t *allowed, int which)
+{
+	cpu_set_t one;
+
+	for (int c = 0; c < CPU_SETSIZE; c++)
+		if (CPU_ISSET(c, allowed) && which-- == 0) {
+			CPU_ZERO(&one);
+			CPU_SET(c, &one);
+			sched_setaffinity(0, sizeof one, &one);
+			return;
+		}
+}
+
+struct echo {
+	int fd;
+	const cpu_set_t *allowed;
+};
+
 static void *echo(void *arg)
 {
+	const struct echo *e = arg;
 	uint8_t bytes[TRIP];
-	int fd = *(const int *)arg;
 
-	while (recv(fd, bytes, sizeof bytes, MSG_WAITALL) == TRIP &&
-	       send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) == TRIP)
+	move_to_cpu(e->allowed, 1);
+	while (recv(e->fd, bytes, sizeof bytes, MSG_WAITALL) == TRIP &&
+	       send(e->fd, bytes, sizeof bytes, MSG_NOSIGNAL) == TRIP)
 		;
 	return NULL;
 }
 
-/* A millisecond apart, so that both sides have gone to sleep, as they have when one client waits
- * for its answer. */
+/* A millisecond apart, so that both sides have gone to sleep, as they have when one client
+ * waits for its answer; and on different CPUs, as nodes are that have work of their own: on the
+ * same one it is a fifth as long. */
 double machine_round_trip_ms(void)
 {
 	uint8_t bytes[TRIP] = {0};
 	double ms[TRIPS];
+	cpu_set_t allowed;
 	pthread_t thread;
 	int fd[2];
-	bool started = loopback_pair(fd) == 0 && pthread_create(&thread, NULL, echo, &fd[1]) == 0;
-	bool ok = started;
 
+	CPU_ZERO(&allowed);
+	sched_getaffinity(0, sizeof allowed, &allowed);
+	bool ok = loopback_pair(fd) == 0;
+	struct echo other = {.fd = fd[1], .allowed = &allowed};
+	bool started = ok && pthread_create(&thread, NULL, echo, &other) == 0;
+
+	ok = started;
+	move_to_cpu(&allowed, 0);
 	for (int i = 0; ok && i < TRIPS; i++) {
 		double begin;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -166,6 +230,7 @@ double machine_round_trip_ms(void)
 		     recv(fd[0], bytes, sizeof bytes, MSG_WAITALL) == TRIP;
 		ms[i] = (machine_now_s() - begin) * 1e3;
 	}
+	sched_setaffinity(0, sizeof allowed, &allowed);
 	if (started) {
 		shutdown(fd[0], SHUT_RDWR);
 		pthread_join(thread, NULL);
