@@ -201,6 +201,11 @@ void ledger_set_history(struct ledger *l, uint64_t heights)
 	l->execution.prune = heights != LEDGER_HISTORY_ALL;
 }
 
+void ledger_set_cache(struct ledger *l, size_t bytes)
+{
+	l->tree.limit = bytes ? bytes : TREE_CACHE_BYTES;
+}
+
 static void drop_built(struct ledger *l, struct built *b)
 {
 	if (b->overlay)

@@ -32,6 +32,8 @@ void ledger_close(struct ledger *l);
 #define LEDGER_HISTORY_ALL UINT64_MAX
 #define LEDGER_HISTORY_MIN 1024
 void ledger_set_history(struct ledger *l, uint64_t heights);
+/* Bytes of the state tree that are kept in memory; 0: TREE_CACHE_BYTES, as before the call. */
+void ledger_set_cache(struct ledger *l, size_t bytes);
 
 /* Newest finalised height whose state is in the store (may lag the final block on disk after a
  * crash: the caller then executes and finalises the blocks above it again), its hash, root. */

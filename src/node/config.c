@@ -19,6 +19,7 @@
 #define CONFIG_THREADS_MAX     64
 #define CONFIG_MS_MAX	       3600000
 #define CONFIG_DISK_MIB_MAX    (1u << 30)
+#define CONFIG_CACHE_MIB_MAX   (1u << 20)
 #define SUGGESTION_DISTANCE    3 /* a typing error, not another word */
 
 enum config_section {
@@ -59,6 +60,7 @@ static const struct {
 	[KEY_SYNC_GAP] = {SECTION_LIMITS, "sync_gap"},
 	[KEY_SCRUB_INTERVAL] = {SECTION_LIMITS, "scrub_interval"},
 	[KEY_SCRUB_RATE] = {SECTION_LIMITS, "scrub_rate"},
+	[KEY_CACHE] = {SECTION_LIMITS, "cache"},
 	[KEY_DISK_RESERVE] = {SECTION_LIMITS, "disk_reserve"},
 	[KEY_DISK_FREE_FILE] = {SECTION_DEBUG, "disk_free_file"},
 	[KEY_FAULTS_FILE] = {SECTION_DEBUG, "faults_file"},
@@ -164,6 +166,14 @@ static int read_number(struct parse *p, uint32_t *out, const char *name, const c
 	return 1;
 }
 
+static int read_at_least(struct parse *p, uint32_t *out, const char *name, const char *value,
+			 uint32_t min, uint32_t max)
+{
+	if (read_number(p, out, name, value, max) == 0)
+		return 0;
+	return *out >= min ? 1 : fail(p, "%s = %u must be at least %u", name, *out, min);
+}
+
 static int read_text(struct parse *p, char *out, size_t size, const char *name,
 		     const char *value)
 {
@@ -256,30 +266,20 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 	case KEY_PIPELINE:
 		return read_number(p, &c->pipeline, name, value, p->g->limits.window);
 	case KEY_HISTORY:
-		if (read_number(p, &c->history, name, value, UINT32_MAX) == 0)
-			return 0;
-		return c->history >= CONFIG_HISTORY_MIN
-			       ? 1
-			       : fail(p, "history = %u must be at least %d", c->history,
-				      CONFIG_HISTORY_MIN);
+		return read_at_least(p, &c->history, name, value, CONFIG_HISTORY_MIN,
+				     UINT32_MAX);
 	case KEY_BLOCKS:
-		if (read_number(p, &c->blocks, name, value, UINT32_MAX) == 0)
-			return 0;
-		return c->blocks >= CONFIG_BLOCKS_MIN
-			       ? 1
-			       : fail(p, "blocks = %u must be at least %d", c->blocks,
-				      CONFIG_BLOCKS_MIN);
+		return read_at_least(p, &c->blocks, name, value, CONFIG_BLOCKS_MIN, UINT32_MAX);
 	case KEY_SYNC_GAP:
-		if (read_number(p, &c->sync_gap, name, value, UINT32_MAX) == 0)
-			return 0;
-		return c->sync_gap >= CONFIG_SYNC_GAP_MIN
-			       ? 1
-			       : fail(p, "sync_gap = %u must be at least %d", c->sync_gap,
-				      CONFIG_SYNC_GAP_MIN);
+		return read_at_least(p, &c->sync_gap, name, value, CONFIG_SYNC_GAP_MIN,
+				     UINT32_MAX);
 	case KEY_SCRUB_INTERVAL:
 		return read_number(p, &c->scrub_interval_s, name, value, UINT32_MAX);
 	case KEY_SCRUB_RATE:
 		return read_number(p, &c->scrub_rate_kib, name, value, UINT32_MAX);
+	case KEY_CACHE:
+		return read_at_least(p, &c->cache_mib, name, value, CONFIG_CACHE_MIB_MIN,
+				     CONFIG_CACHE_MIB_MAX);
 	case CONFIG_KEYS:
 		break;
 	}
@@ -370,6 +370,16 @@ unsigned config_verify_threads(const struct node_config *c)
 	return c->verify_threads ? c->verify_threads : CONFIG_VERIFY_THREADS;
 }
 
+size_t config_tree_cache(const struct node_config *c)
+{
+	return ((size_t)(c->cache_mib ? c->cache_mib : CONFIG_CACHE_MIB) << 20) / 5 * 4;
+}
+
+size_t config_store_cache(const struct node_config *c)
+{
+	return ((size_t)(c->cache_mib ? c->cache_mib : CONFIG_CACHE_MIB) << 20) / 5;
+}
+
 unsigned config_api_threads(const struct node_config *c)
 {
 	return c->api_threads ? c->api_threads : CONFIG_API_THREADS;
@@ -453,6 +463,8 @@ static void fill_in(struct node_config *c, const struct genesis *g)
 		c->history = CONFIG_HISTORY;
 	if (!c->sync_gap)
 		c->sync_gap = CONFIG_SYNC_GAP;
+	if (!c->cache_mib)
+		c->cache_mib = CONFIG_CACHE_MIB;
 	if (!c->log_level[0])
 		strcpy(c->log_level, "info");
 	if (!c->log_format[0])
@@ -567,6 +579,8 @@ static struct json *value_json(const struct node_config *c, enum config_key key)
 		return number_json(c->scrub_interval_s, CONFIG_SCRUB_INTERVAL);
 	case KEY_SCRUB_RATE:
 		return number_json(c->scrub_rate_kib, CONFIG_SCRUB_RATE);
+	case KEY_CACHE:
+		return number_json(c->cache_mib, CONFIG_CACHE_MIB);
 	case KEY_NAME:
 		return text_json(c->name);
 	case KEY_LOG:

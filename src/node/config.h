@@ -16,24 +16,26 @@
 #include "base/json.h"
 #include "chain/genesis.h"
 
-#define CONFIG_TEXT_MAX	    255
-#define CONFIG_PATH_MAX	    1023
-#define CONFIG_API_PORT	    7100   /* default of [api] listen, on 127.0.0.1 */
-#define CONFIG_HISTORY	    100000 /* default of [limits] history */
-#define CONFIG_HISTORY_MIN  1024   /* = LEDGER_HISTORY_MIN */
-#define CONFIG_BLOCKS_MIN   8192   /* = REPLICA_BLOCKS_MIN */
-#define CONFIG_SYNC_GAP	    4096   /* default of [limits] sync_gap */
-#define CONFIG_SYNC_GAP_MIN 64	   /* = REPLICA_SYNC_GAP_MIN */
+#define CONFIG_TEXT_MAX	     255
+#define CONFIG_PATH_MAX	     1023
+#define CONFIG_API_PORT	     7100   /* default of [api] listen, on 127.0.0.1 */
+#define CONFIG_HISTORY	     100000 /* default of [limits] history */
+#define CONFIG_HISTORY_MIN   1024   /* = LEDGER_HISTORY_MIN */
+#define CONFIG_BLOCKS_MIN    8192   /* = REPLICA_BLOCKS_MIN */
+#define CONFIG_SYNC_GAP	     4096   /* default of [limits] sync_gap */
+#define CONFIG_SYNC_GAP_MIN  64	    /* = REPLICA_SYNC_GAP_MIN */
+#define CONFIG_CACHE_MIB     80	    /* default of [limits] cache */
+#define CONFIG_CACHE_MIB_MIN 16
 
 /* What holds where nothing is given. */
-#define CONFIG_HEARTBEAT_MS	  50
-#define CONFIG_TIMEOUT_MIN_MS	  300
+#define CONFIG_HEARTBEAT_MS   50
+#define CONFIG_TIMEOUT_MIN_MS 300
 /* Less than twice the least, which is what a timeout_min that is given brings with it: after a
  * leader's death the first of three timers runs out 25 ms sooner, and 200 ms are far more than
  * votes take. From 100 to 167 ms, busy nodes were candidates at the same time too often. */
-#define CONFIG_TIMEOUT_MAX_MS	  500
-#define CONFIG_TIMEOUT_CAP_MS	  4000
-#define CONFIG_DISK_RESERVE_MIB	  64
+#define CONFIG_TIMEOUT_MAX_MS	500
+#define CONFIG_TIMEOUT_CAP_MS	4000
+#define CONFIG_DISK_RESERVE_MIB 64
 /* A client shares its thread with an eighth of a crowd: with 2, 1,000 connections that did
  * everything wrong made its p99 four times what it was (tests/node/abuse). */
 #define CONFIG_API_THREADS	  8
@@ -72,6 +74,7 @@ enum config_key {
 	KEY_SYNC_GAP,
 	KEY_SCRUB_INTERVAL,
 	KEY_SCRUB_RATE,
+	KEY_CACHE,
 	CONFIG_KEYS
 };
 enum config_origin { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG };
@@ -95,8 +98,8 @@ struct node_config {
 	 */
 	struct node_peer_address api;
 	char api_hosts[CONFIG_TEXT_MAX + 1], token_file[CONFIG_TEXT_MAX + 1];
-	/* [timing] in milliseconds: heartbeat, timeout_min, timeout_max, timeout_cap; 0 default:
-	 * config_timeout_max_ms() */
+	/* [timing] in milliseconds: heartbeat, timeout_min, timeout_max, timeout_cap; 0
+	 * default: config_timeout_max_ms() */
 	uint32_t heartbeat_ms, timeout_min_ms, timeout_max_ms, timeout_cap_ms;
 	/* [limits]; 0 default. disk_reserve in MiB, request_timeout in ms */
 	uint32_t api_threads, verify_threads, api_connections, pipeline;
@@ -112,6 +115,9 @@ struct node_config {
 	/* [limits] scrub_interval in seconds, scrub_rate in KiB/s: how often and how fast the
 	 * node reads all its data to find damage. */
 	uint32_t scrub_interval_s, scrub_rate_kib;
+	/* [limits] cache in MiB: four fifths for nodes of the state tree, the rest for
+	 * RocksDB's blocks, indexes and filters. At least 16. */
+	uint32_t cache_mib;
 	uint32_t api_per_address, request_timeout_ms, event_streams, disk_reserve_mib;
 	/* [debug] disk_free_file = PATH: if that file exists, the number in it is taken for the
 	 * free bytes of the disk. For tests of full disks */
@@ -144,6 +150,9 @@ uint32_t config_timeout_max_ms(const struct node_config *c);
 /* [limits] api_threads and verify_threads, or their defaults. */
 unsigned config_api_threads(const struct node_config *c);
 unsigned config_verify_threads(const struct node_config *c);
+/* What [limits] cache gives to the state tree and to the store, in bytes. */
+size_t config_tree_cache(const struct node_config *c);
+size_t config_store_cache(const struct node_config *c);
 /* HOST:PORT or [HOST]:PORT; port 0 is fine here. */
 int host_port_parse(struct node_peer_address *out, const char *text); /* ERR_SYNTAX */
 bool host_is_loopback(const char *host); /* 127.x.x.x, ::1, localhost */

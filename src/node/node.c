@@ -278,6 +278,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 		.history = n->config.history,
 		.blocks = n->config.blocks,
 		.sync_gap = n->config.sync_gap,
+		.tree_cache = config_tree_cache(&n->config),
 		.seed = seed,
 		.now = node_clock_us(),
 		.shares_checks = true,
@@ -337,7 +338,8 @@ int node_open(struct node *n, struct errmsg *m)
 	disk_init(&n->disk, &n->config);
 	debug_watch(&n->config);
 	snprintf(path, sizeof path, "%s/data", n->config.home);
-	struct store_options options = {.create = true};
+	struct store_options options = {.create = true,
+					.cache_size = config_store_cache(&n->config)};
 	int err = store_open_rocksdb(&n->store, path, &options, m);
 	if (err != ERR_NONE)
 		return err;

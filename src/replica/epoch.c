@@ -214,6 +214,7 @@ static int reopen_ledger(struct replica *r, struct errmsg *m)
 	if (err)
 		return err;
 	ledger_set_history(fresh, r->config.history);
+	ledger_set_cache(fresh, r->config.tree_cache);
 	ledger_close(r->ledger);
 	r->ledger = fresh;
 	return ERR_NONE;

@@ -241,6 +241,7 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 				  r->genesis_block, m);
 	if (!err) {
 		ledger_set_history(r->ledger, config->history);
+		ledger_set_cache(r->ledger, config->tree_cache);
 		err = retention_open(r);
 		if (err)
 			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
@@ -418,6 +419,7 @@ void replica_reopen(struct replica *r, uint64_t epoch)
 			      r->genesis_block, &m);
 	if (!err) {
 		ledger_set_history(r->ledger, r->config.history);
+		ledger_set_cache(r->ledger, r->config.tree_cache);
 		err = retention_open(r);
 	}
 	if (!err)

@@ -115,6 +115,8 @@ struct replica_config {
 	/* Farther behind than so many blocks it fetches a state instead of them, and likewise
 	 * if its peers do not have the blocks any more; 0: never. */
 	uint64_t sync_gap;
+	/* Bytes of the state tree that are kept in memory: ledger_set_cache(). 0: the default. */
+	size_t tree_cache;
 	struct replica_host host;
 	/* For experiments with malicious replicas: what is run instead of the engine. It owns
 	 * the one that it is given. NULL: the engine itself. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "ledger/tree.h"
 #include "node/config.h"
 
 static char home[64], conf[96];
@@ -71,7 +72,7 @@ START_TEST(test_whole_file)
 			  "[timing]\nheartbeat = 20\ntimeout_min=100\ntimeout_max = 200\n"
 			  "timeout_cap = 1000\n"
 			  "[limits]\napi_threads = 5\nverify_threads = 3\napi_connections = 77\npipeline = "
-			  "32\nhistory = 1024\n") == ERR_NONE,
+			  "32\nhistory = 1024\ncache = 500\n") == ERR_NONE,
 		"%s", message.text);
 	ck_assert_str_eq(config.home, home);
 	ck_assert_str_eq(config.name, "node1");
@@ -94,6 +95,8 @@ START_TEST(test_whole_file)
 	ck_assert_uint_eq(config.api_connections, 77);
 	ck_assert_uint_eq(config.pipeline, 32);
 	ck_assert_uint_eq(config.history, 1024);
+	ck_assert_uint_eq(config_tree_cache(&config), (size_t)400 << 20);
+	ck_assert_uint_eq(config_store_cache(&config), (size_t)100 << 20);
 }
 END_TEST
 
@@ -109,6 +112,8 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(config_timeout_max_ms(&config), 500);
 	ck_assert_uint_eq(config.pipeline, 0);
 	ck_assert_uint_eq(config.history, CONFIG_HISTORY);
+	ck_assert_uint_eq(config_tree_cache(&config), TREE_CACHE_BYTES);
+	ck_assert_uint_eq(config_store_cache(&config), (size_t)16 << 20);
 	/* who gives one of the two */
 	ck_assert_int_eq(read_text("[node]\nname = node1\n" PEERS "[timing]\ntimeout_min = 700\n"),
 			 ERR_NONE);
@@ -168,6 +173,8 @@ START_TEST(test_bad_values)
 	refused("[limits]\npipeline = 33\n", 2, "from 1 to 32");
 	refused("[limits]\nhistory = 1023\n", 2, "at least 1024");
 	refused("[limits]\nhistory = 0\n", 2, "from 1");
+	refused("[limits]\ncache = 15\n", 2, "at least 16");
+	refused("[limits]\ncache = 1048577\n", 2, "from 1 to 1048576");
 	refused("[limits]\napi_connections = 65536\n", 2, "from 1 to 65535");
 	refused("[node]\nlog = loud\n", 2, "is not like info,consensus=debug");
 	refused("[node]\nlog_format = xml\n", 2, "must be text, logfmt or json");
