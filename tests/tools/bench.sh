@@ -81,7 +81,7 @@ clients=2,8 rounds=2
 [ "$(nm "$OSTRAKOND" 2>/dev/null | grep -c __asan_init)" -eq 0 ] || clients=8 rounds=1
 "$compare" --etcd none --ostrakon "$top/tools/ostrakon" --dir "$work" --rounds $rounds --seconds 1 --clients $clients -o json \
 	>"$work/json" 2>"$work/err" || complain "bench-compare: $(cat "$work/err")"
-for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms fdatasync_at_once_ms round_trip_ms lone_parts_ms p50_to_parts cores share_of_verification_bound \
+for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms fdatasync_at_once_ms round_trip_ms lone_parts_ms p50_to_parts p50_to_parts_one_disk cores share_of_verification_bound \
 	ratio_to_etcd spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib; do
 	grep -q "\"$name\":" "$work/json" || complain "bench-compare: no $name"
 done
