@@ -132,7 +132,7 @@ int net_open(struct net **out, const struct net_config *config, struct errmsg *m
 	net->identity = *config->identity;
 	net->chain = config->chain;
 	net->reconnect_min_ms = config->reconnect_min_ms ? config->reconnect_min_ms : 20;
-	net->reconnect_max_ms = config->reconnect_max_ms ? config->reconnect_max_ms : 1000;
+	net->reconnect_max_ms = config->reconnect_max_ms ? config->reconnect_max_ms : 250;
 	net->keepalive_ms = config->keepalive_ms ? config->keepalive_ms : 1000;
 	if (net->reconnect_max_ms < net->reconnect_min_ms)
 		net->reconnect_max_ms = net->reconnect_min_ms;

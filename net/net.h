@@ -54,7 +54,7 @@ struct net_config {
 	/* Copied; index = peer number in all calls. One may be ourselves: it is never
 	 * connected, and net_send() to it is ERR_UNREACHABLE. */
 	const struct net_peer_config *peers;
-	uint32_t reconnect_min_ms, reconnect_max_ms; /* backoff with jitter; 0: 20 and 1000 */
+	uint32_t reconnect_min_ms, reconnect_max_ms; /* backoff with jitter; 0: 20 and 250 */
 	uint32_t keepalive_ms; /* a link silent for three of these is closed; 0: 1000 */
 };
 
