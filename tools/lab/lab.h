@@ -22,7 +22,7 @@ struct lab_options {
 	bool seeded; /* by the command line */
 	unsigned runs, seconds;
 	const char *save, *save_dir; /* NULL: failed runs only; here */
-	bool keep, help, trace, idle, progress, direct;
+	bool keep, help, trace, idle, untimed, progress, direct;
 	enum lab_format format;
 };
 

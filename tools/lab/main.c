@@ -42,6 +42,7 @@ static const char usage[] =
 	"  --seconds T               how long at most what is expected may take (live; default "
 	"30)\n"
 	"  --idle                    no load but what makes the attack strike (live)\n"
+	"  --untimed                 how fast or how steady it was is told, not judged (live)\n"
 	"  --direct                  links do not go through the lab, for measurements (live)\n"
 	"  --keep                    keep the network's directory (live)\n"
 	"  -o table|json|jsonl\n"
@@ -153,11 +154,14 @@ static int describe(const struct lab_options *o)
 static bool parse(struct lab_options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},	  {"seed", 1, 0, 's'},
-		{"runs", 1, 0, 'r'},	 {"seconds", 1, 0, 't'},  {"keep", 0, 0, 'k'},
-		{"save", 1, 0, 'S'},	 {"save-dir", 1, 0, 'V'}, {"output", 1, 0, 'o'},
-		{"help", 0, 0, 'h'},	 {"trace", 0, 0, 'T'},	  {"idle", 0, 0, 'i'},
-		{"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},	  {0, 0, 0, 0}};
+		{"protocol", 1, 0, 'p'}, {"nodes", 1, 0, 'n'},
+		{"seed", 1, 0, 's'},	 {"runs", 1, 0, 'r'},
+		{"seconds", 1, 0, 't'},	 {"keep", 0, 0, 'k'},
+		{"save", 1, 0, 'S'},	 {"save-dir", 1, 0, 'V'},
+		{"output", 1, 0, 'o'},	 {"help", 0, 0, 'h'},
+		{"trace", 0, 0, 'T'},	 {"idle", 0, 0, 'i'},
+		{"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},
+		{"untimed", 0, 0, 'U'},	 {0, 0, 0, 0}};
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -213,6 +217,9 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			break;
 		case 'i':
 			o->idle = true;
+			break;
+		case 'U':
+			o->untimed = true;
 			break;
 		case 'D':
 			o->direct = true;
