@@ -66,6 +66,20 @@ same "a leader dies" sent 400
 same "a leader dies" committed 400
 ostrakon net up "$net" >/dev/null 2>&1
 
+# The whole network dies: it ends by itself, and says what it could not look for again.
+: >"$work/dying"
+ostrakon --home "$net" bench run -o json --rate 50 --seconds 10 --timeout 1s --save "$work/dying" \
+	>"$work/json" 2>"$work/err" &
+run=$!
+until [ "$(wc -l <"$work/dying")" -ge 10 ] || ! kill -0 $run 2>/dev/null; do sleep 0.1; done
+ostrakon net kill "$net" all >/dev/null || complain "net kill"
+wait $run
+code=$?
+[ $code = 1 ] || [ $code = 4 ] || complain "the network dies: exit code $code"
+[ "$(field acknowledged_unchecked)" -gt 0 ] && [ "$(field acknowledged_found)" = 0 ] ||
+	complain "the network dies: $(cat "$work/json")"
+grep -q "could not be looked for again: no node gave their blocks" "$work/err" ||
+	complain "the network dies: $(cat "$work/err")"
 ostrakon net down "$net" >/dev/null 2>&1
 ostrakon --home "$net" bench run --count 10 --timeout 2s >/dev/null 2>&1
 code=$?

@@ -70,8 +70,8 @@ expect_code 2 ostrakon watch txs --from 1.2.3 --home "$net"
 expect_code 2 ostrakon watch
 ostrakon watch blocks --home "$net" >/dev/null 2>&1 &
 helper_pid=$!
-while ! grep -q ' SigCgt:' <(sed 's/^/ /' "/proc/$helper_pid/status"); do sleep 0.01; done
-sleep 0.2
+# Of a shell's background job SIGINT is ignored until the program has a handler: bit 1.
+until [ $((0x$(awk '/^SigCgt/ {print $2}' "/proc/$helper_pid/status") & 2)) -ne 0 ]; do sleep 0.01; done
 kill -INT "$helper_pid"
 wait "$helper_pid"
 code=$?

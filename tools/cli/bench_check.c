@@ -17,6 +17,7 @@ struct check {
 	size_t *first; /* into order: of each block; count + 1 of them at most */
 	size_t blocks;
 	pthread_mutex_t lock;
+	bool waited; /* for a block, in vain: the others are asked for once, of each node */
 };
 
 static const struct bench *sorted; /* qsort() has no argument for it */
@@ -39,22 +40,26 @@ static bool holds(const struct json *txs, const struct bench_tx *tx)
 	       strcmp(text, hash_hex(hex, &tx->id)) == 0;
 }
 
-/* The block with its transactions, from a node that has it; NULL: nobody gave it. */
-static const struct json *fetch(struct link *l, uint64_t height)
+/* The block with its transactions, from a node that has it; NULL: nobody gave it, and maybe nobody
+ * even answered. */
+static const struct json *fetch(struct link *l, uint64_t height, bool waits, bool *answered)
 {
-	uint64_t until = now_ms() + CATCH_UP_MS;
+	uint64_t until = waits ? now_ms() + CATCH_UP_MS : 0;
 	const struct json *txs;
 	char path[64];
 
+	*answered = false;
 	snprintf(path, sizeof path, "/v1/blocks/%llu", (unsigned long long)height);
-	for (;;) {
+	for (unsigned asked = 1;; asked++) {
 		l->deadline = now_ms() + CATCH_UP_MS;
-		if (link_get(l, path) == ERR_NONE && l->reply.status == 200) {
-			txs = json_get(l->answer, "transactions");
+		if (link_get(l, path) == ERR_NONE) {
+			*answered = true;
+			txs = l->reply.status == 200 ? json_get(l->answer, "transactions")
+						     : NULL;
 			if (txs != NULL)
 				return txs;
 		}
-		if (interrupted() || now_ms() > until)
+		if (interrupted() || (asked >= l->t->count && now_ms() > until))
 			return NULL;
 		l->node = (l->node + 1) % l->t->count;
 		sleep_ms(50);
@@ -67,19 +72,23 @@ static bool check_block(void *arg, struct link *l, size_t i)
 	struct bench *b = c->b;
 	size_t from = c->first[i], to = c->first[i + 1], missing = 0;
 	const struct json *txs;
+	bool waits, answered;
 
+	pthread_mutex_lock(&c->lock);
+	waits = !c->waited;
+	pthread_mutex_unlock(&c->lock);
 	l->node = (unsigned)(i % l->t->count);
-	txs = fetch(l, b->tx[c->order[from]].height);
+	txs = fetch(l, b->tx[c->order[from]].height, waits, &answered);
 	for (size_t k = from; txs != NULL && k < to; k++)
 		missing += !holds(txs, &b->tx[c->order[k]]);
 	pthread_mutex_lock(&c->lock);
 	if (txs == NULL)
-		b->unchecked += to - from;
+		c->waited = true;
 	else
 		b->checked += to - from;
 	b->missing += missing;
 	pthread_mutex_unlock(&c->lock);
-	return true;
+	return answered; /* nobody there: nor for the rest */
 }
 
 void bench_check(struct bench *b)

@@ -149,8 +149,8 @@ const struct verb verbs[] = {
 	 "block's certificate once). With --rate, latency counts from the time at which a\n"
 	 "transaction was due. What is under way at the end is waited for at most 5 s (or\n"
 	 "--timeout). At last the blocks are read again: exit code 5 if anything acknowledged\n"
-	 "is not there. --save appends to FILE a line for each transaction: its id, its fate,\n"
-	 "and the height or the reason.",
+	 "is not there, 4 if no node gave the blocks of some of it. --save appends to FILE a\n"
+	 "line for each transaction: its id, its fate, and the height or the reason.",
 	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
 		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE) | B(CONNECTIONS),
 	 0, 0, verb_bench_run},

@@ -337,6 +337,11 @@ static int verdict(struct bench *b)
 				b->c->opt.value[OPT_SAVE]);
 	if (interrupted())
 		return EXIT_INTERRUPTED;
+	if (b->unchecked > 0)
+		fprintf(b->c->err,
+			"ostrakon: of what was acknowledged %zu could not be looked for again: no "
+			"node gave their blocks\n",
+			b->unchecked);
 	if (b->missing > 0) {
 		fprintf(b->c->err,
 			"ostrakon: of what was acknowledged %zu are not where the nodes said\n",
@@ -355,7 +360,7 @@ static int verdict(struct bench *b)
 			b->refused, b->unknown, b->m.text);
 		return b->committed == 0 && b->unknown > 0 ? EXIT_UNKNOWN : EXIT_REFUSED;
 	}
-	return EXIT_DONE;
+	return b->unchecked > 0 ? EXIT_UNKNOWN : EXIT_DONE;
 }
 
 static void choose_shape(struct bench *b)
