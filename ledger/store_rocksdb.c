@@ -36,6 +36,7 @@
 #define LOG_FILES	     1
 #define LOG_LEVEL_FATAL	     4 /* rocksdb::FATAL_LEVEL; c.h has no name for it */
 #define BLOOM_BITS	     10.0
+#define BUCKET_BYTES	     512 /* of a hashed memtable, for each bucket */
 #define IDENTITY_MAX	     64
 
 /* On disk: never renamed. RocksDB insists on a family called "default". */
@@ -263,6 +264,8 @@ static struct store_iter *rocksdb_iter_new(struct store *s, enum store_family f,
 	writer_raw(&it->to, to.ptr, to.len);
 	it->read = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_verify_checksums(it->read, 1);
+	/* or it would find nothing in a hashed memtable but the first key's bucket */
+	rocksdb_readoptions_set_total_order_seek(it->read, 1);
 	if (from.len > 0)
 		rocksdb_readoptions_set_iterate_lower_bound(
 			it->read, (const char *)it->from.buf, it->from.len);
@@ -466,14 +469,18 @@ static void limit_background(rocksdb_options_t *opt)
 	rocksdb_options_set_bytes_per_sync(opt, TABLE_SYNC_BYTES);
 }
 
+static size_t buffer_size(const struct store_options *o)
+{
+	size_t size = o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT;
+	return size < WRITE_BUFFER_MIN ? WRITE_BUFFER_MIN : size;
+}
+
 /* Options for the whole database; they are also what each family starts from. */
 static rocksdb_options_t *options_new(const struct store_options *o)
 {
 	rocksdb_options_t *opt = rocksdb_options_create();
-	size_t buffer = o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT;
+	size_t buffer = buffer_size(o);
 
-	if (buffer < WRITE_BUFFER_MIN)
-		buffer = WRITE_BUFFER_MIN;
 	rocksdb_options_set_create_if_missing(opt, o->create);
 	/* always: a crash may come between creating the database and its families */
 	rocksdb_options_set_create_missing_column_families(opt, 1);
@@ -494,6 +501,8 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
 	limit_background(opt);
+	/* which hashed memtables cannot do; one thread writes anyway */
+	rocksdb_options_set_allow_concurrent_memtable_write(opt, 0);
 	/* RocksDB's own log, for Debian's aborts at the next line after one that found no room:
 	 * no lines but those at the start, for which check_room() looks. What matters is in our
 	 * log (fail()). */
@@ -504,15 +513,33 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	return opt;
 }
 
-static bool has_point_lookups(int f)
+/* Keys in no order, so that tables overlap: filters tell which one a key is in. Those of the
+ * tree ascend with the versions, and a table's bounds tell as much. */
+static bool needs_filters(int f)
 {
-	return f == STORE_BLOCKS || f == STORE_STATE || f == STORE_TREE || f == STORE_TXINDEX;
+	return f == STORE_BLOCKS || f == STORE_STATE || f == STORE_TXINDEX;
+}
+
+/* Of each transaction one or more, at places all over the family. In a skip list of some ten
+ * thousands the way to each place leads through records that are in no cache. */
+static bool is_scattered(int f)
+{
+	return f == STORE_STATE || f == STORE_TXINDEX;
 }
 
 /* And little else, in which there is nothing to compress. */
 static bool holds_hashes(int f)
 {
 	return f == STORE_TREE || f == STORE_TXINDEX;
+}
+
+/* Records found by a hash of the whole key, not in order. A flush, and an iterator, puts them
+ * into order first: nobody iterates often. A bucket that somebody fills on purpose becomes a
+ * skip list at 256 records. */
+static void hash_memtables(rocksdb_options_t *opt, const struct store_options *o)
+{
+	rocksdb_options_set_prefix_extractor(opt, rocksdb_slicetransform_create_noop());
+	rocksdb_options_set_hash_link_list_rep(opt, buffer_size(o) / BUCKET_BYTES);
 }
 
 static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *base,
@@ -535,12 +562,14 @@ static void options_for_families(struct rocksdb_store *r, rocksdb_options_t *bas
 		rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 		rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table,
 											1);
-		if (has_point_lookups(f))
+		if (needs_filters(f))
 			rocksdb_block_based_options_set_filter_policy(
 				table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 		r->options[f] = rocksdb_options_create_copy(base);
 		if (holds_hashes(f))
 			rocksdb_options_set_compression(r->options[f], rocksdb_no_compression);
+		if (is_scattered(f))
+			hash_memtables(r->options[f], o);
 		rocksdb_options_set_block_based_table_factory(r->options[f], table);
 		rocksdb_block_based_options_destroy(table);
 	}
