@@ -51,9 +51,13 @@ expect() {
 	done
 	fail "no finding $1 $2: $(jq -c '[.progress, [.findings[] | [.cause, .nodes]]]' "$work/verdict.json")"
 }
-leader() {
-	ostrakon net status "$net" -o json | jq -r \
-		'[.nodes[] | select(.role == "leader")] | max_by(.term) | .name'
+leader() { # waits until there is one: an election may just be on
+	local name=null
+	while [ "$name" = null ]; do
+		name=$(ostrakon net status "$net" -o json | jq -r \
+			'[.nodes[] | select(.role == "leader")] | max_by(.term) | .name')
+	done
+	echo "$name"
 }
 
 # ---- two of four nodes dead ------------------------------------------------------------------
@@ -73,7 +77,7 @@ healthy
 
 # ---- a stopped leader ------------------------------------------------------------------------
 stopped=$(leader)
-ostrakon net pause "$net" leader >/dev/null
+ostrakon net pause "$net" "$stopped" >/dev/null || fail "net pause"
 expect node_stopped "[\"$stopped\"]" 'true' stopped-leader
 ostrakon net resume "$net" >/dev/null
 healthy
