@@ -81,6 +81,7 @@ enum mutant_id { /* a number is never reused */
 	MUTANT_TIMER_PUSHED_OUT = 65, /* whenever the measure rises, however often it has */
 	MUTANT_ASKS_ONCE = 66,	      /* for pre-votes, and then waits for its timer */
 	MUTANT_PRE_VOTE_IN_PBFT = 67, /* an election that had begun goes on in pbft mode */
+	MUTANT_AWAITS_ALL = 68,	      /* the next block waits for all who were answered */
 	MUTANT_ONE_DOMAIN = 71,		  /* a signature counts in every epoch */
 	MUTANT_EXTEND_END = 72,		  /* blocks with transactions extend an epoch's end */
 	MUTANT_APPLY_FILLER = 73,	  /* finality does not stop at the end */

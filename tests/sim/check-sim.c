@@ -101,6 +101,27 @@ START_TEST(hosts_gather_and_are_asked_again)
 }
 END_TEST
 
+/* Whoever a block answers comes back before the next one leaves: there are no two halves that
+ * wait for each other's blocks. */
+START_TEST(all_clients_are_in_one_block)
+{
+	static const unsigned nodes[] = {4, 5, 6, 7, 8, 10};
+	const struct sim_options o = {.nodes = nodes[_i],
+				      .seed = 1,
+				      .decisions = 200,
+				      .clients = 16,
+				      .calm = true,
+				      .to_leader = true,
+				      .delay_min_us = 1000,
+				      .delay_max_us = 1000,
+				      .scheme = SIG_SYMBOLIC};
+	struct sim_result r;
+	sim_run(&o, &r);
+	ck_assert_msg(r.verdict == SIM_OK, "%s", r.text);
+	ck_assert_uint_ge(r.transactions, 15 * r.decisions);
+}
+END_TEST
+
 /* Counted at the transport; certificates that went alone because the leader was idle,
  * heartbeats, elections and client traffic are under their own names. */
 static bool counts_are_exact(unsigned n, const struct sim_result *r)
@@ -401,6 +422,7 @@ int main(void)
 	tcase_add_loop_test(t, shared_or_not_same_run, 1, 1 + (int)share(6));
 	tcase_add_loop_test(t, real_signatures_same_log, 1, 4);
 	tcase_add_loop_test(t, hosts_gather_and_are_asked_again, 0, 4);
+	tcase_add_loop_test(t, all_clients_are_in_one_block, 0, 6);
 	tcase_add_loop_test(t, two_messages_a_follower_and_block, 0, 5);
 	tcase_add_test(t, one_extra_message_is_noticed);
 	tcase_add_test(t, an_interceptor_rules_what_is_sent);

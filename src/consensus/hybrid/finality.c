@@ -177,7 +177,9 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 	h->final_at = h->now;
 	emit_cert(&h->out, &h->final_cert);
 	bool held = false;
+	uint32_t answered = 0;
 	for (uint32_t i = 0; i < count; i++) {
+		answered += blocks[i]->tx_count;
 		emit_final(&h->out, blocks[i], &h->final_cert);
 		held |= settle_transactions(h, blocks[i]);
 		modes_on_final(h, blocks[i], i + 1 == count && !refused ? &modes : NULL);
@@ -192,6 +194,8 @@ static void finalize(struct hybrid *h, struct log_entry *e, const struct cert *c
 		mem_free(blocks);
 	resume_execution(h);
 	pool_follow_chain(h);
+	if (h->role == ROLE_LEADER)
+		lead_answered(h, answered);
 	bool mode_changed = was_pbft && !in_pbft_mode(h) && h->tc.mode == MODE_PBFT;
 	if (held)
 		h->counted_timeouts = 0;

@@ -245,6 +245,8 @@ struct hybrid {
 
 	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
+	uint64_t block_took; /* until it was final */
+	uint32_t returning;  /* transactions for the next, if whoever was answered comes back */
 	bool build_empty;  /* the block under way may be empty */
 	uint16_t system_culprit[1 + CONVICTIONS_MAX]; /* whom each convicts, or NO_VALIDATOR */
 	struct writer
@@ -494,6 +496,7 @@ void on_built(struct hybrid *h, const struct input *in);
 void on_appended(struct hybrid *h, unsigned from, const struct msg_appended *m);
 void on_heartbeat_ack(struct hybrid *h, unsigned from, const struct msg_heartbeat_ack *m);
 void lead_durable(struct hybrid *h);
+void lead_answered(struct hybrid *h, uint32_t txs); /* so many have just become final */
 void lead_tick(struct hybrid *h);
 void lead_end_of_step(struct hybrid *h);
 bool quorum_heard(const struct hybrid *h);

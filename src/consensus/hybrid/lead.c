@@ -48,6 +48,7 @@ void lead_begin(struct hybrid *h)
 	h->lead_first = true;
 	h->empty_due = false;
 	h->block_at = h->now;
+	h->returning = 0;
 	h->cert_news = false;
 	h->heartbeat_at = h->now + h->timing.heartbeat;
 	for (unsigned i = 0; i < h->n; i++)
@@ -146,10 +147,31 @@ static bool empty_block_due(const struct hybrid *h)
 	       h->now >= h->block_at + h->timing.heartbeat;
 }
 
+void lead_answered(struct hybrid *h, uint32_t txs)
+{
+	h->block_took = h->now - h->block_at;
+	h->returning = txs + h->pool.free.count;
+}
+
+/* Nothing is under way. Whoever was answered just now comes back with the next transaction. If
+ * those who have waited meanwhile left without them, the two halves would wait for each other's
+ * blocks from then on, each of which costs what one for all does. So they wait, for as long as
+ * they would wait for that other block. */
+static uint64_t awaits_return(const struct hybrid *h)
+{
+	uint64_t most = h->timing.heartbeat / GATHER_DIVISOR, took = h->block_took;
+	if (h->pool.free.count >= h->returning ||
+	    h->pool.free.count >= h->genesis->limits.block_txs_max)
+		return 0;
+	if (MUTANT(MUTANT_AWAITS_ALL))
+		return UINT64_MAX;
+	return h->final_at + (took < most ? took : most);
+}
+
 /* What a block costs whatever is in it is that of some eight transactions on every replica. So
  * a lone transaction leaves at once; while blocks are under way, the next one waits for as many
- * transactions as they hold. This is when to propose, within what may_propose() allows, and
- * never for long. */
+ * transactions as they hold, and once the last of them is final, for whoever it has answered.
+ * This is when to propose, within what may_propose() allows, and never for long. */
 static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
@@ -160,8 +182,10 @@ static uint64_t gathers_until(const struct hybrid *h)
 		enough = GATHER_TXS_MIN;
 	if (enough > most)
 		enough = most;
-	if (h->tc.mode != MODE_FAST || h->tip.term != h->term || h->tip.height <= settled)
+	if (h->tc.mode != MODE_FAST || h->tip.term != h->term)
 		return 0;
+	if (h->tip.height <= settled)
+		return awaits_return(h);
 	if (h->pool.free.count >= enough)
 		return 0;
 	if (all && h->pool.bytes / all * h->pool.free.count >= GATHER_BYTES_MIN)
