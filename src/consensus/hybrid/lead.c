@@ -5,7 +5,8 @@
 
 #define GATHER_TXS_MIN	 32 /* so many fill a block well enough */
 #define GATHER_BYTES_MIN (32u << 10)
-#define GATHER_DIVISOR	 4 /* that part of a heartbeat, at most */
+#define GATHER_DIVISOR	 4  /* that part of a heartbeat, at most */
+#define RETURN_DIVISOR	 32 /* likewise */
 
 static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
 {
@@ -156,10 +157,10 @@ void lead_answered(struct hybrid *h, uint32_t txs)
 /* Nothing is under way. Whoever was answered just now comes back with the next transaction. If
  * those who have waited meanwhile left without them, the two halves would wait for each other's
  * blocks from then on, each of which costs what one for all does. So they wait, for as long as
- * they would wait for that other block. */
+ * they would wait for that other block, but not for clients who think first. */
 static uint64_t awaits_return(const struct hybrid *h)
 {
-	uint64_t most = h->timing.heartbeat / GATHER_DIVISOR, took = h->block_took;
+	uint64_t most = h->timing.heartbeat / RETURN_DIVISOR, took = h->block_took;
 	if (h->pool.free.count >= h->returning ||
 	    h->pool.free.count >= h->genesis->limits.block_txs_max)
 		return 0;
