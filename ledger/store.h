@@ -38,6 +38,8 @@ struct store_options {
 	bool read_only;		  /* change nothing on the disk; writes are refused */
 	size_t write_buffer_size; /* 0: default for a small node */
 	size_t cache_size;	  /* 0: likewise */
+	unsigned turn; /* stores of different turns that get the same batches flush at
+			* different times (docs/decisions/0018-busy-in-turn.md) */
 };
 /* ERR_NOT_FOUND, ERR_IO; ERR_LOCKED if it is open already; ERR_VERSION if it has column
  * families that are not known here; ERR_CORRUPT if more is damaged than a torn tail of what was

@@ -38,6 +38,8 @@
 #define BLOOM_BITS	     10.0
 #define BUCKET_BYTES	     512 /* of a hashed memtable, for each bucket */
 #define IDENTITY_MAX	     64
+#define TURNS		     8
+#define TURN_SHARE	     32 /* buffers and logs of neighbouring turns differ by that part */
 
 /* On disk: never renamed. RocksDB insists on a family called "default". */
 static const char *const family_names[STORE_FAMILIES] = {
@@ -469,9 +471,19 @@ static void limit_background(rocksdb_options_t *opt)
 	rocksdb_options_set_bytes_per_sync(opt, TABLE_SYNC_BYTES);
 }
 
+/* Replicas write the same batches: with buffers of the same size all of them would flush, and
+ * then compact, at the same moment. The first two turns, and the first four, are as far apart
+ * as they can be. */
+static size_t in_turn(size_t size, const struct store_options *o)
+{
+	static const uint8_t place[TURNS] = {0, 4, 2, 6, 1, 5, 3, 7};
+	return size - size / TURN_SHARE * place[o->turn % TURNS];
+}
+
 static size_t buffer_size(const struct store_options *o)
 {
-	size_t size = o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT;
+	size_t size = in_turn(
+		o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT, o);
 	return size < WRITE_BUFFER_MIN ? WRITE_BUFFER_MIN : size;
 }
 
@@ -488,7 +500,7 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	/* store_wal.c has cut a torn tail and refused anything worse; what RocksDB still finds
 	 * wrong is therefore an error and not to be cut in silence. */
 	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_absolute_consistency_recovery);
-	rocksdb_options_set_max_total_wal_size(opt, WAL_TOTAL_MAX);
+	rocksdb_options_set_max_total_wal_size(opt, in_turn(WAL_TOTAL_MAX, o));
 	rocksdb_options_set_db_write_buffer_size(opt, WRITE_BUFFER_TOTAL);
 	rocksdb_options_set_write_buffer_size(opt, buffer);
 	/* 4 KiB at least; Debian's RocksDB aborts if a block comes near the buffer's size */

@@ -338,8 +338,8 @@ int node_open(struct node *n, struct errmsg *m)
 	disk_init(&n->disk, &n->config);
 	debug_watch(&n->config);
 	snprintf(path, sizeof path, "%s/data", n->config.home);
-	struct store_options options = {.create = true,
-					.cache_size = config_store_cache(&n->config)};
+	struct store_options options = {
+		.create = true, .cache_size = config_store_cache(&n->config), .turn = n->self};
 	int err = store_open_rocksdb(&n->store, path, &options, m);
 	if (err != ERR_NONE)
 		return err;

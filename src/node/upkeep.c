@@ -14,6 +14,7 @@
 #define SCRUB_CACHE	(1u << 20)
 #define COMPACT_S	60    /* between two looks at what was pruned */
 #define COMPACT_HEIGHTS 16384 /* pruned since, before it is worth the work */
+#define COMPACT_TURNS	8     /* the first time: not all nodes of a network at once */
 #define NAP_US		10000
 #define SNAPSHOT_TRIES	3
 #define DAMAGE_MAX	4096 /* mended after one scrub; the next one finds the rest */
@@ -266,7 +267,8 @@ struct upkeep *upkeep_start(struct node *n)
 	struct upkeep *u = mem_zalloc(sizeof *u);
 	pthread_condattr_t attr;
 	u->node = n;
-	u->compacted = n->final_height;
+	u->compacted =
+		n->final_height + COMPACT_HEIGHTS / COMPACT_TURNS * (n->self % COMPACT_TURNS);
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -1,4 +1,5 @@
 /* RocksDB alone: opening, locking, kill -9, a disk that is full. */
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -284,6 +285,71 @@ START_TEST(write_error_sticks)
 }
 END_TEST
 
+/* The number of the newest log: a full memtable is followed by a new one. */
+static unsigned newest_log(const char *path)
+{
+	unsigned newest = 0;
+	DIR *dir = opendir(path);
+	struct dirent *e;
+
+	ck_assert_ptr_nonnull(dir);
+	while ((e = readdir(dir)) != NULL) {
+		unsigned number = (unsigned)strtoul(e->d_name, NULL, 10);
+		if (strstr(e->d_name, ".log") != NULL && number > newest)
+			newest = number;
+	}
+	closedir(dir);
+	return newest;
+}
+
+/* How many batches it takes until the first memtable of this family is full. */
+static unsigned batches_to_fill(unsigned turn, enum store_family f)
+{
+	const struct store_options options = {.create = true, .turn = turn};
+	struct fixture x = {.kind = KIND_ROCKSDB};
+	struct store_batch *b = store_batch_new();
+	uint8_t value[4000] = {0}, key[8];
+	unsigned count = 0, begun;
+
+	fixture_dir(&x);
+	ck_assert_int_eq(store_open_rocksdb(&x.store, x.path, &options, NULL), ERR_NONE);
+	begun = newest_log(x.path);
+	do {
+		store_be64(key, count++);
+		store_batch_clear(b);
+		store_batch_put(b, f, slice_of(key, sizeof(key)),
+				slice_of(value, sizeof(value)));
+		ck_assert_int_eq(store_write(x.store, b, false), ERR_NONE);
+		ck_assert_uint_lt(count, 10000);
+	} while (newest_log(x.path) == begun);
+	store_batch_free(b);
+	fixture_end(&x);
+	return count;
+}
+
+/* The same batches, and no two of eight stores are full at once; of four, none within a
+ * twentieth of another. */
+START_TEST(full_in_turn)
+{
+	static const enum store_family families[] = {STORE_TREE, STORE_STATE};
+	unsigned filled[8];
+
+	for (size_t f = 0; f < 2; f++) {
+		for (unsigned turn = 0; turn < 8; turn++) {
+			filled[turn] = batches_to_fill(turn, families[f]);
+			for (unsigned other = 0; other < turn; other++) {
+				unsigned apart = filled[turn] > filled[other]
+							 ? filled[turn] - filled[other]
+							 : filled[other] - filled[turn];
+				ck_assert_uint_ge(apart,
+						  turn < 4 ? filled[0] / 20 : filled[0] / 50);
+			}
+		}
+		ck_assert_uint_ge(filled[7], filled[0] * 3 / 4);
+	}
+}
+END_TEST
+
 Suite *rocksdb_suite(void)
 {
 	Suite *s = suite_create("store on disk");
@@ -295,6 +361,7 @@ Suite *rocksdb_suite(void)
 	tcase_add_test(t, locked);
 	tcase_add_test(t, killed);
 	tcase_add_test(t, write_error_sticks);
+	tcase_add_test(t, full_in_turn);
 	suite_add_tcase(s, t);
 	return s;
 }
