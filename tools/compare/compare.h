@@ -77,7 +77,8 @@ void remove_tree(const char *dir);
 /* ---- ours.c, etcd.c: a network, started and stopped once a round ------------------------ */
 
 bool ours_start(const struct settings *s);
-void ours_measure(const struct settings *s, unsigned clients, struct sample *out);
+/* rate: so many transactions a second, an open loop; 0: a closed one. */
+void ours_measure(const struct settings *s, unsigned clients, double rate, struct sample *out);
 void ours_stop(const struct settings *s);
 
 bool etcd_start(const struct settings *s);

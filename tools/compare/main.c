@@ -24,6 +24,7 @@ struct round {
 	double verify_per_s, sign_per_s, round_trip_ms;
 	double fdatasync_ms, syncs_at_once_ms; /* of one file; of one for each node */
 	struct sample sample[SYSTEMS][LEVELS_MAX];
+	struct sample half; /* of ours: half of what the last level came to, open loop */
 };
 
 static struct settings settings = {.nodes = 4,
@@ -37,7 +38,8 @@ static struct settings settings = {.nodes = 4,
 
 static const char usage_text[] =
 	"Usage: bench-compare [OPTION]...\n"
-	"Measure a local network and etcd in turn, under the same load on the same disk.\n\n"
+	"Measure a local network and etcd in turn, under the same load on the same disk; the\n"
+	"network also under half of what the last number of clients came to.\n\n"
 	"  --nodes N          validators, and members of etcd (default 4)\n"
 	"  --clients N,N,...  clients that work side by side (default 1,16,64,256)\n"
 	"  --connections N    which they share, at most (default 16)\n"
@@ -157,30 +159,66 @@ static void put_to_parts(struct json *o, struct json *spread, const struct round
 	put(o, spread, "p50_to_parts_one_disk", &shared);
 }
 
-static struct json *system_json(const struct round *rounds, enum system which, unsigned level)
-{
-	struct json *o = json_object(), *spread = json_object(), *ms = json_object(),
-		    *ms_spread = json_object();
-	struct series s;
+/* The sample of one run in each round that has it. */
+struct samples {
+	const struct sample *of[ROUNDS_MAX];
+	unsigned count;
+};
 
-	for (size_t f = 0; f < MEM_COUNT(fields); f++) {
-		s.count = 0;
-		for (unsigned r = 0; r < settings.rounds; r++)
-			if (rounds[r].sample[which][level].valid)
-				add(&s,
-				    field(&rounds[r].sample[which][level], fields[f].offset));
-		put(o, spread, fields[f].name, &s);
-	}
+static void put_latencies(struct json *o, struct json *spread, const struct samples *all)
+{
+	struct json *ms = json_object(), *ms_spread = json_object();
+
 	for (size_t f = 0; f < MEM_COUNT(latencies); f++) {
-		s.count = 0;
-		for (unsigned r = 0; r < settings.rounds; r++)
-			if (rounds[r].sample[which][level].valid)
-				add(&s, field(&rounds[r].sample[which][level],
-					      latencies[f].offset));
+		struct series s = {.count = 0};
+		for (unsigned r = 0; r < all->count; r++)
+			add(&s, field(all->of[r], latencies[f].offset));
 		put(ms, ms_spread, latencies[f].name, &s);
 	}
 	json_set(o, "latency_ms", ms);
 	json_set(spread, "latency_ms", ms_spread);
+}
+
+/* Null if no round has it, as with an interrupt. */
+static struct json *half_json(const struct round *rounds)
+{
+	struct samples all = {.count = 0};
+	struct series rate = {.count = 0}, ratio = {.count = 0};
+
+	for (unsigned r = 0; r < settings.rounds; r++)
+		if (rounds[r].half.valid)
+			all.of[all.count++] = &rounds[r].half;
+	if (all.count == 0)
+		return json_null();
+	struct json *o = json_object(), *spread = json_object();
+	for (unsigned r = 0; r < all.count; r++) {
+		add(&rate, all.of[r]->tx_per_s);
+		add(&ratio, all.of[r]->p99 / all.of[r]->p50);
+	}
+	put(o, spread, "tx_per_s", &rate);
+	put(o, spread, "p99_to_p50", &ratio);
+	put_latencies(o, spread, &all);
+	json_set(o, "spread", spread);
+	return o;
+}
+
+static struct json *system_json(const struct round *rounds, enum system which, unsigned level)
+{
+	struct json *o = json_object(), *spread = json_object();
+	struct samples all = {.count = 0};
+	struct series s;
+
+	for (unsigned r = 0; r < settings.rounds; r++)
+		if (rounds[r].sample[which][level].valid)
+			all.of[all.count++] = &rounds[r].sample[which][level];
+
+	for (size_t f = 0; f < MEM_COUNT(fields); f++) {
+		s.count = 0;
+		for (unsigned r = 0; r < all.count; r++)
+			add(&s, field(all.of[r], fields[f].offset));
+		put(o, spread, fields[f].name, &s);
+	}
+	put_latencies(o, spread, &all);
 	if (which == OURS) {
 		s.count = 0;
 		for (unsigned r = 0; r < settings.rounds; r++)
@@ -272,6 +310,7 @@ static struct json *document(const struct round *rounds)
 	json_set(o, "nodes", json_u64(settings.nodes));
 	json_set(o, "value_size", json_u64(settings.value_size));
 	json_set(o, "seconds", json_u64(settings.seconds));
+	json_set(o, "half_load", half_json(rounds));
 	json_set(o, "levels", levels);
 	json_set(o, "rounds", rounds_json(rounds));
 	return o;
@@ -297,6 +336,19 @@ static void print_row(const char *name, const struct json *o, uint64_t clients)
 	       number(ends, "max"), number(ms, "p50"), number(ms, "p99"), number(ms, "max"),
 	       number(o, "cpu_us_per_tx_all_nodes"), number(o, "loader_cpu_us_per_tx"),
 	       100 * number(o, "other_cpu_share"));
+}
+
+static void print_half(const struct json *o)
+{
+	const struct json *ms = json_get(o, "latency_ms"),
+			  *ends = json_get(json_get(o, "spread"), "p99_to_p50");
+
+	if (json_is_null(o))
+		return;
+	printf("\nhalf of that, open loop: %.0f tx/s, p50 %.2f ms, p99 %.2f, max %.2f; p99 is "
+	       "%.1f times p50 (%.1f to %.1f)\n",
+	       number(o, "tx_per_s"), number(ms, "p50"), number(ms, "p99"), number(ms, "max"),
+	       number(o, "p99_to_p50"), number(ends, "min"), number(ends, "max"));
 }
 
 static void print_table(const struct json *doc)
@@ -326,6 +378,7 @@ static void print_table(const struct json *doc)
 			printf("\n");
 		}
 	}
+	print_half(json_get(doc, "half_load"));
 	for (size_t r = 0; r < json_len(rounds); r++)
 		noisy += json_as_bool(json_get(json_at(rounds, r), "noisy"), &flag) ==
 				 ERR_NONE &&
@@ -348,6 +401,21 @@ static void tell(const char *text)
 		fprintf(stderr, "%s\n", text);
 }
 
+/* Ours under half of what the last level has come to, as by clients that do not wait. */
+static void measure_half(struct round *r)
+{
+	unsigned last = settings.levels - 1;
+	char line[96];
+
+	if (interrupted() || r->sample[OURS][last].tx_per_s < 2)
+		return;
+	ours_measure(&settings, settings.level[last], r->sample[OURS][last].tx_per_s / 2,
+		     &r->half);
+	snprintf(line, sizeof line, "%s, open loop: %.0f tx/s, p50 %.2f ms, p99 %.2f ms",
+		 system_names[OURS], r->half.tx_per_s, r->half.p50, r->half.p99);
+	tell(line);
+}
+
 static bool measure_system(enum system which, struct round *r)
 {
 	bool started = which == OURS ? ours_start(&settings) : etcd_start(&settings);
@@ -356,7 +424,7 @@ static bool measure_system(enum system which, struct round *r)
 		char line[96];
 		struct sample *s = &r->sample[which][k];
 		if (which == OURS)
-			ours_measure(&settings, settings.level[k], s);
+			ours_measure(&settings, settings.level[k], 0, s);
 		else
 			etcd_measure(&settings, settings.level[k], s);
 		snprintf(line, sizeof line, "%s, %u clients: %.0f tx/s, p50 %.2f ms",
@@ -364,6 +432,8 @@ static bool measure_system(enum system which, struct round *r)
 		tell(line);
 		started = s->valid;
 	}
+	if (started && which == OURS)
+		measure_half(r);
 	if (which == OURS)
 		ours_stop(&settings);
 	else

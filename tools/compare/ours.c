@@ -59,9 +59,9 @@ static double real_of(const struct json *o, const char *key)
 	return v;
 }
 
-void ours_measure(const struct settings *s, unsigned clients, struct sample *out)
+void ours_measure(const struct settings *s, unsigned clients, double rate, struct sample *out)
 {
-	char dir[600], text[5][16];
+	char dir[600], text[6][16];
 	struct json *doc;
 	struct meter m;
 
@@ -72,10 +72,17 @@ void ours_measure(const struct settings *s, unsigned clients, struct sample *out
 	snprintf(text[2], 16, "%u", s->value_size);
 	snprintf(text[3], 16, "%u", s->seconds);
 	snprintf(text[4], 16, "%us", s->warmup_s);
-	const char *const argv[] = {
-		s->ostrakon, "bench",	      "run",   "--home",       dir,	"--clients",
-		text[0],     "--connections", text[1], "--value-size", text[2], "--seconds",
-		text[3],     "--warmup",      text[4], "-o",	       "json",	NULL};
+	snprintf(text[5], 16, "%.0f", rate);
+	const char *const argv[] = {s->ostrakon, "bench",
+				    "run",	 "--home",
+				    dir,	 "--clients",
+				    text[0],	 "--connections",
+				    text[1],	 "--value-size",
+				    text[2],	 "--seconds",
+				    text[3],	 "--warmup",
+				    text[4],	 "-o",
+				    "json",	 rate > 0 ? "--rate" : NULL,
+				    text[5],	 NULL};
 	meter_start(&m, pids, count);
 	int rc = run(argv, &doc);
 	if (rc < 0 || doc == NULL) {
