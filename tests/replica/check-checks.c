@@ -11,11 +11,12 @@
 #include "tests/ledger/world.h"
 #include "tests/replica/quiet.h"
 
-#define N	   4
-#define QUEUE_MAX  20000
-#define HELD_MAX   64
-#define STEP_US	   500
-#define CLIENT_TXS 480
+#define N	     4
+#define QUEUE_MAX    20000
+#define HELD_MAX     64
+#define STEP_US	     500
+#define CLIENT_TXS   480
+#define HEARTBEAT_US 50000 /* by default */
 
 struct letter {
 	unsigned from, to;
@@ -292,22 +293,28 @@ START_TEST(what_is_overheard_is_not_checked_again)
 }
 END_TEST
 
+static struct node *the_leader(void)
+{
+	for (unsigned i = 0; i < N; i++) {
+		struct engine_status status;
+		replica_status(node[i].replica, &status);
+		if (status.role == ROLE_LEADER)
+			return &node[i];
+	}
+	ck_abort_msg("nobody leads");
+}
+
 /* What the leader's clients bring while a block is under way, too; few of them are not worth a
  * message, and what leaves with a block at once is told by that. */
 START_TEST(the_leader_tells_its_own)
 {
 	static const unsigned later[] = {7, 8, 30};
 	for (unsigned k = 0; k < MEM_COUNT(later); k++) {
-		unsigned leader = 0, nonce = 1, total = 20 + later[k];
+		unsigned nonce = 1, total = 20 + later[k];
 		elsewhere = shares = true;
 		open_all(9);
 		elect();
-		for (unsigned i = 0; i < N; i++) {
-			struct engine_status status;
-			replica_status(node[i].replica, &status);
-			leader = status.role == ROLE_LEADER ? i : leader;
-		}
-		struct node *n = &node[leader];
+		struct node *n = the_leader();
 		for (unsigned i = 0; i < total; i++, nonce++) {
 			struct hash id;
 			struct slice tx = world_put(&w, 0, nonce, "key", "value");
@@ -485,6 +492,78 @@ START_TEST(what_peers_bring_is_not_told_to_all)
 }
 END_TEST
 
+static void submit_to(struct node *n, unsigned *nonce, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct hash id;
+		struct slice tx = world_put(&w, 0, ++*nonce, "key", "value");
+		ck_assert_int_eq(replica_submit(n->replica, now, tx, false, &id), ERR_NONE);
+		mem_free((void *)tx.ptr);
+	}
+}
+
+/* Blocks that it has proposed and that are not final yet. */
+static uint64_t under_way(const struct node *n)
+{
+	struct engine_status status;
+	replica_status(n->replica, &status);
+	return status.tip.height - status.final.height;
+}
+
+/* One block of so many transactions, final after this time or a little later; when it was
+ * proposed. */
+static uint64_t final_block(struct node *n, unsigned *nonce, unsigned txs, uint64_t takes)
+{
+	unsigned before = n->final_txs;
+	uint64_t begun = now;
+	replica_gather(n->replica);
+	submit_to(n, nonce, txs);
+	replica_propose(n->replica, now);
+	ck_assert_uint_eq(under_way(n), 1);
+	now += takes;
+	while (n->final_txs < before + txs)
+		run_step(false);
+	ck_assert_uint_eq(under_way(n), 0);
+	return begun;
+}
+
+/* [I22]: those who were answered are waited for as long as their block took, and a 32nd of a
+ * heartbeat at most, to the microsecond, whether they come or not; and not at all if as many
+ * are there. */
+START_TEST(who_was_answered_is_waited_for)
+{
+	static const uint64_t takes[] = {0, 300, 1000, 20000};
+	const uint64_t most = HEARTBEAT_US / 32;
+	elsewhere = shares = false;
+	for (unsigned k = 0; k < MEM_COUNT(takes); k++) {
+		unsigned nonce = 0;
+		open_all(9);
+		elect();
+		struct node *n = the_leader();
+		uint64_t begun = final_block(n, &nonce, 8, takes[k]), took = now - begun;
+		uint64_t until = now + (took < most ? took : most);
+		submit_to(n, &nonce, 1);
+		ck_assert_uint_eq(under_way(n), 0);
+		ck_assert_uint_eq(replica_wake_at(n->replica), until);
+		replica_tick(n->replica, until - 1);
+		ck_assert_uint_eq(under_way(n), 0);
+		replica_tick(n->replica, until);
+		ck_assert_uint_eq(under_way(n), 1);
+		now = until;
+		run_until(9, false);
+
+		final_block(n, &nonce, 8, takes[k]);
+		submit_to(n, &nonce, 7);
+		ck_assert_uint_eq(under_way(n), 0);
+		submit_to(n, &nonce, 1);
+		ck_assert_uint_eq(under_way(n), 1);
+		run_until(25, false);
+		all_agree(25);
+		close_all();
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("checks");
@@ -497,6 +576,7 @@ int main(void)
 	tcase_add_test(t, not_all_is_worth_checking);
 	tcase_add_test(t, what_is_told_is_not_lost_meanwhile);
 	tcase_add_test(t, what_peers_bring_is_not_told_to_all);
+	tcase_add_test(t, who_was_answered_is_waited_for);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

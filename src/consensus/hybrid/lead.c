@@ -170,9 +170,9 @@ static uint64_t awaits_return(const struct hybrid *h)
 }
 
 /* What a block costs whatever is in it is that of some eight transactions on every replica. So
- * a lone transaction leaves at once; while blocks are under way, the next one waits for as many
- * transactions as they hold, and once the last of them is final, for whoever it has answered.
- * This is when to propose, within what may_propose() allows, and never for long. */
+ * while blocks are under way, the next one waits for as many transactions as they hold, and once
+ * the last of them is final, for whoever it has answered; later than that a lone transaction
+ * leaves at once. This is when to propose, within what may_propose() allows, never for long. */
 static uint64_t gathers_until(const struct hybrid *h)
 {
 	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
