@@ -56,7 +56,7 @@ struct usage {
 struct meter {
 	const pid_t *pid;
 	unsigned count;
-	double now_s, busy_s;
+	double now_s, busy_s, own_s; /* own: this program and its children */
 	struct usage usage;
 };
 void meter_start(struct meter *m, const pid_t *pid, unsigned count);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -317,11 +318,28 @@ static void usage_of(const pid_t *pid, unsigned count, struct usage *out)
 	}
 }
 
+/* CPU seconds of this program and of children that have ended: the load, with what it signs
+ * before and reads again afterwards. */
+static double own_cpu_s(void)
+{
+	static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	double sum = 0;
+
+	for (size_t i = 0; i < MEM_COUNT(whose); i++) {
+		struct rusage u;
+		if (getrusage(whose[i], &u) == 0)
+			sum += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+			       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	}
+	return sum;
+}
+
 void meter_start(struct meter *m, const pid_t *pid, unsigned count)
 {
 	m->pid = pid;
 	m->count = count;
 	usage_of(pid, count, &m->usage);
+	m->own_s = own_cpu_s();
 	m->busy_s = machine_busy_s();
 	m->now_s = machine_now_s();
 }
@@ -329,12 +347,12 @@ void meter_start(struct meter *m, const pid_t *pid, unsigned count)
 void meter_stop(const struct meter *m, double loader_cpu_s, double tx, struct sample *out)
 {
 	double busy = machine_busy_s() - m->busy_s, seconds = machine_now_s() - m->now_s;
-	double nodes, other;
+	double own = own_cpu_s() - m->own_s, nodes, other;
 	struct usage u;
 
 	usage_of(m->pid, m->count, &u);
 	nodes = u.cpu_s - m->usage.cpu_s;
-	other = busy - nodes - loader_cpu_s;
+	other = busy - nodes - own;
 	out->other_share = other > 0 ? other / (seconds * machine_cores()) : 0;
 	out->loader_share =
 		nodes + loader_cpu_s > 0 ? loader_cpu_s / (nodes + loader_cpu_s) : 0;
