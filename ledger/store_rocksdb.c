@@ -19,6 +19,7 @@
  * than 80 MiB resident. The family that is full first is flushed, whoever filled it. */
 #define WRITE_BUFFER_DEFAULT (8 * MIB) /* a family's memtable */
 #define WRITE_BUFFER_MIN     (128 << 10)
+#define ARENA_BLOCK_MAX	     (MIB / 4)
 #define WRITE_BUFFER_TOTAL   (32 * MIB) /* all families' memtables */
 #define CACHE_DEFAULT	     (16 * MIB)
 #define CACHE_SHARD_BITS     1
@@ -480,19 +481,32 @@ static size_t in_turn(size_t size, const struct store_options *o)
 	return size - size / TURN_SHARE * place[o->turn % TURNS];
 }
 
+/* Before the turn is reckoned with. */
+static size_t nominal_size(const struct store_options *o)
+{
+	size_t size = o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT;
+	return size < WRITE_BUFFER_MIN ? WRITE_BUFFER_MIN : size;
+}
+
 static size_t buffer_size(const struct store_options *o)
 {
-	size_t size = in_turn(
-		o->write_buffer_size > 0 ? o->write_buffer_size : WRITE_BUFFER_DEFAULT, o);
+	size_t size = in_turn(nominal_size(o), o);
 	return size < WRITE_BUFFER_MIN ? WRITE_BUFFER_MIN : size;
+}
+
+/* What a memtable grows by: 4 KiB at least; Debian's RocksDB aborts if that comes near the
+ * buffer's size. In every turn 256 KiB, which malloc() maps, and unmaps with the memtable:
+ * smaller ones are left behind in the heap, 6 MiB of them. */
+static size_t arena_block(const struct store_options *o)
+{
+	size_t size = nominal_size(o) / 32;
+	return size < ARENA_BLOCK_MAX ? size : ARENA_BLOCK_MAX;
 }
 
 /* Options for the whole database; they are also what each family starts from. */
 static rocksdb_options_t *options_new(const struct store_options *o)
 {
 	rocksdb_options_t *opt = rocksdb_options_create();
-	size_t buffer = buffer_size(o);
-
 	rocksdb_options_set_create_if_missing(opt, o->create);
 	/* always: a crash may come between creating the database and its families */
 	rocksdb_options_set_create_missing_column_families(opt, 1);
@@ -502,10 +516,8 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_absolute_consistency_recovery);
 	rocksdb_options_set_max_total_wal_size(opt, in_turn(WAL_TOTAL_MAX, o));
 	rocksdb_options_set_db_write_buffer_size(opt, WRITE_BUFFER_TOTAL);
-	rocksdb_options_set_write_buffer_size(opt, buffer);
-	/* 4 KiB at least; Debian's RocksDB aborts if a block comes near the buffer's size */
-	rocksdb_options_set_arena_block_size(opt,
-					     buffer / 32 < MIB / 4 ? buffer / 32 : MIB / 4);
+	rocksdb_options_set_write_buffer_size(opt, buffer_size(o));
+	rocksdb_options_set_arena_block_size(opt, arena_block(o));
 	rocksdb_options_set_max_open_files(opt, OPEN_FILES_MAX);
 	rocksdb_options_set_max_background_jobs(opt, 2);
 	rocksdb_options_set_target_file_size_base(opt, TABLE_SIZE);
