@@ -128,15 +128,23 @@ static void log_final(const struct block *b, const struct cert *cert)
 	log_fields(LOG_CONSENSUS, LOG_DEBUG, "a block is final", fields, MEM_COUNT(fields));
 }
 
+/* Clients, and peers whose certificate waits for the end of the turn, need not wait until the
+ * state is written, too. What a client reads next waits for the loop, which has written it. */
+static void host_certified(void *ctx, struct block *b, const struct cert *cert)
+{
+	struct node *n = ctx;
+	submit_final(n, b, cert, node_clock_us());
+	if (n->net)
+		net_flush(n->net);
+}
+
 static void host_final(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
-	uint64_t now = node_clock_us();
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
-	n->final_since = now;
+	n->final_since = node_clock_us();
 	log_final(b, cert);
-	submit_final(n, b, cert, now);
 	struct block_view view = {.block = b,
 				  .certified = true,
 				  .grade = cert->kind,
@@ -286,6 +294,7 @@ static int open_replica(struct node *n, struct errmsg *m)
 		.host = {.ctx = n,
 			 .send = host_send,
 			 .sync = host_sync,
+			 .certified = host_certified,
 			 .final = host_final,
 			 .rejected = host_rejected,
 			 .halted = host_halted,

@@ -55,6 +55,8 @@ static void host_final(void *ctx, const struct final_block *f)
 			  are */
 		return;
 	sync_before_final(r, f->block->sh.h.height);
+	if (r->config.host.certified)
+		r->config.host.certified(r->config.host.ctx, f->block, f->cert);
 	store_batch_clear(r->batch);
 	ledger_finalize(r->ledger, f->block, r->batch);
 	records_settle(r, f->block);

@@ -62,7 +62,11 @@ struct replica_host {
 	 * true, or return false and call replica_durable(seq) once store_sync() has been done.
 	 */
 	bool (*sync)(void *ctx, uint64_t seq);
-	/* A block is final and its effects are readable. results are in block->tx[i].result. */
+	/* A block is final: whoever waits for its transactions may be told, since a certificate
+	 * rests on no disk here. What is read of the state is still that below it until
+	 * final(), which follows at once unless the store fails. May be NULL. */
+	void (*certified)(void *ctx, struct block *b, const struct cert *cert);
+	/* Its effects are readable. results are in block->tx[i].result. */
 	void (*final)(void *ctx, struct block *b, const struct cert *cert);
 	void (*rejected)(void *ctx, const struct hash *tx_id, int err);
 	void (*halted)(void *ctx, const char *why);

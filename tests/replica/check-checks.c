@@ -34,7 +34,7 @@ static struct node {
 	unsigned held_count, final_txs, forwards,
 		told; /* transactions forwarded, of the last */
 	struct hash final[4096];
-	uint64_t height;
+	uint64_t height, certified;
 	bool halted;
 } node[N];
 static struct letter queue[QUEUE_MAX];
@@ -63,9 +63,20 @@ static void host_send(void *ctx, const struct message *m)
 	}
 }
 
+/* Told before the state is that of the block. */
+static void host_certified(void *ctx, struct block *b, const struct cert *cert)
+{
+	struct node *n = ctx;
+	ck_assert_int_eq(cert_check(cert, &w.ctx), ERR_NONE);
+	ck_assert_uint_eq(b->sh.h.height, n->height + 1);
+	ck_assert_uint_eq(ledger_height(n->replica->ledger), n->height);
+	n->certified++;
+}
+
 static void host_final(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
+	ck_assert_uint_eq(ledger_height(n->replica->ledger), b->sh.h.height);
 	n->height = b->sh.h.height;
 	ck_assert_uint_lt(n->height, MEM_COUNT(n->final));
 	n->final[n->height] = b->hash;
@@ -106,6 +117,7 @@ static void open_one(unsigned i)
 					      .host = {.ctx = &node[i],
 						       .send = host_send,
 						       .sync = quiet_sync,
+						       .certified = host_certified,
 						       .final = host_final,
 						       .rejected = quiet_rejected,
 						       .halted = host_halted,
@@ -246,6 +258,7 @@ static void all_agree(unsigned txs)
 	for (unsigned i = 0; i < N; i++) {
 		ck_assert(!node[i].halted);
 		ck_assert_uint_eq(node[i].final_txs, txs);
+		ck_assert_uint_eq(node[i].certified, node[i].height);
 		for (uint64_t h = 1; h <= node[i].height && h <= node[0].height; h++)
 			ck_assert(hash_equal(&node[i].final[h], &node[0].final[h]));
 	}
