@@ -191,6 +191,7 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
+		node_await_told(x->api->node);
 		err = snapshots_make(x->api->node->store, x->api->node->config.home, path,
 				     sizeof path, &m);
 		if (err != ERR_NONE)
@@ -217,6 +218,7 @@ static enum MHD_Result raw_block(struct exchange *x)
 	struct json *o = NULL;
 	if (!x->r.problem.status)
 		exchange_read_height(x);
+	node_await_told(x->api->node);
 	uint64_t height = x->r.has_height ? x->r.height : atomic_load(&x->api->node->final_height);
 	bool enter = atomic_fetch_add(&x->api->raw_blocks, 1) < RAW_BLOCKS_MAX;
 	if (!x->r.problem.status) {

@@ -128,11 +128,30 @@ static void log_final(const struct block *b, const struct cert *cert)
 	log_fields(LOG_CONSENSUS, LOG_DEBUG, "a block is final", fields, MEM_COUNT(fields));
 }
 
+static void set_told(struct node *n, bool unwritten)
+{
+	pthread_mutex_lock(&n->told_lock);
+	n->told_unwritten = unwritten;
+	if (!unwritten)
+		pthread_cond_broadcast(&n->told_is_written);
+	pthread_mutex_unlock(&n->told_lock);
+}
+
+void node_await_told(struct node *n)
+{
+	pthread_mutex_lock(&n->told_lock);
+	while (n->told_unwritten)
+		pthread_cond_wait(&n->told_is_written, &n->told_lock);
+	pthread_mutex_unlock(&n->told_lock);
+}
+
 /* Clients, and peers whose certificate waits for the end of the turn, need not wait until the
- * state is written, too. What a client reads next waits for the loop, which has written it. */
+ * state is written, too. What a client reads next waits for the loop, which has written it, or
+ * for node_await_told(). */
 static void host_certified(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
+	set_told(n, true);
 	submit_final(n, b, cert, node_clock_us());
 	if (n->net)
 		net_flush(n->net);
@@ -144,6 +163,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = node_clock_us();
+	set_told(n, false);
 	log_final(b, cert);
 	struct block_view view = {.block = b,
 				  .certified = true,
@@ -222,6 +242,7 @@ static void host_rejected(void *ctx, const struct hash *id, int err)
 static void host_halted(void *ctx, const char *why)
 {
 	node_halt(ctx, why);
+	set_told(ctx, false); /* no write is to come */
 }
 
 static bool host_check(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count)
@@ -339,6 +360,8 @@ int node_open(struct node *n, struct errmsg *m)
 	TAILQ_INIT(&n->waiting);
 	TAILQ_INIT(&n->reads);
 	pthread_mutex_init(&n->snapshot_lock, NULL);
+	pthread_mutex_init(&n->told_lock, NULL);
+	pthread_cond_init(&n->told_is_written, NULL);
 	n->started = n->final_since = node_clock_us();
 	n->inbox = inbox_new();
 	n->events = events_new(n->config.event_streams);
@@ -397,6 +420,8 @@ void node_close(struct node *n)
 	events_free(n->events);
 	map_free(&n->waiters);
 	pthread_mutex_destroy(&n->snapshot_lock);
+	pthread_mutex_destroy(&n->told_lock);
+	pthread_cond_destroy(&n->told_is_written);
 	genesis_free(&n->genesis);
 	crypto_wipe(&n->key, sizeof n->key);
 }

@@ -143,7 +143,13 @@ struct node {
 	uint64_t snapshot_due;
 	pthread_mutex_t snapshot_lock;
 	struct snapshot snapshot;
+	/* Clients have been told of a final block that is not in the store yet. */
+	pthread_mutex_t told_lock;
+	pthread_cond_t told_is_written;
+	bool told_unwritten;
 };
+/* What clients were told is in the store. For who reads it beside the loop, from any thread. */
+void node_await_told(struct node *n);
 
 uint64_t node_clock_us(void); /* monotonic */
 uint64_t node_wall_ms(void);

@@ -427,10 +427,12 @@ static uint64_t raw_height(const struct json *o)
 	return height;
 }
 
-/* Whoever was told that a block is final finds it, or a newer one, as the latest: at once. */
+/* Whoever was told that a block is final finds it by its height, and it or a newer one as the
+ * latest: at once. */
 START_TEST(test_latest)
 {
-	for (uint64_t nonce = 50; nonce < 60; nonce++) {
+	for (uint64_t nonce = 50; nonce < 90; nonce++) {
+		char path[64];
 		struct answer a;
 		uint64_t height, latest;
 		put(0, nonce, &a, "");
@@ -440,6 +442,10 @@ START_TEST(test_latest)
 		get(port[0], "/v1/raw-blocks/latest", &a);
 		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
 		ck_assert_uint_ge(raw_height(a.json), height);
+		answer_free(&a);
+		snprintf(path, sizeof path, "/v1/raw-blocks/%llu", (unsigned long long)height);
+		get(port[0], path, &a);
+		ck_assert_msg(a.status == 200, "%d %s", a.status, a.body);
 		answer_free(&a);
 		get(port[0], "/v1/blocks/latest", &a);
 		json_read_u64(a.json, "height", &latest);
