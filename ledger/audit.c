@@ -52,29 +52,50 @@ static void remember(struct writer *last, struct slice key)
 
 /* ---- the tree ---------------------------------------------------------------------------- */
 
+static void set_nibble(struct hash *path, unsigned depth, unsigned i)
+{
+	uint8_t *b = &path->b[depth / 2];
+	*b = (uint8_t)(depth & 1 ? (*b & 0xf0) | i : i << 4);
+}
+
+/* The node, at this path, to which a slot leads, even if it is another one than it should be:
+ * then ERR_BAD_HASH; or NULL. */
+static int load_child(struct audit *a, const struct tree_slot *s, const struct hash *path,
+		      unsigned depth, struct tree_node **out)
+{
+	struct hash h;
+	*out = NULL;
+	int err = node_load(&a->tree, s->version, path, depth, out);
+	if (err)
+		return err;
+	tree_hash(&h, *out);
+	return hash_equal(&h, &s->hash) ? ERR_NONE : ERR_BAD_HASH;
+}
+
+static void found_child(struct audit *a, const struct tree_slot *s, const struct hash *path,
+			unsigned depth, int err)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	a->host->found(a->host->arg, STORE_TREE, node_key(buf, s->version, path, depth),
+		       s->version, err,
+		       "the node, to which another leads, is missing or damaged");
+}
+
 static void check_child(struct audit *a, struct slice key, uint64_t version,
 			const struct tree_slot *s, struct hash path, unsigned depth, unsigned i)
 {
 	struct tree_node *child;
-	struct hash h;
-	uint8_t buf[NODE_KEY_MAX];
-	uint8_t *b = &path.b[depth / 2];
 	if (depth + 1 >= TREE_DEPTH_MAX) {
 		a->host->found(a->host->arg, STORE_TREE, key, version, ERR_CORRUPT,
 			       "a node lies deeper than the tree is");
 		return;
 	}
-	*b = (uint8_t)(depth & 1 ? *b | i : i << 4);
-	int err = node_load(&a->tree, s->version, &path, depth + 1, &child);
-	if (!err) {
-		tree_hash(&h, child);
-		err = hash_equal(&h, &s->hash) ? ERR_NONE : ERR_BAD_HASH;
+	set_nibble(&path, depth, i);
+	int err = load_child(a, s, &path, depth + 1, &child);
+	if (child)
 		tree_drop(&a->tree, child);
-	}
 	if (err)
-		a->host->found(a->host->arg, STORE_TREE,
-			       node_key(buf, s->version, &path, depth + 1), version, err,
-			       "the node, to which another leads, is missing or damaged");
+		found_child(a, s, &path, depth + 1, err);
 }
 
 static void check_root(struct audit *a, struct slice key, uint64_t version,
@@ -120,34 +141,46 @@ static bool is_apart(const struct audit *a, uint64_t version)
 	       version < a->host->swept_below;
 }
 
+/* Where a node lies; false: this is no node's key. */
+static bool key_read(struct slice key, struct hash *path, unsigned *depth)
+{
+	*path = (struct hash){0};
+	*depth = key.ptr[8];
+	if (*depth >= TREE_DEPTH_MAX || key.len != 9 + (*depth + 1) / 2)
+		return false;
+	memcpy(path->b, key.ptr + 9, key.len - 9);
+	return true;
+}
+
+/* Of nodes below the oldest state only those that are part of it have all that they lead to:
+ * check_oldest() comes to them. Others are bases of newer records, or are to be pruned. */
 static void check_node(struct audit *a, struct slice key, struct slice value)
 {
 	uint64_t version = load_be64(key.ptr);
-	unsigned depth = key.ptr[8];
-	struct hash path = {0};
+	unsigned depth;
+	struct hash path;
 	struct tree_node *n;
-	if (depth >= TREE_DEPTH_MAX || key.len != 9 + (depth + 1) / 2) {
+	if (!key_read(key, &path, &depth)) {
 		a->host->found(a->host->arg, STORE_TREE, key, version, ERR_CORRUPT,
 			       "this is no node's key");
 		return;
 	}
-	memcpy(path.b, key.ptr + 9, key.len - 9);
-	int err = node_decode(&a->tree, value, version, &n);
+	int err = node_read(&a->tree, value, version, &path, depth, &n);
 	if (err) {
 		a->host->found(a->host->arg, STORE_TREE, key, version, err,
-			       "the node is damaged");
+			       "the node is damaged, or the older one that it rests on");
 		return;
 	}
 	a->out->nodes++;
 	if (depth == 0)
 		check_root(a, key, version, n);
 	const struct tree_slot *s = n->slot;
-	for (unsigned i = 0; i < 16; i++) {
+	for (unsigned i = 0; i < 16 && version >= a->out->oldest; i++) {
 		if (!slot_present(n, i))
 			continue;
 		if (!slot_is_leaf(n, i))
 			check_child(a, key, version, s, path, depth, i);
-		else if (version >= a->out->oldest && s->version == version)
+		else if (s->version == version)
 			expect_value(a, s);
 		s++;
 	}
@@ -156,16 +189,8 @@ static void check_node(struct audit *a, struct slice key, struct slice value)
 
 static void check_list(struct audit *a, struct slice key, struct slice list)
 {
-	struct reader r;
-	reader_init(&r, list);
-	while (r.left > 0 && !r.err) {
-		uint8_t family = reader_u8(&r);
-		reader_var(&r, STATE_KEY_MAX + 8);
-		if (family != STORE_TREE && family != STORE_STATE)
-			reader_fail(&r, ERR_CORRUPT);
-	}
-	if (r.err)
-		a->host->found(a->host->arg, STORE_TREE, key, load_be64(key.ptr), r.err,
+	if (!ledger_list_reads(list))
+		a->host->found(a->host->arg, STORE_TREE, key, load_be64(key.ptr), ERR_CORRUPT,
 			       "the list of what is to be pruned is damaged");
 }
 
@@ -307,38 +332,48 @@ static int check_values(struct audit *a, struct errmsg *m)
 	return err;
 }
 
-/* Leaves of the oldest state that are older than it. */
-static void expect_old(struct audit *a, struct tree_node *n, struct hash path, unsigned depth)
+/* What the oldest state has from before: its nodes lead to the right ones, and its leaves are
+ * expected. Recursion is at most TREE_DEPTH_MAX deep. */
+static int check_old(struct audit *a, struct tree_node *n, uint64_t version, struct hash path,
+		     unsigned depth)
 {
 	for (unsigned nibble = 0, i = 0; nibble < 16; nibble++) {
 		if (!slot_present(n, nibble))
 			continue;
 		const struct tree_slot *s = &n->slot[i++];
 		struct tree_node *child;
-		struct hash below = path;
-		uint8_t *b = &below.b[depth / 2];
 		if (slot_is_leaf(n, nibble)) {
 			if (s->version < a->out->oldest)
 				expect_value(a, s);
 			continue;
 		}
-		*b = (uint8_t)(depth & 1 ? *b | nibble : nibble << 4);
-		if (depth + 1 < TREE_DEPTH_MAX &&
-		    node_load(&a->tree, s->version, &below, depth + 1, &child) == ERR_NONE) {
-			expect_old(a, child, below, depth + 1);
-			tree_drop(&a->tree, child);
-		}
+		if (depth + 1 >= TREE_DEPTH_MAX)
+			continue;
+		set_nibble(&path, depth, nibble);
+		int err = load_child(a, s, &path, depth + 1, &child);
+		if (err && version < a->out->oldest && !a->name)
+			found_child(a, s, &path, depth + 1, err);
+		if (!child)
+			continue;
+		bool on =
+			a->host->pace(a->host->arg, slots_size(child->present, child->leaves));
+		err = on ? check_old(a, child, s->version, path, depth + 1) : ERR_CLOSED;
+		tree_drop(&a->tree, child);
+		if (err)
+			return err;
 	}
+	return ERR_NONE;
 }
 
-static void expect_oldest(struct audit *a)
+static int check_oldest(struct audit *a, struct errmsg *m)
 {
 	static const struct hash no_path;
 	struct tree_node *n;
 	if (a->out->oldest == 0 || node_load(&a->tree, a->out->oldest, &no_path, 0, &n))
-		return;
-	expect_old(a, n, no_path, 0);
+		return ERR_NONE;
+	int err = check_old(a, n, a->out->oldest, no_path, 0);
 	tree_drop(&a->tree, n);
+	return err ? closed(m) : ERR_NONE;
 }
 
 /* Fewer values are on disk than the states have: a second look says which. */
@@ -353,9 +388,11 @@ static int find_missing(struct audit *a, struct errmsg *m)
 	struct store_iter *it = store_iter_new(a->store, STORE_TREE, none, none, false);
 	while (!err && store_iter_next(it, &key, &value)) {
 		struct tree_node *n;
+		struct hash path;
+		unsigned depth;
 		uint64_t version = key.len >= 9 ? load_be64(key.ptr) : 0;
-		if (key.len < 9 || key.ptr[8] == LIST_MARK || version < a->out->oldest ||
-		    node_decode(&a->tree, value, version, &n))
+		if (key.len < 9 || version < a->out->oldest || !key_read(key, &path, &depth) ||
+		    node_read(&a->tree, value, version, &path, depth, &n))
 			continue;
 		const struct tree_slot *s = n->slot;
 		for (unsigned i = 0; i < 16; i++) {
@@ -371,7 +408,7 @@ static int find_missing(struct audit *a, struct errmsg *m)
 	}
 	store_iter_free(it);
 	if (!err)
-		expect_oldest(a);
+		err = check_oldest(a, m);
 	a->out->values = values;
 	a->out->nodes = nodes;
 	return err;
@@ -442,7 +479,7 @@ int ledger_audit(struct store *s, const struct chain_ctx *ctx, const struct audi
 	if (!err)
 		err = check_values(a, m);
 	if (!err)
-		expect_oldest(a);
+		err = check_oldest(a, m);
 	if (!err && a->seen < a->expected)
 		err = find_missing(a, m);
 	else if (!err && a->newest && a->live != out->keys)

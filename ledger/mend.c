@@ -271,6 +271,7 @@ int mend_execute(struct store *s, const struct genesis *g, const struct chain_ct
 	struct overlay below, *o = NULL;
 	invariant(b->sh.h.height > 0);
 	tree_init(&t, s, MEND_CACHE_BYTES);
+	t.whole = true;
 	int err = open_below(&t, b->sh.h.height - 1, before, &below);
 	if (err) {
 		tree_close(&t);
@@ -469,8 +470,8 @@ static bool find_child(struct rebuild *b, const struct under *leaf, uint32_t cou
 	return false;
 }
 
-/* The record, as tree_store.c has it, and those of damaged nodes below it. Recursion is at most
- * TREE_DEPTH_MAX deep. */
+/* The record, whole, as tree_store.c has it, and those of damaged nodes below it. Recursion is
+ * at most TREE_DEPTH_MAX deep. */
 static void put_rebuilt(struct rebuild *b, const struct under *leaf, uint32_t count,
 			unsigned depth, uint64_t version, struct store_batch *batch)
 {
@@ -543,19 +544,50 @@ int mend_newest(struct store *s, const struct hash *key, uint64_t at, uint64_t *
 	return err;
 }
 
+/* Whether a node is there as it is to be, in whatever kind of record. */
+static bool same_node(struct tree *t, const struct store_op *op)
+{
+	struct mend_record rec;
+	struct tree_node *n;
+	if (op->family != STORE_TREE || !mend_record_of(op->family, op->key, &rec) ||
+	    rec.list || node_load(t, rec.version, &rec.key, rec.depth, &n))
+		return false;
+	bool same = slice_equal(node_whole(t, n, rec.version), op->value);
+	tree_drop(t, n);
+	return same;
+}
+
 bool mend_differs(struct store *s, const struct store_batch *batch)
 {
+	struct tree t;
 	struct writer have = {0};
 	struct store_op op;
 	size_t offset = 0;
 	bool differs = false;
+	tree_init(&t, s, 0);
 	while (!differs && store_batch_next(batch, &offset, &op)) {
 		int err = store_get(s, op.family, op.key, &have);
-		differs = op.is_delete ? err != ERR_NOT_FOUND
-				       : err || !slice_equal(writer_slice(&have), op.value);
+		if (op.is_delete)
+			differs = err != ERR_NOT_FOUND;
+		else if (err || !slice_equal(writer_slice(&have), op.value))
+			differs = err || !same_node(&t, &op);
 	}
 	writer_free(&have);
+	tree_close(&t);
 	return differs;
+}
+
+bool mend_reads(struct store *s, const struct mend_record *rec)
+{
+	struct tree t;
+	struct tree_node *n;
+	invariant(rec->family == STORE_TREE && !rec->list);
+	tree_init(&t, s, 0);
+	int err = node_load(&t, rec->version, &rec->key, rec->depth, &n);
+	if (!err)
+		tree_drop(&t, n);
+	tree_close(&t);
+	return err != ERR_CORRUPT;
 }
 
 bool mend_puts(const struct store_batch *batch, enum store_family f, struct slice key)

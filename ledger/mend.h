@@ -1,7 +1,8 @@
-/* Records of readable states, looked at past every cache, and written anew exactly as they
- * were. Behind each stands the state root in the header of a final block, which the caller
- * knows: nothing here believes a record that it does not lead to. Nothing is written but into
- * batches.
+/* Records of readable states, looked at past every cache, and written anew: exactly as they
+ * were, but those of nodes whole, and lists of what is to be pruned without the records on
+ * which others may rest, which then keep their room. Behind each stands the state root in the
+ * header of a final block, which the caller knows: nothing here believes a record that it does
+ * not lead to. Nothing is written but into batches.
  *
  * docs/ledger-format.md, "Damage". */
 #ifndef LEDGER_MEND_H
@@ -58,8 +59,11 @@ int mend_genesis(const struct genesis *g, struct store_batch *batch);
  * state below rec->version is readable: else values that went may lie among them. */
 #define MEND_LEAVES_MAX 16384
 int mend_node(struct store *s, const struct mend_record *rec, struct store_batch *batch);
-/* Whether the batch changes anything; whether it puts this record. */
+/* Whether the batch changes anything, of nodes in what they are; whether it puts this record.
+ */
 bool mend_differs(struct store *s, const struct store_batch *batch);
+/* False: the node's record, or the one that it rests on, cannot be made sense of. */
+bool mend_reads(struct store *s, const struct mend_record *rec);
 bool mend_puts(const struct store_batch *batch, enum store_family f, struct slice key);
 /* The newest version of a value on disk, at this height or below. ERR_NOT_FOUND: none. */
 int mend_newest(struct store *s, const struct hash *key, uint64_t at, uint64_t *version);

@@ -1,7 +1,10 @@
 /* The ledger's record in STORE_META, and the cache of verified signatures. */
 #include "ledger/private.h"
 
-#define META_VERSION 2 /* 1: values by state key, not by its hash */
+/* 1: values by state key, not by its hash. 2: only whole records of nodes, which are read as
+ * ever; the next block makes it 3. */
+#define META_VERSION 3
+#define META_OLDEST  2
 #define META_MAGIC   "ostrledg"
 #define META_KEY     "ledger"
 
@@ -38,7 +41,7 @@ static int decode(struct slice record, const struct chain_ctx *ctx, struct ledge
 			       "the ledger's format is version %u, this program knows up to "
 			       "%u: use a newer program",
 			       version, META_VERSION);
-	if (version < META_VERSION)
+	if (version < META_OLDEST)
 		return err_set(m, ERR_VERSION,
 			       "the ledger's format is version %u, of an earlier program: "
 			       "`ostrakon db repair` makes it anew from its blocks",

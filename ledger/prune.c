@@ -17,6 +17,18 @@ static struct slice list_key(uint8_t buf[LIST_KEY_SIZE], uint64_t height)
 	return slice_of(buf, LIST_KEY_SIZE);
 }
 
+bool ledger_list_reads(struct slice list)
+{
+	struct reader r;
+	for (reader_init(&r, list); r.left > 0 && !r.err;) {
+		uint8_t family = reader_u8(&r);
+		reader_var(&r, STATE_KEY_MAX + 8);
+		if (family != STORE_TREE && family != STORE_STATE)
+			return false;
+	}
+	return r.err == ERR_NONE;
+}
+
 /* Deletes what the list names. What does not parse is left: rubbish costs room, not safety. */
 static void carry_out(struct slice list, struct store_batch *batch)
 {

@@ -5,13 +5,13 @@
 #include "ledger/tree_private.h"
 
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
-#define TRIM_NUM	7
-#define TRIM_DEN	8
+#define TRIM_NUM 7
+#define TRIM_DEN 8
 /* Longer values are allocated apart, and can be forgotten; in a common heap, where nothing is,
  * most are within. */
 #define LEAF_INLINE_MAX	       64
 #define LEAF_INLINE_COMMON_MAX 256
-#define TRIM_PREFIXES	256 /* subtrees at depth 2 */
+#define TRIM_PREFIXES	       256 /* subtrees at depth 2 */
 
 static _Thread_local struct tree_heap *common_heap;
 
@@ -31,6 +31,7 @@ void tree_close(struct tree *t)
 {
 	heap_close(&t->own);
 	writer_free(&t->scratch);
+	writer_free(&t->base);
 }
 
 struct tree_heap *tree_heap_new(void)
@@ -119,6 +120,7 @@ struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves)
 	n->present = present;
 	n->leaves = leaves;
 	n->borrowed = 0;
+	n->age = 0;
 	n->original = n->copies = n->sibling = NULL;
 	return n;
 }

@@ -49,6 +49,7 @@ struct tree_node {
 	uint32_t refs;
 	uint16_t present, leaves;   /* bit i: child i; leaves is part of present */
 	uint16_t borrowed;	    /* part of present */
+	uint32_t age;		    /* of its record: versions since its base; 0: it is whole */
 	struct tree_node *original; /* NULL: borrows nothing */
 	struct tree_node *copies,
 		*sibling;	 /* that borrow from this one; and the next of them */
@@ -79,7 +80,12 @@ struct tree {
 	size_t limit;	 /* of the heap's bytes */
 	unsigned cursor; /* where trimming goes on */
 	uint64_t reads, writes;
-	struct writer scratch;
+	/* Records may rest on whole ones of this version or a newer one; of an older one whole
+	 * records are not believed any more. */
+	uint64_t bases_from;
+	/* Every record is written whole; and stale gets none on which others may rest. */
+	bool whole;
+	struct writer scratch, base;
 };
 
 /* It stays where it is from now on. */
@@ -151,7 +157,8 @@ struct tree_change {
 /* A new root with the changes (ascending by key, distinct) made; added gets the difference in
  * the number of leaves; hash, the old root's on entry, gets the new one's. Nodes and leaves
  * changed are of `version`. stale (may be NULL) gets the records of nodes, the root apart, that
- * the new tree has no use for: {u8 family, u32 length, key} each. */
+ * the new tree has no use for: {u8 family, u32 length, key} each. A record that says only what
+ * has changed since an older one has use for that one. */
 int tree_update(struct tree *t, struct tree_node *root, uint64_t version,
 		struct tree_change *changes, size_t count, struct tree_node **out,
 		struct hash *hash, int64_t *added, struct writer *stale);

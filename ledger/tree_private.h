@@ -24,6 +24,14 @@ static inline size_t node_room(const struct tree *t, uint16_t present)
 }
 /* One reference; the slots are the caller's to fill. */
 struct tree_node *node_new(struct tree *t, uint16_t present, uint16_t leaves);
+/* Bytes of a child in a record. */
+#define LEAF_SLOT_SIZE (2 * HASH_SIZE + 8)
+#define NODE_SLOT_SIZE (HASH_SIZE + 8)
+static inline size_t slots_size(uint16_t slots, uint16_t leaves)
+{
+	return tree_bits(slots & leaves) * LEAF_SLOT_SIZE +
+	       tree_bits((uint16_t)(slots & ~leaves)) * NODE_SLOT_SIZE;
+}
 void slot_hold(const struct tree_slot *s, bool is_leaf);
 void slot_drop(struct tree *t, struct tree_slot *s, bool is_leaf);
 /* n is a copy of original, and has the slots in mask, as they are, from it. */
@@ -52,9 +60,13 @@ struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
 		      unsigned depth);
 
-/* Reads a node's record; what it says of its children's versions is not above its own. */
-int node_decode(struct tree *t, struct slice record, uint64_t version, struct tree_node **out);
-
+/* Reads a node's record, and the base that it may rest on; what it says of its children's
+ * versions is not above its own. ERR_CORRUPT: of one of them; ERR_IO. */
+int node_read(struct tree *t, struct slice record, uint64_t version, const struct hash *path,
+	      unsigned depth, struct tree_node **out);
+/* Its record, if that were whole; in the tree's scratch. */
+struct slice node_whole(struct tree *t, const struct tree_node *n, uint64_t version);
+/* ERR_NOT_FOUND: there is no such record; else as above. */
 int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
 	      struct tree_node **out);
 

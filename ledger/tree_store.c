@@ -1,10 +1,13 @@
-/* Node records: what of the tree is on disk. */
+/* Node records: what of the tree is on disk. A whole record has all children of a node. One
+ * that rests on a base, an older whole record of the same place, has those that are newer than
+ * that; all others are as the base has them, except for those that are gone. So a node is one
+ * get or two, and a block that changes one child of sixteen writes little more than that one.
+ */
 #include "base/mem.h"
 #include "ledger/tree_private.h"
 
-#define LEAF_SLOT_SIZE (2 * HASH_SIZE + 8)
-#define NODE_SLOT_SIZE (HASH_SIZE + 8)
-#define NODE_HEAD_SIZE 4
+#define WHOLE_HEAD_SIZE	  4
+#define CHANGES_HEAD_SIZE 12
 
 struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
 		      unsigned depth)
@@ -34,12 +37,6 @@ void tree_stale_value(struct writer *stale, const struct hash *key, uint64_t ver
 	writer_var(stale, slice_of(buf, sizeof(buf)));
 }
 
-static size_t node_record_size(const struct tree_node *n)
-{
-	size_t all = tree_bits(n->present), leaves = tree_bits(n->leaves);
-	return NODE_HEAD_SIZE + leaves * LEAF_SLOT_SIZE + (all - leaves) * NODE_SLOT_SIZE;
-}
-
 /* Both return which children are of this version; the first for nodes above all leaves, as most
  * of those are that change with every block. */
 static unsigned children_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
@@ -59,6 +56,20 @@ static unsigned children_encode(uint8_t *p, const struct tree_node *n, uint64_t 
 	return of_version;
 }
 
+static inline uint8_t *slot_encode(uint8_t *p, const struct tree_slot *s, bool is_leaf)
+{
+	if (is_leaf) {
+		memcpy(p, s->leaf->key.b, HASH_SIZE);
+		memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
+		p += LEAF_SLOT_SIZE;
+	} else {
+		memcpy(p, s->hash.b, HASH_SIZE);
+		p += NODE_SLOT_SIZE;
+	}
+	store_be64(p - sizeof(s->version), s->version);
+	return p;
+}
+
 static unsigned mixed_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
 {
 	const struct tree_slot *s = n->slot;
@@ -66,29 +77,83 @@ static unsigned mixed_encode(uint8_t *p, const struct tree_node *n, uint64_t ver
 
 	for (unsigned left = n->present; left; left &= left - 1, s++) {
 		unsigned i = tree_lowest(left);
-		if (slot_is_leaf(n, i)) {
-			memcpy(p, s->leaf->key.b, HASH_SIZE);
-			memcpy(p + HASH_SIZE, s->leaf->value_hash.b, HASH_SIZE);
-			p += LEAF_SLOT_SIZE;
-		} else {
-			memcpy(p, s->hash.b, HASH_SIZE);
-			p += NODE_SLOT_SIZE;
-		}
-		store_be64(p - sizeof(s->version), s->version);
+		p = slot_encode(p, s, slot_is_leaf(n, i));
 		of_version |= (unsigned)(s->version == version) << i;
 	}
 	return of_version;
 }
 
-/* The hottest encoding of all: filled in by hand. */
-static unsigned node_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
+static void put_u16(uint8_t *p, uint16_t v)
 {
-	p[0] = (uint8_t)(n->present >> 8);
-	p[1] = (uint8_t)n->present;
-	p[2] = (uint8_t)(n->leaves >> 8);
-	p[3] = (uint8_t)n->leaves;
-	p += NODE_HEAD_SIZE;
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* The hottest encoding of all: filled in by hand. */
+static unsigned whole_encode(uint8_t *p, const struct tree_node *n, uint64_t version)
+{
+	put_u16(p, n->present);
+	put_u16(p + 2, n->leaves);
+	p += WHOLE_HEAD_SIZE;
 	return n->leaves ? mixed_encode(p, n, version) : children_encode(p, n, version);
+}
+
+static size_t whole_size(const struct tree_node *n)
+{
+	return WHOLE_HEAD_SIZE + slots_size(n->present, n->leaves);
+}
+
+struct slice node_whole(struct tree *t, const struct tree_node *n, uint64_t version)
+{
+	size_t size = whole_size(n);
+	writer_reset(&t->scratch);
+	whole_encode(writer_extend(&t->scratch, size), n, version);
+	return writer_slice(&t->scratch);
+}
+
+static uint16_t newer_than(const struct tree_node *n, uint64_t base)
+{
+	const struct tree_slot *s = n->slot;
+	unsigned newer = 0;
+	for (unsigned left = n->present; left; left &= left - 1, s++)
+		newer |= (unsigned)(s->version > base) << tree_lowest(left);
+	return (uint16_t)newer;
+}
+
+/* What no whole record begins with, a leaf where there is no child; and then what has changed.
+ */
+static unsigned changes_encode(uint8_t *p, const struct tree_node *n, uint16_t changed,
+			       uint64_t version)
+{
+	unsigned of_version = 0;
+	put_u16(p, 0);
+	put_u16(p + 2, changed);
+	put_u16(p + 4, (uint16_t)(n->age >> 16));
+	put_u16(p + 6, (uint16_t)n->age);
+	put_u16(p + 8, n->present);
+	put_u16(p + 10, n->leaves);
+	p += CHANGES_HEAD_SIZE;
+	for (unsigned left = changed; left; left &= left - 1) {
+		unsigned i = tree_lowest(left);
+		const struct tree_slot *s = &n->slot[tree_index(n->present, i)];
+		p = slot_encode(p, s, slot_is_leaf(n, i));
+		of_version |= (unsigned)(s->version == version) << i;
+	}
+	return of_version;
+}
+
+/* Puts n's record; returns which children are of its version. */
+static unsigned put_node(struct tree *t, const struct tree_node *n, struct slice key,
+			 uint64_t version, struct store_batch *batch)
+{
+	if (!n->age || t->whole || version - n->age < t->bases_from)
+		return whole_encode(store_batch_put_room(batch, STORE_TREE, key, whole_size(n)),
+				    n, version);
+	uint16_t changed = newer_than(n, version - n->age);
+	return changes_encode(
+		store_batch_put_room(batch, STORE_TREE, key,
+				     CHANGES_HEAD_SIZE + slots_size(changed, n->leaves)),
+		n, changed, version);
 }
 
 static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, bool is_leaf)
@@ -106,29 +171,95 @@ static void slot_decode(struct tree *t, struct reader *r, struct tree_slot *s, b
 	s->version = reader_u64(r);
 }
 
-int node_decode(struct tree *t, struct slice record, uint64_t version, struct tree_node **out)
+/* A record that is being read. */
+struct record {
+	struct reader r; /* at the next one of its slots */
+	uint16_t present, leaves;
+	uint16_t stored; /* children whose slots it has */
+	uint32_t age;	 /* 0: it is whole */
+};
+
+static bool record_open(struct record *rec, struct slice bytes)
 {
-	struct reader r;
-	reader_init(&r, record);
-	uint16_t present = reader_u16(&r), leaves = reader_u16(&r);
-	if (r.err || (leaves & ~present) != 0)
-		return ERR_CORRUPT;
-	struct tree_node *n = node_new(t, present, leaves);
+	struct reader *r = &rec->r;
+	reader_init(r, bytes);
+	rec->present = reader_u16(r);
+	rec->leaves = reader_u16(r);
+	rec->stored = rec->present;
+	rec->age = 0;
+	if (rec->present == 0 && rec->leaves != 0) {
+		rec->stored = rec->leaves;
+		rec->age = reader_u32(r);
+		rec->present = reader_u16(r);
+		rec->leaves = reader_u16(r);
+		if (rec->age == 0)
+			return false;
+	}
+	return !r->err && !((rec->leaves | rec->stored) & ~rec->present);
+}
+
+static void slot_skip(struct record *rec, unsigned i)
+{
+	if (rec->stored >> i & 1)
+		reader_take(&rec->r, rec->leaves >> i & 1 ? LEAF_SLOT_SIZE : NODE_SLOT_SIZE);
+}
+
+/* Slot i of the node, from the record if that has it, else from the base. */
+static void slot_read(struct tree *t, struct record *rec, struct record *base,
+		      uint64_t base_version, unsigned i, struct tree_slot *s)
+{
+	bool is_leaf = rec->leaves >> i & 1, own = rec->stored >> i & 1;
+	if (own && base)
+		slot_skip(base, i);
+	if (!own && (!(base->present >> i & 1) || (base->leaves >> i & 1) != is_leaf))
+		reader_fail(&rec->r, ERR_CORRUPT);
+	slot_decode(t, own ? &rec->r : &base->r, s, is_leaf);
+	if (base && own == (s->version <= base_version))
+		reader_fail(&rec->r, ERR_CORRUPT);
+}
+
+static int node_decode(struct tree *t, struct record *rec, struct record *base,
+		       uint64_t version, struct tree_node **out)
+{
+	struct tree_node *n = node_new(t, rec->present, rec->leaves);
 	struct tree_slot *s = n->slot;
 	for (unsigned i = 0; i < 16; i++) {
-		if (!slot_present(n, i))
+		if (!slot_present(n, i)) {
+			if (base)
+				slot_skip(base, i);
 			continue;
-		slot_decode(t, &r, s, slot_is_leaf(n, i));
+		}
+		slot_read(t, rec, base, version - rec->age, i, s);
 		if (s->version > version)
-			reader_fail(&r, ERR_CORRUPT);
+			reader_fail(&rec->r, ERR_CORRUPT);
 		s++;
 	}
-	if (reader_finish(&r)) {
+	n->age = rec->age;
+	if (reader_finish(&rec->r) || (base && reader_finish(&base->r))) {
 		tree_drop(t, n);
 		return ERR_CORRUPT;
 	}
 	*out = n;
 	return ERR_NONE;
+}
+
+int node_read(struct tree *t, struct slice bytes, uint64_t version, const struct hash *path,
+	      unsigned depth, struct tree_node **out)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	struct record rec, base;
+	if (!record_open(&rec, bytes) || rec.age > version)
+		return ERR_CORRUPT;
+	if (!rec.age)
+		return node_decode(t, &rec, NULL, version, out);
+	int err = store_get(t->store, STORE_TREE, node_key(buf, version - rec.age, path, depth),
+			    &t->base);
+	t->reads++;
+	if (err)
+		return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+	if (!record_open(&base, writer_slice(&t->base)) || base.age)
+		return ERR_CORRUPT;
+	return node_decode(t, &rec, &base, version, out);
 }
 
 int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigned depth,
@@ -138,7 +269,7 @@ int node_load(struct tree *t, uint64_t version, const struct hash *path, unsigne
 	struct slice key = node_key(buf, version, path, depth);
 	int err = store_get(t->store, STORE_TREE, key, &t->scratch);
 	t->reads++;
-	return err ? err : node_decode(t, writer_slice(&t->scratch), version, out);
+	return err ? err : node_read(t, writer_slice(&t->scratch), version, path, depth, out);
 }
 
 int node_child(struct tree *t, struct tree_node *n, unsigned i, const struct hash *key,
@@ -192,10 +323,8 @@ static uint32_t write_node(struct tree *t, const struct unwritten *u, uint64_t v
 	const struct tree_node *n = u->node;
 	uint8_t buf[NODE_KEY_MAX];
 	uint32_t count = 0;
-	unsigned changed = node_encode(
-		store_batch_put_room(batch, STORE_TREE, node_key(buf, version, &u->path, depth),
-				     node_record_size(n)),
-		n, version);
+	unsigned changed =
+		put_node(t, n, node_key(buf, version, &u->path, depth), version, batch);
 	changed &= (unsigned)(n->present & ~n->leaves);
 	t->writes++;
 	for (unsigned left = changed; left; left &= left - 1) {

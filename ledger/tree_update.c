@@ -28,6 +28,19 @@ static void stale_add(struct update *u, uint64_t version, const struct hash *key
 	writer_var(u->stale, node_key(buf, version, key, depth));
 }
 
+/* The records of the node that was here, unless what is here now rests on them. */
+static void stale_node(struct update *u, const struct tree_slot *was, const struct child *is,
+		       const struct hash *key, unsigned depth)
+{
+	uint32_t age = is->kind == CHILD_NODE ? is->slot.node->age : 0;
+	uint64_t base = was->version - was->node->age;
+	bool kept = u->tree->whole || (age && is->slot.version - age == base);
+	if (was->node->age)
+		stale_add(u, was->version, key, depth);
+	if (!kept)
+		stale_add(u, base, key, depth);
+}
+
 static void child_drop(struct tree *t, struct child *c)
 {
 	if (c->kind != CHILD_NONE)
@@ -174,13 +187,47 @@ static bool same_slots(const struct tree_slot *a, const struct tree_slot *b, boo
 	       (is_leaf || same_nodes(a->node, b->node));
 }
 
+/* A record that rests on an older one is made only where it saves a good part of a whole one,
+ * and of a place that changes often: then the base is read together with it from a cache or not
+ * at all, and what changes seldom stays one get. */
+#define CHANGES_SHARE	2 /* at most this part of a whole record */
+#define CHANGES_AGE_MAX 1024
+
+/* How many versions before this one the base of the family's record is; 0: it is whole. A child
+ * that is not newer than the base must be what it is there: so one that came here from another
+ * place, with the version that it had, makes the record whole. old_version: of what it was. */
+static uint32_t age_of(const struct update *u, const struct family *f, uint64_t old_version,
+		       unsigned depth)
+{
+	uint16_t newer = 0, touched = f->touched & f->present;
+	const struct tree_slot *s;
+	if (!f->old || depth == 0 || u->tree->whole)
+		return 0;
+	uint64_t base = old_version - f->old->age;
+	if (base >= u->version || u->version - base > CHANGES_AGE_MAX ||
+	    base < u->tree->bases_from)
+		return 0;
+	for (unsigned left = touched; left; left &= left - 1)
+		if (f->child[tree_lowest(left)].slot.version != u->version)
+			return 0;
+	s = f->old->slot;
+	for (unsigned left = f->old->present; left; left &= left - 1, s++)
+		newer |= (uint16_t)((unsigned)(s->version > base) << tree_lowest(left));
+	newer = (uint16_t)((newer & f->present) | touched);
+	if (!newer ||
+	    slots_size(newer, f->leaves) * CHANGES_SHARE > slots_size(f->present, f->leaves))
+		return 0;
+	return (uint32_t)(u->version - base);
+}
+
 /* What the family would become, if another tree has made it of the same node: then it has what
- * it has not borrowed from there in common with the family. Or NULL. */
-static struct tree_node *made_already(const struct family *f)
+ * it has not borrowed from there in common with the family. Or NULL. The age tells versions
+ * apart where nothing is left of what changed. */
+static struct tree_node *made_already(const struct family *f, uint32_t age)
 {
 	struct tree_node *n = f->old ? f->old->copies : NULL;
 	for (; n; n = n->sibling) {
-		if (n->present != f->present || n->leaves != f->leaves ||
+		if (n->present != f->present || n->leaves != f->leaves || n->age != age ||
 		    n->borrowed != (f->old->present & (uint16_t)~f->touched))
 			continue;
 		unsigned left = f->touched & f->present;
@@ -196,16 +243,18 @@ static struct tree_node *made_already(const struct family *f)
 	return NULL;
 }
 
-static struct tree_node *node_of(struct update *u, struct family *f, struct hash *hash)
+static struct tree_node *node_of(struct update *u, struct family *f, uint32_t age,
+				 struct hash *hash)
 {
 	bool common = u->tree->heap->common;
-	struct tree_node *n = common ? made_already(f) : NULL;
+	struct tree_node *n = common ? made_already(f, age) : NULL;
 	if (n) {
 		family_drop(u->tree, f);
 		*hash = *node_kept_hash(n);
 		return tree_hold(n);
 	}
 	n = node_new(u->tree, f->present, f->leaves);
+	n->age = age;
 	uint16_t borrowed = f->old ? f->old->present & (uint16_t)~f->touched : 0;
 	if (borrowed || (f->old && common))
 		node_borrow(n, f->old, borrowed);
@@ -221,8 +270,10 @@ static struct tree_node *node_of(struct update *u, struct family *f, struct hash
 
 /* A node of the children, or what is higher than a node would be: a lone leaf, or nothing.
  * Takes over what the family owns. */
-static void assemble(struct update *u, struct family *f, bool is_root, struct child *out)
+static void assemble(struct update *u, struct family *f, uint64_t old_version, unsigned depth,
+		     struct child *out)
 {
+	bool is_root = depth == 0;
 	if (!is_root && f->present == 0) {
 		out->kind = CHILD_NONE;
 		return;
@@ -237,7 +288,7 @@ static void assemble(struct update *u, struct family *f, bool is_root, struct ch
 		child_hold(out);
 		return;
 	}
-	out->slot.node = node_of(u, f, &out->slot.hash);
+	out->slot.node = node_of(u, f, age_of(u, f, old_version, depth), &out->slot.hash);
 	out->slot.version = u->version;
 	out->kind = CHILD_NODE;
 }
@@ -342,9 +393,9 @@ static int update_place(struct update *u, const struct child *in, unsigned depth
 		return ERR_NONE;
 	}
 	*changed = true;
+	assemble(u, &f, in->slot.version, depth, out);
 	if (n && depth > 0 && u->stale)
-		stale_add(u, in->slot.version, &changes[0].key, depth);
-	assemble(u, &f, depth == 0, out);
+		stale_node(u, &in->slot, out, &changes[0].key, depth);
 	return ERR_NONE;
 }
 

@@ -35,6 +35,7 @@ bool replica_mend(struct replica *r, const struct damage *d, uint32_t count)
 		return false;
 	if (count == 0)
 		return true;
+	ledger_rebase(r->ledger);
 	m->items = mem_array(count, sizeof *m->items);
 	memcpy(m->items, d, count * sizeof *m->items);
 	m->next = 0;

@@ -19,11 +19,14 @@ static int leave(struct replica *r, enum mend_step *step, const char *why)
 
 static void write_batch(struct replica *r, enum mend_step *step)
 {
-	if (!mend_differs(r->store, r->batch))
+	if (!mend_differs(r->store, r->batch)) {
 		*step = MEND_STEP_SOUND;
-	else
-		*step = store_write(r->store, r->batch, false) ? MEND_STEP_FAILED
-							       : MEND_STEP_MENDED;
+	} else if (store_write(r->store, r->batch, false)) {
+		*step = MEND_STEP_FAILED;
+	} else {
+		ledger_rebase(r->ledger);
+		*step = MEND_STEP_MENDED;
+	}
 }
 
 static void ask(struct replica *r, enum mend_step *step, enum sync_type type, uint64_t height,
@@ -548,6 +551,9 @@ static int mend_list(struct replica *r, const struct damage *d, const struct men
 {
 	if (rec->version <= ledger_oldest(r->ledger))
 		drop_record(r, d, step); /* it was carried out */
+	else if (!store_get(r->store, d->family, slice_of(d->key, d->key_len), &r->scratch) &&
+		 ledger_list_reads(writer_slice(&r->scratch)))
+		*step = MEND_STEP_SOUND;
 	else if (batch_block(r, rec->version, true))
 		write_batch(r, step);
 	else
@@ -607,6 +613,11 @@ static int mend_unused(struct replica *r, const struct damage *d, const struct m
 	bool is_there = store_get(r->store, d->family, key, &r->scratch) != ERR_NOT_FOUND;
 	if (is_there ? drop_unwritten(r, rec, step) : drop_what_led(r, d, rec, step))
 		return ERR_NONE;
+	if (is_there && d->family == STORE_TREE && rec->version < oldest &&
+	    !mend_reads(r->store, rec)) {
+		drop_record(r, d, step); /* newer nodes rested on it, if any: they are mended */
+		return ERR_NONE;
+	}
 	if (is_there)
 		return leave(r, step, "no state seems to need it, which cannot be proven");
 	*step = MEND_STEP_SOUND;
@@ -633,6 +644,10 @@ static int mend_state(struct replica *r, const struct damage *d, const struct sy
 		return leave(r, step, "the block of its state is damaged");
 	int err = mend_look(r->store, &rec, at, &root, &look);
 	if (!err && look == MEND_SOUND) {
+		/* The record that it rests on may have been mended since: while that was
+		 * damaged, nobody could know which values of its version are missing. */
+		if (d->family == STORE_TREE && rewrite(r, rec.version, step))
+			return ERR_NONE;
 		*step = r->mend.any_rewritten && r->mend.rewritten == rec.version
 				? MEND_STEP_MENDED /* with another one of its block */
 				: MEND_STEP_SOUND;

@@ -235,5 +235,6 @@ void mend_table(struct replica *r, const struct damage *d, enum mend_step *step)
 		return;
 	}
 	mend_table_end(&r->mend);
+	ledger_rebase(r->ledger);
 	*step = MEND_STEP_MENDED;
 }

@@ -98,6 +98,7 @@ START_TEST(foreign_stores)
 		record.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		bool telling = bit / 8 < 8 + 2 + 32 + 8 || (bit / 8 >= 8 + 2 + 32 + 8 + 32 &&
 							    bit / 8 < 8 + 2 + 32 + 8 + 64);
+		telling &= bit != 8 * 9 + 0; /* version 2, which is read as well */
 		if (telling)
 			ck_assert_int_ne(err, ERR_NONE);
 		if (!err)
@@ -372,9 +373,10 @@ static size_t count_records(struct store *s, enum store_family f)
 	return count;
 }
 
+/* Their records, and those on which they rest. */
 static size_t count_nodes(const struct tree_node *n)
 {
-	size_t count = 1;
+	size_t count = n->age ? 2 : 1;
 	const struct tree_slot *s = n->slot;
 	for (unsigned i = 0; i < 16; i++) {
 		if (!(n->present >> i & 1))

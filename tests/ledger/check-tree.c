@@ -1,6 +1,9 @@
 /* The state tree against a plain list of keys and a root computed from nothing but that list.
  */
 #include "ledger/tree.h"
+
+#include "base/map.h"
+#include "ledger/tree_private.h"
 #include "tests/ledger/check-ledger.h"
 
 #define KEYS 600
@@ -80,6 +83,7 @@ struct fixture {
 	struct hash hash;
 	uint64_t version;
 	int64_t leaves;
+	struct writer *stale; /* NULL: nobody asks */
 };
 
 static void fixture_init(struct fixture *f, size_t limit)
@@ -119,7 +123,7 @@ static void apply(struct fixture *f, struct model *m, const bool *touched, bool 
 					      : NULL};
 	}
 	int err = tree_update(&f->tree, f->root, f->version, changes, count, &next, &f->hash,
-			      &added, NULL);
+			      &added, f->stale);
 	ck_assert_int_eq(err, ERR_NONE);
 	struct store_batch *batch = store_batch_new();
 	for (size_t i = 0; i < count; i++) {
@@ -394,14 +398,86 @@ START_TEST(forks)
 }
 END_TEST
 
-/* Every bit of every record: damage is reported, or does not matter; never a wrong answer. */
+/* Whether the state reads as the model with this record in place of its own: reported, else
+ * right. */
+static bool is_reported(struct fixture *f, const struct model *m, struct slice key,
+			struct slice value)
+{
+	struct tree_node *root;
+	struct hash hash;
+	bool any = false;
+	struct store_batch *batch = store_batch_new();
+	store_batch_put(batch, STORE_TREE, key, value);
+	ck_assert_int_eq(store_write(f->store, batch, false), ERR_NONE);
+	store_batch_free(batch);
+	int err = tree_load_root(&f->tree, f->version, &root, &hash);
+	if (err)
+		return true;
+	if (!hash_equal(&hash, &f->hash)) {
+		tree_drop(&f->tree, root);
+		return true;
+	}
+	for (size_t i = 0; i < m->count; i++) {
+		const struct item *item = &m->items[i];
+		struct tree_leaf *leaf;
+		struct slice got;
+		uint64_t version;
+		err = tree_find(&f->tree, root, &item->key, &leaf, &version);
+		if (!err)
+			ck_assert_int_eq(leaf != NULL, item->present);
+		if (!err && leaf)
+			err = tree_value(&f->tree, leaf, version, hash_slice(&item->key), &got);
+		if (err)
+			ck_assert_int_eq(err, ERR_CORRUPT);
+		else if (leaf)
+			ck_assert(slice_equal(got, slice_of(&item->value, 4)));
+		any |= err != ERR_NONE;
+	}
+	tree_drop(&f->tree, root);
+	return any;
+}
+
+/* Every bit of every record of the newest state, or of all states: damage is reported, or does
+ * not matter; never a wrong answer. Returns how many did not matter. */
+static unsigned flip_all_bits(struct fixture *f, const struct model *m, unsigned *reported)
+{
+	struct writer key = {0}, value = {0};
+	struct slice k, v;
+	unsigned spare = 0;
+	*reported = 0;
+	struct store_iter *it = store_iter_new(f->store, STORE_TREE, slice_of(NULL, 0),
+					       slice_of(NULL, 0), false);
+	while (store_iter_next(it, &k, &v)) {
+		writer_reset(&key);
+		writer_reset(&value);
+		writer_raw(&key, k.ptr, k.len);
+		writer_raw(&value, v.ptr, v.len);
+		for (size_t bit = 0; bit < 8 * value.len; bit++) {
+			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			bool any = is_reported(f, m, writer_slice(&key), writer_slice(&value));
+			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			*reported += any;
+			spare += !any;
+		}
+		/* and every length */
+		for (size_t len = 0; len < value.len; len++)
+			*reported +=
+				is_reported(f, m, writer_slice(&key), slice_of(value.buf, len));
+		ck_assert(!is_reported(f, m, writer_slice(&key), writer_slice(&value)));
+	}
+	store_iter_free(it);
+	writer_free(&key);
+	writer_free(&value);
+	return spare;
+}
+
 START_TEST(damaged_records)
 {
 	struct model m;
 	struct fixture f;
 	struct random r;
 	bool touched[KEYS];
-	unsigned reported = 0;
+	unsigned reported;
 
 	random_seed(&r, 13);
 	model_init(&m, 20, &r);
@@ -411,65 +487,248 @@ START_TEST(damaged_records)
 		m.items[i] = (struct item){
 			.key = m.items[i].key, .present = true, .value = (uint32_t)i};
 	apply(&f, &m, touched, true);
-
-	struct writer key = {0}, value = {0};
-	struct slice k, v;
-	struct store_batch *batch = store_batch_new();
-	struct store_iter *it = store_iter_new(f.store, STORE_TREE, slice_of(NULL, 0),
-					       slice_of(NULL, 0), false);
-	while (store_iter_next(it, &k, &v)) {
-		writer_reset(&key);
-		writer_reset(&value);
-		writer_raw(&key, k.ptr, k.len);
-		writer_raw(&value, v.ptr, v.len);
-		for (size_t bit = 0; bit < 8 * value.len; bit++) {
-			struct tree_node *root;
-			struct hash hash;
-			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
-			store_batch_clear(batch);
-			store_batch_put(batch, STORE_TREE, writer_slice(&key),
-					writer_slice(&value));
-			ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
-			value.buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
-			int err = tree_load_root(&f.tree, f.version, &root, &hash);
-			if (err || !hash_equal(&hash, &f.hash)) {
-				if (!err)
-					tree_drop(&f.tree, root);
-				reported++;
-				continue;
-			}
-			bool any = false;
-			for (size_t i = 0; i < m.count; i++) {
-				struct tree_leaf *leaf;
-				struct slice got;
-				uint64_t version;
-				err = tree_find(&f.tree, root, &m.items[i].key, &leaf,
-						&version);
-				if (!err)
-					ck_assert_ptr_nonnull(leaf);
-				if (!err)
-					err = tree_value(&f.tree, leaf, version,
-							 hash_slice(&m.items[i].key), &got);
-				if (!err)
-					ck_assert(slice_equal(got,
-							      slice_of(&m.items[i].value, 4)));
-				else
-					ck_assert_int_eq(err, ERR_CORRUPT);
-				any |= err != ERR_NONE;
-			}
-			reported += any;
-			ck_assert(any); /* every bit of these records is needed */
-			tree_drop(&f.tree, root);
-		}
-		store_batch_clear(batch);
-		store_batch_put(batch, STORE_TREE, writer_slice(&key), writer_slice(&value));
-		ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
-	}
-	store_iter_free(it);
+	ck_assert_uint_eq(flip_all_bits(&f, &m, &reported), 0); /* every bit is needed */
 	ck_assert_uint_gt(reported, 5000);
-	writer_free(&key);
-	writer_free(&value);
+	fixture_free(&f);
+}
+END_TEST
+
+/* Nodes whose records rest on others: of those, what has changed since does not matter. */
+START_TEST(damaged_changes)
+{
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+	unsigned reported;
+
+	random_seed(&r, 16);
+	model_init(&m, 30, &r);
+	for (size_t i = 0; i < m.count; i++) {
+		m.items[i].key.b[0] = 0x77; /* one node below two with a child each */
+		m.items[i].key.b[1] = (uint8_t)(i << 4);
+		m.items[i].present = i < 13;
+		m.items[i].value = (uint32_t)i;
+	}
+	qsort(m.items, m.count = 13, sizeof(*m.items), compare_items);
+	fixture_init(&f, SIZE_MAX);
+	memset(touched, 1, sizeof(touched));
+	apply(&f, &m, touched, true);
+	for (unsigned round = 0; round < 4; round++) {
+		memset(touched, 0, sizeof(touched));
+		touched[3 * round] = true;
+		m.items[3 * round].value = 100 + round;
+		m.items[3 * round].present = round != 1;
+		apply(&f, &m, touched, true);
+	}
+	struct tree_node *n = f.root->slot[0].node->slot[0].node;
+	ck_assert_uint_eq(n->age, 4);
+	/* Of the base four leaves, of older records all is spare. */
+	unsigned spare = flip_all_bits(&f, &m, &reported);
+	ck_assert_uint_gt(reported, 5000);
+	ck_assert_uint_gt(spare, 4 * 8 * 64);
+	fixture_free(&f);
+}
+END_TEST
+
+/* ---- what is stale ------------------------------------------------------------------------
+ */
+
+/* Records that a state needs, by their ids. */
+struct needed {
+	struct map ids;
+	uint64_t count, on_bases, deepest_age;
+};
+
+static void need(struct needed *n, uint64_t version, const struct hash *path, unsigned depth)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	struct hash id;
+	struct slice key = node_key(buf, version, path, depth);
+	sha256(&id, key.ptr, key.len);
+	if (map_get(&n->ids, id.b))
+		return;
+	map_put(&n->ids, id.b, n);
+	n->count++;
+}
+
+/* By loading each of its nodes from the store, with its base. */
+static void need_below(struct needed *n, struct tree *t, uint64_t version, struct hash path,
+		       unsigned depth, const struct hash *want)
+{
+	struct tree_node *node;
+	struct hash hash;
+	ck_assert_int_eq(node_load(t, version, &path, depth, &node), ERR_NONE);
+	tree_hash(&hash, node);
+	ck_assert(hash_equal(&hash, want));
+	need(n, version, &path, depth);
+	if (node->age) {
+		need(n, version - node->age, &path, depth);
+		n->on_bases++;
+		if (node->age > n->deepest_age)
+			n->deepest_age = node->age;
+	}
+	for (unsigned i = 0, at = 0; i < 16; i++) {
+		if (!slot_present(node, i))
+			continue;
+		const struct tree_slot *s = &node->slot[at++];
+		uint8_t *b = &path.b[depth / 2];
+		*b = (uint8_t)(depth % 2 ? (*b & 0xf0) | i : i << 4);
+		if (!slot_is_leaf(node, i))
+			need_below(n, t, s->version, path, depth + 1, &s->hash);
+	}
+	tree_drop(t, node);
+}
+
+static uint64_t records(struct store *s, enum store_family family)
+{
+	uint64_t count = 0;
+	struct slice k, v;
+	struct store_iter *it =
+		store_iter_new(s, family, slice_of(NULL, 0), slice_of(NULL, 0), false);
+	while (store_iter_next(it, &k, &v))
+		count++;
+	store_iter_free(it);
+	return count;
+}
+
+/* As ledger/prune.c does it. */
+static void carry_out(struct store *s, struct slice list)
+{
+	struct reader r;
+	struct store_batch *batch = store_batch_new();
+	reader_init(&r, list);
+	while (r.left > 0) {
+		enum store_family family = (enum store_family)reader_u8(&r);
+		store_batch_delete(batch, family, reader_var(&r, STATE_KEY_MAX + 8));
+		ck_assert_int_eq(r.err, ERR_NONE);
+	}
+	ck_assert_int_eq(store_write(s, batch, false), ERR_NONE);
 	store_batch_free(batch);
+}
+
+#define PRUNED_ROUNDS 400
+
+/* The states of a window stay whole while lists are carried out, and what is left at the end is
+ * what they need and nothing else: so no list names the base of a record that is in use, and
+ * each base is named once nothing rests on it. Now and then no base is trusted any more, or all
+ * is read back from the store. */
+static void prune_history(uint64_t seed, unsigned window, size_t keys, uint64_t *on_bases)
+{
+	static const struct hash no_path;
+	static struct hash roots[PRUNED_ROUNDS + 1];
+	struct writer lists[PRUNED_ROUNDS + 1] = {0};
+	bool touched[KEYS];
+	struct model m;
+	struct fixture f;
+	struct random r;
+	uint64_t oldest = 0;
+	random_seed(&r, seed);
+	model_init(&m, keys, &r);
+	fixture_init(&f, seed % 2 ? 0 : SIZE_MAX);
+	for (uint64_t v = 1; v <= PRUNED_ROUNDS; v++) {
+		mutate(&m, &r, touched, v % 50 == 1 ? keys : 4);
+		f.stale = &lists[v];
+		apply(&f, &m, touched, true);
+		tree_stale_root(&lists[v], v - 1);
+		roots[v] = f.hash;
+		if (random_chance(&r, 1, 60))
+			f.tree.bases_from = v + 1;
+		while (oldest + window < v)
+			carry_out(f.store, writer_slice(&lists[++oldest]));
+		tree_trim(&f.tree, f.root, v);
+		if (v % 40 && v != PRUNED_ROUNDS)
+			continue;
+		struct needed n = {.count = 0};
+		map_init(&n.ids, seed);
+		for (uint64_t h = oldest ? oldest : 1; h <= v; h++)
+			need_below(&n, &f.tree, h, no_path, 0, &roots[h]);
+		ck_assert_uint_eq(records(f.store, STORE_TREE), n.count);
+		*on_bases += n.on_bases;
+		map_free(&n.ids);
+	}
+	for (unsigned v = 0; v <= PRUNED_ROUNDS; v++)
+		writer_free(&lists[v]);
+	fixture_free(&f);
+}
+
+START_TEST(pruned_histories)
+{
+	static const unsigned windows[] = {0, 1, 7, 60};
+	static const size_t keys[] = {3, 40, KEYS};
+	uint64_t on_bases = 0;
+	for (uint64_t seed = 0; seed < 4; seed++)
+		for (unsigned w = 0; w < MEM_COUNT(windows); w++)
+			for (unsigned k = 0; k < MEM_COUNT(keys); k++)
+				prune_history(seed, windows[w], keys[k], &on_bases);
+	ck_assert_uint_gt(on_bases, 1000);
+}
+END_TEST
+
+/* Whole records only, and lists that name none on which another may rest: what is left is
+ * enough for the states above, however the records there were made. */
+START_TEST(lists_of_those_who_write_whole)
+{
+	static const struct hash no_path;
+	bool touched[KEYS];
+	struct model m;
+	struct fixture f;
+	struct random r;
+	struct needed n = {.count = 0};
+	random_seed(&r, 21);
+	model_init(&m, 200, &r);
+	fixture_init(&f, SIZE_MAX);
+	memset(touched, 1, sizeof(touched));
+	for (size_t i = 0; i < m.count; i++)
+		m.items[i].present = true;
+	apply(&f, &m, touched, true);
+	for (unsigned round = 0; round < 100; round++) {
+		struct writer kept = {0}, again = {0};
+		struct tree_node *before = tree_hold(f.root), *next;
+		mutate(&m, &r, touched, 3);
+		f.stale = &kept;
+		apply(&f, &m, touched, true);
+		/* the same once more, as mending does it */
+		struct tree_change changes[KEYS];
+		struct hash hash = f.hash;
+		size_t count = 0;
+		int64_t added;
+		for (size_t i = 0; i < m.count; i++)
+			if (touched[i])
+				changes[count++] = (struct tree_change){
+					.key = m.items[i].key,
+					.leaf = m.items[i].present
+							? tree_leaf_new(
+								  &f.tree, &m.items[i].key,
+								  slice_of(&m.items[i].value,
+									   4))
+							: NULL};
+		f.tree.whole = true;
+		ck_assert_int_eq(tree_update(&f.tree, before, f.version, changes, count, &next,
+					     &hash, &added, &again),
+				 ERR_NONE);
+		ck_assert(hash_equal(&hash, &f.hash));
+		if (round % 3 == 0) {
+			struct store_batch *batch = store_batch_new();
+			tree_write(&f.tree, next, f.version, batch);
+			ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
+			store_batch_free(batch);
+		}
+		f.tree.whole = false;
+		for (size_t i = 0; i < count; i++)
+			if (changes[i].leaf)
+				tree_leaf_drop(&f.tree, changes[i].leaf);
+		tree_drop(&f.tree, next);
+		tree_drop(&f.tree, before);
+		carry_out(f.store, writer_slice(&again));
+		map_init(&n.ids, 1);
+		need_below(&n, &f.tree, f.version, no_path, 0, &f.hash);
+		map_free(&n.ids);
+		writer_free(&kept);
+		writer_free(&again);
+		f.stale = NULL;
+	}
+	ck_assert_uint_gt(n.on_bases, 100);
 	fixture_free(&f);
 }
 END_TEST
@@ -616,6 +875,58 @@ START_TEST(not_in_common)
 }
 END_TEST
 
+/* A child that goes at one version here and at another there leaves the same hashes, but
+ * records that are of another age. */
+START_TEST(gone_at_two_versions)
+{
+	struct model m;
+	struct random r;
+	struct fixture f[2];
+	bool touched[KEYS];
+	struct tree_heap *heap = tree_heap_new();
+
+	tree_heap_use(heap);
+	random_seed(&r, 1);
+	model_init(&m, 14, &r);
+	for (unsigned i = 0; i < m.count; i++) {
+		m.items[i].key.b[0] = (uint8_t)(0x30 + i);
+		m.items[i].present = true;
+	}
+	for (unsigned k = 0; k < 2; k++)
+		fixture_init(&f[k], SIZE_MAX);
+	for (unsigned round = 0; round < 3; round++) {
+		memset(touched, round == 0, sizeof(touched));
+		touched[1] = touched[round] = true;
+		m.items[1].value = round;
+		m.items[2].present = round < 2;
+		if (round == 2)
+			touched[1] = false; /* nothing but the one that goes */
+		for (unsigned k = 0; k < 2; k++) {
+			if (round == 2)
+				f[k].version += k; /* a block without changes */
+			if (round == 2)
+				m.items[1].value = 1;
+			apply(&f[k], &m, touched, true);
+			assert_root(&f[k], &m);
+		}
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		ck_assert_uint_eq(f[k].root->slot[0].node->age, 2 + k);
+		struct fixture again = {.store = f[k].store, .leaves = f[k].leaves};
+		tree_heap_use(NULL);
+		tree_init(&again.tree, again.store, 0);
+		ck_assert_int_eq(
+			tree_load_root(&again.tree, f[k].version, &again.root, &again.hash),
+			ERR_NONE);
+		assert_equal(&again, again.root, &m);
+		tree_drop(&again.tree, again.root);
+		tree_close(&again.tree);
+		fixture_free(&f[k]);
+	}
+	tree_heap_free(heap);
+}
+END_TEST
+
 START_TEST(any_order_of_deaths)
 {
 	enum { LIVE = 7 };
@@ -693,7 +1004,11 @@ Suite *tree_suite(void)
 	tcase_add_test(t, any_order_of_deaths);
 	tcase_add_test(t, in_common);
 	tcase_add_test(t, not_in_common);
+	tcase_add_test(t, gone_at_two_versions);
 	tcase_add_test(t, damaged_records);
+	tcase_add_test(t, damaged_changes);
+	tcase_add_test(t, pruned_histories);
+	tcase_add_test(t, lists_of_those_who_write_whole);
 	tcase_add_test(t, trimming_bounds_memory);
 	suite_add_tcase(s, t);
 	return s;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ledger/tree_private.h"
 #include "replica/files.h"
 #include "tests/replica/quiet.h"
 
@@ -422,6 +423,104 @@ void put(enum store_family f, struct slice key, struct slice value)
 	store_batch_free(batch);
 }
 
+/* The next value that a list names; false: there is none. */
+static bool next_value(struct reader *r, struct slice *key)
+{
+	while (r->left > 0) {
+		uint8_t family = reader_u8(r);
+		*key = reader_var(r, STATE_KEY_MAX + 8);
+		ck_assert(!r->err && (family == STORE_TREE || family == STORE_STATE));
+		if (family == STORE_STATE)
+			return true;
+	}
+	return false;
+}
+
+/* Which nodes a list names is for each node to say: it depends on the records that it has. */
+static void check_list(struct slice have, struct slice was)
+{
+	struct reader r, s;
+	struct slice a, b;
+	reader_init(&r, have);
+	for (reader_init(&s, was); next_value(&s, &b);)
+		ck_assert(next_value(&r, &a) && slice_equal(a, b));
+	ck_assert(!next_value(&r, &a));
+}
+
+/* Whether a node is one of a readable state, and not only what others rest on. */
+static bool is_needed(struct mend_record *rec)
+{
+	uint64_t oldest = ledger_oldest(hurt->ledger);
+	struct tree t;
+	struct tree_node *root;
+	struct hash hash;
+	enum mend_look look;
+	if (rec->version >= oldest)
+		return true;
+	tree_init(&t, sound, 0);
+	ck_assert_int_eq(tree_load_root(&t, oldest, &root, &hash), ERR_NONE);
+	tree_drop(&t, root);
+	tree_close(&t);
+	ck_assert_int_eq(mend_look(sound, rec, oldest, &hash, &look), ERR_NONE);
+	return look != MEND_UNUSED;
+}
+
+static bool whole_node(struct store *s, const struct mend_record *rec, struct writer *out)
+{
+	struct tree t;
+	struct tree_node *n;
+	tree_init(&t, s, 0);
+	int err = node_load(&t, rec->version, &rec->key, rec->depth, &n);
+	if (!err) {
+		struct slice whole = node_whole(&t, n, rec->version);
+		writer_reset(out);
+		writer_raw(out, whole.ptr, whole.len);
+		tree_drop(&t, n);
+	}
+	tree_close(&t);
+	return err == ERR_NONE;
+}
+
+bool same_node(struct slice key)
+{
+	struct writer have = {0}, was = {0};
+	struct mend_record rec;
+	bool same = mend_record_of(STORE_TREE, key, &rec) && !rec.list &&
+		    whole_node(sound, &rec, &was) && whole_node(own, &rec, &have) &&
+		    slice_equal(writer_slice(&have), writer_slice(&was));
+	writer_free(&have);
+	writer_free(&was);
+	return same;
+}
+
+/* Nodes are what they were, in whatever kind of record. */
+static void check_same_tree(void)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct writer have = {0}, was = {0};
+	struct store_iter *it = store_iter_new(sound, STORE_TREE, none, none, false);
+	while (store_iter_next(it, &key, &value)) {
+		struct mend_record rec;
+		ck_assert(mend_record_of(STORE_TREE, key, &rec));
+		if (rec.list) {
+			ck_assert_int_eq(store_get(own, STORE_TREE, key, &have), ERR_NONE);
+			check_list(writer_slice(&have), value);
+		} else if (is_needed(&rec)) {
+			ck_assert_msg(same_node(key), "a node is not what it was");
+		}
+	}
+	store_iter_free(it);
+	it = store_iter_new(own, STORE_TREE, none, none, false);
+	while (store_iter_next(it, &key, &value))
+		ck_assert_msg(store_get(sound, STORE_TREE, key, &was) == ERR_NONE,
+			      "there was no such node");
+	ck_assert_int_eq(store_iter_error(it), ERR_NONE);
+	store_iter_free(it);
+	writer_free(&have);
+	writer_free(&was);
+}
+
 void check_same(bool votes_too)
 {
 	static const struct slice none = {0};
@@ -429,7 +528,7 @@ void check_same(bool votes_too)
 	struct writer have = {0};
 	for (int f = 0; f < STORE_FAMILIES; f++) {
 		uint64_t counts[2] = {0, 0};
-		if (f == STORE_VOTES && !votes_too)
+		if ((f == STORE_VOTES && !votes_too) || f == STORE_TREE)
 			continue;
 		struct store_iter *it =
 			store_iter_new(sound, (enum store_family)f, none, none, false);
@@ -450,5 +549,6 @@ void check_same(bool votes_too)
 		store_iter_free(it);
 		ck_assert_uint_eq(counts[0], counts[1]);
 	}
+	check_same_tree();
 	writer_free(&have);
 }

@@ -57,7 +57,9 @@ bool mend_all(void);
 /* value.ptr NULL: it is deleted. */
 void put(enum store_family f, struct slice key, struct slice value);
 void copy_store(struct store *from, struct store *to);
-/* Every record as it was. */
+/* Whether the node with this key is what it was, in whatever kind of record. */
+bool same_node(struct slice key);
+/* Every record as it was, nodes of the tree in whatever kind of record. */
 void check_same(bool votes_too);
 
 #endif
