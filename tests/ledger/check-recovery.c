@@ -432,6 +432,49 @@ START_TEST(no_history)
 }
 END_TEST
 
+/* A store of format 2, which has whole records only, is read as it is; the next block makes it
+ * format 3, and its nodes rest on those. */
+START_TEST(earlier_format)
+{
+	struct world w;
+	struct random r;
+	struct writer record = {0};
+	struct slice key, value;
+	unsigned rest = 0;
+	random_seed(&r, 43);
+	world_init(&w, 1000);
+	ledger_set_history(w.ledger, 0);
+	w.ledger->tree.bases_from = UINT64_MAX;
+	for (unsigned i = 1; i <= 100; i++)
+		busy_block(&w, &r, i);
+	ck_assert_uint_eq(count_records(w.store, STORE_TREE),
+			  count_nodes(w.ledger->final->root));
+	ck_assert_int_eq(store_get(w.store, STORE_META, slice_str("ledger"), &record),
+			 ERR_NONE);
+	ck_assert_uint_eq(record.buf[9], 3);
+	record.buf[9] = 2;
+	put_meta(w.store, writer_slice(&record));
+	ledger_close(w.ledger);
+	world_open(&w, w.store);
+	ledger_set_history(w.ledger, 0);
+	for (unsigned i = 101; i <= 120; i++)
+		busy_block(&w, &r, i);
+	ck_assert_int_eq(store_get(w.store, STORE_META, slice_str("ledger"), &record),
+			 ERR_NONE);
+	ck_assert_uint_eq(record.buf[9], 3);
+	struct store_iter *it = store_iter_new(w.store, STORE_TREE, slice_of(NULL, 0),
+					       slice_of(NULL, 0), false);
+	while (store_iter_next(it, &key, &value))
+		rest += value.len > 4 && value.ptr[0] == 0 && value.ptr[1] == 0;
+	store_iter_free(it);
+	ck_assert_uint_gt(rest, 3);
+	ledger_close(w.ledger);
+	world_open(&w, w.store);
+	writer_free(&record);
+	world_free(&w);
+}
+END_TEST
+
 static char *value_of(unsigned height, char buf[16])
 {
 	snprintf(buf, 16, "%u", height);
@@ -486,6 +529,7 @@ Suite *recovery_suite(void)
 	tcase_add_test(t, crashes);
 	tcase_add_test(t, on_rocksdb);
 	tcase_add_test(t, no_history);
+	tcase_add_test(t, earlier_format);
 	tcase_add_test(t, some_history);
 	suite_add_tcase(s, t);
 	return s;

@@ -141,9 +141,9 @@ START_TEST(newer_store)
 	pid_t node = start(&port);
 	wait_ready(port);
 	stop(node);
-	set_ledger_version(3);
+	set_ledger_version(4);
 	ck_assert_int_eq(run("src/node/ostrakond", "run", "--home", home, NULL), 78);
-	expect_words("format is version 3, this program knows up to 2: use a newer program");
+	expect_words("format is version 4, this program knows up to 3: use a newer program");
 	ck_assert_int_eq(run("tools/ostrakon", "db", "check", "--home", home), 5);
 	expect_words("use a newer program");
 	ck_assert_int_eq(run("tools/ostrakon", "db", "repair", "--home", home), 5);
@@ -155,7 +155,7 @@ START_TEST(newer_store)
 	ck_assert_int_eq(run("tools/ostrakon", "backup", "create", backup, option), 5);
 	expect_words("use a newer program");
 	ck_assert(!files_exist(backup));
-	set_ledger_version(2); /* nothing else has changed */
+	set_ledger_version(3); /* nothing else has changed */
 	ck_assert_int_eq(run("tools/ostrakon", "db", "check", "--home", home), 0);
 	ck_assert_int_eq(run("tools/ostrakon", "backup", "create", backup, option), 0);
 	char *manifest = mem_printf("%s/manifest", backup);
