@@ -124,7 +124,8 @@ static enum MHD_Result respond_from_snapshot(struct exchange *x)
 	} else if (x->route->kind == ROUTE_METRICS) {
 		result = respond_metrics(x, s);
 	} else {
-		result = respond_json(x, render_validators(&x->api->render, &s->ctx, s->status.leader));
+		result = respond_json(
+			x, render_validators(&x->api->render, &s->ctx, s->status.leader));
 	}
 	mem_free(s);
 	return result;
@@ -184,6 +185,9 @@ static enum MHD_Result begin_stream(struct exchange *x)
 	return respond_problem(x);
 }
 
+static const char too_slow[] =
+	"the newest final block has not been written yet: the disk is slow";
+
 /* On this thread: the loop goes on meanwhile. */
 static enum MHD_Result make_snapshot(struct exchange *x)
 {
@@ -191,9 +195,11 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
-		node_await_told(x->api->node);
-		err = snapshots_make(x->api->node->store, x->api->node->config.home, path,
-				     sizeof path, &m);
+		if (node_await_told(x->api->node))
+			err = snapshots_make(x->api->node->store, x->api->node->config.home,
+					     path, sizeof path, &m);
+		else
+			err = err_set(&m, ERR_BUSY, "%s", too_slow);
 		if (err != ERR_NONE)
 			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
 				    "there is no snapshot", m.text, NULL);
@@ -211,21 +217,24 @@ static struct json *hex_or_null(const struct writer *w)
 }
 
 /* As stored, for a node that repairs itself; what it gets it checks. On this thread, for the
- * store may be read from any; few at a time, for they are large. */
+ * store may be read from any; few at a time, for they are large. Only who asks for the newest
+ * one, or for one above, waits for what clients were told. */
 static enum MHD_Result raw_block(struct exchange *x)
 {
+	struct node *n = x->api->node;
 	struct writer block = {0}, cert = {0}, term = {0};
 	struct json *o = NULL;
 	if (!x->r.problem.status)
 		exchange_read_height(x);
-	node_await_told(x->api->node);
-	uint64_t height = x->r.has_height ? x->r.height : atomic_load(&x->api->node->final_height);
 	bool enter = atomic_fetch_add(&x->api->raw_blocks, 1) < RAW_BLOCKS_MAX;
 	if (!x->r.problem.status) {
 		int err = ERR_BUSY;
-		if (enter)
-			err = replica_stored_block(x->api->node->store, height, &block, &cert,
-						   &term);
+		bool newest = !x->r.has_height || x->r.height > atomic_load(&n->final_height);
+		if (enter && (!newest || node_await_told(n)))
+			err = replica_stored_block(
+				n->store,
+				x->r.has_height ? x->r.height : atomic_load(&n->final_height),
+				&block, &cert, &term);
 		if (err != ERR_NONE)
 			exchange_bad(x, err,
 				     "there is no such final block, or it cannot be read now");

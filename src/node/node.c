@@ -128,20 +128,34 @@ static void log_final(const struct block *b, const struct cert *cert)
 	log_fields(LOG_CONSENSUS, LOG_DEBUG, "a block is final", fields, MEM_COUNT(fields));
 }
 
-static void set_told(struct node *n, bool unwritten)
+bool node_await_told(struct node *n)
+{
+	struct timespec until;
+	int err = 0;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += NODE_TOLD_WAIT_MS / 1000;
+	pthread_mutex_lock(&n->told_lock);
+	uint64_t told = n->told_height;
+	while (n->final_height < told && !n->told_over && err == 0)
+		err = pthread_cond_timedwait(&n->told_is_written, &n->told_lock, &until);
+	bool written = n->final_height >= told || n->told_over;
+	pthread_mutex_unlock(&n->told_lock);
+	return written;
+}
+
+static void tell(struct node *n, uint64_t height)
 {
 	pthread_mutex_lock(&n->told_lock);
-	n->told_unwritten = unwritten;
-	if (!unwritten)
-		pthread_cond_broadcast(&n->told_is_written);
+	n->told_height = height;
 	pthread_mutex_unlock(&n->told_lock);
 }
 
-void node_await_told(struct node *n)
+/* final_height is what it is now, or nothing is to come. */
+static void wake_told(struct node *n, bool over)
 {
 	pthread_mutex_lock(&n->told_lock);
-	while (n->told_unwritten)
-		pthread_cond_wait(&n->told_is_written, &n->told_lock);
+	n->told_over |= over;
+	pthread_cond_broadcast(&n->told_is_written);
 	pthread_mutex_unlock(&n->told_lock);
 }
 
@@ -151,7 +165,7 @@ void node_await_told(struct node *n)
 static void host_certified(void *ctx, struct block *b, const struct cert *cert)
 {
 	struct node *n = ctx;
-	set_told(n, true);
+	tell(n, b->sh.h.height);
 	submit_final(n, b, cert, node_clock_us());
 	if (n->net)
 		net_flush(n->net);
@@ -163,7 +177,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = node_clock_us();
-	set_told(n, false);
+	wake_told(n, false);
 	log_final(b, cert);
 	struct block_view view = {.block = b,
 				  .certified = true,
@@ -242,7 +256,7 @@ static void host_rejected(void *ctx, const struct hash *id, int err)
 static void host_halted(void *ctx, const char *why)
 {
 	node_halt(ctx, why);
-	set_told(ctx, false); /* no write is to come */
+	wake_told(ctx, true);
 }
 
 static bool host_check(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count)
@@ -354,6 +368,7 @@ static void read_final(struct node *n)
 int node_open(struct node *n, struct errmsg *m)
 {
 	char path[CONFIG_PATH_MAX + 32];
+	pthread_condattr_t attr;
 	uint64_t seed;
 	crypto_random(&seed, sizeof seed);
 	map_init(&n->waiters, seed);
@@ -361,7 +376,10 @@ int node_open(struct node *n, struct errmsg *m)
 	TAILQ_INIT(&n->reads);
 	pthread_mutex_init(&n->snapshot_lock, NULL);
 	pthread_mutex_init(&n->told_lock, NULL);
-	pthread_cond_init(&n->told_is_written, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->told_is_written, &attr);
+	pthread_condattr_destroy(&attr);
 	n->started = n->final_since = node_clock_us();
 	n->inbox = inbox_new();
 	n->events = events_new(n->config.event_streams);
@@ -378,7 +396,8 @@ int node_open(struct node *n, struct errmsg *m)
 	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
 	n->forwarded = mem_array(FORWARDED_MAX, sizeof *n->forwarded);
-	n->checker = checker_start(config_verify_threads(&n->config), &n->ctx, &n->genesis.limits);
+	n->checker =
+		checker_start(config_verify_threads(&n->config), &n->ctx, &n->genesis.limits);
 	err = open_replica(n, m); /* it knows whose keys links may have */
 	if (err != ERR_NONE)
 		return err;

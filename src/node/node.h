@@ -143,13 +143,17 @@ struct node {
 	uint64_t snapshot_due;
 	pthread_mutex_t snapshot_lock;
 	struct snapshot snapshot;
-	/* Clients have been told of a final block that is not in the store yet. */
+	/* The newest final block that clients have been told of: it may be above final_height,
+	 * which is in the store, for as long as the write takes. */
 	pthread_mutex_t told_lock;
 	pthread_cond_t told_is_written;
-	bool told_unwritten;
+	uint64_t told_height;
+	bool told_over; /* this node has halted: nothing more will be written */
 };
-/* What clients were told is in the store. For who reads it beside the loop, from any thread. */
-void node_await_told(struct node *n);
+/* What clients had been told when this was called is in the store. For who reads it beside the
+ * loop, from any thread. False: it has taken longer than NODE_TOLD_WAIT_MS. */
+#define NODE_TOLD_WAIT_MS 2000
+bool node_await_told(struct node *n);
 
 uint64_t node_clock_us(void); /* monotonic */
 uint64_t node_wall_ms(void);

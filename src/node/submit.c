@@ -80,6 +80,13 @@ static void refuse(struct node *n, struct outcome *o, int err)
 	}
 }
 
+/* It may be final, or become so: who asks later is told. */
+static void leave_open(struct node *n, struct outcome *o)
+{
+	o->status = OUTCOME_PENDING;
+	metric_add(&n->metrics.timed_out, 1);
+}
+
 static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t now)
 {
 	/* The waiter is there first: alone in the network, the replica makes the transaction
@@ -163,10 +170,12 @@ static void commit_waiters(struct node *n, const struct block *b, uint32_t index
 			o->block = block;
 			o->index = index;
 		} else if (!commit_from_disk(n, o)) {
-			refuse(n, o, o->err);
+			leave_open(n, o); /* its block is final: never "refused" */
 		}
-		metric_add(&n->metrics.committed, 1);
-		histogram_add(&n->metrics.commit, now - o->since);
+		if (o->status == OUTCOME_COMMITTED) {
+			metric_add(&n->metrics.committed, 1);
+			histogram_add(&n->metrics.commit, now - o->since);
+		}
 		settle(n, o);
 	}
 }
@@ -209,9 +218,14 @@ void submit_rejected(struct node *n, const struct hash *id, int err)
 	for (; o; o = next) {
 		next = o->next;
 		o->next = NULL;
-		/* Dropped from the pool because it is final is not refused. */
-		if (!commit_from_disk(n, o))
-			refuse(n, o, err);
+		/* Dropped from the pool because it is final is not refused; nor is what may be
+		 * final in a block that this node could not write any more. */
+		if (!commit_from_disk(n, o)) {
+			if (n->halted)
+				leave_open(n, o);
+			else
+				refuse(n, o, err);
+		}
 		settle(n, o);
 	}
 }
@@ -224,8 +238,7 @@ static void give_up(struct node *n, struct request *r)
 		if (o->status != OUTCOME_WAITING)
 			continue;
 		unregister_waiter(n, o);
-		o->status = OUTCOME_PENDING;
-		metric_add(&n->metrics.timed_out, 1);
+		leave_open(n, o);
 		settle(n, o);
 	}
 	invariant(r->waiting == 1);

@@ -12,9 +12,9 @@
 
 #define SCRUB_BUFFER	(128u << 10) /* of the store that reads the snapshot */
 #define SCRUB_CACHE	(1u << 20)
-#define COMPACT_S	60    /* between two looks at what was pruned */
+#define COMPACT_S	5     /* between two looks at what was pruned */
 #define COMPACT_HEIGHTS 16384 /* pruned since, before it is worth the work */
-#define COMPACT_TURNS	8     /* the first time: not all nodes of a network at once */
+#define COMPACT_TURNS	8     /* not all nodes of a network at once */
 #define NAP_US		10000
 #define SNAPSHOT_TRIES	3
 #define DAMAGE_MAX	4096 /* mended after one scrub; the next one finds the rest */
@@ -36,7 +36,7 @@ struct upkeep {
 	struct damage *list;
 	uint32_t listed;
 	char first[256];
-	uint64_t compacted; /* final height when the store was last compacted */
+	uint64_t compact_at; /* final height at which the store is compacted next */
 };
 
 /* False: to be stopped. */
@@ -220,13 +220,14 @@ static void compact(struct upkeep *u)
 	snapshot_copy(u->node, s);
 	uint64_t final = s->status.final.height;
 	mem_free(s);
-	if (final < u->compacted + COMPACT_HEIGHTS)
+	if (final < u->compact_at)
 		return;
 	uint64_t begin = node_clock_us();
 	replica_compact(u->node->store, final);
 	if (stopping(u))
 		return;
-	u->compacted = final;
+	u->compact_at += (final - u->compact_at) / COMPACT_HEIGHTS * COMPACT_HEIGHTS +
+			 COMPACT_HEIGHTS; /* in its turn, however late this one was */
 	log_write(LOG_NODE, LOG_INFO, "what was pruned is off the disk; that took %llu ms",
 		  (unsigned long long)(node_clock_us() - begin) / 1000);
 }
@@ -267,8 +268,10 @@ struct upkeep *upkeep_start(struct node *n)
 	struct upkeep *u = mem_zalloc(sizeof *u);
 	pthread_condattr_t attr;
 	u->node = n;
-	u->compacted =
-		n->final_height + COMPACT_HEIGHTS / COMPACT_TURNS * (n->self % COMPACT_TURNS);
+	uint64_t turn = COMPACT_HEIGHTS / COMPACT_TURNS * (n->self % COMPACT_TURNS);
+	u->compact_at = n->final_height - n->final_height % COMPACT_HEIGHTS + turn;
+	while (u->compact_at < n->final_height + COMPACT_HEIGHTS / 2)
+		u->compact_at += COMPACT_HEIGHTS;
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

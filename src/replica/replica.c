@@ -55,6 +55,8 @@ static void host_final(void *ctx, const struct final_block *f)
 			  are */
 		return;
 	sync_before_final(r, f->block->sh.h.height);
+	if (r->halted) /* by that: what is told now would never be written */
+		return;
 	if (r->config.host.certified)
 		r->config.host.certified(r->config.host.ctx, f->block, f->cert);
 	store_batch_clear(r->batch);

@@ -252,6 +252,28 @@ START_TEST(unasked_answers)
 }
 END_TEST
 
+/* Giving up what was fetched fails on the disk when a block gets there: nobody is told of the
+ * block, for it is not written. */
+START_TEST(no_disk_when_a_block_comes)
+{
+	struct block *b;
+	struct cert cert;
+	begin();
+	for (unsigned i = 0; i < STEPS && !late->sync.height; i++)
+		step();
+	ck_assert_uint_gt(late->sync.height, 0);
+	ck_assert_int_eq(replica_block(server, late->sync.height, &b), ERR_NONE);
+	world_cert(&w, b, CERT_TWO_ROUND, 3, &cert);
+	const struct final_block f = {.block = b, .cert = &cert};
+	uint64_t before = ledger_height(late->ledger);
+	store_memory_fail_write(own, 1);
+	replica_driver_host.final(late, &f);
+	ck_assert_ptr_nonnull(halted);
+	ck_assert_uint_eq(ledger_height(late->ledger), before);
+	block_drop(b);
+}
+END_TEST
+
 /* ---- crashes ----------------------------------------------------------------------------- */
 
 static void killed(void *ctx)
@@ -320,6 +342,7 @@ TCase *sync_fetch_case(void)
 	tcase_add_test(t, one_peer_takes_its_time);
 	tcase_add_loop_test(t, one_peer_gives_the_least, 0, 2);
 	tcase_add_test(t, unasked_answers);
+	tcase_add_test(t, no_disk_when_a_block_comes);
 	add_deaths(t);
 	return t;
 }

@@ -65,6 +65,11 @@ static void host_halted(void *ctx, const char *why)
 	(void)ctx;
 	halted = why;
 }
+static void host_certified(void *ctx, struct block *b, const struct cert *cert)
+{
+	(void)ctx, (void)b, (void)cert;
+	ck_assert_ptr_null(halted); /* what is told now is never written */
+}
 static void host_reopened(void *ctx, uint64_t height)
 {
 	(void)ctx;
@@ -84,6 +89,7 @@ struct replica *open_one(struct store *s, unsigned self, uint64_t gap)
 		.sync_gap = gap,
 		.host = {.send = self == LATE ? late_sends : server_sends,
 			 .sync = quiet_sync,
+			 .certified = host_certified,
 			 .final = quiet_final,
 			 .rejected = quiet_rejected,
 			 .halted = host_halted,

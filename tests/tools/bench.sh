@@ -55,6 +55,11 @@ same "open" sent 400
 same "open" committed 400
 same "open" acknowledged_found 500
 
+# More connections than requests of 32 transactions fit into the window of nonces: smaller ones.
+bench "open, many connections" 0 --rate 200 --seconds 1 --clients 40 --connections 40
+same "open, many connections" sent 200
+same "open, many connections" acknowledged_found 200
+
 # Through a leader's death: nothing is lost, nothing is refused.
 (
 	sleep 1

@@ -302,8 +302,8 @@ static int prepare(struct bench *b)
 	return EXIT_DONE;
 }
 
-/* By the nodes' own word, which decides no more than who is asked first: a node that does not lead
- * sends a transaction on, and waits for the leader's certificate, two messages more. */
+/* By the nodes' own word, which decides no more than who is asked first: a node that does not
+ * lead sends a transaction on, and waits for the leader's certificate, two messages more. */
 static unsigned leader_of(const struct bench *b)
 {
 	unsigned found = 0;
@@ -339,7 +339,8 @@ static int verdict(struct bench *b)
 		return EXIT_INTERRUPTED;
 	if (b->unchecked > 0)
 		fprintf(b->c->err,
-			"ostrakon: of what was acknowledged %zu could not be looked for again: no "
+			"ostrakon: of what was acknowledged %zu could not be looked for again: "
+			"no "
 			"node gave their blocks\n",
 			b->unchecked);
 	if (b->missing > 0) {
@@ -372,7 +373,11 @@ static void choose_shape(struct bench *b)
 	b->connections = (unsigned)opt_u64(o, OPT_CONNECTIONS, b->clients);
 	if (b->connections > b->clients)
 		b->connections = b->clients;
-	b->batch = open ? OPEN_BATCH : (b->clients + b->connections - 1) / b->connections;
+	b->batch = (b->clients + b->connections - 1) / b->connections;
+	if (open) { /* as many as may be under way, run() */
+		uint64_t most = b->t->genesis.limits.nonce_window / 2 / b->connections;
+		b->batch = most > OPEN_BATCH ? OPEN_BATCH : most > 0 ? most : 1;
+	}
 	b->batch = (size_t)opt_u64(o, OPT_BATCH, b->batch);
 }
 

@@ -130,8 +130,8 @@ static double bound_share(const struct round *r, const struct sample *s)
  * other: its way to the leader and the block's to the followers, both there and back; one sync,
  * alone, as if each node had a disk of its own, or at the same moment as the other nodes'; and
  * signatures. Checked are the transaction's by the leader, and then by a follower, beside the
- * header's; the votes, but the leader's own, by the leader; header and certificate by the client.
- * Signed are header and vote. */
+ * header's; the votes, but the leader's own, by the leader; header and certificate by the
+ * client. Signed are header and vote. */
 static double parts_ms(const struct round *r, double sync_ms)
 {
 	unsigned quorum = settings.nodes - (settings.nodes - 1) / 3;
@@ -183,7 +183,8 @@ static void put_latencies(struct json *o, struct json *spread, const struct samp
 static struct json *half_json(const struct round *rounds)
 {
 	struct samples all = {.count = 0};
-	struct series rate = {.count = 0}, ratio = {.count = 0};
+	struct series rate = {.count = 0}, ratio = {.count = 0}, errors = {.count = 0},
+		      found = {.count = 0}, others = {.count = 0};
 
 	for (unsigned r = 0; r < settings.rounds; r++)
 		if (rounds[r].half.valid)
@@ -194,9 +195,15 @@ static struct json *half_json(const struct round *rounds)
 	for (unsigned r = 0; r < all.count; r++) {
 		add(&rate, all.of[r]->tx_per_s);
 		add(&ratio, all.of[r]->p99 / all.of[r]->p50);
+		add(&errors, all.of[r]->errors);
+		add(&found, all.of[r]->found);
+		add(&others, all.of[r]->other_share);
 	}
 	put(o, spread, "tx_per_s", &rate);
 	put(o, spread, "p99_to_p50", &ratio);
+	put(o, spread, "errors", &errors);
+	put(o, spread, "acknowledged_found_share", &found);
+	put(o, spread, "other_cpu_share", &others);
 	put_latencies(o, spread, &all);
 	json_set(o, "spread", spread);
 	return o;
@@ -246,7 +253,7 @@ static struct json *rounds_json(const struct round *rounds)
 
 	for (unsigned r = 0; r < settings.rounds; r++) {
 		struct json *o = json_object();
-		double worst = 0;
+		double worst = rounds[r].half.other_share;
 		json_set(o, "verify_per_s_core", json_real(rounds[r].verify_per_s));
 		json_set(o, "fdatasync_ms", json_real(rounds[r].fdatasync_ms));
 		for (int which = 0; which < SYSTEMS; which++) {
@@ -343,8 +350,10 @@ static void print_half(const struct json *o)
 	const struct json *ms = json_get(o, "latency_ms"),
 			  *ends = json_get(json_get(o, "spread"), "p99_to_p50");
 
-	if (json_is_null(o))
+	if (json_is_null(o)) {
+		printf("\nhalf of that, open loop: not measured\n");
 		return;
+	}
 	printf("\nhalf of that, open loop: %.0f tx/s, p50 %.2f ms, p99 %.2f, max %.2f; p99 is "
 	       "%.1f times p50 (%.1f to %.1f)\n",
 	       number(o, "tx_per_s"), number(ms, "p50"), number(ms, "p99"), number(ms, "max"),
@@ -411,6 +420,9 @@ static void measure_half(struct round *r)
 		return;
 	ours_measure(&settings, settings.level[last], r->sample[OURS][last].tx_per_s / 2,
 		     &r->half);
+	if (!r->half.valid && !interrupted())
+		fprintf(stderr, "bench-compare: half load was not measured in this round: "
+				"`ostrakon bench run` says why\n");
 	snprintf(line, sizeof line, "%s, open loop: %.0f tx/s, p50 %.2f ms, p99 %.2f ms",
 		 system_names[OURS], r->half.tx_per_s, r->half.p50, r->half.p99);
 	tell(line);
