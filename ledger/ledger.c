@@ -725,13 +725,13 @@ void ledger_pin(struct ledger *l, uint64_t height)
 	l->pinned = height;
 }
 
-/* The state is read anew for each range, and forgotten after it: nodes that one reader asks for
- * must not drive out those that execution needs. */
 void ledger_rebase(struct ledger *l)
 {
 	l->tree.bases_from = l->final->height + 1;
 }
 
+/* The state is read anew for each range, and forgotten after it: nodes that one reader asks for
+ * must not drive out those that execution needs. */
 int ledger_range(struct ledger *l, uint64_t height, const struct hash *from,
 		 const struct hash *to, struct writer *out)
 {

@@ -23,13 +23,12 @@ void ledger_genesis_root(const struct genesis *g, struct hash *out);
 /* Opens the state in s; an empty store gets the genesis state. ERR_WRONG_CHAIN if the store
  * belongs to another chain, ERR_VERSION if newer. g, ctx and s outlive the ledger. */
 int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
-		const struct chain_ctx *ctx, const struct block *genesis_block,
-		struct errmsg *m);
+		const struct chain_ctx *ctx, const struct block *genesis_block, struct errmsg *m);
 void ledger_close(struct ledger *l);
 
-/* How many heights below the newest final one stay readable: 0, LEDGER_HISTORY_ALL (until this
- * is called), or a number of at least LEDGER_HISTORY_MIN. What older states alone need is
- * deleted from now on, a few blocks' worth with each block. Right after opening. */
+/* How many heights below the newest final one stay readable: 0, LEDGER_HISTORY_ALL (until this is
+ * called), or a number of at least LEDGER_HISTORY_MIN. What older states alone need is deleted
+ * from now on, a few blocks' worth with each block. Right after opening. */
 #define LEDGER_HISTORY_ALL UINT64_MAX
 #define LEDGER_HISTORY_MIN 1024
 void ledger_set_history(struct ledger *l, uint64_t heights);
@@ -49,20 +48,19 @@ const struct hash *ledger_root(const struct ledger *l);
  * SYSTEM transactions lead the body, a mode entry before convictions; their proofs are checked
  * whatever verify says. Whether a mode entry is due in this term is for consensus to judge.
  *
- * Invalid by its bytes alone (ledger_error_is_by_bytes()): ERR_BAD_SIGNATURE, ERR_BAD_PROOF of
- * a conviction, or a decoding error. Invalid in this state: ERR_TX_*, ERR_MODE, ERR_EXISTS
- * (jailed already), ERR_BAD_STATE_ROOT (results or root differ from the header's). Not the
- * block's fault (ledger_error_is_of_store()): ERR_IO, ERR_CORRUPT: nothing is known about b;
- * halt. */
+ * Invalid by its bytes alone (ledger_error_is_by_bytes()): ERR_BAD_SIGNATURE, ERR_BAD_PROOF of a
+ * conviction, or a decoding error. Invalid in this state: ERR_TX_*, ERR_MODE, ERR_EXISTS (jailed
+ * already), ERR_BAD_STATE_ROOT (results or root differ from the header's). Not the block's fault
+ * (ledger_error_is_of_store()): ERR_IO, ERR_CORRUPT: nothing is known about b; halt. */
 int ledger_execute(struct ledger *l, const struct block *b, bool verify);
-/* Forgets the execution of a block that is not final, and of all that was executed on top of
- * it. No effect if it is not known, or final. */
+/* Forgets the execution of a block that is not final, and of all that was executed on top of it.
+ * No effect if it is not known, or final. */
 void ledger_drop(struct ledger *l, const struct hash *block);
 bool ledger_executed(const struct ledger *l, const struct hash *block);
 /* Whether an error of ledger_execute() shows from the block's bytes alone, on any state. */
 bool ledger_error_is_by_bytes(int err);
-/* Whether an error of ledger_execute() or ledger_build() is the store's: the state on disk
- * could not be read. The replica must stop, and call no block invalid for it. */
+/* Whether an error of ledger_execute() or ledger_build() is the store's: the state on disk could
+ * not be read. The replica must stop, and call no block invalid for it. */
 bool ledger_error_is_of_store(int err);
 
 /* Makes the body of a child of parent out of candidates, in order, as far as the limits go. */
@@ -80,8 +78,7 @@ struct ledger_built {
 	struct hash tx_root, state_root;
 };
 /* Candidates have verified signatures. SYSTEM transactions come first and must all go in, else
- * nothing is built and the error is theirs (that candidate is REFUSED). The overlay is kept for
- * the coming ledger_execute(). */
+ * nothing is built and the error is theirs (that candidate is REFUSED). The overlay is kept for the coming ledger_execute(). */
 int ledger_build(struct ledger *l, const struct hash *parent, uint64_t height, uint64_t time_ms,
 		 struct ledger_candidate *candidates, uint32_t count, struct ledger_built *out);
 

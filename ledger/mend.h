@@ -59,11 +59,10 @@ int mend_genesis(const struct genesis *g, struct store_batch *batch);
  * state below rec->version is readable: else values that went may lie among them. */
 #define MEND_LEAVES_MAX 16384
 int mend_node(struct store *s, const struct mend_record *rec, struct store_batch *batch);
-/* Whether the batch changes anything, of nodes in what they are; whether it puts this record.
- */
-bool mend_differs(struct store *s, const struct store_batch *batch);
 /* False: the node's record, or the one that it rests on, cannot be made sense of. */
 bool mend_reads(struct store *s, const struct mend_record *rec);
+/* Whether the batch changes anything, of nodes what they are; whether it puts this record. */
+bool mend_differs(struct store *s, const struct store_batch *batch);
 bool mend_puts(const struct store_batch *batch, enum store_family f, struct slice key);
 /* The newest version of a value on disk, at this height or below. ERR_NOT_FOUND: none. */
 int mend_newest(struct store *s, const struct hash *key, uint64_t at, uint64_t *version);

@@ -5,13 +5,13 @@
 #include "ledger/tree_private.h"
 
 /* Trimming goes down to this share of the limit, so that it is not due again at once. */
-#define TRIM_NUM 7
-#define TRIM_DEN 8
+#define TRIM_NUM	7
+#define TRIM_DEN	8
 /* Longer values are allocated apart, and can be forgotten; in a common heap, where nothing is,
  * most are within. */
 #define LEAF_INLINE_MAX	       64
 #define LEAF_INLINE_COMMON_MAX 256
-#define TRIM_PREFIXES	       256 /* subtrees at depth 2 */
+#define TRIM_PREFIXES	256 /* subtrees at depth 2 */
 
 static _Thread_local struct tree_heap *common_heap;
 

@@ -1,8 +1,7 @@
 /* Node records: what of the tree is on disk. A whole record has all children of a node. One
  * that rests on a base, an older whole record of the same place, has those that are newer than
  * that; all others are as the base has them, except for those that are gone. So a node is one
- * get or two, and a block that changes one child of sixteen writes little more than that one.
- */
+ * get or two, and a block that changes one child of sixteen writes little more than that. */
 #include "base/mem.h"
 #include "ledger/tree_private.h"
 
@@ -120,8 +119,7 @@ static uint16_t newer_than(const struct tree_node *n, uint64_t base)
 	return (uint16_t)newer;
 }
 
-/* What no whole record begins with, a leaf where there is no child; and then what has changed.
- */
+/* First what no whole record begins with, a leaf where there is no child; then what has changed. */
 static unsigned changes_encode(uint8_t *p, const struct tree_node *n, uint16_t changed,
 			       uint64_t version)
 {

@@ -396,8 +396,7 @@ int node_open(struct node *n, struct errmsg *m)
 	snapshots_forget(n);
 	n->syncer = syncer_start(n->store, &n->metrics.sync);
 	n->forwarded = mem_array(FORWARDED_MAX, sizeof *n->forwarded);
-	n->checker =
-		checker_start(config_verify_threads(&n->config), &n->ctx, &n->genesis.limits);
+	n->checker = checker_start(config_verify_threads(&n->config), &n->ctx, &n->genesis.limits);
 	err = open_replica(n, m); /* it knows whose keys links may have */
 	if (err != ERR_NONE)
 		return err;

@@ -302,8 +302,8 @@ static int prepare(struct bench *b)
 	return EXIT_DONE;
 }
 
-/* By the nodes' own word, which decides no more than who is asked first: a node that does not
- * lead sends a transaction on, and waits for the leader's certificate, two messages more. */
+/* By the nodes' own word, which decides no more than who is asked first: a node that does not lead
+ * sends a transaction on, and waits for the leader's certificate, two messages more. */
 static unsigned leader_of(const struct bench *b)
 {
 	unsigned found = 0;
@@ -339,8 +339,7 @@ static int verdict(struct bench *b)
 		return EXIT_INTERRUPTED;
 	if (b->unchecked > 0)
 		fprintf(b->c->err,
-			"ostrakon: of what was acknowledged %zu could not be looked for again: "
-			"no "
+			"ostrakon: of what was acknowledged %zu could not be looked for again: no "
 			"node gave their blocks\n",
 			b->unchecked);
 	if (b->missing > 0) {

@@ -130,8 +130,8 @@ static double bound_share(const struct round *r, const struct sample *s)
  * other: its way to the leader and the block's to the followers, both there and back; one sync,
  * alone, as if each node had a disk of its own, or at the same moment as the other nodes'; and
  * signatures. Checked are the transaction's by the leader, and then by a follower, beside the
- * header's; the votes, but the leader's own, by the leader; header and certificate by the
- * client. Signed are header and vote. */
+ * header's; the votes, but the leader's own, by the leader; header and certificate by the client.
+ * Signed are header and vote. */
 static double parts_ms(const struct round *r, double sync_ms)
 {
 	unsigned quorum = settings.nodes - (settings.nodes - 1) / 3;
