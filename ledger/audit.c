@@ -152,9 +152,10 @@ static bool key_read(struct slice key, struct hash *path, unsigned *depth)
 	return true;
 }
 
-/* Of nodes below the oldest state only those that are part of it have all that they lead to:
- * check_oldest() comes to them. Others are bases of newer records, or are to be pruned. */
-static void check_node(struct audit *a, struct slice key, struct slice value)
+/* bytes: what was read for it in all. Of nodes below the oldest state only those that are part
+ * of it have all that they lead to: check_oldest() comes to them. Others are bases of newer
+ * records, or are to be pruned. */
+static void check_node(struct audit *a, struct slice key, struct slice value, size_t *bytes)
 {
 	uint64_t version = load_be64(key.ptr);
 	unsigned depth;
@@ -172,6 +173,8 @@ static void check_node(struct audit *a, struct slice key, struct slice value)
 		return;
 	}
 	a->out->nodes++;
+	if (n->age)
+		*bytes += a->tree.base.len;
 	if (depth == 0)
 		check_root(a, key, version, n);
 	const struct tree_slot *s = n->slot;
@@ -202,6 +205,7 @@ static int check_tree(struct audit *a, struct errmsg *m)
 	int err = ERR_NONE;
 	struct store_iter *it = store_iter_new(a->store, STORE_TREE, none, none, false);
 	while (!err && store_iter_next(it, &key, &value)) {
+		size_t bytes = key.len + value.len;
 		remember(&a->last, key);
 		if (key.len < 9)
 			a->host->found(a->host->arg, STORE_TREE, key, UINT64_MAX, ERR_CORRUPT,
@@ -211,8 +215,8 @@ static int check_tree(struct audit *a, struct errmsg *m)
 		else if (key.ptr[8] == LIST_MARK && key.len == 9)
 			check_list(a, key, value);
 		else
-			check_node(a, key, value);
-		if (!a->host->pace(a->host->arg, key.len + value.len))
+			check_node(a, key, value, &bytes);
+		if (!a->host->pace(a->host->arg, bytes))
 			err = closed(m);
 	}
 	audit_iter_end(a->host, it, STORE_TREE, &a->last);

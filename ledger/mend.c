@@ -30,6 +30,15 @@ bool mend_record_of(enum store_family f, struct slice key, struct mend_record *o
 	return !(out->depth & 1) || (key.ptr[key.len - 1] & 15) == 0;
 }
 
+struct hash mend_path(const struct hash *key, unsigned depth)
+{
+	struct hash path = {0};
+	memcpy(path.b, key->b, (depth + 1) / 2);
+	if (depth & 1)
+		path.b[depth / 2] &= 0xf0;
+	return path;
+}
+
 struct slice mend_key(const struct mend_record *rec, uint8_t buf[MEND_KEY_MAX])
 {
 	invariant(!rec->list);
@@ -426,7 +435,7 @@ static void hash_under(const struct under *leaf, uint32_t count, unsigned depth,
 	tree_node_hash(out, present, children);
 }
 
-/* Whether the record is there, and whether it is the one that is wanted. */
+/* Whether the record is there, reads, and is the one that is wanted. */
 static int child_at(struct rebuild *b, uint64_t version, const struct hash *path,
 		    unsigned depth, const struct hash *want)
 {
@@ -437,37 +446,42 @@ static int child_at(struct rebuild *b, uint64_t version, const struct hash *path
 		return err;
 	tree_hash(&hash, n);
 	tree_drop(&b->tree, n);
-	return hash_equal(&hash, want) ? ERR_NONE : ERR_CORRUPT;
+	return hash_equal(&hash, want) ? ERR_NONE : ERR_BAD_HASH;
 }
 
 #define VERSIONS_TRIED	      4096
 #define VERSIONS_TRIED_IN_ALL (4 * VERSIONS_TRIED) /* then the likeliest one has to do */
 
-/* The version of a child's record: that of its newest leaf, or one at which a leaf went. False:
- * it is damaged as well; then the version is the likeliest. */
+/* The version of a child's record: that of its newest leaf, or one at which a leaf went. A
+ * record on which others rest may hash to the same as a later one, which leads to what is there
+ * today: so the newest one counts, unless it reads and is another. False: it is damaged as
+ * well; then the version is the likeliest. */
 static bool find_child(struct rebuild *b, const struct under *leaf, uint32_t count,
 		       unsigned depth, uint64_t highest, const struct hash *want, uint64_t *out)
 {
-	uint64_t low = 0;
-	bool any = false;
+	uint64_t low = 0, last = highest;
+	bool any = false, right = false;
 	for (uint32_t i = 0; i < count; i++)
 		low = leaf[i].version > low ? leaf[i].version : low;
 	*out = low;
-	for (uint64_t v = low; v <= highest; v++) {
-		if (v - low == VERSIONS_TRIED && v < highest)
+	for (uint64_t v = low; v <= last; v++) {
+		if (!right && v - low == VERSIONS_TRIED && v < highest)
 			v = highest;
 		int err = child_at(b, v, &leaf->key, depth, want);
-		if (err == ERR_NONE || (err == ERR_CORRUPT && !any)) {
+		if (err == ERR_NONE || err == ERR_CORRUPT || (err == ERR_BAD_HASH && !any)) {
 			*out = v;
 			any = true;
 		}
-		if (err == ERR_NONE)
-			return true;
+		if (err == ERR_NONE || err == ERR_CORRUPT) {
+			right = err == ERR_NONE;
+			if (highest - v > TREE_BASE_AGE_MAX)
+				last = v + TREE_BASE_AGE_MAX;
+		}
 		if (b->tries == 0)
 			break;
 		b->tries--;
 	}
-	return false;
+	return right;
 }
 
 /* The record, whole, as tree_store.c has it, and those of damaged nodes below it. Recursion is
@@ -577,17 +591,47 @@ bool mend_differs(struct store *s, const struct store_batch *batch)
 	return differs;
 }
 
-bool mend_reads(struct store *s, const struct mend_record *rec)
+/* Whether the record is there and cannot be made sense of: not only now, but by what it holds.
+ */
+static bool is_rubbish(struct tree *t, const struct mend_record *rec)
+{
+	uint8_t buf[MEND_KEY_MAX];
+	struct tree_node *n;
+	if (store_get(t->store, STORE_TREE, mend_key(rec, buf), &t->scratch))
+		return false;
+	int err = node_read(t, writer_slice(&t->scratch), rec->version, &rec->key, rec->depth,
+			    &n);
+	if (!err)
+		tree_drop(t, n);
+	return err == ERR_CORRUPT;
+}
+
+bool mend_base(struct store *s, const struct mend_record *rec, struct store_batch *batch)
 {
 	struct tree t;
-	struct tree_node *n;
+	uint8_t buf[MEND_KEY_MAX];
 	invariant(rec->family == STORE_TREE && !rec->list);
 	tree_init(&t, s, 0);
-	int err = node_load(&t, rec->version, &rec->key, rec->depth, &n);
-	if (!err)
-		tree_drop(&t, n);
+	bool rubbish = is_rubbish(&t, rec);
+	for (uint64_t age = 1; age <= TREE_BASE_AGE_MAX && rubbish; age++) {
+		struct mend_record newer = *rec;
+		struct tree_node *n;
+		newer.version += age;
+		int err = node_load(&t, newer.version, &rec->key, rec->depth, &n);
+		if (err)
+			rubbish = err == ERR_NOT_FOUND || err == ERR_CORRUPT;
+		else if (n->age == age)
+			store_batch_put(batch, STORE_TREE, mend_key(&newer, buf),
+					node_whole(&t, n, newer.version));
+		if (!err)
+			tree_drop(&t, n);
+	}
+	if (rubbish)
+		store_batch_delete(batch, STORE_TREE, mend_key(rec, buf));
+	else
+		store_batch_clear(batch);
 	tree_close(&t);
-	return err != ERR_CORRUPT;
+	return rubbish;
 }
 
 bool mend_puts(const struct store_batch *batch, enum store_family f, struct slice key)

@@ -27,6 +27,8 @@ struct mend_record {
 /* False: no record has such a key. */
 bool mend_record_of(enum store_family f, struct slice key, struct mend_record *out);
 
+/* So many nibbles of a key hash, and then zeros: where a node lies. */
+struct hash mend_path(const struct hash *key, unsigned depth);
 /* Its key, of at most MEND_KEY_MAX bytes. */
 #define MEND_KEY_MAX (HASH_SIZE + 9)
 struct slice mend_key(const struct mend_record *rec, uint8_t buf[MEND_KEY_MAX]);
@@ -59,8 +61,10 @@ int mend_genesis(const struct genesis *g, struct store_batch *batch);
  * state below rec->version is readable: else values that went may lie among them. */
 #define MEND_LEAVES_MAX 16384
 int mend_node(struct store *s, const struct mend_record *rec, struct store_batch *batch);
-/* False: the node's record, or the one that it rests on, cannot be made sense of. */
-bool mend_reads(struct store *s, const struct mend_record *rec);
+/* The record of a node that no readable state has, and that cannot be made sense of: it is
+ * deleted, and what reads of newer ones that rest on it, for they use a part of it, is put whole.
+ * False: it does read, or cannot be read now: nothing is put. batch: empty. */
+bool mend_base(struct store *s, const struct mend_record *rec, struct store_batch *batch);
 /* Whether the batch changes anything, of nodes what they are; whether it puts this record. */
 bool mend_differs(struct store *s, const struct store_batch *batch);
 bool mend_puts(const struct store_batch *batch, enum store_family f, struct slice key);

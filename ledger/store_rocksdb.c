@@ -29,7 +29,7 @@
 #define TABLE_FAIRNESS	     10 /* one in so many turns is a compaction's; RocksDB's default */
 #define TABLE_SYNC_BYTES     (MIB / 4)
 #define LEVEL_BASE	     (64 * MIB)
-#define WAL_TOTAL_MAX	     (64 * MIB) /* then the family that pins the oldest log is flushed */
+#define WAL_TOTAL_MAX	     (40 * MIB) /* then the family that pins the oldest log is flushed */
 #define OPEN_FILES_MAX	     256
 #define OPEN_FILES_FEW	     20 /* RocksDB's least: then it opens next to no table before it must */
 #define OPEN_ROOM	     (1 * MIB)

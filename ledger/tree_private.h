@@ -60,6 +60,8 @@ struct tree_leaf *leaf_new(struct tree *t, const struct hash *key,
 struct slice node_key(uint8_t buf[NODE_KEY_MAX], uint64_t version, const struct hash *path,
 		      unsigned depth);
 
+/* No record is made that rests on an older one than by so many versions. */
+#define TREE_BASE_AGE_MAX 256
 /* Reads a node's record, and the base that it may rest on; what it says of its children's
  * versions is not above its own. ERR_CORRUPT: of one of them; ERR_IO. */
 int node_read(struct tree *t, struct slice record, uint64_t version, const struct hash *path,

@@ -250,6 +250,8 @@ int node_read(struct tree *t, struct slice bytes, uint64_t version, const struct
 		return ERR_CORRUPT;
 	if (!rec.age)
 		return node_decode(t, &rec, NULL, version, out);
+	if (depth == 0) /* it is written again at heights that do not change it */
+		return ERR_CORRUPT;
 	int err = store_get(t->store, STORE_TREE, node_key(buf, version - rec.age, path, depth),
 			    &t->base);
 	t->reads++;

@@ -171,7 +171,7 @@ static bool same_nodes(const struct tree_node *a, const struct tree_node *b)
 {
 	if (a == b)
 		return true;
-	if (!a || !b || a->present != b->present || a->leaves != b->leaves)
+	if (!a || !b || a->present != b->present || a->leaves != b->leaves || a->age != b->age)
 		return false;
 	const struct tree_slot *s = a->slot, *t = b->slot;
 	for (unsigned left = a->present; left; left &= left - 1, s++, t++)
@@ -180,7 +180,7 @@ static bool same_nodes(const struct tree_node *a, const struct tree_node *b)
 	return true;
 }
 
-/* With the versions below them, of which hashes know nothing. */
+/* With the versions and ages below them, of which hashes know nothing. */
 static bool same_slots(const struct tree_slot *a, const struct tree_slot *b, bool is_leaf)
 {
 	return a->version == b->version && hash_equal(&a->hash, &b->hash) &&
@@ -190,8 +190,7 @@ static bool same_slots(const struct tree_slot *a, const struct tree_slot *b, boo
 /* A record that rests on an older one is made only where it saves a good part of a whole one,
  * and of a place that changes often: then the base is read together with it from a cache or not
  * at all, and what changes seldom stays one get. */
-#define CHANGES_SHARE	2 /* at most this part of a whole record */
-#define CHANGES_AGE_MAX 1024
+#define CHANGES_SHARE 2 /* at most this part of a whole record */
 
 /* How many versions before this one the base of the family's record is; 0: it is whole. A child
  * that is not newer than the base must be what it is there: so one that came here from another
@@ -204,7 +203,7 @@ static uint32_t age_of(const struct update *u, const struct family *f, uint64_t 
 	if (!f->old || depth == 0 || u->tree->whole)
 		return 0;
 	uint64_t base = old_version - f->old->age;
-	if (base >= u->version || u->version - base > CHANGES_AGE_MAX ||
+	if (base >= u->version || u->version - base > TREE_BASE_AGE_MAX ||
 	    base < u->tree->bases_from)
 		return 0;
 	for (unsigned left = touched; left; left &= left - 1)

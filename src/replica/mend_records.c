@@ -596,7 +596,7 @@ static int mend_unused(struct replica *r, const struct damage *d, const struct m
 	struct mend_record holder = {.family = STORE_TREE,
 				     .version = rec->holder,
 				     .depth = rec->holder_depth,
-				     .key = rec->key};
+				     .key = mend_path(&rec->key, rec->holder_depth)};
 	struct hash root;
 	enum mend_look look;
 	uint64_t oldest = ledger_oldest(r->ledger);
@@ -613,9 +613,10 @@ static int mend_unused(struct replica *r, const struct damage *d, const struct m
 	bool is_there = store_get(r->store, d->family, key, &r->scratch) != ERR_NOT_FOUND;
 	if (is_there ? drop_unwritten(r, rec, step) : drop_what_led(r, d, rec, step))
 		return ERR_NONE;
+	store_batch_clear(r->batch);
 	if (is_there && d->family == STORE_TREE && rec->version < oldest &&
-	    !mend_reads(r->store, rec)) {
-		drop_record(r, d, step); /* newer nodes rested on it, if any: they are mended */
+	    mend_base(r->store, rec, r->batch)) {
+		write_batch(r, step);
 		return ERR_NONE;
 	}
 	if (is_there)

@@ -607,6 +607,102 @@ static void carry_out(struct store *s, struct slice list)
 	store_batch_free(batch);
 }
 
+/* Two trees of one heap come to the same state by other changes, of which one has no effect:
+ * its nodes have records of another age, and its list says so. */
+START_TEST(children_of_other_ages)
+{
+	static const struct hash no_path;
+	struct model m;
+	struct random r;
+	struct fixture f[2];
+	bool touched[KEYS];
+	struct tree_heap *heap = tree_heap_new();
+
+	tree_heap_use(heap);
+	random_seed(&r, 2);
+	model_init(&m, 14, &r);
+	for (unsigned i = 0; i < m.count; i++) {
+		m.items[i].key.b[0] = 0x33;
+		m.items[i].key.b[1] = (uint8_t)(i << 4);
+		m.items[i].present = true;
+	}
+	memset(touched, 1, sizeof(touched));
+	for (unsigned k = 0; k < 2; k++) {
+		fixture_init(&f[k], SIZE_MAX);
+		apply(&f[k], &m, touched, true);
+	}
+	m.items[1].value = 7;
+	for (unsigned order = 0; order < 2; order++) {
+		m.items[1].value++;
+		for (unsigned i = 0; i < 2; i++) {
+			unsigned k = i ^ order;
+			struct writer list = {0};
+			struct needed n = {.count = 0};
+			memset(touched, 0, sizeof(touched));
+			touched[1] = true;
+			touched[2] = k == 1; /* is what it was */
+			f[k].stale = &list;
+			apply(&f[k], &m, touched, true);
+			tree_stale_root(&list, f[k].version - 1);
+			carry_out(f[k].store, writer_slice(&list));
+			tree_heap_use(NULL);
+			struct tree t;
+			tree_init(&t, f[k].store, 0);
+			map_init(&n.ids, 1);
+			need_below(&n, &t, f[k].version, no_path, 0, &f[k].hash);
+			ck_assert_uint_eq(records(f[k].store, STORE_TREE), n.count);
+			map_free(&n.ids);
+			tree_close(&t);
+			tree_heap_use(heap);
+			writer_free(&list);
+		}
+	}
+	for (unsigned k = 0; k < 2; k++)
+		fixture_free(&f[k]);
+	tree_heap_use(NULL);
+	tree_heap_free(heap);
+}
+END_TEST
+
+/* The writer makes none. */
+START_TEST(a_root_in_part)
+{
+	struct model m;
+	struct fixture f;
+	struct random r;
+	bool touched[KEYS];
+	struct writer record = {0};
+	struct tree_node *root;
+	struct hash hash;
+	static const struct hash no_path;
+	uint8_t key[NODE_KEY_MAX];
+	random_seed(&r, 3);
+	model_init(&m, 40, &r);
+	fixture_init(&f, SIZE_MAX);
+	for (unsigned i = 0; i < m.count; i++)
+		m.items[i].present = true;
+	memset(touched, 1, sizeof(touched));
+	apply(&f, &m, touched, true);
+	const struct tree_slot *s = &f.root->slot[0];
+	ck_assert(!slot_is_leaf(f.root, tree_lowest(f.root->present)));
+	writer_u16(&record, 0);
+	writer_u16(&record, f.root->present & (uint16_t)-f.root->present);
+	writer_u32(&record, 1);
+	writer_u16(&record, f.root->present);
+	writer_u16(&record, f.root->leaves);
+	writer_hash(&record, &s->hash);
+	writer_u64(&record, 2);
+	struct store_batch *batch = store_batch_new();
+	store_batch_put(batch, STORE_TREE, node_key(key, 2, &no_path, 0),
+			writer_slice(&record));
+	ck_assert_int_eq(store_write(f.store, batch, false), ERR_NONE);
+	ck_assert_int_eq(tree_load_root(&f.tree, 2, &root, &hash), ERR_CORRUPT);
+	store_batch_free(batch);
+	writer_free(&record);
+	fixture_free(&f);
+}
+END_TEST
+
 #define PRUNED_ROUNDS 400
 
 /* The states of a window stay whole while lists are carried out, and what is left at the end is
@@ -1008,6 +1104,8 @@ Suite *tree_suite(void)
 	tcase_add_test(t, damaged_records);
 	tcase_add_test(t, damaged_changes);
 	tcase_add_test(t, pruned_histories);
+	tcase_add_test(t, children_of_other_ages);
+	tcase_add_test(t, a_root_in_part);
 	tcase_add_test(t, lists_of_those_who_write_whole);
 	tcase_add_test(t, trimming_bounds_memory);
 	suite_add_tcase(s, t);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ledger/private.h"
 #include "ledger/store_private.h"
 #include "ledger/tree_private.h"
 #include "tests/replica/mend-world.h"
@@ -693,6 +694,152 @@ START_TEST(bases_are_not_trusted)
 }
 END_TEST
 
+/* Keys that the newest state cannot give, read past memory. */
+static unsigned unreadable(void)
+{
+	struct tree t;
+	struct tree_node *root;
+	struct hash hash;
+	unsigned bad = 0;
+	tree_init(&t, own, 0);
+	ck_assert_int_eq(tree_load_root(&t, ledger_height(hurt->ledger), &root, &hash),
+			 ERR_NONE);
+	for (unsigned i = 0; i < 150; i++) {
+		char key[24];
+		struct tree_leaf *leaf;
+		uint64_t version;
+		snprintf(key, sizeof key, "kkey-%u", i);
+		tree_key(&hash, slice_str(key));
+		bad += tree_find(&t, root, &hash, &leaf, &version) != ERR_NONE;
+	}
+	tree_drop(&t, root);
+	tree_close(&t);
+	return bad;
+}
+
+static void go_on_with_op(struct op op)
+{
+	uint64_t height = w.tip->sh.h.height + 1;
+	struct slice tx = world_tx(&w, &w.client[0], height, height + 50, &op, 1);
+	go_on_with(&tx, 1);
+}
+
+/* A key is made and deleted again below a node whose record then rests on one that hashes to
+ * the same, but leads to nodes that are gone. The path of that node. */
+static struct hash make_and_delete(void)
+{
+	for (unsigned i = 0; i < 400; i++) {
+		char key[24];
+		struct hash h;
+		struct tree *t = &hurt->ledger->tree;
+		struct tree_node *n = hurt->ledger->final->root;
+		unsigned depth = 0;
+		snprintf(key, sizeof key, "ktemp-%u", i);
+		tree_key(&h, slice_str(key));
+		for (; depth < 2; depth++) {
+			unsigned nibble = tree_nibble(&h, depth);
+			if (!slot_present(n, nibble) || slot_is_leaf(n, nibble) ||
+			    node_child(t, n, tree_index(n->present, nibble), &h, depth + 1, &n))
+				break;
+		}
+		if (depth < 2)
+			continue;
+		go_on_with_op(op_put(key + 1, "v"));
+		go_on_with_op(op_delete(key + 1));
+		n = hurt->ledger->final->root;
+		const struct tree_slot *s =
+			&n->slot[tree_index(n->present, tree_nibble(&h, 0))];
+		struct tree_node *base;
+		struct hash hash;
+		if (!s->node || !s->node->age ||
+		    node_load(t, s->version - s->node->age, &h, 1, &base))
+			continue;
+		tree_hash(&hash, base);
+		tree_drop(t, base);
+		if (hash_equal(&hash, &s->hash))
+			return mend_path(&h, 1);
+	}
+	ck_abort_msg("no such node came about");
+	return (struct hash){0};
+}
+
+/* 0: the root is damaged, and made of what lies under it. 1: a record that nobody needs leads
+ * to the root's being looked at, which is sound. */
+START_TEST(a_base_is_not_the_node)
+{
+	uint8_t buf[NODE_KEY_MAX];
+	struct hash path = {0};
+	begin();
+	open_twin();
+	path = make_and_delete();
+	ck_assert_uint_eq(scrub(), 0);
+	ck_assert_uint_eq(unreadable(), 0);
+	if (_i == 0) {
+		static const struct hash root;
+		put(STORE_TREE, node_key(buf, ledger_height(hurt->ledger), &root, 0),
+		    slice_str("rubbish"));
+	} else {
+		path.b[0] ^= 0x10;
+		put(STORE_TREE, node_key(buf, 3, &path, 1), slice_str("rubbish"));
+	}
+	ck_assert_uint_gt(scrub(), 0);
+	mend();
+	ck_assert_uint_eq(mended, 1);
+	ck_assert_uint_eq(left, 0);
+	ck_assert_uint_eq(unreadable(), 0);
+	ck_assert_uint_eq(scrub(), 0);
+	close_twin();
+}
+END_TEST
+
+/* One bit of a base is wrong, in the version of a child that what rests on it has anew. */
+static bool hurt_a_base(void)
+{
+	static const struct slice none = {0};
+	struct slice key, value;
+	struct store_iter *it = store_iter_new(sound, STORE_TREE, none, none, false);
+	bool hit = false;
+	while (!hit && store_iter_next(it, &key, &value)) {
+		struct mend_record rec;
+		enum mend_look look;
+		struct writer bad = {0};
+		ck_assert(mend_record_of(STORE_TREE, key, &rec));
+		if (rec.list ||
+		    mend_look(sound, &rec, ledger_height(hurt->ledger),
+			      ledger_root(hurt->ledger), &look) != ERR_NONE ||
+		    look != MEND_UNUSED)
+			continue;
+		writer_raw(&bad, value.ptr, value.len);
+		/* the last child's version */
+		bad.buf[bad.len - 8] ^= 0x40;
+		put(STORE_TREE, key, writer_slice(&bad));
+		writer_free(&bad);
+		hit = unreadable() == 0 && scrub() == 1;
+		if (!hit)
+			put(STORE_TREE, key, value);
+	}
+	store_iter_free(it);
+	return hit;
+}
+
+START_TEST(a_base_that_reads_in_part)
+{
+	unsigned tries = 0;
+	begin();
+	open_twin();
+	while (!hurt_a_base()) {
+		ck_assert_uint_lt(tries++, 60);
+		go_on();
+	}
+	mend();
+	ck_assert_uint_eq(mended, 1);
+	ck_assert_uint_eq(left, 0);
+	ck_assert_uint_eq(unreadable(), 0);
+	ck_assert_uint_eq(scrub(), 0);
+	close_twin();
+}
+END_TEST
+
 /* What is written anew rests on nothing, and a list that is names nothing on which the records
  * that are there may rest. */
 START_TEST(what_is_made_again_is_whole)
@@ -966,6 +1113,8 @@ int main(void)
 	tcase_add_checked_fixture(t, setup_pruned, teardown);
 	tcase_add_test(t, each_record_of_the_newest_state);
 	tcase_add_test(t, bases_are_not_trusted);
+	tcase_add_loop_test(t, a_base_is_not_the_node, 0, 2);
+	tcase_add_test(t, a_base_that_reads_in_part);
 	tcase_add_test(t, values_are_fetched);
 	tcase_add_test(t, all_lie);
 	tcase_add_test(t, nothing_is_wrong);

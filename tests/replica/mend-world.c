@@ -149,6 +149,16 @@ void others_go_on(void)
 	world_free_txs(txs, WORLD_CLIENTS);
 }
 
+void go_on_with(struct slice *txs, uint32_t count)
+{
+	newest = world_commit(&w, txs, count);
+	world_cert(&w, newest, CERT_TWO_ROUND, 3, &newest_cert);
+	follows(server, served);
+	follows(twin, sound);
+	world_free_txs(txs, count);
+	hurt_follows();
+}
+
 void hurt_follows(void)
 {
 	follows(hurt, own);

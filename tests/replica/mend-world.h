@@ -44,6 +44,8 @@ bool open_hurt(void);
 void open_twin(void);
 void close_twin(void);
 void go_on(void);
+/* With these transactions, which are freed. */
+void go_on_with(struct slice *txs, uint32_t count);
 /* The same in two steps: all others first. */
 void others_go_on(void);
 void hurt_follows(void);
