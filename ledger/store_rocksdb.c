@@ -24,9 +24,6 @@
 #define CACHE_DEFAULT	     (16 * MIB)
 #define CACHE_SHARD_BITS     1
 #define TABLE_SIZE	     (8 * MIB)	 /* bounds a filter to some 100 KiB */
-#define TABLE_BYTES_PER_S    (128 * MIB) /* written by flushes and compactions */
-#define TABLE_PERIOD_US	     10000	 /* in which their share of it is handed out */
-#define TABLE_FAIRNESS	     10 /* one in so many turns is a compaction's; RocksDB's default */
 #define TABLE_SYNC_BYTES     (MIB / 4)
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (40 * MIB) /* then the family that pins the oldest log is flushed */
@@ -460,18 +457,6 @@ static int rocksdb_table_drop(struct store *s, enum store_family f, uint64_t fil
 
 /* Opening and closing */
 
-/* A vote's sync waits for what a flush or a compaction has given the disk before it: that is
- * little at a time, and not all that the disk would take. */
-static void limit_background(rocksdb_options_t *opt)
-{
-	rocksdb_ratelimiter_t *limit =
-		rocksdb_ratelimiter_create(TABLE_BYTES_PER_S, TABLE_PERIOD_US, TABLE_FAIRNESS);
-
-	rocksdb_options_set_ratelimiter(opt, limit);
-	rocksdb_ratelimiter_destroy(limit); /* the options share it */
-	rocksdb_options_set_bytes_per_sync(opt, TABLE_SYNC_BYTES);
-}
-
 /* Replicas write the same batches: with buffers of the same size all of them would flush, and
  * then compact, at the same moment. The first two turns, and the first four, are as far apart
  * as they can be. */
@@ -524,7 +509,10 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_max_bytes_for_level_base(opt, LEVEL_BASE);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
 	rocksdb_options_set_compression(opt, rocksdb_lz4_compression);
-	limit_background(opt);
+	/* A vote's sync waits for what a flush or a compaction has given the disk before it: that
+	 * is little at a time. No rate limiter: before 8.6 a flush may wait in it for ever, and all
+	 * writes with it (facebook/rocksdb#11742). */
+	rocksdb_options_set_bytes_per_sync(opt, TABLE_SYNC_BYTES);
 	/* which hashed memtables cannot do; one thread writes anyway */
 	rocksdb_options_set_allow_concurrent_memtable_write(opt, 0);
 	/* RocksDB's own log, for Debian's aborts at the next line after one that found no room:
