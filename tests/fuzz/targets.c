@@ -7,7 +7,7 @@ const struct fuzz_target *const fuzz_targets[] = {
 	&fuzz_handshake,    &fuzz_execute, &fuzz_records, &fuzz_state_proof, &fuzz_proof,
 	&fuzz_http,	    &fuzz_json,	   &fuzz_genesis, &fuzz_config,	     &fuzz_keyfile,
 	&fuzz_scenario,	    &fuzz_sse,	   &fuzz_doctor,  &fuzz_wal,	     &fuzz_range,
-	&fuzz_sync_message, &fuzz_sync,	   NULL};
+	&fuzz_sync_message, &fuzz_sync,	   &fuzz_node,	  NULL};
 
 const struct fuzz_target *fuzz_find(const char *name)
 {
