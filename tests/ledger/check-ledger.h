@@ -8,6 +8,8 @@
 
 #include "tests/ledger/world.h"
 
+size_t count_records(struct store *s, enum store_family f);
+
 Suite *tx_suite(void);
 Suite *tree_suite(void);
 Suite *nonce_suite(void);

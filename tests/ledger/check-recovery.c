@@ -361,18 +361,6 @@ END_TEST
 
 /* ---- pruning ----------------------------------------------------------------------------- */
 
-static size_t count_records(struct store *s, enum store_family f)
-{
-	struct slice k, v;
-	size_t count = 0;
-	struct store_iter *it =
-		store_iter_new(s, f, slice_of(NULL, 0), slice_of(NULL, 0), false);
-	while (store_iter_next(it, &k, &v))
-		count++;
-	store_iter_free(it);
-	return count;
-}
-
 /* Their records, and those on which they rest. */
 static size_t count_nodes(const struct tree_node *n)
 {

@@ -580,18 +580,6 @@ static void need_below(struct needed *n, struct tree *t, uint64_t version, struc
 	tree_drop(t, node);
 }
 
-static uint64_t records(struct store *s, enum store_family family)
-{
-	uint64_t count = 0;
-	struct slice k, v;
-	struct store_iter *it =
-		store_iter_new(s, family, slice_of(NULL, 0), slice_of(NULL, 0), false);
-	while (store_iter_next(it, &k, &v))
-		count++;
-	store_iter_free(it);
-	return count;
-}
-
 /* As ledger/prune.c does it. */
 static void carry_out(struct store *s, struct slice list)
 {
@@ -650,7 +638,7 @@ START_TEST(children_of_other_ages)
 			tree_init(&t, f[k].store, 0);
 			map_init(&n.ids, 1);
 			need_below(&n, &t, f[k].version, no_path, 0, &f[k].hash);
-			ck_assert_uint_eq(records(f[k].store, STORE_TREE), n.count);
+			ck_assert_uint_eq(count_records(f[k].store, STORE_TREE), n.count);
 			map_free(&n.ids);
 			tree_close(&t);
 			tree_heap_use(heap);
@@ -739,7 +727,7 @@ static void prune_history(uint64_t seed, unsigned window, size_t keys, uint64_t 
 		map_init(&n.ids, seed);
 		for (uint64_t h = oldest ? oldest : 1; h <= v; h++)
 			need_below(&n, &f.tree, h, no_path, 0, &roots[h]);
-		ck_assert_uint_eq(records(f.store, STORE_TREE), n.count);
+		ck_assert_uint_eq(count_records(f.store, STORE_TREE), n.count);
 		*on_bases += n.on_bases;
 		map_free(&n.ids);
 	}
