@@ -55,6 +55,27 @@ same "open" sent 400
 same "open" committed 400
 same "open" acknowledged_found 500
 
+# All at the leader: no client sends anything to another node. That they were shared out before
+# is what the first line is there for.
+submitted() {
+	for i in 1 2 3 4; do
+		curl -s "$(cat "$net/node$i/api")/metrics" |
+			sed -n 's/^ostrakon_transactions_total{outcome="submitted"} //p'
+	done
+}
+asked() { paste -d' ' <(echo "$1") <(echo "$2") | awk '$1 != $2 {n++} END {print n + 0}'; }
+before=$(submitted)
+bench "shared out" 0 --clients 8 --count 200
+same "shared out" at_leader false
+then=$(submitted)
+[ "$(asked "$before" "$then")" = 4 ] || complain "shared out: $before, then $then"
+bench "at the leader" 0 --leader --clients 8 --count 200
+same "at the leader" at_leader true
+same "at the leader" committed 200
+same "at the leader" acknowledged_found 200
+now=$(submitted)
+[ "$(asked "$then" "$now")" = 1 ] || complain "at the leader: $then, then $now"
+
 # More connections than requests of 32 transactions fit into the window of nonces: smaller ones.
 bench "open, many connections" 0 --rate 200 --seconds 1 --clients 40 --connections 40
 same "open, many connections" sent 200
@@ -65,7 +86,7 @@ same "open, many connections" acknowledged_found 200
 	sleep 1
 	ostrakon net kill "$net" leader >/dev/null 2>&1
 ) &
-bench "a leader dies" 0 --rate 100 --seconds 4 --timeout 10m
+bench "a leader dies" 0 --leader --connections 8 --rate 100 --seconds 4 --timeout 10m
 wait
 same "a leader dies" sent 400
 same "a leader dies" committed 400

@@ -24,6 +24,7 @@ struct bench {
 	size_t value_size, batch;
 	unsigned clients, connections;
 	unsigned first; /* node that the first connection goes to, the others to those behind it */
+	bool at_leader; /* or to that one, too, until it is gone */
 	uint64_t tag; /* of this run's keys */
 	size_t count;
 	struct bench_tx *tx;

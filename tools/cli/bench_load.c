@@ -176,13 +176,23 @@ static void connect_one(struct load *l, unsigned i, uint64_t now)
 		r->retry_at = now + RECONNECT_US;
 }
 
+/* The i-th connection's next one: those that all were at the leader part. */
+static unsigned node_after(const struct bench *b, unsigned node, unsigned i)
+{
+	unsigned others = b->t->count - 1;
+
+	if (b->at_leader && node == b->first && others > 0)
+		node += i % others;
+	return (node + 1) % b->t->count;
+}
+
 /* The connection is gone: its request goes the patient way, the next one to another node. */
 static void on_broken(struct load *l, unsigned i, bool maybe_sent, uint64_t now)
 {
 	struct request_state *r = &l->r[i];
 
 	give_request(l, r, maybe_sent);
-	r->node = (r->node + 1) % l->b->t->count;
+	r->node = node_after(l->b, r->node, i);
 	r->retry_at = ++r->failures % l->b->t->count == 0 ? now + RECONNECT_US : now;
 }
 
@@ -346,7 +356,7 @@ void bench_load(struct bench *b)
 	now = now_us();
 	for (unsigned i = 0; i < l.connections; i++) {
 		l.r[i].index = mem_array(b->batch, sizeof *l.r[i].index);
-		l.r[i].node = (b->first + i) % b->t->count;
+		l.r[i].node = (b->first + (b->at_leader ? 0 : i)) % b->t->count;
 		connect_one(&l, i, now);
 	}
 	b->cpu_s = cpu_seconds();

@@ -127,6 +127,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_CONNECTIONS] = {"connections", 0, TYPE_U64, false, "N", 1, 512,
 			     "share N connections; what is ready together leaves in one\n"
 			     "request (default: one for each client)"},
+	[OPT_LEADER] = {"leader", 0, TYPE_FLAG,
+			.help = "all connections to the node that leads, as long as it answers\n"
+				"(default: shared out among the nodes)"},
 	[OPT_NEW_KEY] = {"new-key", 0, TYPE_TEXT, false, "KEY",
 			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
 				 "encrypted: only its public part is read"},

@@ -188,6 +188,7 @@ static void show_figures(struct bench *b)
 	json_set(o, "rate", b->rate > 0 ? json_u64(b->rate) : json_null());
 	json_set(o, "clients", json_u64(b->clients));
 	json_set(o, "connections", json_u64(b->connections));
+	json_set(o, "at_leader", json_bool(b->at_leader));
 	json_set(o, "batch", json_u64(b->batch));
 	json_set(o, "value_size", json_u64(b->value_size));
 	json_set(o, "warmup_s", json_real((double)(b->measured - b->begin) / 1e6));
@@ -394,6 +395,7 @@ static int run(struct bench *b)
 			b->clients, b->batch, (unsigned long long)window,
 			(unsigned long long)window / 2);
 	b->first = leader_of(b);
+	b->at_leader = opt_given(&b->c->opt, OPT_LEADER);
 	b->begin = now_us();
 	b->measured = b->begin + opt_ms(&b->c->opt, OPT_WARMUP, 0) * 1000;
 	if (b->end != 0)

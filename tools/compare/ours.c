@@ -73,16 +73,27 @@ void ours_measure(const struct settings *s, unsigned clients, double rate, struc
 	snprintf(text[3], 16, "%u", s->seconds);
 	snprintf(text[4], 16, "%us", s->warmup_s);
 	snprintf(text[5], 16, "%.0f", rate);
-	const char *const argv[] = {s->ostrakon, "bench",
-				    "run",	 "--home",
-				    dir,	 "--clients",
-				    text[0],	 "--connections",
-				    text[1],	 "--value-size",
-				    text[2],	 "--seconds",
-				    text[3],	 "--warmup",
-				    text[4],	 "-o",
-				    "json",	 rate > 0 ? "--rate" : NULL,
-				    text[5],	 NULL};
+	const char *const argv[] = {s->ostrakon,
+				    "bench",
+				    "run",
+				    "--home",
+				    dir,
+				    "--clients",
+				    text[0],
+				    "--connections",
+				    text[1],
+				    "--value-size",
+				    text[2],
+				    "--seconds",
+				    text[3],
+				    "--warmup",
+				    text[4],
+				    "-o",
+				    "json",
+				    "--leader",
+				    rate > 0 ? "--rate" : NULL,
+				    text[5],
+				    NULL};
 	meter_start(&m, pids, count);
 	int rc = run(argv, &doc);
 	if (rc < 0 || doc == NULL) {
