@@ -421,8 +421,6 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
 static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, socklen_t len)
 {
 	struct api *a = cls;
-	if (atomic_load(&a->stopping))
-		return MHD_NO;
 	return connections_admit(a->connections, address) ? MHD_YES : MHD_NO;
 }
 
@@ -451,14 +449,13 @@ static unsigned connections_max(const struct node_config *c)
 	return limit < config_api_threads(c) ? config_api_threads(c) : limit;
 }
 
-static struct MHD_Daemon *start_daemon(struct api *a, int fd)
+static struct MHD_Daemon *start_daemon(struct api *a)
 {
 	const struct node_config *c = &a->node->config;
 	unsigned threads = config_api_threads(c);
 	unsigned limit = connections_max(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
-		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
 		{MHD_OPTION_CONNECTION_LIMIT, limit + CONNECTION_SPARE * threads, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
@@ -469,10 +466,11 @@ static struct MHD_Daemon *start_daemon(struct api *a, int fd)
 		{MHD_OPTION_END, 0, NULL},
 	};
 	if (threads == 1) /* MHD wants a pool of two at least */
-		options[8] = options[9];
+		options[7] = options[8];
 	return MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-		on_accept, a, on_request, a, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+			MHD_USE_NO_LISTEN_SOCKET,
+		0, on_accept, a, on_request, a, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 }
 
 static void api_free(struct api *a)
@@ -496,7 +494,6 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	struct api *a = mem_zalloc(sizeof *a);
 	a->node = n;
 	a->gate = gate;
-	atomic_init(&a->stopping, false);
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->body_bytes, 0);
 	atomic_init(&a->raw_blocks, 0);
@@ -509,8 +506,11 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->connections = connections_new(&config);
 	bool v6 = strchr(n->config.api.host, ':') != NULL;
 	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
-	a->daemon = start_daemon(a, fd);
-	if (!a->daemon) {
+	a->daemon = start_daemon(a);
+	a->acceptor = a->daemon ? acceptor_start(a->daemon, fd) : NULL;
+	if (!a->acceptor) {
+		if (a->daemon)
+			MHD_stop_daemon(a->daemon);
 		close(fd);
 		api_free(a);
 		return err_set(m, ERR_IO, "the HTTP server does not start on %s", url);
@@ -519,19 +519,16 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	return ERR_NONE;
 }
 
-/* MHD_quiesce_daemon() is not for this: it takes the listening socket from under its own
- * threads' epoll sets, and one that takes it out at the same moment ends the process (0.9.75).
- */
 void api_stop(struct api *a)
 {
 	if (!a)
 		return;
-	atomic_store(&a->stopping, true);
+	acceptor_stop(a->acceptor);
 	events_close(a->node->events);
 	connections_cut_idle(a->connections); /* or half a request would be waited for */
 	uint64_t until = node_clock_us() + API_DRAIN_US;
 	while (atomic_load(&a->exchanges) > 0 && node_clock_us() < until)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-	MHD_stop_daemon(a->daemon); /* closes the listening socket */
+	MHD_stop_daemon(a->daemon);
 	api_free(a);
 }

@@ -4,6 +4,7 @@
 
 #include <microhttpd.h>
 
+#include "node/acceptor.h"
 #include "node/api.h"
 #include "node/connections.h"
 #include "node/gate.h"
@@ -13,12 +14,12 @@
 struct api {
 	struct node *node;
 	struct MHD_Daemon *daemon;
+	struct acceptor *acceptor;
 	struct render render;
 	struct chain_ctx ctx;
 	char *genesis; /* JSON text */
 	struct gate gate;
 	struct connections *connections;
-	atomic_bool stopping;
 	atomic_uint exchanges;
 	atomic_size_t body_bytes; /* of all bodies held at present */
 	atomic_uint raw_blocks;	  /* being answered */
