@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>

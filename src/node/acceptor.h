@@ -5,8 +5,7 @@
 #ifndef NODE_ACCEPTOR_H
 #define NODE_ACCEPTOR_H
 
-#include <microhttpd.h>
-
+struct MHD_Daemon;
 struct acceptor; /* opaque */
 
 /* fd listens and does not block; it is the acceptor's from here on. The daemon has no listening
