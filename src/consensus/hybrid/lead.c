@@ -1,6 +1,6 @@
-/* The leader. In either mode: proposes. In fast mode: , counts votes, makes certificates
- * (section 3, "Replication", "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1)
- * messages a block. */
+/* The leader. In either mode: proposes. In fast mode: counts votes, makes certificates (section
+ * 3, "Replication", "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1) messages a
+ * block. */
 #include "consensus/hybrid/hybrid.h"
 
 #define GATHER_TXS_MIN	 32 /* so many fill a block well enough */
