@@ -301,7 +301,12 @@ static int open_net(struct node *n, struct errmsg *m)
 		.peer_count = n->peer_count,
 		.peers = peers,
 	};
-	return net_open(&n->net, &config, m);
+	int err = net_open(&n->net, &config, m);
+	if (err != ERR_EXISTS)
+		return err;
+	struct errmsg why = *m;
+	return err_set(m, ERR_LOCKED, "%s; end the other program or change [peers] listen",
+		       why.text);
 }
 
 static int open_replica(struct node *n, struct errmsg *m)
