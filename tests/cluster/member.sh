@@ -93,6 +93,14 @@ run 0 put third three --home "$net" --timeout 60s
 run 0 net up "$net"
 echo "epoch 1: node2 votes with its new key, and blocks go on without node4"
 
+# Who hangs keeps what proves epoch 1 from us: that makes nobody else a liar.
+run 0 net pause "$net" node1
+code=0
+ostrakon get third --home "$net" --timeout 7s >"$work/out" 2>"$work/err" || code=$?
+[ $code -ne 5 ] || fail "a timeout is called a false proof: $(cat "$work/err")"
+run 0 net resume "$net" node1
+run 0 put fourth four --home "$net" --timeout 60s
+
 # ---- a healthy key is rotated, the leader's if need be -----------------------------------------
 ostrakon key new "$work/new1.key" --unencrypted >/dev/null || fail "key new"
 run 0 member replace node1 --home "$net" --new-key "$work/new1.key" --governance-key "$governance" \

@@ -69,6 +69,11 @@ up
 done_ok put k v --timeout 10m
 done_ok get k
 [ "$(cat "$work/out")" = v ] || fail "another value"
+for dots in . ..; do # keys like others, though paths have another use for them
+	done_ok put $dots "value of $dots"
+	done_ok get $dots
+	[ "$(cat "$work/out")" = "value of $dots" ] || fail "another value of $dots"
+done
 done_ok monitor --once
 done_ok status
 done_ok evidence --verify
@@ -118,6 +123,10 @@ grep -q 'ostrakond.conf:[0-9]*: unknown key "listne"' "$work/err" || fail "$(cat
 error 78 config net up "$net"
 error 78 config config show
 cp "$work/conf" "$net/node2/ostrakond.conf"
+taken=$(sed -n '/^\[peers\]/,/^\[/s/^listen = //p' "$net/node1/ostrakond.conf")
+"$OSTRAKOND" run --home "$net/node2" --peers-listen "$taken" >/dev/null 2>"$work/err"
+[ $? -eq 7 ] || fail "a port for peers that another node has"
+grep -q 'Address in use; end the other program or change \[peers\] listen' "$work/err" || fail "$(cat "$work/err")"
 "$OSTRAKOND" run --what >/dev/null 2>&1
 [ $? -eq 2 ] || fail "an unknown option of ostrakond"
 

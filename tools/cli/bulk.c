@@ -341,8 +341,11 @@ static bool get_each(void *arg, struct link *l, size_t i)
 		if (err == ERR_NONE)
 			got(b, line, &doc);
 		else
-			bulk_fail(b, cli_fail(b->c, EXIT_UNVERIFIED, err_name(err), NULL,
-					      "line %u: %s", line->number, m.text));
+			bulk_fail(b, cli_fail(b->c,
+					      target_unproven_so_far(err) ? EXIT_UNKNOWN
+									  : EXIT_UNVERIFIED,
+					      err_name(err), NULL, "line %u: %s", line->number,
+					      m.text));
 	} else {
 		pthread_mutex_lock(&b->lock);
 		rc = err == ERR_NONE ? link_fail(l) : link_unreachable(l, err);

@@ -92,6 +92,12 @@ void target_add_handovers(struct target *t, struct json *o);
 int handovers_read(const struct json *list, const struct genesis *g, struct chain_ctx **out,
 		   unsigned *count, struct errmsg *m);
 void target_forget_epochs(struct target *t);
+/* Of an error of those below: not the proof is at fault, but nobody gave in time what proves the
+ * validators of its epoch. */
+static inline bool target_unproven_so_far(int err)
+{
+	return err == ERR_TIMEOUT || err == ERR_UNREACHABLE;
+}
 /* Checks a transaction's proof document; a header's finality only once for all threads. The
  * caller compares doc->tx and frees doc in any case. */
 int target_proven_tx(struct target *t, const struct json *proof, struct proof_document *doc,

@@ -167,6 +167,7 @@ struct http *http_new(void)
 	invariant(h->curl != NULL);
 	curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_PROXY, ""); /* nodes are asked directly */
+	curl_easy_setopt(h->curl, CURLOPT_PATH_AS_IS, 1L); /* a key may be ".." */
 #if LIBCURL_VERSION_NUM >= 0x075500
 	curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS_STR, "http,https");
 #else

@@ -71,7 +71,7 @@ static void unverified(struct attempt *a, struct submission *s, int err, const c
 {
 	snprintf(s->r.code, sizeof s->r.code, "%s", err_name(err));
 	err_set(&s->r.m, err, "%s says committed, but %s", a->l->t->url[a->l->node], why);
-	decide(a, s, FATE_UNVERIFIED);
+	decide(a, s, target_unproven_so_far(err) ? FATE_UNKNOWN : FATE_UNVERIFIED);
 }
 
 static void committed(struct attempt *a, struct submission *s, const struct json *object)

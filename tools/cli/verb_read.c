@@ -37,6 +37,11 @@ static uint64_t age_of(uint64_t time_ms)
 
 static int unverified_answer(struct cli *c, struct link *l, int err, const struct errmsg *m)
 {
+	if (target_unproven_so_far(err))
+		return cli_fail(c, EXIT_UNKNOWN, err_name(err),
+				"What proves the validators of that block was not to be had in "
+				"time: try again, with a longer --timeout.",
+				"%s: %s", l->t->url[l->node], m->text);
 	return cli_fail(c, EXIT_UNVERIFIED, err_name(err),
 			"Do not trust this node. Ask another with --node.", "%s: %s",
 			l->t->url[l->node], m->text);

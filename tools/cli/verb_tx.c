@@ -292,7 +292,12 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 		if (!hash_equal(&id, &c->tx))
 			err = err_set(&m, ERR_BAD_PROOF, "the proof is of another transaction");
 	}
-	if (err != ERR_NONE) {
+	if (target_unproven_so_far(err)) {
+		*rc = cli_fail(c, EXIT_UNKNOWN, err_name(err),
+			       "What proves the validators of that block was not to be had in "
+			       "time: try again, with a longer --timeout.",
+			       "%s: %s", l->t->url[l->node], m.text);
+	} else if (err != ERR_NONE) {
 		*rc = cli_fail(c, EXIT_UNVERIFIED, err_name(err), "Do not trust this node.",
 			       "%s says committed, but %s", l->t->url[l->node], m.text);
 	} else {
