@@ -77,6 +77,24 @@ wait "$helper_pid"
 code=$?
 helper_pid=
 [ "$code" -eq 130 ] || fail "exit code $code after SIGINT"
+
+# The node asked first hangs with its connections open: however short the timeout, the others are
+# asked, too. (Several tries: how long those take is not what is tested.)
+ostrakon net pause "$net" node1 >/dev/null || fail "net pause"
+in_time() {
+	for _ in $(seq 20); do
+		"$@" >"$work/out" 2>"$work/err" && return
+	done
+	fail "nobody but the node that hangs was asked: $*: $(cat "$work/err")"
+}
+in_time ostrakon get key/1 --home "$net" --timeout 3s
+in_time ostrakon put key/1 again --home "$net" --timeout 3s
+in_time ostrakon watch blocks --home "$net" --from 1 --count 2 --timeout 3s
+# And when there is no other, that is what is said.
+url=$(ostrakon net status "$net" -o json | jq -r '.nodes[0].url // .nodes[0].api')
+expect_code 3 ostrakon watch blocks --node "$url" --timeout 300ms
+grep -q '1 of 1 nodes' "$work/err" || fail "who was asked? $(cat "$work/err")"
+ostrakon net resume "$net" node1 >/dev/null || fail "net resume"
 ostrakon net down "$net" >/dev/null || fail "net down"
 expect_code 3 ostrakon watch blocks --home "$net" --timeout 300ms
 echo "watch: $count events, each once and in order, through three deaths"

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define NEWEST_MS 1000 /* for one node, when all are asked */
-#define TRY_MS	  5000 /* one request's patience, before another node is asked */
+#define TRY_MS	  3000 /* one request's patience, before another node is asked */
 
 /* What of a verified header's certificate its receipts repeat. */
 struct seen {
@@ -250,6 +250,13 @@ int link_call(struct link *l, unsigned i, const char *method, const char *path,
 	return ERR_NONE;
 }
 
+uint64_t patience_of(uint64_t left_ms, uint64_t most_ms)
+{
+	uint64_t half = (left_ms + 1) / 2;
+
+	return half < most_ms ? half : most_ms;
+}
+
 int link_get(struct link *l, const char *path)
 {
 	unsigned first = l->node;
@@ -257,7 +264,7 @@ int link_get(struct link *l, const char *path)
 
 	for (unsigned k = 0; k < l->t->count; k++) {
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
-		uint64_t patience = k + 1 < l->t->count && left > TRY_MS ? TRY_MS : left;
+		uint64_t patience = k + 1 < l->t->count ? patience_of(left, TRY_MS) : left;
 
 		if (left == 0 || interrupted())
 			break;

@@ -54,6 +54,10 @@ struct link {
 void link_open(struct link *l, struct target *t, unsigned first_node);
 void link_close(struct link *l);
 
+/* How long one node of several is given when left_ms are left for all: half of it, at most most_ms.
+ * A node that hangs with its connections open leaves time to ask the others, however short the
+ * whole is. */
+uint64_t patience_of(uint64_t left_ms, uint64_t most_ms);
 /* GET path, from the first node that answers with anything but 503. Returns ERR_NONE with
  * l->reply.status and l->answer set, or an error (l->m) if no node could be asked. */
 int link_get(struct link *l, const char *path);

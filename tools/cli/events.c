@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 
+#define FIRST_MS	 3000  /* a node answers at once, before there is an event */
 #define SILENCE_MS	 25000 /* nodes give a sign of life every 10 s */
 #define PAUSE_MAX_MS	 2000
 #define RETRY_DEFAULT_MS 200
@@ -185,20 +186,25 @@ static char *stream_url(const struct following *f)
 	return url;
 }
 
-/* One connection, until it ends. True: go on with another. False: *rc is the exit code. */
-static bool follow_once(struct cli *c, struct following *f, struct http *http, int *rc)
+/* One connection, until it ends; to a node that says nothing within left_ms, that long at most.
+ * True: go on with another. False: *rc is the exit code. */
+static bool follow_once(struct cli *c, struct following *f, struct http *http,
+			uint64_t left_ms, int *rc)
 {
 	struct http_reply reply = {0};
 	struct json *problem = NULL;
 	const char *detail;
 	struct errmsg m;
 	char *url = stream_url(f);
+	uint64_t first_ms = f->s->t->count > 1	? patience_of(left_ms, FIRST_MS)
+			    : left_ms > FIRST_MS ? FIRST_MS
+						 : left_ms;
 	bool again = true;
 
 	sse_reset(&f->parser);
 	f->heard = false;
 	f->err = ERR_NONE;
-	http_stream(http, url, f->parser.id, SILENCE_MS, on_bytes, f, &reply, &m);
+	http_stream(http, url, f->parser.id, first_ms, SILENCE_MS, on_bytes, f, &reply, &m);
 	mem_free(url);
 	if (f->err == ERR_CLOSED) {
 		*rc = EXIT_DONE;
@@ -224,37 +230,58 @@ static bool follow_once(struct cli *c, struct following *f, struct http *http, i
 	return again;
 }
 
+static uint64_t time_left(uint64_t since, uint64_t patience_ms)
+{
+	uint64_t gone = now_ms() - since;
+
+	return gone < patience_ms ? patience_ms - gone : 0;
+}
+
+/* After so many connections in a row over which nothing came. */
+static int silence_fail(struct cli *c, const struct following *f, unsigned silent)
+{
+	const struct subscription *s = f->s;
+	unsigned asked = silent < s->t->count ? silent : s->t->count;
+
+	return cli_fail(c, EXIT_UNREACHABLE, "unreachable",
+			"`ostrakon net status` shows which nodes run; --from goes on where "
+			"this ended.",
+			"no event and no sign of life in %llu ms from the %u of %u nodes that "
+			"were asked; the last cursor is %s",
+			(unsigned long long)s->patience_ms, asked, s->t->count,
+			f->parser.id[0] ? f->parser.id : "unknown");
+}
+
 int subscribe(struct cli *c, const struct subscription *s)
 {
 	struct following *f = mem_zalloc(sizeof *f);
 	struct http *http = http_new();
-	uint64_t last_heard = now_ms(), pause = RETRY_DEFAULT_MS;
+	uint64_t last_heard = now_ms(), pause = RETRY_DEFAULT_MS, left;
+	unsigned silent = 0; /* connections in a row over which nothing came */
 	int rc = EXIT_DONE;
 	uint32_t r;
 
 	f->s = s;
 	sse_init(&f->parser, s->on_event, s->arg);
-	while (follow_once(c, f, http, &rc)) {
+	while (left = time_left(last_heard, s->patience_ms),
+	       follow_once(c, f, http, left > 0 ? left : 1, &rc)) {
 		if (interrupted()) {
 			rc = EXIT_INTERRUPTED;
 			break;
 		}
+		silent = f->heard ? 0 : silent + 1;
 		if (f->heard) {
 			last_heard = now_ms();
 			pause = RETRY_DEFAULT_MS;
-		} else if (now_ms() - last_heard >= s->patience_ms) {
-			rc = cli_fail(
-				c, EXIT_UNREACHABLE, "unreachable",
-				"`ostrakon net status` shows which nodes run; --from goes "
-				"on where this ended.",
-				"for %llu ms no node sends events; the last cursor is %s",
-				(unsigned long long)s->patience_ms,
-				f->parser.id[0] ? f->parser.id : "unknown");
+		}
+		left = time_left(last_heard, s->patience_ms);
+		if (left == 0) {
+			rc = silence_fail(c, f, silent);
 			break;
 		}
 		f->node = (f->node + 1) % s->t->count;
 		crypto_random(&r, sizeof r);
-		sleep_ms(pause / 2 + r % pause);
+		sleep_ms(pause / 2 + r % pause < left / 2 ? pause / 2 + r % pause : left / 2);
 		pause = pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause * 2;
 	}
 	sse_free(&f->parser);

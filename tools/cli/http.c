@@ -19,7 +19,8 @@ struct http {
 	/* of a stream */
 	bool (*on_bytes)(void *arg, struct slice bytes);
 	void *arg;
-	uint64_t last_byte, silence_ms;
+	uint64_t last_byte, first_ms, silence_ms;
+	bool begun; /* a byte has come */
 	bool silent;
 };
 
@@ -45,6 +46,7 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
 
 	if (h->on_bytes != NULL) {
 		h->last_byte = now_ms();
+		h->begun = true;
 		curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
 		if (status == 200)
 			return h->on_bytes(h->arg, slice_of(ptr, size * count)) ? size * count
@@ -80,7 +82,8 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t x, curl
 {
 	struct http *h = arg;
 
-	if (h->on_bytes != NULL && now_ms() - h->last_byte > h->silence_ms)
+	if (h->on_bytes != NULL &&
+	    now_ms() - h->last_byte > (h->begun ? h->silence_ms : h->first_ms))
 		h->silent = true;
 	return interrupted() || (h->on_bytes != NULL && h->silent);
 }
@@ -280,8 +283,8 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 	return ERR_NONE;
 }
 
-int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t silence_ms,
-		bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
+int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t first_ms,
+		uint64_t silence_ms, bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
 		struct http_reply *reply, struct errmsg *m)
 {
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: text/event-stream");
@@ -302,14 +305,18 @@ int http_stream(struct http *h, const char *url, const char *last_event_id, uint
 	h->too_long = h->silent = false;
 	h->on_bytes = on_bytes;
 	h->arg = arg;
+	h->first_ms = first_ms;
 	h->silence_ms = silence_ms;
+	h->begun = false;
 	h->last_byte = now_ms();
 	curl_easy_setopt(h->curl, CURLOPT_URL, url);
 	curl_easy_setopt(h->curl, CURLOPT_HTTPGET, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_CUSTOMREQUEST, "GET");
 	curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, 0L);
-	curl_easy_setopt(h->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(
+		h->curl, CURLOPT_CONNECTTIMEOUT_MS,
+		(long)(first_ms < CONNECT_TIMEOUT_MS ? first_ms : CONNECT_TIMEOUT_MS));
 	code = curl_easy_perform(h->curl);
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
 	reply->status = (unsigned)status;

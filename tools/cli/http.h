@@ -29,9 +29,10 @@ int http_call(struct http *h, const char *method, const char *url, const char *c
 
 /* GET of a stream without an end. last_event_id "" sends no such header. A body of status 200
  * goes to on_bytes (false ends it, ERR_CLOSED), any other into reply. Ends too when nothing at
- * all came for silence_ms (ERR_TIMEOUT), and with ERR_NONE when the other side ends it. */
-int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t silence_ms,
-		bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
+ * all came for first_ms, or nothing more for silence_ms (ERR_TIMEOUT), and with ERR_NONE when the
+ * other side ends it. */
+int http_stream(struct http *h, const char *url, const char *last_event_id, uint64_t first_ms,
+		uint64_t silence_ms, bool (*on_bytes)(void *arg, struct slice bytes), void *arg,
 		struct http_reply *reply, struct errmsg *m);
 /* The access token that requests to the node at url (such as http://127.0.0.1:7100) bear from
  * then on; url NULL: all requests, whatever was said of one node. */

@@ -10,6 +10,7 @@
 #include "tools/cli/client.h"
 
 #define TRY_MS	     4000 /* what a node is given to commit, before another is asked */
+#define ANSWER_MS    500  /* and then to say that it has not */
 #define PAUSE_MIN_MS 20
 #define PAUSE_MAX_MS 1000
 
@@ -240,7 +241,13 @@ static void judge_answer(struct attempt *a, size_t sent)
 static int send_once(struct attempt *a, struct writer *body, size_t *sent)
 {
 	uint64_t left = left_until(a->deadline), server_ms = left < TRY_MS ? left : TRY_MS;
+	uint64_t answer_ms = ANSWER_MS;
 	char path[128];
+
+	if (a->l->t->count > 1) {
+		server_ms = patience_of(left, TRY_MS);
+		answer_ms = patience_of(left - server_ms, ANSWER_MS);
+	}
 
 	writer_reset(body);
 	*sent = 0;
@@ -253,7 +260,7 @@ static int send_once(struct attempt *a, struct writer *body, size_t *sent)
 	snprintf(path, sizeof path, "/v1/transactions?wait=%s&timeout=%llu&prove=1",
 		 a->wait_committed ? "committed" : "accepted", (unsigned long long)server_ms);
 	return link_call(a->l, a->l->node, "POST", path, "application/octet-stream",
-			 writer_slice(body), server_ms + 500);
+			 writer_slice(body), server_ms + answer_ms);
 }
 
 static void on_no_answer(struct attempt *a, int err)
