@@ -160,6 +160,28 @@ START_TEST(wrong_genesis)
 }
 END_TEST
 
+/* What nobody said is not said. */
+START_TEST(all_dead)
+{
+	struct json *answers = answers_of("two-dead"), *nodes = json_array(), *v;
+	const struct json *old = json_get(answers, "nodes"), *f;
+
+	for (size_t i = 0; i < json_len(old); i++) {
+		struct json *node = json_copy(json_at(old, 3)); /* it is down */
+		json_set(node, "name", json_copy(json_get(json_at(old, i), "name")));
+		json_append(nodes, node);
+	}
+	json_set(answers, "nodes", nodes);
+	v = doctor_analyse(answers);
+	f = expect(v, "quorum_lost", "error", "node1,node2,node3,node4");
+	ck_assert_ptr_nonnull(strstr(text_of(f, "text"), "none can. Missing are node1 (down)"));
+	ck_assert_ptr_nonnull(strstr(text_of(f, "text"), "not even reads"));
+	ck_assert_ptr_null(strstr(text_of(v, "summary"), "final height"));
+	json_free(answers);
+	json_free(v);
+}
+END_TEST
+
 START_TEST(one_way)
 {
 	struct json *v = judge("one-way");
@@ -177,11 +199,36 @@ START_TEST(disks)
 {
 	struct json *v = judge("full-disk");
 
-	expect(v, "disk_full", "error", "node4");
+	const struct json *full = expect(v, "disk_full", "error", "node4");
+	uint64_t ms = 0;
+
 	ck_assert(flag_of(v, "progress"));
+	/* for as long as it has waited for its disk: it is not silent at all */
+	ck_assert_int_eq(json_read_u64(full, "since_ms", &ms), ERR_NONE);
+	ck_assert_uint_eq(ms, 190);
+	ck_assert_ptr_nonnull(strstr(text_of(full, "text"), "0 MiB are free, less than the 64"));
 	json_free(v);
 	v = judge("enospc");
 	expect(v, "disk_error", "error", "node4");
+	json_free(v);
+}
+END_TEST
+
+/* A node says when its disk is nearly full, by its own reserve. */
+START_TEST(disk_low)
+{
+	struct json *answers = answers_of("healthy"), *disk = json_object(), *v;
+	const struct json *node = json_at(json_get(answers, "nodes"), 1), *f;
+
+	json_set(disk, "free_bytes", json_u64(UINT64_C(200) << 20));
+	json_set(disk, "reserve_bytes", json_u64(UINT64_C(64) << 20));
+	json_set(disk, "full", json_bool(false));
+	json_set(disk, "low", json_bool(true));
+	json_set((struct json *)json_get(node, "consensus"), "disk", disk);
+	v = doctor_analyse(answers);
+	f = expect(v, "disk_low", "warning", "node2");
+	ck_assert_ptr_nonnull(strstr(text_of(f, "text"), "200 MiB are free. Below 64 MiB"));
+	json_free(answers);
 	json_free(v);
 }
 END_TEST
@@ -464,6 +511,8 @@ Suite *doctor_suite(void)
 	tcase_add_test(t, healthy);
 	tcase_add_test(t, one_dead);
 	tcase_add_test(t, two_dead);
+	tcase_add_test(t, all_dead);
+	tcase_add_test(t, disk_low);
 	tcase_add_test(t, stopped_leader);
 	tcase_add_test(t, wrong_genesis);
 	tcase_add_test(t, one_way);

@@ -261,7 +261,8 @@ static void print_help(FILE *out, const char *group)
 
 static void print_verb_help(FILE *out, const struct verb *v)
 {
-	fprintf(out, "Usage: ostrakon %s %s [OPTIONS]\n\n%s\n", v->name, v->args, v->summary);
+	fprintf(out, "Usage: ostrakon %s%s%s [OPTIONS]\n\n%s\n", v->name,
+		*v->args ? " " : "", v->args, v->summary);
 	if (v->text != NULL)
 		fprintf(out, "\n%s\n", v->text);
 	fprintf(out, "\nOptions:\n");

@@ -13,7 +13,8 @@
 static void judge_quorum(struct analysis *a)
 {
 	struct finding f = {.cause = "quorum_lost", .error = true};
-	uint64_t able = 0, silent = 0;
+	uint64_t able = 0, since_ms = 0;
+	bool read = false; /* somebody answers, and so reads */
 
 	a->voters = a->v.n;
 	for (unsigned i = 0; i < a->v.count; i++) {
@@ -31,22 +32,30 @@ static void judge_quorum(struct analysis *a)
 		if (!(f.nodes >> i & 1))
 			continue;
 		/* the last one to go took the quorum along */
-		if (doctor_silent_for(&a->v, i, &silent) &&
-		    (!f.has_since || silent < f.since_ms)) {
+		if (cause_since(a, i, &since_ms) && (!f.has_since || since_ms < f.since_ms)) {
 			f.has_since = true;
-			f.since_ms = silent;
+			f.since_ms = since_ms;
 		}
 	}
-	say(&f.text, "%u of %u validators must vote for a block, and only %u can: ", a->v.q,
-	    a->v.n, a->voters);
-	say_names(&f.text, a, able);
-	say(&f.text, ". They wait for a vote from %s",
-	    a->v.q - a->voters == (unsigned)__builtin_popcountll(f.nodes) ? "" : "one of ");
+	say(&f.text, "%u of %u validators must vote for a block, and ", a->v.q, a->v.n);
+	if (able != 0) {
+		say(&f.text, "only %u can: ", a->voters);
+		say_names(&f.text, a, able);
+	} else {
+		say(&f.text, "none can");
+	}
+	say(&f.text, able == 0 ? ". Missing are " : ". They wait for a vote from ");
+	if (able != 0 && a->v.q - a->voters < (unsigned)__builtin_popcountll(f.nodes))
+		say(&f.text, "one of ");
 	for (unsigned i = 0, told = 0; i < a->v.count; i++)
 		if (f.nodes >> i & 1)
 			say(&f.text, "%s%s (%s)", told++ ? ", " : "", a->v.node[i].name,
 			    cause_word(a->v.node[i].cause));
-	say(&f.text, ". Reads are still answered; nothing that was committed is lost.");
+	for (unsigned i = 0; i < a->v.count; i++)
+		read = read || (a->v.node[i].reach == REACH_ANSWERED &&
+				!wrong_chain(&a->v, &a->v.node[i]));
+	say(&f.text, ". %s; what was committed is on the disks of a quorum.",
+	    read ? "Reads are still answered" : "No node answers, not even reads");
 	say(&f.advice, "Bring back at least %u of them, as the other findings say.",
 	    a->v.q - a->voters);
 	report(a, &f);
@@ -168,10 +177,13 @@ static void judge_state(struct analysis *a)
 			report(a, &f);
 		}
 		if (x->reach == REACH_ANSWERED && x->cause == NULL && x->has_free &&
-		    x->free_bytes <
-			    (x->reserve_bytes > 0 ? 2 * x->reserve_bytes : DISK_LOW_BYTES)) {
+		    x->disk_low) {
 			say(&low.text, "The disk of %s is nearly full: %llu MiB are free.",
 			    x->name, (unsigned long long)(x->free_bytes >> 20));
+			if (x->reserve_bytes > 0)
+				say(&low.text,
+				    " Below %llu MiB, its reserve, it takes no more part.",
+				    (unsigned long long)(x->reserve_bytes >> 20));
 			say(&low.advice, "Make room before it is full; a full disk stops the "
 					 "node.");
 			report(a, &low);
@@ -302,6 +314,7 @@ static struct json *node_rows(const struct analysis *a)
 static struct json *summary_of(const struct analysis *a, bool progress)
 {
 	uint64_t final = 0, term = 0;
+	bool any = false;
 	const char *leader = "";
 	struct writer w = {0};
 
@@ -309,6 +322,7 @@ static struct json *summary_of(const struct analysis *a, bool progress)
 		const struct node_view *n = &a->v.node[i];
 		if (n->reach != REACH_ANSWERED || wrong_chain(&a->v, n))
 			continue;
+		any = any || n->has_final;
 		final = n->final > final ? n->final : final;
 		if (n->term >= term && n->leader[0] != '\0') {
 			term = n->term;
@@ -324,7 +338,10 @@ static struct json *summary_of(const struct analysis *a, bool progress)
 	say(&w, "%u of %u validators can vote, %u are needed", a->voters, a->v.n, a->v.q);
 	if (progress && *leader)
 		say(&w, "; %s leads term %llu", leader, (unsigned long long)term);
-	say(&w, "; final height %llu.", (unsigned long long) final);
+	if (any)
+		say(&w, "; final height %llu.", (unsigned long long) final);
+	else
+		say(&w, "; no node says what is final.");
 	return take_text(&w);
 }
 

@@ -223,6 +223,31 @@ const char *cause_word(const char *cause)
 	return cause;
 }
 
+/* Whoever has one of these sends nothing to the others, or what they do not take. */
+static bool is_silent(const struct node_view *node)
+{
+	return node->reach != REACH_ANSWERED || strcmp(node->cause, "wrong_genesis") == 0 ||
+	       strcmp(node->cause, "node_halted") == 0;
+}
+
+bool cause_since(const struct analysis *a, unsigned i, uint64_t *ms)
+{
+	const struct node_view *node = &a->v.node[i];
+	const char *what;
+
+	if (is_silent(node))
+		return doctor_silent_for(&a->v, i, ms);
+	if (strcmp(node->cause, "disk_full") != 0 && strcmp(node->cause, "disk_error") != 0)
+		return false;
+	for (size_t k = 0; k < json_len(node->waiting); k++) {
+		const struct json *w = json_at(node->waiting, k);
+		if (json_read_string(w, "what", &what) == ERR_NONE &&
+		    strcmp(what, "disk") == 0)
+			return json_read_u64(w, "since_ms", ms) == ERR_NONE;
+	}
+	return false;
+}
+
 static void report_genesis(struct analysis *a, unsigned i, struct finding *f)
 {
 	const struct node_view *node = &a->v.node[i];
@@ -256,8 +281,15 @@ static void report_disk(struct analysis *a, unsigned i, struct finding *f)
 	say(&f->text, "The disk of %s %s%s%s.", node->name,
 	    full ? "is full" : "does not take its writes", ended ? ": " : "", why);
 	if (node->has_free)
-		say(&f->text, " %llu MiB are free.",
+		say(&f->text, " %llu MiB are free",
 		    (unsigned long long)(node->free_bytes >> 20));
+	if (node->has_free && full && node->reserve_bytes > 0)
+		say(&f->text,
+		    ", less than the %llu MiB that it keeps in reserve (disk_reserve in its "
+		    "configuration)",
+		    (unsigned long long)(node->reserve_bytes >> 20));
+	if (node->has_free)
+		say(&f->text, ".");
 	say(&f->text, " What it cannot write it must not vote for.");
 	say(&f->advice, full ? "Make room on the disk that holds its home"
 			     : "Look at that machine's disk and kernel log");
@@ -345,13 +377,15 @@ static void report_config(struct analysis *a, unsigned i, struct finding *f)
 static void report_gone(struct analysis *a, const char *cause)
 {
 	struct finding f = {.cause = cause, .error = !a->quorum};
+	uint64_t ms = 0;
 	char text[32];
 
 	for (unsigned i = 0; i < a->v.count; i++) {
 		if (a->v.node[i].cause == NULL || strcmp(a->v.node[i].cause, cause) != 0)
 			continue;
 		f.nodes |= bit(i);
-		since_silent(a, &f, i);
+		if (cause_since(a, i, &ms))
+			since(&f, true, ms);
 	}
 	if (f.nodes == 0)
 		return;
@@ -429,10 +463,12 @@ void report_nodes(struct analysis *a)
 	for (unsigned i = 0; i < a->v.count; i++) {
 		for (size_t k = 0; k < MEM_COUNT(singles); k++) {
 			struct finding f = {.cause = singles[k].cause, .nodes = bit(i)};
+			uint64_t ms = 0;
 			if (a->v.node[i].cause == NULL ||
 			    strcmp(a->v.node[i].cause, singles[k].cause) != 0)
 				continue;
-			since_silent(a, &f, i);
+			if (cause_since(a, i, &ms))
+				since(&f, true, ms);
 			singles[k].tell(a, i, &f);
 			report(a, &f);
 		}

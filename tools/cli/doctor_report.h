@@ -7,7 +7,6 @@
 #define PATIENCE_MS	2000  /* what takes longer is not an election under way */
 #define CLOCK_REFUSE_MS 60000 /* validators do not vote for blocks this far in the future */
 #define CLOCK_DRIFT_MS	2000
-#define DISK_LOW_BYTES	(UINT64_C(128) << 20)
 #define DISK_FULL_BYTES (UINT64_C(16) << 20)
 #define BEHIND_BLOCKS	1000
 
@@ -45,6 +44,8 @@ void advise_net(struct writer *w, const struct analysis *a, const char *verb, co
 /* The longest time given counts. */
 void since(struct finding *f, bool known, uint64_t ms);
 void since_silent(const struct analysis *a, struct finding *f, unsigned i);
+/* How long node i has had its cause, as far as that shows; false: it does not. */
+bool cause_since(const struct analysis *a, unsigned i, uint64_t *ms);
 void report(struct analysis *a, struct finding *f);
 bool text_contains(const char *text, const char *part); /* in any case */
 

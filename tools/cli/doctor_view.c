@@ -141,6 +141,7 @@ static void read_consensus(struct node_view *node, const struct json *s)
 		node->has_free = true;
 	read_text(node->disk_error, sizeof node->disk_error, disk, "error");
 	json_read_bool(disk, "full", &node->disk_full);
+	json_read_bool(disk, "low", &node->disk_low);
 	if (!read_number(disk, "reserve_bytes", &node->reserve_bytes))
 		node->reserve_bytes = 0;
 	if (json_is_array(json_get(s, "waiting")))

@@ -41,7 +41,7 @@ struct node_view {
 	bool ready, has_term, has_final, has_commit_age, has_leader_heard;
 	uint64_t term, height, final, pending, commit_age_ms, leader_heard_ms;
 	bool has_free;
-	bool disk_full;
+	bool disk_full, disk_low; /* by the node's own limits */
 	uint64_t free_bytes, reserve_bytes;
 	char disk_error[TEXT_MAX_SHOWN];
 	const struct json *waiting; /* lent */
