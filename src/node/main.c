@@ -490,6 +490,12 @@ static int command_check(const struct options *o)
 		printf("%s: %s, validator %u of %u, peers on %s:%u, API on %s:%u\n", o->home,
 		       n->config.name, n->self + 1, n->genesis.n, n->config.listen.host,
 		       n->config.listen.port, n->config.api.host, n->config.api.port);
+	if (err == ERR_NONE && !o->show &&
+	    !pubkey_equal(genesis_validator_key(&n->genesis, n->self), &n->key.pub))
+		printf("%s: its key is not the one that %s has in genesis.json. It votes once "
+		       "governance has put it there (`ostrakon member replace`); if that is "
+		       "not what you are about, the genesis file is of another chain\n",
+		       o->home, n->config.name);
 	crypto_wipe(&n->key, sizeof n->key);
 	genesis_free(&n->genesis);
 	mem_free(n);

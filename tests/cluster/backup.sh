@@ -111,6 +111,7 @@ run 5 backup restore "$work/altered" "$work/no"
 run 0 net init "$work/other" --nodes 4
 run 5 backup verify "$work/stopped" --genesis "$work/other/genesis.json"
 grep -q 'is of chain' "$work/err" || fail "no word of the chain"
+! grep -q 'damaged' "$work/err" || fail "a sound backup is called damaged"
 
 # ---- restored ----------------------------------------------------------------------------------
 for delay in 0.005 0.02 0.05 0.1 0.15; do

@@ -109,7 +109,11 @@ run 0 member replace node1 --home "$net" --new-key "$work/new1.key" --governance
 await node1 epoch 2
 await node1 role observer # with its old key
 run 0 net down "$net" node1
+"$OSTRAKOND" check-config --home "$net/node1" >"$work/out" && ! grep -q 'its key' "$work/out" ||
+	fail "check-config of an old key: $(cat "$work/out")"
 new_home node1 "$work/new1.key"
+"$OSTRAKOND" check-config --home "$net/node1" | grep -q 'not the one that node1 has in genesis.json' ||
+	fail "check-config does not say that a key is new"
 run 0 net up "$net"
 await node1 epoch 2
 await node1 observer null
@@ -118,6 +122,8 @@ run 0 put fourth four --home "$net" --timeout 60s
 run 0 net up "$net"
 
 # ---- everything is verified from the genesis file alone ----------------------------------------
+run 0 net init "$work/other" --nodes 4
+run 5 member list --home "$net" --genesis "$work/other/genesis.json"
 run 0 member list --home "$net" -o json
 [ "$(field epoch)" = 2 ] && [ "$(field verified)" = true ] || fail "members: $(cat "$work/out")"
 for k in "first one" "second two" "third three" "fourth four"; do

@@ -86,6 +86,8 @@ int target_check_header(struct target *t, const struct certified_header *ch);
 int target_learn_epochs(struct target *t, struct errmsg *m);
 /* The one that a block at this height is of, as far as is known. A copy. */
 void target_ctx_at(struct target *t, uint64_t height, struct chain_ctx *out);
+/* Epoch e, if it is known so far. A copy. */
+bool target_ctx_of_epoch(struct target *t, uint64_t e, struct chain_ctx *out);
 /* The documents that prove the epoch of a block at this height; NULL for epoch 0. */
 struct json *target_handovers(struct target *t, uint64_t height);
 /* A proof document as it can be verified offline: itself, or in an object beside the handovers. */

@@ -39,6 +39,17 @@ void target_ctx_at(struct target *t, uint64_t height, struct chain_ctx *out)
 	pthread_mutex_unlock(&t->lock);
 }
 
+bool target_ctx_of_epoch(struct target *t, uint64_t e, struct chain_ctx *out)
+{
+	pthread_mutex_lock(&t->lock);
+	begin(t);
+	bool known = e < t->epoch_count;
+	if (known)
+		*out = t->epochs[e];
+	pthread_mutex_unlock(&t->lock);
+	return known;
+}
+
 struct json *target_handovers(struct target *t, uint64_t height)
 {
 	struct chain_ctx ctx;

@@ -168,6 +168,12 @@ static int finish(struct cli *c, int err, const char *dest, const struct backup_
 		  struct progress *p, const struct errmsg *m, const char *home)
 {
 	progress_end(p);
+	/* That the manifest and the genesis in the backup disagree is its own fault. */
+	if (err == ERR_WRONG_CHAIN && opt_given(&c->opt, OPT_GENESIS))
+		return cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+				"Is this the genesis file that was meant, and this the backup? "
+				"Without --genesis the backup is checked against its own.",
+				"%s: %s", dest, m->text);
 	if (backup_altered(err))
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err),
 				"The backup is damaged or altered: use another one.", "%s: %s",

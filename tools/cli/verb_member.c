@@ -35,50 +35,92 @@ static int newest(struct target *t, struct chain_ctx *out)
 
 /* ---- list ------------------------------------------------------------------------------ */
 
-static void show_members(struct cli *c, struct target *t, struct json *doc,
-			 const struct chain_ctx *ctx)
+/* Are doc's validators those of ctx? */
+static bool same_keys(const struct json *doc, const struct chain_ctx *ctx)
+{
+	const struct json *rows = json_get(doc, "validators");
+	char hex[PUBKEY_HEX_SIZE];
+
+	if (json_len(rows) != ctx->vals.n)
+		return false;
+	for (unsigned i = 0; i < ctx->vals.n; i++) {
+		const char *key = "";
+		json_read_string(json_at(rows, i), "key", &key);
+		if (strcmp(key, pubkey_hex(hex, &ctx->vals.key[i])) != 0)
+			return false;
+	}
+	return true;
+}
+
+enum standing { A_NODES_WORD, PROVEN, DISPROVEN };
+
+static void show_members(struct cli *c, const struct json *doc, enum standing standing)
 {
 	static const struct column columns[] = {{"NODE", "name"},
 						{"KEY", "key"},
 						{"REPLACED", "replaced"},
 						{"JAILED", "jailed"}};
-	bool same = true;
+	static const char *const words[] = {[A_NODES_WORD] = "a node's word",
+					    [PROVEN] = "verified from the genesis file",
+					    [DISPROVEN] = "NOT what its handovers prove"};
 	struct json *o = json_copy(doc);
-	const struct json *rows = json_get(o, "validators");
-	char hex[PUBKEY_HEX_SIZE];
 
-	for (unsigned i = 0; ctx && i < ctx->vals.n; i++) {
-		const char *key = "";
-		json_read_string(json_at(rows, i), "key", &key);
-		same &= strcmp(key, pubkey_hex(hex, &ctx->vals.key[i])) == 0;
-	}
-	json_set(o, "verified", json_bool(ctx && same));
+	json_set(o, "verified", json_bool(standing == PROVEN));
 	if (c->format == FORMAT_TABLE) {
 		const char *epoch = "?", *height = "?";
 		json_read_string(o, "epoch", &epoch);
 		json_read_string(o, "start_height", &height);
-		fprintf(c->out, "epoch %s, since height %s%s\n", epoch, height,
-			ctx && same ? ", verified from the genesis file"
-			: ctx	    ? ", NOT what its handovers prove"
-				    : ", a node's word");
+		fprintf(c->out, "epoch %s, since height %s, %s\n", epoch, height,
+			words[standing]);
 	}
 	out_document(c, columns, MEM_COUNT(columns), o, "validators");
+}
+
+/* The list is of the epoch that it names, which may have begun since the handovers were asked for:
+ * then they are asked for once more. */
+static int list_proven(struct target *t, struct link *l)
+{
+	struct chain_ctx ctx, last;
+	uint64_t epoch = 0;
+	bool known = false;
+	int rc;
+
+	for (int tries = 0; tries < 2 && !known; tries++) {
+		rc = newest(t, &last);
+		if (rc == EXIT_DONE)
+			rc = link_get_or_fail(l, "/v1/members?limit=1");
+		if (rc != EXIT_DONE)
+			return rc;
+		known = json_read_u64(l->answer, "epoch", &epoch) == ERR_NONE &&
+			target_ctx_of_epoch(t, epoch, &ctx);
+	}
+	known = known && same_keys(l->answer, &ctx);
+	show_members(t->c, l->answer, known ? PROVEN : DISPROVEN);
+	if (!known)
+		return cli_fail(t->c, EXIT_UNVERIFIED, "unverified",
+				"Is the genesis file that of this network? If so, do not trust "
+				"this node.",
+				"%s names other validators than the genesis file and its "
+				"handovers prove",
+				t->url[l->node]);
+	if (epoch < last.epoch)
+		cli_hint(t->c, "%s is behind: epoch %llu has begun.", t->url[l->node],
+			 (unsigned long long)last.epoch);
+	return EXIT_DONE;
 }
 
 int verb_member_list(struct cli *c)
 {
 	struct target *t = mem_zalloc(sizeof *t);
-	struct chain_ctx ctx;
 	struct link l;
 	int rc = target_open(c, t, false);
 
-	if (rc == EXIT_DONE && target_proves(t))
-		rc = newest(t, &ctx);
 	if (rc == EXIT_DONE) {
 		link_open(&l, t, 0);
-		rc = link_get_or_fail(&l, "/v1/members?limit=1");
-		if (rc == EXIT_DONE)
-			show_members(c, t, l.answer, target_proves(t) ? &ctx : NULL);
+		if (target_proves(t))
+			rc = list_proven(t, &l);
+		else if ((rc = link_get_or_fail(&l, "/v1/members?limit=1")) == EXIT_DONE)
+			show_members(c, l.answer, A_NODES_WORD);
 		link_close(&l);
 	}
 	target_close(t);
