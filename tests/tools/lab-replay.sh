@@ -127,6 +127,10 @@ code 78 shrink live.run
 says err 'only what the simulator repeats'
 code 2 replay live.run # it says itself that it is for the simulator only
 says err 'time and chance are not in the file'
+cp live.run live # by whatever name it was saved
+code 2 replay live
+says err 'time and chance are not in the file'
+! grep -q 'there is no scenario' err || complain "a file is taken for a scenario: $(cat err)"
 
 # ---- shrink ----------------------------------------------------------------------------------
 code 0 shrink kept/never-hybrid-n7-s3.run -o small.scenario --seconds 600

@@ -180,10 +180,14 @@ static int replay_sim(const struct lab_options *o, const struct run_file *was)
 	return *why ? LAB_EXIT_FAILED : LAB_EXIT_OK;
 }
 
-/* The scenario again; its expectations are what can be compared. */
+/* The scenario again; its expectations are what can be compared. The name is that of a file,
+ * whatever it looks like: without a slash a scenario of the library would be looked for. */
 static int replay_live(const struct lab_options *o, const struct run_file *was)
 {
 	struct lab_options again = *o;
+	char *path = strchr(o->name, '/') ? NULL : mem_printf("./%s", o->name);
+	if (path)
+		again.name = path;
 	again.nodes = was->scenario.nodes;
 	again.protocol = was->scenario.protocol;
 	fprintf(stderr,
@@ -191,7 +195,9 @@ static int replay_live(const struct lab_options *o, const struct run_file *was)
 		"Then %s;"
 		" the scenario runs once more\n",
 		was->broken ? "an expectation was broken" : "every expectation held");
-	return lab_live(&again);
+	int code = lab_live(&again);
+	mem_free(path);
+	return code;
 }
 
 int lab_replay(const struct lab_options *o)
