@@ -82,6 +82,23 @@ code 1 sim never.scenario --seed 3
 [ -f never-hybrid-n7-s3.run ] || complain "not saved here"
 code 1 sim never.scenario --save-dir /nonexistent/x
 says err 'not written'
+# What is printed repeats the run: its protocol, size and seed, and its file by the path that was given.
+code 1 sim never.scenario --seed 3 --protocol pbft --nodes 5 --runs 2 --save-dir kept
+again=$(sed -n 's/.*again: ostrakon-lab //p' out)
+[ "$again" = 'sim never.scenario --protocol pbft --nodes 5 --seed 3' ] || complain "again: $again"
+grep -v -e 'runs failed' -e 'and 1 more' out >whole
+# shellcheck disable=SC2086 # words
+code 1 $again --save-dir kept
+grep '^  expected' out | cmp -s - <(grep '^  expected' whole) || complain "\"$again\" is another run: $(cat out)"
+code 1 sim ./never.scenario --seed 3 --protocol pbft -o json --save-dir kept
+jq 'del(.wall_s)' out >first
+again=$(jq -r .repeat out)
+# shellcheck disable=SC2086 # words
+code 1 ${again#ostrakon-lab } -o json --save-dir kept
+jq 'del(.wall_s)' out | cmp -s - first || complain "\"$again\" is another run"
+code 0 sim crash-leader --protocol raft -o json # of the library: by name
+[ "$(jq -r .repeat out)" = 'ostrakon-lab sim crash-leader --protocol raft --nodes 4 --seed 1' ] ||
+	complain "repeat: $(jq -r .repeat out)"
 
 # ---- not the same run ------------------------------------------------------------------------
 sed 's/^trace ...../trace 00000/' storm.run | seal >other.run

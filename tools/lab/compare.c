@@ -366,14 +366,16 @@ static bool compare_rows(struct request *q)
 			for (unsigned n = 0; n < q->node_count; n++) {
 				const char *fault = q->faults[f];
 				enum protocol protocol = q->protocols[p];
-				char more[SCENARIO_NAME_MAX + 32];
+				char more[SCENARIO_NAME_MAX + 48], seconds[LAB_SECONDS_TEXT];
 				struct grid_row *row =
 					add_row(q, scenario_of(fault, protocol, q->live),
 						protocol, q->nodes[n], fault);
 				if (!row)
 					return false;
-				snprintf(more, sizeof more, " --faults %s%s", fault,
-					 q->live ? " --live" : "");
+				snprintf(more, sizeof more, " --faults %s%s%s", fault,
+					 q->live ? " --live" : "",
+					 lab_seconds_text(seconds, q->live ? q->grid.seconds
+									   : LAB_SECONDS));
 				set_repeat(q, row, more);
 				if (strcmp(fault, "none") != 0 || q->live)
 					continue;
@@ -471,7 +473,8 @@ int lab_compare(int argc, char **argv)
 {
 	struct request *q = mem_zalloc(sizeof *q);
 	q->sweep = strcmp(argv[0], "sweep") == 0;
-	q->grid = (struct grid){.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1, .seconds = 30};
+	q->grid = (struct grid){
+		.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1, .seconds = LAB_SECONDS};
 	int code = LAB_EXIT_USAGE;
 	if (!parse(q, argc, argv)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

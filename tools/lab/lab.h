@@ -13,6 +13,7 @@ enum lab_exit {
 	LAB_EXIT_CONFIG = 78,
 	LAB_EXIT_INTERRUPTED = 130,
 };
+#define LAB_SECONDS 30 /* --seconds of live runs, if it is not given */
 enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
 struct lab_options {
 	const char *name;
@@ -25,6 +26,11 @@ struct lab_options {
 	bool keep, help, trace, idle, untimed, progress, direct;
 	enum lab_format format;
 };
+
+/* For a command line that repeats a live run: " --seconds T", or nothing if that is the
+ * default. */
+#define LAB_SECONDS_TEXT 24
+const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds);
 
 int lab_sim(const struct lab_options *o);
 /* What a scenario is in the simulator; so->script points into s. */

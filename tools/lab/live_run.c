@@ -158,13 +158,24 @@ static struct json *transitions_json(const struct live *w)
 	return o;
 }
 
+const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds)
+{
+	*out = 0;
+	if (seconds != LAB_SECONDS)
+		snprintf(out, LAB_SECONDS_TEXT, " --seconds %u", seconds);
+	return out;
+}
+
 static void set_repeat(struct json *x, const struct live *w)
 {
-	char text[256];
+	char seconds[LAB_SECONDS_TEXT];
+	char text[SCENARIO_PATH_MAX + 256];
 	snprintf(text, sizeof text,
-		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s", w->s->name,
-		 protocol_name(live_protocol(w)), w->n, (unsigned long long)w->o->seed,
-		 w->o->idle ? " --idle" : "", w->o->direct ? " --direct" : "");
+		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s%s%s",
+		 scenario_argument(w->s), protocol_name(live_protocol(w)), w->n,
+		 (unsigned long long)w->o->seed, lab_seconds_text(seconds, w->o->seconds),
+		 w->o->idle ? " --idle" : "", w->o->untimed ? " --untimed" : "",
+		 w->o->direct ? " --direct" : "");
 	json_set(x, "repeat", json_string(text));
 }
 

@@ -234,7 +234,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 30};
+	struct lab_options o = {.seed = 1, .runs = 1, .seconds = LAB_SECONDS};
 	const char *verb = argc > 1 ? argv[1] : "";
 	if (!*verb || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
 		fputs(usage, *verb ? stdout : stderr);

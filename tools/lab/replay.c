@@ -23,7 +23,7 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 {
 	struct run_file *run = mem_alloc(sizeof *run);
 	struct errmsg m;
-	char path[1024];
+	char path[1024], seconds[LAB_SECONDS_TEXT];
 	int err;
 	run_file_of(run, s, so, r);
 	if (o->idle) /* no load, whatever the scenario says */
@@ -41,8 +41,11 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 	if (err)
 		fprintf(stderr, "ostrakon-lab: this run is not written: %s\n", m.text);
 	else
-		fprintf(stderr, "%s: %s; again: ostrakon-lab replay %s\n",
-			failed ? "failed run" : "run", path, path);
+		fprintf(stderr, "%s: %s; again: ostrakon-lab replay %s%s%s\n",
+			failed ? "failed run" : "run", path, path,
+			/* what the file does not hold */
+			lab_seconds_text(seconds, so->live ? o->seconds : LAB_SECONDS),
+			so->live && o->direct ? " --direct" : "");
 	return !err;
 }
 

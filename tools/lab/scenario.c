@@ -495,15 +495,27 @@ void scenario_name(struct scenario *s, const char *path)
 	snprintf(s->path, sizeof s->path, "%s", path);
 }
 
+static void library_path(char *out, size_t size, const char *name)
+{
+	snprintf(out, size, "%s/%s%s", library(), name, SUFFIX);
+}
+
+const char *scenario_argument(const struct scenario *s)
+{
+	char path[SCENARIO_PATH_MAX];
+	library_path(path, sizeof path, s->name);
+	return strcmp(path, s->path) == 0 ? s->name : s->path;
+}
+
 int scenario_read(struct scenario *out, const char *name, struct errmsg *m)
 {
-	char path[sizeof out->path], *text;
+	char path[SCENARIO_PATH_MAX], *text;
 	bool is_file =
 		strchr(name, '/') || strstr(name, SUFFIX) || strstr(name, RUN_FILE_SUFFIX);
 	if (is_file)
 		snprintf(path, sizeof path, "%s", name);
 	else
-		snprintf(path, sizeof path, "%s/%s%s", library(), name, SUFFIX);
+		library_path(path, sizeof path, name);
 	int err = scenario_load(&text, path, m);
 	if (err == ERR_NOT_FOUND)
 		return err_set(
