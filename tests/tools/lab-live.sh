@@ -84,6 +84,32 @@ fi
 settle
 sed -n 's/^FAILED: //p' "$work"/*.verdict >"$work/again"
 bad=0
+complain() {
+	echo "FAILED: $*"
+	bad=$((bad + 1))
+}
+# interrupt SIGNAL HOW-LONG: whenever that comes, nothing of the run is left
+interrupt() {
+	mkdir -p "$work/tmp"
+	TMPDIR=$work/tmp "$lab" live leader-equivocation -o json >"$work/out" 2>"$work/err" &
+	pid=$!
+	until [ -n "$(ls "$work/tmp")" ] || ! kill -0 "$pid"; do sleep 0.01; done
+	sleep "$2"
+	nodes=$(ps -o pid= --ppid "$pid")
+	kill -"$1" "$pid"
+	wait "$pid"
+	got=$?
+	[ "$got" -eq 130 ] || complain "SIG$1 after $2 s: exit code $got: $(cat "$work/err")"
+	[ -z "$(ls "$work/tmp")" ] || complain "SIG$1 after $2 s: left behind: $(find "$work/tmp" | head -n 3)"
+	grep -q interrupted "$work/err" || complain "SIG$1 after $2 s: says $(cat "$work/err")"
+	[ ! -s "$work/out" ] || complain "SIG$1 after $2 s: a result of a run that was interrupted"
+	for node in $nodes; do
+		! kill -0 "$node" 2>/dev/null || complain "SIG$1 after $2 s: process $node still runs"
+	done
+}
+interrupt INT 0
+interrupt TERM 0.3
+interrupt INT 1.5
 while read -r again; do
 	# shellcheck disable=SC2086 # words
 	one again $again </dev/null

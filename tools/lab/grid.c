@@ -181,7 +181,7 @@ static int run_live(struct grid *g, struct grid_row *row)
 				.seconds = g->seconds,
 				.format = LAB_JSON};
 	struct json *x = lab_live_run(&o, &m);
-	if (interrupted) {
+	if (interrupted || live_interrupted()) {
 		json_free(x);
 		return LAB_EXIT_INTERRUPTED;
 	}

@@ -7,6 +7,7 @@
 #include "base/random.h"
 
 #include "tools/lab/lab.h"
+#include "tools/lab/live_run.h"
 #include "tools/lab/relay.h"
 #include "tools/lab/result.h"
 
@@ -123,7 +124,7 @@ struct live {
 /* Borrows both; ERR_IO in m and NULL: no directory can be made. */
 struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m);
 /* From `net init` to the end; what came of it is in w->r. ERR_UNREACHABLE: the network did not
- * come up. */
+ * come up. ERR_CLOSED: live_interrupted(), and nothing is known. */
 int live_play(struct live *w, struct errmsg *m);
 void live_free(struct live *w, bool keep); /* keep: its directory */
 enum protocol live_protocol(const struct live *w);
@@ -139,8 +140,9 @@ bool child_cli(struct live *w, struct child *c, const char *const *args);
 void child_end(struct child *c); /* ends it if it runs, and forgets what it printed */
 /* Reads what children print, and calls their line functions, for at most so long. */
 void live_pump(struct live *w, unsigned ms);
-void live_wait(struct live *w, unsigned ms);
-/* Runs the CLI to its end while the others are heard. *out (NULL: dropped) is owned. */
+void live_wait(struct live *w, unsigned ms); /* not once live_interrupted() */
+/* Runs the CLI to its end while the others are heard. *out (NULL: dropped) is owned. It is
+ * killed, and the code is 127, once live_interrupted(). */
 int live_cli(struct live *w, char **out, const char *const *args);
 /* Its JSON answer; NULL: it failed. Owned. node: n for any. */
 struct json *live_ask(struct live *w, unsigned node, const char *const *verb);
