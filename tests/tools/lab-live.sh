@@ -107,6 +107,17 @@ interrupt() {
 		! kill -0 "$node" 2>/dev/null || complain "SIG$1 after $2 s: process $node still runs"
 	done
 }
+# What is kept comes up without the lab, by the command that was printed, and proves what happened.
+TMPDIR=$work "$lab" live leader-equivocation --idle --untimed --keep >"$work/out" 2>&1
+net=$(sed -n 's/^kept: .*: ostrakon net up //p' "$work/out")
+if [ -d "$net" ]; then
+	./tools/ostrakon net up "$net" >"$work/up" 2>&1 || complain "net up $net: $(cat "$work/up")"
+	./tools/ostrakon modes --verify --home "$net" >"$work/modes" 2>&1 || complain "modes --verify: $(cat "$work/modes")"
+	grep -q '^[0-9]* *conviction .* node4 ' "$work/modes" || complain "no conviction in: $(cat "$work/modes")"
+	./tools/ostrakon net down "$net" >"$work/down" 2>&1 || complain "net down: $(cat "$work/down")"
+else
+	complain "nothing is kept: $(cat "$work/out")"
+fi
 interrupt INT 0
 interrupt TERM 0.3
 interrupt INT 1.5

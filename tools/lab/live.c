@@ -541,10 +541,12 @@ void live_free(struct live *w, bool keep)
 		child_end(&w->client[i].put);
 	live_watch_end(w);
 	live_stop(w);
-	live_net_end(w);
+	bool whole = live_net_end(w, keep) && w->leader_term > 0;
 	*strrchr(w->dir, '/') = 0;
 	if (keep)
-		fprintf(stderr, "kept: %s\n", w->dir);
+		fprintf(stderr, "kept: %s%s%s%s\n", w->dir,
+			whole ? "; its network comes up again with: ostrakon net up " : "",
+			whole ? w->dir : "", whole ? "/net" : "");
 	else
 		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	mem_free(w->log);
