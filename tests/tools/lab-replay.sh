@@ -39,6 +39,7 @@ code 0 sim storm --seed 5 --save storm.run
 says err 'replay storm.run'
 code 0 replay storm.run
 says out 'the same run'
+[ "$(grep -c 'verdict ok' out)" -eq 2 ] || complain "then and now are not both well: $(cat out)"
 code 0 replay storm.run -o json
 [ "$(jq -r '.same, .then.trace_hash == .now.trace_hash, .seed' out | xargs)" = 'true true 5' ] ||
 	complain "replay -o json: $(cat out)"
@@ -78,6 +79,8 @@ code 1 sim never.scenario --seed 3 --save-dir kept
 [ "$(ls kept)" = never-hybrid-n7-s3.run ] || complain "saved: $(ls kept)"
 code 0 replay kept/never-hybrid-n7-s3.run # the same failure: that is what was asked
 says out 'expected conflict: NO'
+[ "$(grep -c 'verdict failed' out)" -eq 2 ] || complain "then and now are not both failures: $(cat out)"
+! grep -q 'verdict ok' out || complain "a failure that is ok: $(cat out)"
 code 1 sim never.scenario --seed 3
 [ -f never-hybrid-n7-s3.run ] || complain "not saved here"
 code 1 sim never.scenario --save-dir /nonexistent/x

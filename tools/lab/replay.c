@@ -121,12 +121,18 @@ static struct json *outcome_json(const struct run_file *r)
 	return o;
 }
 
+/* For people: a run in which nothing was violated, but not all came as expected, has failed. */
+static const char *outcome_name(const struct run_file *r)
+{
+	return r->verdict == SIM_OK && r->broken ? "failed" : verdict_name(r->verdict);
+}
+
 static void print_outcome(const char *title, const struct run_file *r)
 {
 	char hex[HASH_HEX_SIZE];
 	printf("  %s: version %s, %llu blocks in %.3f virtual s, verdict %s, trace %s\n", title,
 	       r->version, (unsigned long long)r->decisions, (double)r->virtual_us / 1e6,
-	       verdict_name(r->verdict), hash_hex(hex, &r->trace));
+	       outcome_name(r), hash_hex(hex, &r->trace));
 	if (r->says[0])
 		printf("    %s\n", r->says);
 	for (unsigned i = 0; i < r->scenario.expect_count; i++)
