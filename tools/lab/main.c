@@ -103,6 +103,10 @@ static int list(const struct lab_options *o)
 	char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX];
 	unsigned count = scenario_list(names);
 	struct json *all = json_array();
+	size_t width = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (strlen(names[i]) > width)
+			width = strlen(names[i]);
 	if (!count)
 		return fail(LAB_EXIT_CONFIG,
 			    "no scenarios found; set OSTRAKON_SCENARIOS to their directory");
@@ -112,7 +116,7 @@ static int list(const struct lab_options *o)
 		if (scenario_read(&s, names[i], &m))
 			return fail(LAB_EXIT_CONFIG, m.text);
 		if (o->format == LAB_TABLE)
-			printf("%-24s %s\n", s.name, s.summary);
+			printf("%-*s  %s\n", (int)width, s.name, s.summary);
 		struct json *row = json_object();
 		json_set(row, "name", json_string(s.name));
 		json_set(row, "summary", json_string(s.summary));
