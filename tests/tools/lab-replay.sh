@@ -34,6 +34,39 @@ seal() {
 	printf 'end %s\n' "$(printf %s "$body" | sha256sum | cut -d ' ' -f 1)"
 }
 
+# ---- words that nobody knows -----------------------------------------------------------------
+# They are repeated, with what may have been meant, and by the program's own name.
+mistaken() { # CODE WORDS ARGUMENTS
+	local words=$2
+	code "$1" "${@:3}"
+	says err "^ostrakon-lab: .*$words"
+}
+mistaken 2 'no verb "lst"; did you mean "list"' lst
+mistaken 2 'no verb "nonsense"; .*--help' nonsense --foo
+mistaken 78 'no scenario "crash-leadr"; did you mean "crash-leader"' sim crash-leadr
+mistaken 78 'no scenario "crash-leadr"; did you mean "crash-leader"' compare --faults crash-leadr
+mistaken 78 'no scenario "nonsense" .*list' describe nonsense
+: >here
+mistaken 78 'no scenario "here"; .*path is ./here' sim here
+mistaken 2 'no attack "equivocat"; did you mean "equivocate"' forged-node --home x --attack equivocat
+mistaken 2 'unknown option --nods; did you mean --nodes?' sim storm --nods 4
+mistaken 2 'unknown option --foo$' live storm --foo
+mistaken 2 'unknown option --cliens; did you mean --clients?' sweep storm --cliens 4
+mistaken 2 'unknown option --secnds; did you mean --seconds?' sim bench --secnds 4
+mistaken 2 'unknown option --jobz; did you mean --jobs?' twins --jobz 2
+mistaken 2 'unknown option -x$' shrink -x
+mistaken 2 'unknown option --outt; did you mean --out?' report --outt x
+mistaken 2 'nodes needs a word' sim storm --nodes
+mistaken 2 'trace takes no word' sim storm --trace=yes
+mistaken 2 'se is the beginning of several' sim storm --se 4
+mistaken 2 'protocol is .*, not "paxos"' sim storm --protocol paxos
+mistaken 2 'nodes is .*, not "x"' compare --nodes 4,x
+rm here
+for verb in sim live shrink twins forged-node report; do
+	code 0 $verb --help
+	says out '^usage: ostrakon-lab'
+done
+
 # ---- saved runs ------------------------------------------------------------------------------
 code 0 sim storm --seed 5 --save storm.run
 says err 'replay storm.run'

@@ -385,9 +385,8 @@ static bool parse_protocols(struct bench *b, char *text)
 	     name = strtok_r(NULL, ",", &save)) {
 		if (b->protocol_count == MEM_COUNT(b->protocols) ||
 		    !protocol_by_name(&b->protocols[b->protocol_count], name)) {
-			fprintf(stderr, "ostrakon-lab: --protocol is of hybrid, pbft, raft, "
-					"multipaxos\n");
-			return false;
+			return lab_refuse("--protocol is of hybrid, pbft, raft, multipaxos",
+					  name);
 		}
 		b->protocol_count++;
 	}
@@ -422,8 +421,7 @@ static bool parse_format(enum lab_format *out, const char *text)
 			*out = (enum lab_format)i;
 			return true;
 		}
-	fprintf(stderr, "ostrakon-lab: -o is table, json or jsonl\n");
-	return false;
+	return lab_refuse("-o is table, json or jsonl", text);
 }
 
 static bool parse_seconds(double *out, const char *text)
@@ -473,7 +471,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		case 'h':
 			return usage(stdout);
 		default:
-			good = false;
+			good = lab_bad_option(argv, known);
 		}
 		if (!good)
 			return usage(stderr);
