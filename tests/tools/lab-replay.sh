@@ -58,7 +58,7 @@ mistaken 2 'unknown option -x$' shrink -x
 mistaken 2 'unknown option --outt; did you mean --out?' report --outt x
 mistaken 2 'nodes needs a word' sim storm --nodes
 mistaken 2 'trace takes no word' sim storm --trace=yes
-mistaken 2 'se is the beginning of several' sim storm --se 4
+mistaken 2 'se is the beginning of several options: --seed, --seconds$' sim storm --se 4
 mistaken 2 'protocol is .*, not "paxos"' sim storm --protocol paxos
 mistaken 2 'nodes is .*, not "x"' compare --nodes 4,x
 rm here

@@ -31,18 +31,20 @@ bool lab_unknown(const char *what, const char *word, const char *const *known, s
 static void unknown_option(const char *word, const struct option *known)
 {
 	const char *names[OPTIONS_MAX];
-	char name[64];
+	char name[64], several[400] = "";
 	size_t count = 0;
-	bool begins = false;
 	snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
 	for (; known[count].name && count < OPTIONS_MAX; count++) {
 		names[count] = known[count].name;
-		begins |= strncmp(names[count], name, strlen(name)) == 0;
+		size_t len = strlen(several);
+		if (strncmp(names[count], name, strlen(name)) == 0)
+			snprintf(several + len, sizeof several - len, "%s--%s", len ? ", " : "",
+				 names[count]);
 	}
 	const char *near = words_meant(name, names, count);
-	if (begins)
-		fprintf(stderr, "ostrakon-lab: --%s is the beginning of several options\n",
-			name);
+	if (*several)
+		fprintf(stderr, "ostrakon-lab: --%s is the beginning of several options: %s\n",
+			name, several);
 	else
 		fprintf(stderr, "ostrakon-lab: unknown option --%s%s%s%s\n", name,
 			near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
