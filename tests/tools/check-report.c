@@ -14,6 +14,9 @@ static struct report r;
 static struct errmsg m;
 static char *page; /* of the last draw() */
 
+/* What every result says of itself; the first of its members. */
+#define OF "\"scenario\":\"x\",\"protocol\":\"raft\""
+
 static int read_text(const char *text)
 {
 	m.text[0] = 0;
@@ -160,7 +163,12 @@ START_TEST(test_refuses_what_is_wrong)
 		{"7", "an object is needed"},
 		{"\"text\"", "an object is needed"},
 		{"null", "an object is needed"},
-		{"[{\"nodes\":4},3]", "run 2"},
+		{"[{" OF "},3]", "run 2"},
+		{"{\"a\":1}", "scenario and protocol are missing"},
+		{"{\"scenario\":\"x\",\"nodes\":4}", "scenario and protocol are missing"},
+		{"{\"protocol\":\"raft\",\"scenario\":\"\"}",
+		 "scenario and protocol are missing"},
+		{"[{" OF "},{\"nodes\":4}]", "run 2: result: scenario"},
 		{"{}", "empty"},
 		{"{\"nodes\":4", "line 1"},
 		{"{\"nodes\":4,\"nodes\":4}", "duplicate"},
@@ -202,8 +210,8 @@ START_TEST(test_refuses_what_is_wrong)
 		 "0,"
 		 "\"node\":-1}]}}",
 		 "marks"},
-		{"{\"a\":1}\n{\"nodes\":99}\n", "x.json:2"},
-		{"{\"a\":1}\n{\"nodes\":9", "x.json:2"},
+		{"{" OF "}\n{\"nodes\":99}\n", "x.json:2"},
+		{"{" OF "}\n{\"nodes\":9", "x.json:2"},
 		{"{\"scenario\":\"\\u0000\"}", "x.json"},
 		{"{\"scenario\":\"\xff\xfe\"}", "x.json"},
 	};
@@ -244,17 +252,19 @@ static void limit(const char *head, const char *item, unsigned most, const char 
 
 START_TEST(test_limits)
 {
-	limit("{\"windows\":[", "{\"at_ms\":%u,\"decisions\":1}", REPORT_WINDOWS_MAX, "]}");
-	limit("{\"space_time\":{\"from_ms\":0,\"to_ms\":9,\"nodes\":2,\"events\":[",
+	limit("{" OF ",\"windows\":[", "{\"at_ms\":%u,\"decisions\":1}", REPORT_WINDOWS_MAX,
+	      "]}");
+	limit("{" OF ",\"space_time\":{\"from_ms\":0,\"to_ms\":9,\"nodes\":2,\"events\":[",
 	      "{\"sent_ms\":%u,\"received_ms\":null,\"from\":0,\"to\":1,\"type\":\"append\"}",
 	      REPORT_EVENTS_MAX, "]}}");
-	limit("{\"space_time\":{\"from_ms\":0,\"to_ms\":9,\"nodes\":2,\"events\":[{\"sent_ms\":"
+	limit("{" OF
+	      ",\"space_time\":{\"from_ms\":0,\"to_ms\":9,\"nodes\":2,\"events\":[{\"sent_ms\":"
 	      "0,"
 	      "\"from\":0,\"to\":1}],\"marks\":[",
 	      "{\"at_ms\":%u}", REPORT_MARKS_MAX, "]}}");
-	limit("{\"malicious\":[", "%u", REPORT_NODES_MAX, "]}");
-	limit("{\"by_type\":{", "\"t%u\":1", REPORT_LIST_MAX, "}}");
-	char *text = list_of("[", "{\"nodes\":4,\"seed\":%u}", REPORT_RUNS_MAX + 1, "]");
+	limit("{" OF ",\"malicious\":[", "%u", REPORT_NODES_MAX, "]}");
+	limit("{" OF ",\"by_type\":{", "\"t%u\":1", REPORT_LIST_MAX, "}}");
+	char *text = list_of("[", "{" OF ",\"seed\":%u}", REPORT_RUNS_MAX + 1, "]");
 	refused(text, "runs");
 	mem_free(text);
 	char *name = mem_alloc(REPORT_NAME_MAX + 2);
@@ -277,7 +287,7 @@ START_TEST(test_a_huge_file)
 	size_t len = REPORT_FILE_MAX + 1;
 	char *text = mem_alloc(len + 1);
 	memset(text, ' ', len);
-	memcpy(text, "{\"nodes\":4}", 11);
+	memcpy(text, "{" OF "}", strlen("{" OF "}"));
 	text[len] = 0;
 	refused(text, "MiB");
 	text[len - 1] = 0; /* just as large as it may be */
@@ -373,7 +383,7 @@ START_TEST(test_leaves_out_what_was_not_measured)
 		"plot-time",	 "plot-messages", "plot-throughput",	"plot-availability",
 		"plot-failover", "plot-recovery", "plot-states",	"space-time-1",
 		"fork-1",	 "plot-bytes",	  "plot-authenticators"};
-	accepted("{\"scenario\":\"x\",\"consensus_time_ms\":{\"p50\":null},\"fork\":null,"
+	accepted("{" OF ",\"consensus_time_ms\":{\"p50\":null},\"fork\":null,"
 		 "\"failover\":{\"total_ms\":null},\"space_time\":null,\"windows\":null}");
 	draw();
 	for (size_t i = 0; i < MEM_COUNT(figures); i++)
@@ -411,11 +421,11 @@ END_TEST
 
 START_TEST(test_live_and_varied)
 {
-	accepted("[{\"protocol\":\"raft\",\"nodes\":4,\"live\":true,\"vary\":{\"fault\":"
+	accepted("[{" OF ",\"nodes\":4,\"live\":true,\"vary\":{\"fault\":"
 		 "\"none\"},"
 		 "\"throughput_per_s\":322,\"client_ms\":{\"p50\":8.5},"
 		 "\"calibration\":{\"load\":0.5}},"
-		 "{\"protocol\":\"raft\",\"nodes\":4,\"vary\":{\"fault\":\"baseline\","
+		 "{" OF ",\"nodes\":4,\"vary\":{\"fault\":\"baseline\","
 		 "\"loss_percent\":5,\"delay_ms\":[1,2]},\"consensus_time_ms\":{\"p50\":6,"
 		 "\"p99\":30},"
 		 "\"throughput_per_s\":100},"

@@ -1,6 +1,8 @@
 #!/bin/sh
 # `ostrakon-lab sim bench` with tiny counts: it runs, and its JSON has its fields. No time is judged.
 lab=./tools/ostrakon-lab
+work=$(mktemp -d "${TMPDIR:-/tmp}/ostrakon-bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
 bad=0
 fail() {
 	echo "$*"
@@ -29,6 +31,18 @@ echo "$out" | sed 's/.*"decisions": *\([0-9]*\),.*"transactions": *\([0-9]*\),.*
 	fail "no array"
 "$lab" sim bench --unshared --protocol hybrid --nodes 4 --seconds 0.01 -o json |
 	grep -q '"unshared": *true' || fail "shared with --unshared"
+# Interrupted while decisions are counted: a row of what was measured, and no noughts.
+"$lab" sim bench --nodes 4 --protocol hybrid --seconds 600 >"$work/out" 2>"$work/err" &
+pid=$!
+sleep 1
+kill -INT $pid
+wait $pid
+got=$?
+[ "$got" -eq 130 ] || fail "interrupted: exit code $got"
+if grep -q '^hybrid' "$work/out"; then
+	grep -Eq '^hybrid +4( +[0-9]+){2}( +-){4}( +[0-9]+){2}$' "$work/out" || fail "interrupted: $(cat "$work/out")"
+fi
+grep -q '^interrupted: ' "$work/err" || fail "interrupted: says $(cat "$work/err")"
 for wrong in "--nodes 0" "--nodes 65" "--nodes 4x" "--protocol what" "--seconds 0" \
 	"--seconds x" "--output csv" "--what" "--seed 1x" "more"; do
 	# shellcheck disable=SC2086 # words

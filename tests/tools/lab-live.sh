@@ -84,6 +84,43 @@ fi
 settle
 sed -n 's/^FAILED: //p' "$work"/*.verdict >"$work/again"
 bad=0
+complain() {
+	echo "FAILED: $*"
+	bad=$((bad + 1))
+}
+# interrupt SIGNAL HOW-LONG: whenever that comes, nothing of the run is left
+interrupt() {
+	mkdir -p "$work/tmp"
+	TMPDIR=$work/tmp "$lab" live leader-equivocation -o json >"$work/out" 2>"$work/err" &
+	pid=$!
+	until [ -n "$(ls "$work/tmp")" ] || ! kill -0 "$pid"; do sleep 0.01; done
+	sleep "$2"
+	nodes=$(ps -o pid= --ppid "$pid")
+	kill -"$1" "$pid"
+	wait "$pid"
+	got=$?
+	[ "$got" -eq 130 ] || complain "SIG$1 after $2 s: exit code $got: $(cat "$work/err")"
+	[ -z "$(ls "$work/tmp")" ] || complain "SIG$1 after $2 s: left behind: $(find "$work/tmp" | head -n 3)"
+	grep -q interrupted "$work/err" || complain "SIG$1 after $2 s: says $(cat "$work/err")"
+	[ ! -s "$work/out" ] || complain "SIG$1 after $2 s: a result of a run that was interrupted"
+	for node in $nodes; do
+		! kill -0 "$node" 2>/dev/null || complain "SIG$1 after $2 s: process $node still runs"
+	done
+}
+# What is kept comes up without the lab, by the command that was printed, and proves what happened.
+TMPDIR=$work "$lab" live leader-equivocation --idle --untimed --keep >"$work/out" 2>&1
+net=$(sed -n 's/^kept: .*: ostrakon net up //p' "$work/out")
+if [ -d "$net" ]; then
+	./tools/ostrakon net up "$net" >"$work/up" 2>&1 || complain "net up $net: $(cat "$work/up")"
+	./tools/ostrakon modes --verify --home "$net" >"$work/modes" 2>&1 || complain "modes --verify: $(cat "$work/modes")"
+	grep -q '^[0-9]* *conviction .* node4 ' "$work/modes" || complain "no conviction in: $(cat "$work/modes")"
+	./tools/ostrakon net down "$net" >"$work/down" 2>&1 || complain "net down: $(cat "$work/down")"
+else
+	complain "nothing is kept: $(cat "$work/out")"
+fi
+interrupt INT 0
+interrupt TERM 0.3
+interrupt INT 1.5
 while read -r again; do
 	# shellcheck disable=SC2086 # words
 	one again $again </dev/null

@@ -34,11 +34,45 @@ seal() {
 	printf 'end %s\n' "$(printf %s "$body" | sha256sum | cut -d ' ' -f 1)"
 }
 
+# ---- words that nobody knows -----------------------------------------------------------------
+# They are repeated, with what may have been meant, and by the program's own name.
+mistaken() { # CODE WORDS ARGUMENTS
+	local words=$2
+	code "$1" "${@:3}"
+	says err "^ostrakon-lab: .*$words"
+}
+mistaken 2 'no verb "lst"; did you mean "list"' lst
+mistaken 2 'no verb "nonsense"; .*--help' nonsense --foo
+mistaken 78 'no scenario "crash-leadr"; did you mean "crash-leader"' sim crash-leadr
+mistaken 78 'no scenario "crash-leadr"; did you mean "crash-leader"' compare --faults crash-leadr
+mistaken 78 'no scenario "nonsense" .*list' describe nonsense
+: >here
+mistaken 78 'no scenario "here"; .*path is ./here' sim here
+mistaken 2 'no attack "equivocat"; did you mean "equivocate"' forged-node --home x --attack equivocat
+mistaken 2 'unknown option --nods; did you mean --nodes?' sim storm --nods 4
+mistaken 2 'unknown option --foo$' live storm --foo
+mistaken 2 'unknown option --cliens; did you mean --clients?' sweep storm --cliens 4
+mistaken 2 'unknown option --secnds; did you mean --seconds?' sim bench --secnds 4
+mistaken 2 'unknown option --jobz; did you mean --jobs?' twins --jobz 2
+mistaken 2 'unknown option -x$' shrink -x
+mistaken 2 'unknown option --outt; did you mean --out?' report --outt x
+mistaken 2 'nodes needs a word' sim storm --nodes
+mistaken 2 'trace takes no word' sim storm --trace=yes
+mistaken 2 'se is the beginning of several options: --seed, --seconds$' sim storm --se 4
+mistaken 2 'protocol is .*, not "paxos"' sim storm --protocol paxos
+mistaken 2 'nodes is .*, not "x"' compare --nodes 4,x
+rm here
+for verb in sim live shrink twins forged-node report; do
+	code 0 $verb --help
+	says out '^usage: ostrakon-lab'
+done
+
 # ---- saved runs ------------------------------------------------------------------------------
 code 0 sim storm --seed 5 --save storm.run
 says err 'replay storm.run'
 code 0 replay storm.run
 says out 'the same run'
+[ "$(grep -c 'verdict ok' out)" -eq 2 ] || complain "then and now are not both well: $(cat out)"
 code 0 replay storm.run -o json
 [ "$(jq -r '.same, .then.trace_hash == .now.trace_hash, .seed' out | xargs)" = 'true true 5' ] ||
 	complain "replay -o json: $(cat out)"
@@ -78,10 +112,29 @@ code 1 sim never.scenario --seed 3 --save-dir kept
 [ "$(ls kept)" = never-hybrid-n7-s3.run ] || complain "saved: $(ls kept)"
 code 0 replay kept/never-hybrid-n7-s3.run # the same failure: that is what was asked
 says out 'expected conflict: NO'
+[ "$(grep -c 'verdict failed' out)" -eq 2 ] || complain "then and now are not both failures: $(cat out)"
+! grep -q 'verdict ok' out || complain "a failure that is ok: $(cat out)"
 code 1 sim never.scenario --seed 3
 [ -f never-hybrid-n7-s3.run ] || complain "not saved here"
 code 1 sim never.scenario --save-dir /nonexistent/x
 says err 'not written'
+# What is printed repeats the run: its protocol, size and seed, and its file by the path that was given.
+code 1 sim never.scenario --seed 3 --protocol pbft --nodes 5 --runs 2 --save-dir kept
+again=$(sed -n 's/.*again: ostrakon-lab //p' out)
+[ "$again" = 'sim never.scenario --protocol pbft --nodes 5 --seed 3' ] || complain "again: $again"
+grep -v -e 'runs failed' -e 'and 1 more' out >whole
+# shellcheck disable=SC2086 # words
+code 1 $again --save-dir kept
+grep '^  expected' out | cmp -s - <(grep '^  expected' whole) || complain "\"$again\" is another run: $(cat out)"
+code 1 sim ./never.scenario --seed 3 --protocol pbft -o json --save-dir kept
+jq 'del(.wall_s)' out >first
+again=$(jq -r .repeat out)
+# shellcheck disable=SC2086 # words
+code 1 ${again#ostrakon-lab } -o json --save-dir kept
+jq 'del(.wall_s)' out | cmp -s - first || complain "\"$again\" is another run"
+code 0 sim crash-leader --protocol raft -o json # of the library: by name
+[ "$(jq -r .repeat out)" = 'ostrakon-lab sim crash-leader --protocol raft --nodes 4 --seed 1' ] ||
+	complain "repeat: $(jq -r .repeat out)"
 
 # ---- not the same run ------------------------------------------------------------------------
 sed 's/^trace ...../trace 00000/' storm.run | seal >other.run
@@ -127,6 +180,10 @@ code 78 shrink live.run
 says err 'only what the simulator repeats'
 code 2 replay live.run # it says itself that it is for the simulator only
 says err 'time and chance are not in the file'
+cp live.run live # by whatever name it was saved
+code 2 replay live
+says err 'time and chance are not in the file'
+! grep -q 'there is no scenario' err || complain "a file is taken for a scenario: $(cat err)"
 
 # ---- shrink ----------------------------------------------------------------------------------
 code 0 shrink kept/never-hybrid-n7-s3.run -o small.scenario --seconds 600

@@ -24,5 +24,7 @@ elections-in-a-row --nodes 7 --seed 69
 elections-in-a-row --nodes 5 --seed 31
 elections-in-a-row --nodes 7 --seed 92
 END
+columns=$("$lab" list | awk '{match($0, /^[^ ]+ +/); print RLENGTH}' | sort -u | wc -l)
+[ "$columns" -eq 1 ] || { echo "list: summaries begin in $columns columns" && bad=$((bad + 1)); }
 echo "$all scenarios, $runs seeds each, $bad failed"
 [ "$all" -ge 30 ] && [ "$bad" -eq 0 ]

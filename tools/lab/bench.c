@@ -303,17 +303,30 @@ static struct json *row_json(const struct bench *b, const struct row *r)
 
 static void print_head(void)
 {
-	printf("%-11s %5s %12s %12s %12s %8s %10s %10s %10s %6s\n", "protocol", "nodes",
+	printf("%-11s %5s %12s %12s %13s %8s %10s %10s %10s %6s\n", "protocol", "nodes",
 	       "decisions/s", "messages/s", "bare events/s", "share", "real time", "idle",
 	       "SHA-256/s", "cost");
 }
 
+/* "-": an interrupt came before that was measured. */
+static const char *cell(char out[32], double v, int decimals, const char *unit)
+{
+	if (v > 0)
+		snprintf(out, 32, "%.*f%s", decimals, v, unit);
+	else
+		snprintf(out, 32, "-");
+	return out;
+}
+
 static void print_row(const struct row *r)
 {
-	printf("%-11s %5u %12.0f %12.0f %13.0f %7.2f%% %9.0fx %9.0fx %10.0f %6.0f\n",
+	char bare[32], share[32], real[32], idle[32];
+	printf("%-11s %5u %12.0f %12.0f %13s %8s %10s %10s %10.0f %6.0f\n",
 	       protocol_name(r->protocol), r->nodes, median(r),
-	       median(r) * per_decision(r, r->messages), r->bare_events_per_s,
-	       100 * share_of_bare(r), r->real_time, r->real_time_idle, sha256_median(r),
+	       median(r) * per_decision(r, r->messages),
+	       cell(bare, r->bare_events_per_s, 0, ""),
+	       cell(share, 100 * share_of_bare(r), 2, "%"), cell(real, r->real_time, 0, "x"),
+	       cell(idle, r->real_time_idle, 0, "x"), sha256_median(r),
 	       sha256_median(r) / median(r));
 	fflush(stdout);
 }
@@ -372,9 +385,8 @@ static bool parse_protocols(struct bench *b, char *text)
 	     name = strtok_r(NULL, ",", &save)) {
 		if (b->protocol_count == MEM_COUNT(b->protocols) ||
 		    !protocol_by_name(&b->protocols[b->protocol_count], name)) {
-			fprintf(stderr, "ostrakon-lab: --protocol is of hybrid, pbft, raft, "
-					"multipaxos\n");
-			return false;
+			return lab_refuse("--protocol is of hybrid, pbft, raft, multipaxos",
+					  name);
 		}
 		b->protocol_count++;
 	}
@@ -409,8 +421,7 @@ static bool parse_format(enum lab_format *out, const char *text)
 			*out = (enum lab_format)i;
 			return true;
 		}
-	fprintf(stderr, "ostrakon-lab: -o is table, json or jsonl\n");
-	return false;
+	return lab_refuse("-o is table, json or jsonl", text);
 }
 
 static bool parse_seconds(double *out, const char *text)
@@ -460,7 +471,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		case 'h':
 			return usage(stdout);
 		default:
-			good = false;
+			good = lab_bad_option(argv, known);
 		}
 		if (!good)
 			return usage(stderr);
@@ -485,7 +496,7 @@ static int run(const struct bench *b)
 			if (!r.slices)
 				continue;
 			sort(&r);
-			if (b->format == LAB_TABLE && rows++ == 0)
+			if (rows++ == 0 && b->format == LAB_TABLE)
 				print_head();
 			if (b->format == LAB_TABLE)
 				print_row(&r);
@@ -495,6 +506,10 @@ static int run(const struct bench *b)
 	if (b->format != LAB_TABLE)
 		lab_print(all, b->format);
 	json_free(all);
+	if (interrupted)
+		fprintf(stderr, "interrupted: %s\n",
+			rows ? "of the last row there is what was measured by then"
+			     : "nothing was measured");
 	return interrupted ? LAB_EXIT_INTERRUPTED : code;
 }
 

@@ -60,7 +60,8 @@ static bool add_nodes(struct request *q, char *word)
 {
 	uint64_t v;
 	if (!number(word, 1, VALIDATORS_MAX, &v))
-		return fail("--nodes is a list of numbers from 1 to 64, such as 4,7,10");
+		return lab_refuse("--nodes is a list of numbers from 1 to 64, such as 4,7,10",
+				  word);
 	q->nodes[q->node_count++] = (unsigned)v;
 	return true;
 }
@@ -68,7 +69,8 @@ static bool add_nodes(struct request *q, char *word)
 static bool add_protocol(struct request *q, char *word)
 {
 	if (!protocol_by_name(&q->protocols[q->protocol_count++], word))
-		return fail("--protocols is a list of multipaxos, raft, pbft, hybrid");
+		return lab_refuse("--protocols is a list of multipaxos, raft, pbft, hybrid",
+				  word);
 	return true;
 }
 
@@ -81,7 +83,8 @@ static bool add_fault(struct request *q, char *word)
 	if (every)
 		return true;
 	if (strlen(word) >= SCENARIO_NAME_MAX)
-		return fail("--faults is a list of none, all and names of scenarios");
+		return lab_refuse("--faults is a list of none, all and names of scenarios",
+				  word);
 	strcpy(q->faults[q->fault_count++], word);
 	return true;
 }
@@ -92,10 +95,10 @@ static bool add_loss(struct request *q, char *word)
 	struct words w = {.file = "--loss", .m = &m};
 	unsigned i = q->loss_count++;
 	if (strlen(word) >= sizeof q->loss_text[0])
-		return fail("--loss is a list of shares such as 0%,1%,5%");
+		return lab_refuse("--loss is a list of shares such as 0%,1%,5%", word);
 	strcpy(q->loss_text[i], word);
 	if (strcmp(word, "0") != 0 && words_percent(&w, word, &q->loss[i]))
-		return fail("--loss is a list of shares such as 0%,1%,5%");
+		return lab_refuse("--loss is a list of shares such as 0%,1%,5%", word);
 	return true;
 }
 
@@ -103,7 +106,7 @@ static bool add_clients(struct request *q, char *word)
 {
 	uint64_t v;
 	if (!number(word, 1, 10000, &v))
-		return fail("--clients is a list of numbers such as 1,4,16,64");
+		return lab_refuse("--clients is a list of numbers such as 1,4,16,64", word);
 	q->clients[q->client_count++] = (uint32_t)v;
 	return true;
 }
@@ -134,7 +137,8 @@ static bool add_delay(struct request *q, char *word)
 	struct range *r = &q->delay[q->delay_count++];
 	snprintf(r->text, sizeof r->text, "%s", word);
 	if (scenario_range(&w, &r->low, &r->high))
-		return fail("--delay is a list of times or ranges such as 1ms..5ms,20ms");
+		return lab_refuse("--delay is a list of times or ranges such as 1ms..5ms,20ms",
+				  r->text);
 	return true;
 }
 
@@ -155,7 +159,8 @@ static bool limited(const char *text, unsigned high, unsigned *out, const char *
 {
 	uint64_t v;
 	if (!number(text, 1, high, &v)) {
-		fprintf(stderr, "ostrakon-lab: %s is a number from 1 to %u\n", what, high);
+		fprintf(stderr, "ostrakon-lab: %s is a number from 1 to %u, not \"%s\"\n", what,
+			high, text);
 		return false;
 	}
 	*out = (unsigned)v;
@@ -171,7 +176,7 @@ static bool set_format(struct request *q, const char *text)
 			q->format = (enum lab_format)i;
 			return true;
 		}
-	return q->csv || fail("-o is table, json, jsonl or csv");
+	return q->csv || lab_refuse("-o is table, json, jsonl or csv", text);
 }
 
 static bool parse_one(struct request *q, int opt)
@@ -197,7 +202,7 @@ static bool parse_one(struct request *q, int opt)
 		return !q->sweep ? fail("--cpu is of sweep") : set_cpu(q, optarg);
 	case 's':
 		return number(optarg, 0, UINT64_MAX >> 1, &q->grid.seed) ||
-		       fail("--seed is a number");
+		       lab_refuse("--seed is a number", optarg);
 	case 'k':
 		return limited(optarg, GRID_SEEDS_MAX, &q->grid.seeds, "--seeds");
 	case 'j':
@@ -232,7 +237,7 @@ static bool parse(struct request *q, int argc, char **argv)
 					      {"cpu", 1, 0, 'C'},      {0, 0, 0, 0}};
 	optind = 1;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;)
-		if (!parse_one(q, opt))
+		if (opt == '?' ? !lab_bad_option(argv, known) : !parse_one(q, opt))
 			return false;
 	if (q->help)
 		return true;
@@ -366,14 +371,16 @@ static bool compare_rows(struct request *q)
 			for (unsigned n = 0; n < q->node_count; n++) {
 				const char *fault = q->faults[f];
 				enum protocol protocol = q->protocols[p];
-				char more[SCENARIO_NAME_MAX + 32];
+				char more[SCENARIO_NAME_MAX + 48], seconds[LAB_SECONDS_TEXT];
 				struct grid_row *row =
 					add_row(q, scenario_of(fault, protocol, q->live),
 						protocol, q->nodes[n], fault);
 				if (!row)
 					return false;
-				snprintf(more, sizeof more, " --faults %s%s", fault,
-					 q->live ? " --live" : "");
+				snprintf(more, sizeof more, " --faults %s%s%s", fault,
+					 q->live ? " --live" : "",
+					 lab_seconds_text(seconds, q->live ? q->grid.seconds
+									   : LAB_SECONDS));
 				set_repeat(q, row, more);
 				if (strcmp(fault, "none") != 0 || q->live)
 					continue;
@@ -471,7 +478,8 @@ int lab_compare(int argc, char **argv)
 {
 	struct request *q = mem_zalloc(sizeof *q);
 	q->sweep = strcmp(argv[0], "sweep") == 0;
-	q->grid = (struct grid){.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1, .seconds = 30};
+	q->grid = (struct grid){
+		.seed = 1, .seeds = q->sweep ? 5 : 1, .jobs = 1, .seconds = LAB_SECONDS};
 	int code = LAB_EXIT_USAGE;
 	if (!parse(q, argc, argv)) {
 		fputs("Try `ostrakon-lab --help`.\n", stderr);

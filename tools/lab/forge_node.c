@@ -27,9 +27,9 @@ bool lab_find_program(char out[LAB_PATH_MAX], const char *name)
 	return false;
 }
 
-static int usage(void)
+static int usage(FILE *to)
 {
-	fprintf(stderr,
+	fprintf(to,
 		"usage: ostrakon-lab forged-node --home DIR --attack NAME[,NAME...]\n"
 		"                   [--targets chance|half|one|MASK] [--from-height H]\n"
 		"                   [--when-leading] [--moods] [--team HOME[:HOME...]]\n"
@@ -38,7 +38,7 @@ static int usage(void)
 		"lying.\n"
 		"Attacks can be changed while it runs: write their names into DIR/orders.\n"
 		"`ostrakon-lab attacks` lists them.\n");
-	return LAB_EXIT_USAGE;
+	return to == stdout ? LAB_EXIT_OK : LAB_EXIT_USAGE;
 }
 
 static bool set_targets(const char *text)
@@ -62,32 +62,27 @@ static bool set_targets(const char *text)
 
 static bool check_attacks(const char *names)
 {
+	const char *known[ATTACKS];
 	char copy[1024];
+	for (unsigned a = 0; a < ATTACKS; a++)
+		known[a] = attack_name((enum attack)a);
 	snprintf(copy, sizeof copy, "%s", names);
 	for (char *save, *name = strtok_r(copy, ",", &save); name;
 	     name = strtok_r(NULL, ",", &save))
-		if (attack_by_name(name) < 0) {
-			fprintf(stderr,
-				"ostrakon-lab: there is no attack \"%s\"; `ostrakon-lab "
-				"attacks` "
-				"lists them\n",
-				name);
-			return false;
-		}
+		if (attack_by_name(name) < 0)
+			return lab_unknown("attack", name, known, ATTACKS,
+					   "`ostrakon-lab attacks` lists them");
 	return true;
 }
 
 int lab_forged(int argc, char **argv)
 {
-	static const struct option known[] = {{"home", 1, 0, 'h'},
-					      {"attack", 1, 0, 'a'},
-					      {"targets", 1, 0, 't'},
-					      {"from-height", 1, 0, 'f'},
-					      {"moods", 0, 0, 'm'},
-					      {"when-leading", 0, 0, 'l'},
-					      {"team", 1, 0, 'T'},
-					      {"log-file", 1, 0, 'g'},
-					      {0, 0, 0, 0}};
+	static const struct option known[] = {
+		{"home", 1, 0, 'h'},	{"attack", 1, 0, 'a'},
+		{"targets", 1, 0, 't'}, {"from-height", 1, 0, 'f'},
+		{"moods", 0, 0, 'm'},	{"when-leading", 0, 0, 'l'},
+		{"team", 1, 0, 'T'},	{"log-file", 1, 0, 'g'},
+		{"help", 0, 0, 'H'},	{0, 0, 0, 0}};
 	const char *home = NULL, *attacks = NULL, *log = NULL;
 	char program[LAB_PATH_MAX];
 	optind = 1;
@@ -101,7 +96,7 @@ int lab_forged(int argc, char **argv)
 			break;
 		case 't':
 			if (!set_targets(optarg))
-				return usage();
+				return usage(stderr);
 			break;
 		case 'f':
 			setenv("OSTRAKON_FORGE_FROM", optarg, 1);
@@ -118,12 +113,15 @@ int lab_forged(int argc, char **argv)
 		case 'g':
 			log = optarg;
 			break;
+		case 'H':
+			return usage(stdout);
 		default:
-			return usage();
+			lab_bad_option(argv, known);
+			return usage(stderr);
 		}
 	}
 	if (!home || !attacks || optind != argc)
-		return usage();
+		return usage(stderr);
 	if (!check_attacks(attacks))
 		return LAB_EXIT_USAGE;
 	if (!lab_find_program(program, "ostrakond-forged"))

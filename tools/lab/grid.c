@@ -173,7 +173,7 @@ static struct json *copy_of(const struct json *v)
 static int run_live(struct grid *g, struct grid_row *row)
 {
 	struct errmsg m;
-	struct lab_options o = {.name = row->scenario->name,
+	struct lab_options o = {.name = scenario_argument(row->scenario),
 				.protocol = row->so.protocol,
 				.nodes = row->so.nodes,
 				.seed = g->seed + row->added,
@@ -181,7 +181,7 @@ static int run_live(struct grid *g, struct grid_row *row)
 				.seconds = g->seconds,
 				.format = LAB_JSON};
 	struct json *x = lab_live_run(&o, &m);
-	if (interrupted) {
+	if (interrupted || live_interrupted()) {
 		json_free(x);
 		return LAB_EXIT_INTERRUPTED;
 	}

@@ -25,7 +25,7 @@ struct grid_row {
 	unsigned varied;	       /* GRID_* */
 	bool hidden;		       /* shown as the `lone` of another one */
 	size_t lone; /* whose counts of lone blocks it shows; GRID_NO_ROW: none */
-	char repeat[256];
+	char repeat[SCENARIO_PATH_MAX + 256]; /* the command line */
 	/* results, added in the order of seeds */
 	unsigned added;
 	struct grid_record **early; /* by seed: those that came before their turn; owned */

@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "tools/lab/scenario.h"
 
+struct option; /* <getopt.h> */
+
 enum lab_exit {
 	LAB_EXIT_OK = 0,
 	LAB_EXIT_FAILED = 1, /* an expectation does not hold */
@@ -13,6 +15,7 @@ enum lab_exit {
 	LAB_EXIT_CONFIG = 78,
 	LAB_EXIT_INTERRUPTED = 130,
 };
+#define LAB_SECONDS 30 /* --seconds of live runs, if it is not given */
 enum lab_format { LAB_TABLE, LAB_JSON, LAB_JSONL };
 struct lab_options {
 	const char *name;
@@ -25,6 +28,21 @@ struct lab_options {
 	bool keep, help, trace, idle, untimed, progress, direct;
 	enum lab_format format;
 };
+
+/* For a command line that repeats a live run: " --seconds T", or nothing if that is the
+ * default. */
+#define LAB_SECONDS_TEXT 24
+const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds);
+
+/* command_line.c. All print one line to stderr, and are false. */
+/* wanted: "--nodes is a number from 1 to 64"; word: what was given instead. */
+bool lab_refuse(const char *wanted, const char *word);
+/* word is none of the known ones: names the nearest of them, or if none is near, says the hint.
+ */
+bool lab_unknown(const char *what, const char *word, const char *const *known, size_t count,
+		 const char *hint);
+/* After getopt_long() with opterr 0 has returned '?', of these options. */
+bool lab_bad_option(char *const *argv, const struct option *known);
 
 int lab_sim(const struct lab_options *o);
 /* What a scenario is in the simulator; so->script points into s. */

@@ -91,7 +91,8 @@ static bool start(struct live *w, struct errmsg *m)
 		if (!live_start_node(w, i))
 			return false;
 	bool all = false;
-	for (unsigned tries = 0; tries < 200 && !(all && find_leader(w)); tries++) {
+	for (unsigned tries = 0; tries < 200 && !(all && find_leader(w)) && !live_interrupted();
+	     tries++) {
 		live_wait(w, 100);
 		all = true;
 		for (unsigned i = 0; i < w->n; i++)
@@ -104,7 +105,7 @@ static bool start(struct live *w, struct errmsg *m)
 static bool write_some(struct live *w, unsigned count, unsigned ms)
 {
 	uint64_t before = w->acknowledged, until = live_us(w) + (uint64_t)ms * 1000;
-	while (w->acknowledged < before + count && live_us(w) < until) {
+	while (w->acknowledged < before + count && live_us(w) < until && !live_interrupted()) {
 		if (!live_putting(w))
 			live_put(w, 0, count);
 		live_pump(w, 50);
@@ -126,7 +127,7 @@ static bool struck(struct live *w)
 static bool make_way(struct live *w)
 {
 	bool follower = w->s->who == WHO_FOLLOWER;
-	for (unsigned tries = 0; tries < LEADER_TRIES; tries++) {
+	for (unsigned tries = 0; tries < LEADER_TRIES && !live_interrupted(); tries++) {
 		unsigned leader = w->leader;
 		bool lies = leader < w->n && w->malicious >> leader & 1;
 		if (follower ? leader < w->n && !lies : (w->leaders & w->malicious) != 0)
@@ -326,7 +327,7 @@ static void act(struct live *w)
 	uint64_t begin = live_us(w), modes_at = 0, nudged_at = 0, led_at = 0;
 	uint64_t longest = (uint64_t)w->o->seconds * 1000000;
 	bool idle = live_is_idle(w), over = false;
-	while (!over) {
+	while (!over && !live_interrupted()) {
 		uint64_t now = live_us(w) - begin;
 		bool more = run_script(w, now);
 		if (w->s->storm)
@@ -378,7 +379,7 @@ static void read_back(struct live *w)
 		if (w->malicious >> i & 1)
 			continue;
 		bool there = live_all_there(w, i);
-		for (unsigned tries = 0; tries < 5 && !there; tries++) {
+		for (unsigned tries = 0; tries < 5 && !there && !live_interrupted(); tries++) {
 			live_wait(w, 1000);
 			there = live_all_there(w, i);
 		}
@@ -397,7 +398,8 @@ static void await_fast(struct live *w)
 	uint64_t until = live_us(w) + RETURN_US;
 	if (!scenario_expects(w->s, EXPECT_RETURN))
 		return;
-	while (live_read_modes(w, false) && w->r.in_pbft && live_us(w) < until)
+	while (live_read_modes(w, false) && w->r.in_pbft && live_us(w) < until &&
+	       !live_interrupted())
 		live_wait(w, 500);
 }
 
@@ -426,7 +428,7 @@ static void await_one_term(struct live *w)
 	uint64_t until = live_us(w) + ONE_TERM_US;
 	if (!scenario_expects(w->s, EXPECT_ONE_TERM))
 		return;
-	while (!in_one_term(w)) {
+	while (!live_interrupted() && !in_one_term(w)) {
 		if (live_us(w) >= until) {
 			say(w, SIM_LIVENESS, "a correct node is in a term of its own");
 			return;
@@ -452,7 +454,8 @@ static void finish(struct live *w)
 	await_fast(w);
 	await_one_term(w);
 	w->quiet = true;
-	for (uint64_t until = live_us(w) + 12000000; live_putting(w) && live_us(w) < until;)
+	for (uint64_t until = live_us(w) + 12000000;
+	     live_putting(w) && live_us(w) < until && !live_interrupted();)
 		live_pump(w, 50);
 	if (!live_read_modes(w, true))
 		say(w, SIM_SAFETY, "an entry of the ledger, or its proof, does not verify");
@@ -493,14 +496,10 @@ struct live *live_new(const struct lab_options *o, const struct scenario *s, str
 	return w;
 }
 
-int live_play(struct live *w, struct errmsg *m)
+/* Once interrupted, whatever waits stops waiting: what comes after it is soon done. */
+static void play(struct live *w)
 {
 	bool leads = true;
-	m->text[0] = 0;
-	if (!start(w, m))
-		return err_set(m, ERR_UNREACHABLE,
-			       "the network in %s did not come up; see the logs there%s%s",
-			       w->dir, m->text[0] ? ": " : "", m->text);
 	live_watch_begin(w);
 	if (!write_some(w, WARM_UP, PROGRESS_MS))
 		say(w, SIM_LIVENESS, "the first writes are not acknowledged");
@@ -514,7 +513,20 @@ int live_play(struct live *w, struct errmsg *m)
 	if (w->relay)
 		relay_stats(w->relay, &w->traffic);
 	finish(w);
-	return ERR_NONE;
+}
+
+int live_play(struct live *w, struct errmsg *m)
+{
+	m->text[0] = 0;
+	bool up = start(w, m);
+	if (up)
+		play(w);
+	if (live_interrupted())
+		return err_set(m, ERR_CLOSED, "interrupted");
+	return up ? ERR_NONE
+		  : err_set(m, ERR_UNREACHABLE,
+			    "the network in %s did not come up; see the logs there%s%s", w->dir,
+			    m->text[0] ? ": " : "", m->text);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -529,10 +541,12 @@ void live_free(struct live *w, bool keep)
 		child_end(&w->client[i].put);
 	live_watch_end(w);
 	live_stop(w);
-	live_net_end(w);
+	bool whole = live_net_end(w, keep) && w->leader_term > 0;
 	*strrchr(w->dir, '/') = 0;
 	if (keep)
-		fprintf(stderr, "kept: %s\n", w->dir);
+		fprintf(stderr, "kept: %s%s%s%s\n", w->dir,
+			whole ? "; its network comes up again with: ostrakon net up " : "",
+			whole ? w->dir : "", whole ? "/net" : "");
 	else
 		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	mem_free(w->log);

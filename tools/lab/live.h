@@ -7,6 +7,7 @@
 #include "base/random.h"
 
 #include "tools/lab/lab.h"
+#include "tools/lab/live_run.h"
 #include "tools/lab/relay.h"
 #include "tools/lab/result.h"
 
@@ -102,6 +103,7 @@ struct live {
 	uint64_t lost_at_us, lost_term; /* of the leader; 0: not lost */
 	uint64_t healed_at_us;
 	struct relay *relay;
+	char *config[VALIDATORS_MAX]; /* of each home, before the relay's addresses; owned */
 	struct relay_stats traffic; /* when the script was over */
 	uint64_t avoid_until[VALIDATORS_MAX];
 	struct live_storm storm;
@@ -123,9 +125,10 @@ struct live {
 /* Borrows both; ERR_IO in m and NULL: no directory can be made. */
 struct live *live_new(const struct lab_options *o, const struct scenario *s, struct errmsg *m);
 /* From `net init` to the end; what came of it is in w->r. ERR_UNREACHABLE: the network did not
- * come up. */
+ * come up. ERR_CLOSED: live_interrupted(), and nothing is known. */
 int live_play(struct live *w, struct errmsg *m);
-void live_free(struct live *w, bool keep); /* keep: its directory */
+/* keep: its directory, which is told on stderr with the command that brings the network up. */
+void live_free(struct live *w, bool keep);
 enum protocol live_protocol(const struct live *w);
 bool live_is_idle(const struct live *w);
 bool live_beyond_f(
@@ -139,8 +142,9 @@ bool child_cli(struct live *w, struct child *c, const char *const *args);
 void child_end(struct child *c); /* ends it if it runs, and forgets what it printed */
 /* Reads what children print, and calls their line functions, for at most so long. */
 void live_pump(struct live *w, unsigned ms);
-void live_wait(struct live *w, unsigned ms);
-/* Runs the CLI to its end while the others are heard. *out (NULL: dropped) is owned. */
+void live_wait(struct live *w, unsigned ms); /* not once live_interrupted() */
+/* Runs the CLI to its end while the others are heard. *out (NULL: dropped) is owned. It is
+ * killed, and the code is 127, once live_interrupted(). */
 int live_cli(struct live *w, char **out, const char *const *args);
 /* Its JSON answer; NULL: it failed. Owned. node: n for any. */
 struct json *live_ask(struct live *w, unsigned node, const char *const *verb);
@@ -158,7 +162,9 @@ bool live_net_begin(struct live *w, struct errmsg *m);
 void live_net_apply(struct live *w); /* what is fired, not undone, and not healed */
 void live_net_heal(struct live *w);  /* ends all cuts of the script */
 void live_net_reset(struct live *w, uint64_t mask);
-void live_net_end(struct live *w);
+/* Closes the relay. keep: the homes name their peers' own addresses again, so that the network
+ * can be brought up without the relay; false: they do not. */
+bool live_net_end(struct live *w, bool keep);
 void live_node_faults(struct live *w, unsigned i); /* clock and disk, as of now */
 
 /* live_metrics.c */

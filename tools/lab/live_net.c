@@ -36,6 +36,7 @@ static bool rewrite(struct live *w, unsigned i, struct errmsg *m)
 	char *text = read_config(w, i, path);
 	FILE *f = text ? fopen(path, "w") : NULL;
 	bool good = f != NULL;
+	w->config[i] = text ? mem_strdup(text) : NULL;
 	char *save = text;
 	for (char *line; good && (line = strsep(&save, "\n")) != NULL;) {
 		unsigned k, target;
@@ -150,10 +151,28 @@ void live_net_reset(struct live *w, uint64_t mask)
 				relay_reset(w->relay, a, b);
 }
 
-void live_net_end(struct live *w)
+/* The home's configuration as `net init` made it; false: it is not. */
+static bool restore(struct live *w, unsigned i)
 {
+	char path[640];
+	snprintf(path, sizeof path, "%s/node%u/ostrakond.conf", w->dir, i + 1);
+	FILE *f = fopen(path, "w");
+	bool good = f && fputs(w->config[i], f) >= 0;
+	return f && fclose(f) == 0 && good;
+}
+
+bool live_net_end(struct live *w, bool keep)
+{
+	bool good = true;
 	relay_close(w->relay); /* NULL if the run was direct */
 	w->relay = NULL;
+	for (unsigned i = 0; i < w->n; i++) {
+		if (keep && w->config[i])
+			good &= restore(w, i);
+		mem_free(w->config[i]);
+		w->config[i] = NULL;
+	}
+	return good;
 }
 
 /* ---- clocks and disks -------------------------------------------------------------------- */

@@ -156,7 +156,7 @@ void live_pump(struct live *w, unsigned ms)
 void live_wait(struct live *w, unsigned ms)
 {
 	uint64_t until = live_now_us() + (uint64_t)ms * 1000;
-	for (uint64_t now; (now = live_now_us()) < until;)
+	for (uint64_t now; (now = live_now_us()) < until && !live_interrupted();)
 		live_pump(w, (unsigned)((until - now) / 1000 + 1));
 }
 
@@ -166,7 +166,7 @@ int live_cli(struct live *w, char **out, const char *const *args)
 	if (!child_cli(w, &c, args))
 		return 127;
 	w->call = &c;
-	while (!c.ended)
+	while (!c.ended && !live_interrupted())
 		live_pump(w, 1000);
 	w->call = NULL;
 	int code = c.code;
@@ -284,10 +284,11 @@ void live_stop(struct live *w)
 	for (unsigned i = 0; i < w->n; i++)
 		if (w->node[i]) {
 			kill(w->node[i], SIGCONT);
-			kill(w->node[i], SIGTERM);
+			kill(w->node[i], live_interrupted() ? SIGKILL : SIGTERM);
 		}
 	for (unsigned i = 0; i < w->n; i++) {
-		for (unsigned tries = 0; w->node[i] && tries < 200; tries++) {
+		bool patient = !live_interrupted();
+		for (unsigned tries = 0; w->node[i] && patient && tries < 200; tries++) {
 			if (waitpid(w->node[i], NULL, WNOHANG) == w->node[i])
 				w->node[i] = 0;
 			else

@@ -1,6 +1,7 @@
 /* A live run as a whole: from the options to what is printed, or to its JSON. */
 #include "tools/lab/live_run.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,34 @@
 #include "tools/lab/live.h"
 
 #define WINDOWS_MAX 600
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+bool live_interrupted(void)
+{
+	return interrupted != 0;
+}
+
+/* Whoever is interrupted leaves no directory behind. Waits are cut short: poll() returns. */
+static void catch_signals(struct sigaction was[2])
+{
+	struct sigaction now = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+	interrupted = 0;
+	sigaction(SIGINT, &now, &was[0]);
+	sigaction(SIGTERM, &now, &was[1]);
+}
+
+static void release_signals(const struct sigaction was[2])
+{
+	sigaction(SIGINT, &was[0], NULL);
+	sigaction(SIGTERM, &was[1], NULL);
+}
 
 /* An idle network has nothing to make final: its availability says nothing. Untimed: what the
  * machine has left for the nodes decides nothing either; there is to be progress, at some time.
@@ -158,13 +187,24 @@ static struct json *transitions_json(const struct live *w)
 	return o;
 }
 
+const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds)
+{
+	*out = 0;
+	if (seconds != LAB_SECONDS)
+		snprintf(out, LAB_SECONDS_TEXT, " --seconds %u", seconds);
+	return out;
+}
+
 static void set_repeat(struct json *x, const struct live *w)
 {
-	char text[256];
+	char seconds[LAB_SECONDS_TEXT];
+	char text[SCENARIO_PATH_MAX + 256];
 	snprintf(text, sizeof text,
-		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s", w->s->name,
-		 protocol_name(live_protocol(w)), w->n, (unsigned long long)w->o->seed,
-		 w->o->idle ? " --idle" : "", w->o->direct ? " --direct" : "");
+		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s%s%s",
+		 scenario_argument(w->s), protocol_name(live_protocol(w)), w->n,
+		 (unsigned long long)w->o->seed, lab_seconds_text(seconds, w->o->seconds),
+		 w->o->idle ? " --idle" : "", w->o->untimed ? " --untimed" : "",
+		 w->o->direct ? " --direct" : "");
 	json_set(x, "repeat", json_string(text));
 }
 
@@ -214,6 +254,8 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 	struct scenario *s = mem_zalloc(sizeof *s);
 	struct lab_total *t = mem_zalloc(sizeof *t);
 	struct live *w = NULL;
+	struct sigaction was[2];
+	catch_signals(was);
 	int err = scenario_read(s, o->name, m);
 	if (!err && !scenario_is_live(s, m))
 		err = ERR_UNSUPPORTED;
@@ -251,7 +293,8 @@ static int perform(const struct lab_options *o, struct json **out, bool *passed,
 		}
 	}
 	if (w)
-		live_free(w, o->keep || !*passed);
+		live_free(w, o->keep || (!*passed && err != ERR_CLOSED));
+	release_signals(was);
 	mem_free(t->times);
 	mem_free(t);
 	mem_free(s);
@@ -273,7 +316,8 @@ int lab_live(const struct lab_options *o)
 	if (!err)
 		return passed ? LAB_EXIT_OK : LAB_EXIT_FAILED;
 	fprintf(stderr, "ostrakon-lab: %s\n", m.text);
-	return err == ERR_UNSUPPORTED			 ? LAB_EXIT_USAGE
+	return live_interrupted()			 ? LAB_EXIT_INTERRUPTED
+	       : err == ERR_UNSUPPORTED			 ? LAB_EXIT_USAGE
 	       : err == ERR_UNREACHABLE || err == ERR_IO ? LAB_EXIT_UNREACHABLE
 							 : LAB_EXIT_CONFIG;
 }

@@ -103,6 +103,10 @@ static int list(const struct lab_options *o)
 	char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX];
 	unsigned count = scenario_list(names);
 	struct json *all = json_array();
+	size_t width = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (strlen(names[i]) > width)
+			width = strlen(names[i]);
 	if (!count)
 		return fail(LAB_EXIT_CONFIG,
 			    "no scenarios found; set OSTRAKON_SCENARIOS to their directory");
@@ -112,7 +116,7 @@ static int list(const struct lab_options *o)
 		if (scenario_read(&s, names[i], &m))
 			return fail(LAB_EXIT_CONFIG, m.text);
 		if (o->format == LAB_TABLE)
-			printf("%-24s %s\n", s.name, s.summary);
+			printf("%-*s  %s\n", (int)width, s.name, s.summary);
 		struct json *row = json_object();
 		json_set(row, "name", json_string(s.name));
 		json_set(row, "summary", json_string(s.summary));
@@ -166,20 +170,20 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		switch (opt) {
 		case 'p':
 			if (!protocol_by_name(&o->protocol, optarg))
-				return fail(0,
-					    "--protocol is hybrid, pbft, raft or multipaxos"),
-				       false;
+				return lab_refuse(
+					"--protocol is hybrid, pbft, raft or multipaxos",
+					optarg);
 			break;
 		case 'n':
 			o->nodes = (unsigned)strtoul(optarg, NULL, 10);
 			if (o->nodes < 1 || o->nodes > VALIDATORS_MAX)
-				return fail(0, "--nodes is a number from 1 to 64"), false;
+				return lab_refuse("--nodes is a number from 1 to 64", optarg);
 			break;
 		case 's':
 			o->seed = strtoull(optarg, NULL, 10);
 			o->seeded = true;
 			if (o->seed > INT64_MAX)
-				return fail(0, "--seed is a number below 2^63"), false;
+				return lab_refuse("--seed is a number below 2^63", optarg);
 			break;
 		case 'r':
 			o->runs = (unsigned)strtoul(optarg, NULL, 10);
@@ -204,7 +208,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			else if (strcmp(optarg, "jsonl") == 0)
 				o->format = LAB_JSONL;
 			else
-				return fail(0, "-o is table, json or jsonl"), false;
+				return lab_refuse("-o is table, json or jsonl", optarg);
 			break;
 		case 'h':
 			o->help = true;
@@ -225,16 +229,28 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			o->direct = true;
 			break;
 		default:
-			return false;
+			return lab_bad_option(argv, options);
 		}
 	}
 	o->name = optind < argc ? argv[optind] : NULL;
 	return true;
 }
 
+static const char *const verbs[] = {"list",    "describe", "sim",     "live",  "replay",
+				    "shrink",  "compare",  "sweep",   "twins", "forged-node",
+				    "attacks", "report",   "version", "help"};
+
+static bool is_verb(const char *word)
+{
+	for (unsigned i = 0; i < MEM_COUNT(verbs); i++)
+		if (strcmp(word, verbs[i]) == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
-	struct lab_options o = {.seed = 1, .runs = 1, .seconds = 30};
+	struct lab_options o = {.seed = 1, .runs = 1, .seconds = LAB_SECONDS};
 	const char *verb = argc > 1 ? argv[1] : "";
 	if (!*verb || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
 		fputs(usage, *verb ? stdout : stderr);
@@ -244,6 +260,11 @@ int main(int argc, char **argv)
 		printf("ostrakon-lab %s\n", PACKAGE_VERSION);
 		return LAB_EXIT_OK;
 	}
+	if (!is_verb(verb)) {
+		lab_unknown("verb", verb, verbs, MEM_COUNT(verbs), "`ostrakon-lab --help`");
+		return LAB_EXIT_USAGE;
+	}
+	opterr = 0; /* lab_bad_option() says it */
 	if (strcmp(verb, "sim") == 0 && argc > 2 && strcmp(argv[2], "bench") == 0) {
 		crypto_init();
 		return lab_bench(argc - 2, argv + 2);
@@ -291,5 +312,5 @@ int main(int argc, char **argv)
 				      : fail(LAB_EXIT_USAGE,
 					     "the name of a scenario is needed; "
 					     "`ostrakon-lab list`");
-	return fail(LAB_EXIT_USAGE, "there is no such verb; `ostrakon-lab --help`");
+	return LAB_EXIT_USAGE; /* not reached: is_verb() */
 }

@@ -23,7 +23,7 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 {
 	struct run_file *run = mem_alloc(sizeof *run);
 	struct errmsg m;
-	char path[1024];
+	char path[1024], seconds[LAB_SECONDS_TEXT];
 	int err;
 	run_file_of(run, s, so, r);
 	if (o->idle) /* no load, whatever the scenario says */
@@ -41,8 +41,11 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 	if (err)
 		fprintf(stderr, "ostrakon-lab: this run is not written: %s\n", m.text);
 	else
-		fprintf(stderr, "%s: %s; again: ostrakon-lab replay %s\n",
-			failed ? "failed run" : "run", path, path);
+		fprintf(stderr, "%s: %s; again: ostrakon-lab replay %s%s%s\n",
+			failed ? "failed run" : "run", path, path,
+			/* what the file does not hold */
+			lab_seconds_text(seconds, so->live ? o->seconds : LAB_SECONDS),
+			so->live && o->direct ? " --direct" : "");
 	return !err;
 }
 
@@ -118,12 +121,18 @@ static struct json *outcome_json(const struct run_file *r)
 	return o;
 }
 
+/* For people: a run in which nothing was violated, but not all came as expected, has failed. */
+static const char *outcome_name(const struct run_file *r)
+{
+	return r->verdict == SIM_OK && r->broken ? "failed" : verdict_name(r->verdict);
+}
+
 static void print_outcome(const char *title, const struct run_file *r)
 {
 	char hex[HASH_HEX_SIZE];
 	printf("  %s: version %s, %llu blocks in %.3f virtual s, verdict %s, trace %s\n", title,
 	       r->version, (unsigned long long)r->decisions, (double)r->virtual_us / 1e6,
-	       verdict_name(r->verdict), hash_hex(hex, &r->trace));
+	       outcome_name(r), hash_hex(hex, &r->trace));
 	if (r->says[0])
 		printf("    %s\n", r->says);
 	for (unsigned i = 0; i < r->scenario.expect_count; i++)
@@ -180,10 +189,14 @@ static int replay_sim(const struct lab_options *o, const struct run_file *was)
 	return *why ? LAB_EXIT_FAILED : LAB_EXIT_OK;
 }
 
-/* The scenario again; its expectations are what can be compared. */
+/* The scenario again; its expectations are what can be compared. The name is that of a file,
+ * whatever it looks like: without a slash a scenario of the library would be looked for. */
 static int replay_live(const struct lab_options *o, const struct run_file *was)
 {
 	struct lab_options again = *o;
+	char *path = strchr(o->name, '/') ? NULL : mem_printf("./%s", o->name);
+	if (path)
+		again.name = path;
 	again.nodes = was->scenario.nodes;
 	again.protocol = was->scenario.protocol;
 	fprintf(stderr,
@@ -191,7 +204,9 @@ static int replay_live(const struct lab_options *o, const struct run_file *was)
 		"Then %s;"
 		" the scenario runs once more\n",
 		was->broken ? "an expectation was broken" : "every expectation held");
-	return lab_live(&again);
+	int code = lab_live(&again);
+	mem_free(path);
+	return code;
 }
 
 int lab_replay(const struct lab_options *o)

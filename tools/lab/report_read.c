@@ -337,7 +337,15 @@ static int check_run(const struct place *p, const struct json *v)
 		err = check_windows(p, json_get(v, "windows"));
 	if (!err)
 		err = check_fork(p, json_get(v, "fork"));
-	return err ? err : check_space_time(p, json_get(v, "space_time"));
+	if (!err)
+		err = check_space_time(p, json_get(v, "space_time"));
+	/* All fields are optional, but any other JSON is not a run of which nothing is known.
+	 */
+	if (!err && (!*report_string(v, "scenario") || !*report_string(v, "protocol")))
+		err = refuse(p, "result",
+			     "scenario and protocol are missing: what sim, live, compare and "
+			     "sweep print with -o json is expected");
+	return err;
 }
 
 /* ---- runs -------------------------------------------------------------------------------- */

@@ -92,6 +92,7 @@ int lab_report(int argc, char **argv)
 			return LAB_EXIT_OK;
 		}
 		if (opt != 'O') {
+			lab_bad_option(argv, options);
 			fputs("Try `ostrakon-lab --help`.\n", stderr);
 			return LAB_EXIT_USAGE;
 		}

@@ -120,12 +120,13 @@ static struct json *fork_json(const struct sim_result *r)
 static void set_repeat(struct json *x, const struct scenario *s, const struct sim_options *so,
 		       const struct lab_total *t)
 {
-	char text[256], more[32] = "";
+	char text[SCENARIO_PATH_MAX + 256], more[32] = "";
 	if (t->runs > 1)
 		snprintf(more, sizeof more, " --runs %u", t->runs);
 	snprintf(text, sizeof text,
-		 "ostrakon-lab sim %s --protocol %s --nodes %u --seed %llu%s", s->name,
-		 protocol_name(so->protocol), so->nodes, (unsigned long long)so->seed, more);
+		 "ostrakon-lab sim %s --protocol %s --nodes %u --seed %llu%s",
+		 scenario_argument(s), protocol_name(so->protocol), so->nodes,
+		 (unsigned long long)so->seed, more);
 	json_set(x, "repeat", json_string(text));
 }
 

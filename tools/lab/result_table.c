@@ -97,10 +97,10 @@ void result_print(const struct scenario *s, const struct sim_options *so,
 		printf("  expected %-24s %s\n", s->expect[i].text,
 		       t->failed >> i & 1 ? "NO" : "yes");
 	if (t->bad_runs && !so->live)
-		printf("  %u of %u runs failed; again: ostrakon-lab sim %s --nodes %u --seed "
-		       "%llu\n",
-		       t->bad_runs, t->runs, s->name, so->nodes,
-		       (unsigned long long)t->first_bad_seed);
+		printf("  %u of %u runs failed; again: ostrakon-lab sim %s --protocol %s "
+		       "--nodes %u --seed %llu\n",
+		       t->bad_runs, t->runs, scenario_argument(s), protocol_name(so->protocol),
+		       so->nodes, (unsigned long long)t->first_bad_seed);
 	if (r->verdict != SIM_OK)
 		printf("  %s\n", r->text);
 }

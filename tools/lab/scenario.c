@@ -495,22 +495,53 @@ void scenario_name(struct scenario *s, const char *path)
 	snprintf(s->path, sizeof s->path, "%s", path);
 }
 
+static void library_path(char *out, size_t size, const char *name)
+{
+	snprintf(out, size, "%s/%s%s", library(), name, SUFFIX);
+}
+
+/* `name` cannot be read, and why; what may have been meant. */
+static int no_scenario(const char *name, const char *path, bool is_file, struct errmsg *m)
+{
+	const char *why = strerror(errno), *known[SCENARIO_FILES_MAX] = {NULL};
+	char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX];
+	unsigned count = is_file ? 0 : scenario_list(names);
+	for (unsigned i = 0; i < count; i++)
+		known[i] = names[i];
+	const char *near = words_meant(name, known, count);
+	if (near)
+		return err_set(m, ERR_NOT_FOUND,
+			       "there is no scenario \"%s\"; did you mean \"%s\"?", name, near);
+	if (!is_file && access(name, R_OK) == 0)
+		return err_set(m, ERR_NOT_FOUND,
+			       "there is no scenario \"%s\"; of the file of that name the path "
+			       "is ./%s",
+			       name, name);
+	return err_set(m, ERR_NOT_FOUND,
+		       "there is no scenario \"%s\" (%s: %s); `ostrakon-lab list` shows those "
+		       "that there are",
+		       name, path, why);
+}
+
+const char *scenario_argument(const struct scenario *s)
+{
+	char path[SCENARIO_PATH_MAX];
+	library_path(path, sizeof path, s->name);
+	return strcmp(path, s->path) == 0 ? s->name : s->path;
+}
+
 int scenario_read(struct scenario *out, const char *name, struct errmsg *m)
 {
-	char path[sizeof out->path], *text;
+	char path[SCENARIO_PATH_MAX], *text;
 	bool is_file =
 		strchr(name, '/') || strstr(name, SUFFIX) || strstr(name, RUN_FILE_SUFFIX);
 	if (is_file)
 		snprintf(path, sizeof path, "%s", name);
 	else
-		snprintf(path, sizeof path, "%s/%s%s", library(), name, SUFFIX);
+		library_path(path, sizeof path, name);
 	int err = scenario_load(&text, path, m);
 	if (err == ERR_NOT_FOUND)
-		return err_set(
-			m, err,
-			"there is no scenario \"%s\" (%s: %s); `ostrakon-lab list` shows those "
-			"that there are",
-			name, path, strerror(errno));
+		return no_scenario(name, path, is_file, m);
 	if (err)
 		return err;
 	if (run_file_is(text)) {

@@ -6,6 +6,7 @@
 #include "sim/sim.h"
 
 #define SCENARIO_NAME_MAX     64
+#define SCENARIO_PATH_MAX     1024
 #define SCENARIO_TEXT_MAX     2048
 #define SCENARIO_FILES_MAX    128
 #define SCENARIO_EXPECT_MAX   16
@@ -41,7 +42,7 @@ struct expectation {
 };
 struct scenario {
 	char name[SCENARIO_NAME_MAX];
-	char path[1024];
+	char path[SCENARIO_PATH_MAX];
 	char summary[256], text[SCENARIO_TEXT_MAX];
 	unsigned nodes; /* default 4 */
 	enum protocol protocol;
@@ -81,6 +82,9 @@ char *scenario_text(const struct scenario *s);
 int scenario_load(char **text, const char *path, struct errmsg *m);
 /* Name and path of a scenario that was read from here. */
 void scenario_name(struct scenario *s, const char *path);
+/* What a command line calls it by: its name in the library, or the path of its file as it was
+ * given. Borrowed from s. */
+const char *scenario_argument(const struct scenario *s);
 /* Names in the library, sorted; returns how many. */
 unsigned scenario_list(char names[SCENARIO_FILES_MAX][SCENARIO_NAME_MAX]);
 unsigned scenario_corrupt(const struct scenario *s, unsigned nodes);

@@ -276,7 +276,7 @@ bool shrink_try(struct shrink *k, unsigned seeds)
 struct arguments {
 	const char *name, *out;
 	uint64_t seed;
-	bool seeded;
+	bool seeded, help;
 	unsigned seconds, tries;
 };
 
@@ -293,15 +293,13 @@ static bool number(const char *text, uint64_t most, uint64_t *out)
 
 static bool parse(struct arguments *a, int argc, char **argv)
 {
-	static const struct option options[] = {{"seed", 1, 0, 's'},
-						{"seconds", 1, 0, 't'},
-						{"tries", 1, 0, 'n'},
-						{"output", 1, 0, 'o'},
-						{0, 0, 0, 0}};
+	static const struct option options[] = {{"seed", 1, 0, 's'},  {"seconds", 1, 0, 't'},
+						{"tries", 1, 0, 'n'}, {"output", 1, 0, 'o'},
+						{"help", 0, 0, 'h'},  {0, 0, 0, 0}};
 	uint64_t v;
 	bool good = true;
 	*a = (struct arguments){.seconds = SECONDS, .tries = TRIES};
-	for (int opt; (opt = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
+	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 's':
 			good &= a->seeded = number(optarg, INT64_MAX, &a->seed);
@@ -317,8 +315,11 @@ static bool parse(struct arguments *a, int argc, char **argv)
 		case 'o':
 			a->out = optarg;
 			break;
+		case 'h':
+			a->help = true;
+			return true;
 		default:
-			good = false;
+			return lab_bad_option(argv, options);
 		}
 	}
 	a->name = optind + 1 == argc ? argv[optind] : NULL;
@@ -481,6 +482,8 @@ int lab_shrink(int argc, char **argv)
 		      stderr);
 		return LAB_EXIT_USAGE;
 	}
+	if (a.help)
+		return LAB_SHOW_USAGE;
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);

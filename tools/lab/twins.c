@@ -279,9 +279,9 @@ static void print_text(const struct run *run, double seconds)
 
 /* ---- the command ------------------------------------------------------------------------- */
 
-static int usage(void)
+static int usage(FILE *to)
 {
-	fprintf(stderr,
+	fprintf(to,
 		"usage: ostrakon-lab twins [--words all|COUNT|A-B] [--every K] [--jobs N]\n"
 		"                          [--nodes N] [--twins K] [--rounds R] [--heal-every "
 		"K]\n"
@@ -296,7 +296,7 @@ static int usage(void)
 		"healed.\n"
 		"With more twins than f it is a control: forks are shown, and who made "
 		"them.\n");
-	return 2;
+	return to == stdout ? LAB_EXIT_OK : LAB_EXIT_USAGE;
 }
 
 static bool number(const char *text, uint64_t *out, const char **rest)
@@ -398,10 +398,10 @@ int lab_twins(int argc, char **argv)
 					      {"heal", 0, 0, 'H'},   {"output", 1, 0, 'o'},
 					      {"help", 0, 0, 'h'},   {0, 0, 0, 0}};
 	optind = 1;
-	for (int opt; (opt = getopt_long(argc, argv, "o:", known, NULL)) != -1;) {
+	for (int opt; (opt = getopt_long(argc, argv, "o:h", known, NULL)) != -1;) {
 		if (strchr("jntreE", opt) &&
 		    (!number(optarg, &v, &rest) || *rest || v > 1000000))
-			return usage();
+			return usage(stderr);
 		switch (opt) {
 		case 'w':
 			words = optarg;
@@ -439,21 +439,24 @@ int lab_twins(int argc, char **argv)
 		case 'o':
 			run.json = strcmp(optarg, "json") == 0 || strcmp(optarg, "jsonl") == 0;
 			break;
+		case 'h':
+			return usage(stdout);
 		default:
-			return usage();
+			lab_bad_option(argv, known);
+			return usage(stderr);
 		}
 	}
 	struct errmsg m;
 	if (optind != argc || run.jobs < 1 || run.jobs > POOL_JOBS_MAX || run.every < 1 ||
 	    !parse_words(&run, words))
-		return usage();
+		return usage(stderr);
 	if (twins_language_init(&run.language, &o, &m)) {
 		fprintf(stderr, "%s\n", m.text);
 		return 2;
 	}
 	int rc;
 	if (word)
-		rc = number(word, &v, &rest) && !*rest ? one_word(&run, v) : usage();
+		rc = number(word, &v, &rest) && !*rest ? one_word(&run, v) : usage(stderr);
 	else
 		rc = run_words(&run);
 	twins_language_free(&run.language);

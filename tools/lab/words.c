@@ -46,11 +46,16 @@ int words_fail(struct words *w, const char *fmt, ...)
 	return err_set(w->m, ERR_SYNTAX, "%s:%u: %s", w->file, w->line, text);
 }
 
+const char *words_meant(const char *word, const char *const *known, size_t count)
+{
+	return nearest_word(word, known, count, strlen(word) < 5 ? 3 : 4);
+}
+
 /* `word` is none of the known ones: an error with the nearest of them. */
 static int unknown(struct words *w, const char *what, const char *word,
 		   const char *const *known, size_t count)
 {
-	const char *near = nearest_word(word, known, count, strlen(word) < 5 ? 3 : 4);
+	const char *near = words_meant(word, known, count);
 	if (near)
 		return words_fail(w, "there is no %s \"%s\"; did you mean \"%s\"?", what, word,
 				  near);

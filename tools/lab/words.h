@@ -22,6 +22,9 @@ const char *words_peek(struct words *w);
 /* Takes the next word if it is this one. */
 bool words_take(struct words *w, const char *word);
 int words_fail(struct words *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Which of the known words was probably meant by one that is none of them; NULL: none is near.
+ */
+const char *words_meant(const char *word, const char *const *known, size_t count);
 /* word must be one of the known ones; *out its index. NULL word: an error too. */
 int words_choose(struct words *w, const char *what, const char *word, const char *const *known,
 		 size_t count, int *out);
