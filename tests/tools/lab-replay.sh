@@ -61,6 +61,12 @@ mistaken 2 'trace takes no word' sim storm --trace=yes
 mistaken 2 'se is the beginning of several options: --seed, --seconds$' sim storm --se 4
 mistaken 2 'protocol is .*, not "paxos"' sim storm --protocol paxos
 mistaken 2 'nodes is .*, not "x"' compare --nodes 4,x
+mistaken 2 'nodes is .*, not "4x"' sim storm --nodes 4x
+mistaken 2 'runs is .*, not "many"' sim storm --runs many
+mistaken 2 'seed is .*, not "-1"' sim storm --seed -1
+mistaken 2 'seconds is .*, not ""' live storm --seconds ''
+mistaken 2 'one name is wanted, not "extra"' sim storm extra
+mistaken 2 'no name is wanted, not "storm"' list storm
 rm here
 for verb in sim live shrink twins forged-node report; do
 	code 0 $verb --help

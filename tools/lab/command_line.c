@@ -2,6 +2,7 @@
  * what may have been meant. */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/lab/lab.h"
@@ -13,6 +14,15 @@ bool lab_refuse(const char *wanted, const char *word)
 {
 	fprintf(stderr, "ostrakon-lab: %s, not \"%s\"\n", wanted, word);
 	return false;
+}
+
+bool lab_number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
+{
+	char *end;
+	if (*text < '0' || *text > '9')
+		return false;
+	*out = strtoull(text, &end, 10);
+	return !*end && *out >= low && *out <= high && strlen(text) < 20;
 }
 
 bool lab_unknown(const char *what, const char *word, const char *const *known, size_t count,

@@ -47,19 +47,10 @@ static bool fail(const char *text)
 /* ---- the command line -------------------------------------------------------------------- */
 
 /* A number and nothing else. */
-static bool number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
-{
-	char *end;
-	if (*text < '0' || *text > '9')
-		return false;
-	*out = strtoull(text, &end, 10);
-	return !*end && *out >= low && *out <= high && strlen(text) < 20;
-}
-
 static bool add_nodes(struct request *q, char *word)
 {
 	uint64_t v;
-	if (!number(word, 1, VALIDATORS_MAX, &v))
+	if (!lab_number(word, 1, VALIDATORS_MAX, &v))
 		return lab_refuse("--nodes is a list of numbers from 1 to 64, such as 4,7,10",
 				  word);
 	q->nodes[q->node_count++] = (unsigned)v;
@@ -105,7 +96,7 @@ static bool add_loss(struct request *q, char *word)
 static bool add_clients(struct request *q, char *word)
 {
 	uint64_t v;
-	if (!number(word, 1, 10000, &v))
+	if (!lab_number(word, 1, 10000, &v))
 		return lab_refuse("--clients is a list of numbers such as 1,4,16,64", word);
 	q->clients[q->client_count++] = (uint32_t)v;
 	return true;
@@ -120,7 +111,7 @@ static bool set_cpu(struct request *q, const char *text)
 	unsigned count = 0;
 	bool good = (size_t)snprintf(words, sizeof words, "%s", text) < sizeof words;
 	while (good && (word = strsep(&rest, ",")) != NULL)
-		good = count < MEM_COUNT(us) && number(word, 0, CPU_US_MAX, &us[count++]);
+		good = count < MEM_COUNT(us) && lab_number(word, 0, CPU_US_MAX, &us[count++]);
 	if (!good || count != MEM_COUNT(us))
 		return fail("--cpu is four numbers of microseconds, such as 41,14,25,40: to "
 			    "check a signature, to make one, an input, a transaction");
@@ -158,7 +149,7 @@ static bool each(struct request *q, char *list, unsigned *count,
 static bool limited(const char *text, unsigned high, unsigned *out, const char *what)
 {
 	uint64_t v;
-	if (!number(text, 1, high, &v)) {
+	if (!lab_number(text, 1, high, &v)) {
 		fprintf(stderr, "ostrakon-lab: %s is a number from 1 to %u, not \"%s\"\n", what,
 			high, text);
 		return false;
@@ -201,7 +192,7 @@ static bool parse_one(struct request *q, int opt)
 	case 'C':
 		return !q->sweep ? fail("--cpu is of sweep") : set_cpu(q, optarg);
 	case 's':
-		return number(optarg, 0, UINT64_MAX >> 1, &q->grid.seed) ||
+		return lab_number(optarg, 0, UINT64_MAX >> 1, &q->grid.seed) ||
 		       lab_refuse("--seed is a number", optarg);
 	case 'k':
 		return limited(optarg, GRID_SEEDS_MAX, &q->grid.seeds, "--seeds");

@@ -34,6 +34,8 @@ struct lab_options {
 #define LAB_SECONDS_TEXT 24
 const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds);
 
+/* A number in decimal digits from low to high, and nothing behind it. */
+bool lab_number(const char *text, uint64_t low, uint64_t high, uint64_t *out);
 /* command_line.c. All print one line to stderr, and are false. */
 /* wanted: "--nodes is a number from 1 to 64"; word: what was given instead. */
 bool lab_refuse(const char *wanted, const char *word);

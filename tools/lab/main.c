@@ -166,6 +166,7 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 		{"trace", 0, 0, 'T'},	 {"idle", 0, 0, 'i'},
 		{"progress", 0, 0, 'P'}, {"direct", 0, 0, 'D'},
 		{"untimed", 0, 0, 'U'},	 {0, 0, 0, 0}};
+	uint64_t v;
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 'p':
@@ -175,21 +176,25 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 					optarg);
 			break;
 		case 'n':
-			o->nodes = (unsigned)strtoul(optarg, NULL, 10);
-			if (o->nodes < 1 || o->nodes > VALIDATORS_MAX)
+			if (!lab_number(optarg, 1, VALIDATORS_MAX, &v))
 				return lab_refuse("--nodes is a number from 1 to 64", optarg);
+			o->nodes = (unsigned)v;
 			break;
 		case 's':
-			o->seed = strtoull(optarg, NULL, 10);
 			o->seeded = true;
-			if (o->seed > INT64_MAX)
+			if (!lab_number(optarg, 0, INT64_MAX, &o->seed))
 				return lab_refuse("--seed is a number below 2^63", optarg);
 			break;
 		case 'r':
-			o->runs = (unsigned)strtoul(optarg, NULL, 10);
+			if (!lab_number(optarg, 1, UINT32_MAX, &v))
+				return lab_refuse("--runs is a number from 1", optarg);
+			o->runs = (unsigned)v;
 			break;
 		case 't':
-			o->seconds = (unsigned)strtoul(optarg, NULL, 10);
+			if (!lab_number(optarg, 1, 86400, &v))
+				return lab_refuse("--seconds is a number from 1 to 86400",
+						  optarg);
+			o->seconds = (unsigned)v;
 			break;
 		case 'k':
 			o->keep = true;
@@ -232,8 +237,8 @@ static bool parse(struct lab_options *o, int argc, char **argv)
 			return lab_bad_option(argv, options);
 		}
 	}
-	o->name = optind < argc ? argv[optind] : NULL;
-	return true;
+	o->name = optind < argc ? argv[optind++] : NULL;
+	return optind == argc || lab_refuse("one name is wanted", argv[optind]);
 }
 
 static const char *const verbs[] = {"list",    "describe", "sim",     "live",  "replay",
@@ -290,6 +295,11 @@ int main(int argc, char **argv)
 	if (o.help) {
 		fputs(usage, stdout);
 		return LAB_EXIT_OK;
+	}
+	bool alone = strcmp(verb, "list") == 0 || strcmp(verb, "attacks") == 0;
+	if (alone && o.name) {
+		lab_refuse("no name is wanted", o.name);
+		return LAB_EXIT_USAGE;
 	}
 	crypto_init();
 	if (strcmp(verb, "list") == 0)

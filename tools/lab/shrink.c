@@ -284,13 +284,6 @@ struct arguments {
 #define TRIES	8
 #define SEARCH	100 /* seeds, for the first failing run of a scenario */
 
-static bool number(const char *text, uint64_t most, uint64_t *out)
-{
-	char *end;
-	*out = strtoull(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && *out <= most;
-}
-
 static bool parse(struct arguments *a, int argc, char **argv)
 {
 	static const struct option options[] = {{"seed", 1, 0, 's'},  {"seconds", 1, 0, 't'},
@@ -302,14 +295,14 @@ static bool parse(struct arguments *a, int argc, char **argv)
 	for (int opt; (opt = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
 		switch (opt) {
 		case 's':
-			good &= a->seeded = number(optarg, INT64_MAX, &a->seed);
+			good &= a->seeded = lab_number(optarg, 0, INT64_MAX, &a->seed);
 			break;
 		case 't':
-			good &= number(optarg, 1000000, &v) && v > 0;
+			good &= lab_number(optarg, 1, 1000000, &v);
 			a->seconds = (unsigned)v;
 			break;
 		case 'n':
-			good &= number(optarg, 10000, &v);
+			good &= lab_number(optarg, 0, 10000, &v);
 			a->tries = (unsigned)v;
 			break;
 		case 'o':
