@@ -29,7 +29,12 @@ static unsigned status_of(int err)
 	case ERR_TX_SENDER:
 	case ERR_TX_EMPTY:
 	case ERR_TX_HORIZON:
+	case ERR_PERMISSION:	 /* a transaction with the mark of system transactions */
+	case ERR_UNKNOWN_SIGNER: /* of a member change */
+	case ERR_NO_QUORUM:
 		return 422;
+	case ERR_EXISTS:
+		return 409;
 	case ERR_BUSY:
 		return 429;
 	case ERR_TIMEOUT:
@@ -38,18 +43,14 @@ static unsigned status_of(int err)
 	case ERR_NONE:
 	case ERR_BAD_HASH:
 	case ERR_BAD_LINK:
-	case ERR_UNKNOWN_SIGNER:
 	case ERR_DUPLICATE_SIGNER:
-	case ERR_NO_QUORUM:
 	case ERR_CULPRIT:
 	case ERR_MODE:
 	case ERR_BAD_PROOF:
 	case ERR_BAD_STATE_ROOT:
-	case ERR_EXISTS:
 	case ERR_IO:
 	case ERR_CORRUPT:
 	case ERR_LOCKED:
-	case ERR_PERMISSION:
 	case ERR_PASSPHRASE:
 	case ERR_CONFIG:
 	case ERR_UNREACHABLE:

@@ -69,11 +69,15 @@ void answer_members(struct node *n, struct request *r)
 void answer_member_change(struct node *n, struct request *r, uint64_t now)
 {
 	int err = replica_member(n->replica, now, r->key);
+	if (err == ERR_NO_QUORUM) { /* a code of its own: writes have no_quorum for another thing */
+		problem_of(&r->problem, err, "too few governance keys have signed it");
+		r->problem.code = "few_signatures";
+		return;
+	}
 	if (err && err != ERR_EXISTS) {
 		problem_of(&r->problem, err,
 			   err == ERR_STALE
 				   ? "it is for another epoch, or another set of validators"
-			   : err == ERR_NO_QUORUM ? "too few governance keys have signed it"
 			   : err == ERR_UNSUPPORTED && n->genesis.recovery_count
 				   ? "this chain has been recovered: after that no key is "
 				     "replaced by governance"

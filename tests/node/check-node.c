@@ -394,6 +394,11 @@ START_TEST(test_refusals)
 	ctx = right;
 	refused(writer_slice(&w), 422, "wrong_chain");
 	writer_free(&w);
+	put_text(&w, 1, "a", "b");
+	writer_reset(&w);
+	writer_var(&w, slice_of("\xff\xff" "whatever", 10)); /* the mark of a system transaction */
+	refused(writer_slice(&w), 422, "permission");
+	writer_free(&w);
 	put_text(&w, 1u << 20, "a", "b");
 	refused(writer_slice(&w), 422, "tx_nonce_window");
 	writer_free(&w);

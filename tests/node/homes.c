@@ -76,6 +76,14 @@ static void make_home(const char *dir, unsigned i, unsigned port, const char *li
 	write_text(path, conf);
 }
 
+void homes_governance(struct keypair out[2])
+{
+	for (uint8_t i = 0; i < 2; i++) {
+		uint8_t seed[32] = {'g', i};
+		keypair_from_seed(&out[i], seed);
+	}
+}
+
 void homes_make(const char *dir, unsigned n, const char *limits, struct genesis *g,
 		struct keypair *client)
 {
@@ -91,6 +99,11 @@ void homes_make(const char *dir, unsigned n, const char *limits, struct genesis 
 		snprintf(g->validator[i].name, sizeof g->validator[i].name, "node%u", i + 1);
 		g->validator[i].key = keys[i].pub;
 	}
+	struct keypair governance[2];
+	homes_governance(governance);
+	g->governance.k = g->governance.m = 2;
+	for (unsigned i = 0; i < 2; i++)
+		g->governance.key[i] = governance[i].pub;
 	keypair_generate(client);
 	g->balance_count = 1;
 	g->balances = mem_array(1, sizeof *g->balances);
