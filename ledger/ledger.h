@@ -21,7 +21,8 @@ struct ledger; /* opaque */
 void ledger_genesis_root(const struct genesis *g, struct hash *out);
 
 /* Opens the state in s; an empty store gets the genesis state. ERR_WRONG_CHAIN if the store
- * belongs to another chain, ERR_VERSION if newer. g, ctx and s outlive the ledger. */
+ * belongs to another chain, ERR_VERSION if newer than this
+ * program, or of format 1. g, ctx and s outlive the ledger. */
 int ledger_open(struct ledger **out, struct store *s, const struct genesis *g,
 		const struct chain_ctx *ctx, const struct block *genesis_block, struct errmsg *m);
 void ledger_close(struct ledger *l);

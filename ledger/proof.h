@@ -1,7 +1,7 @@
 /* State proofs: a value, or its absence, under a state root. Verified offline.
  *
  * The state is a map from state keys (one namespace byte, then the key) to values. Its tree is
- * sixteen-way, path-compressed, over HASH_TREE_KEY of the state key (docs/wire-format.md). */
+ * sixteen-way, path-compressed, over HASH_TREE_KEY of the state key (docs/ledger-format.md). */
 #ifndef LEDGER_PROOF_H
 #define LEDGER_PROOF_H
 

@@ -16,14 +16,14 @@
 #include "base/err.h"
 #include "base/random.h"
 
-/* Stored by number in directory names and formats: never reuse one. */
+/* Their numbers are in lists of stale records, their names on disk: never reuse one. */
 enum store_family {
 	STORE_META = 0,	  /* format version, chain id, applied height */
-	STORE_BLOCKS = 1, /* block hash or height index -> block */
+	STORE_BLOCKS = 1, /* 'b', height, hash -> block; 'h' -> final hash; 's' -> SYSTEM mark */
 	STORE_VOTES = 2,  /* the engine's vote state */
-	STORE_CERTS = 3,  /* certificates by height */
+	STORE_CERTS = 3,  /* 'c', height; 't', term */
 	STORE_EVIDENCE = 4,
-	STORE_STATE = 5,    /* flat state: key -> value */
+	STORE_STATE = 5,    /* key's hash, version -> state key, value */
 	STORE_TREE = 6,	    /* (version, path) -> node */
 	STORE_TXINDEX = 7,  /* transaction id -> (height, index) */
 	STORE_FAMILIES = 8, /* count */

@@ -88,7 +88,7 @@ enum tx_result {
 };
 const char *tx_result_name(enum tx_result r);
 
-/* An immutable block, shared by reference count (atomic: the verification pool holds some). */
+/* An immutable block, shared by reference count (atomic: threads of node/checker.c hold some). */
 struct block {
 	struct signed_header sh;
 	struct hash hash;

@@ -1,4 +1,4 @@
-/* Transferable proofs of misbehaviour, the exact list E1 of protocol section 4. A proof holds
+/* Transferable proofs of misbehaviour, the exact list of E1 (docs/consensus.md). A proof holds
  * two (or one) signed statements and is rechecked offline from the genesis file alone. */
 #ifndef CHAIN_EVIDENCE_H
 #define CHAIN_EVIDENCE_H

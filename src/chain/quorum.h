@@ -5,14 +5,22 @@
  *	q  = ceil((n+f+1)/2)         certificate quorum
  *	qf = max(q, n-t)             one-round commit quorum (f = 0: q)
  *	qv = n-f                     view-change quorum      (f = 0: q)
- *	s  = qf-2f+1                 support that select() asks for (f >= 1)
+ *	s  = qf-2f+1                 support that select_base() asks for (f >= 1)
  *
  * n >= 3f+2t-1: Kuznetsov, Tonkikh, Zhang, "Revisiting Optimal Resilience of Fast Byzantine
  * Consensus", PODC 2021. With n <= 3 it is crash-tolerant Raft with signatures (f = 0). */
 #ifndef CHAIN_QUORUM_H
 #define CHAIN_QUORUM_H
 
+#include <stdint.h>
+
 #define VALIDATORS_MAX 64 /* a certificate names its signers in one u64 */
+
+/* Bit i for each of n validators but `self`. invariant: 1 <= n <= VALIDATORS_MAX */
+static inline uint64_t mask_others(unsigned n, unsigned self)
+{
+	return UINT64_MAX >> (VALIDATORS_MAX - n) & ~(UINT64_C(1) << self);
+}
 
 struct quorum {
 	unsigned n, f, t, q, qf, qv, s;

@@ -1,4 +1,4 @@
-/* select(): see select.h. The shown headers make a small tree above a floor; everything below is
+/* select_base(): see select.h. The shown headers make a small tree above a floor; everything below is
  * linear in their number. */
 #include "chain/select.h"
 

@@ -1,4 +1,4 @@
-/* select(): which chain a new pbft term continues (docs/consensus.md, "View change"). Pure: all
+/* select_base(): which chain a new pbft term continues (docs/consensus.md, "View change"). Pure: all
  * replicas and every offline verifier compute the same from the same view changes.
  *
  *	tau   = the highest tip term in S; tips: those of term tau only

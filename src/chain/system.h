@@ -4,7 +4,7 @@
  *
  * Encoding: {u16 SYSTEM_TX_MARK, u8 kind, chain id, u64 height, fields}. height is that of the
  * block that holds it, so that no two have the same id. Whether a mode entry is due is a matter
- * of the term (docs/consensus.md, "Back to fast") and checked by consensus; here is what
+ * of the term (docs/consensus.md, "Mode entries") and checked by consensus; here is what
  * depends on the chain alone. */
 #ifndef CHAIN_SYSTEM_H
 #define CHAIN_SYSTEM_H

@@ -1,7 +1,7 @@
 /* Term certificates, positions, view changes (protocol sections 2, 3 and 5).
  *
  * TC(t) of a fast term: q term votes on (t, leader, base). TC(t) of a pbft term: the NEW-VIEW
- * of primary(t) with its qv view changes, which fix its base by select(). */
+ * of primary(t) with its qv view changes, which fix its base by select_base(). */
 #ifndef CHAIN_TERM_H
 #define CHAIN_TERM_H
 
@@ -73,13 +73,14 @@ struct missing {
 	struct block_ref block; /* BLOCK */
 };
 
-/* Signatures, quorum; for pbft (full form only) all of new_view_check(), and fills in base. */
-int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx); /* fast only */
+/* Signatures and quorum of a fast term's. */
+int fast_cert_check(const struct term_cert *tc, const struct chain_ctx *ctx);
+/* Of either mode: for pbft (full form only) all of new_view_check(), and fills in base. */
 int term_cert_check(struct term_cert *tc, const struct chain_ctx *ctx,
 		    const struct hash *genesis, const struct view_lookup *look,
 		    struct missing *missing);
 
-/* What a candidate or a view change shows of its log (protocol section 3, "Valid position"). */
+/* What a candidate or a view change shows of its log. */
 #define POSITION_HEADERS_MAX 4096
 struct position {
 	struct block_ref tip;
@@ -95,7 +96,7 @@ void position_init(struct position *p);
 void position_free(struct position *p);
 void position_encode(struct writer *w, const struct position *p);
 void position_decode(struct reader *r, struct position *out); /* free in any case */
-/* Valid as section 3 says for term `for_term`, without the bodies: tip.term < for_term, headers
+/* Valid for term `for_term`, without the bodies: tip.term < for_term, headers
  * link and are signed, all of tip.term, its leader, mode, base and NEW-VIEW; certificates
  * verify; a QC of tip.term lies on the chain (one of another term is refused;
  * position_qc() is the one that counts). pbft: fills in tc.base, from its headers if a QC or

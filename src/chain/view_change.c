@@ -1,5 +1,5 @@
 /* View changes and new views. Positions inside name certificates of pbft terms by hash, so that
- * nothing nests (trap 14). */
+ * nothing nests. */
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "chain/private.h"

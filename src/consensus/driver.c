@@ -87,7 +87,7 @@ static void persist_writes(struct driver *d, const struct output *out)
  *
  * A message without this output's writes waits all the same while an earlier one does: its
  * content may rest on what is not durable yet. before_durable is the engine's word that it
- * does not (protocol section 2: a fast leader's block). */
+ * does not (a fast leader's block, [I1]). */
 static void release_effects(struct driver *d, const struct output *out)
 {
 	if (d->durable < d->handed_over) {

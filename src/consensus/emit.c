@@ -44,8 +44,7 @@ void emit_free(struct emit *o)
 
 uint64_t emit_to_all(const struct emit *o)
 {
-	uint64_t all = o->n == 64 ? UINT64_MAX : (UINT64_C(1) << o->n) - 1;
-	return all & ~(UINT64_C(1) << o->self);
+	return mask_others(o->n, o->self);
 }
 
 static struct write *new_write(struct emit *o, enum write_kind kind)

@@ -168,7 +168,7 @@ struct message {
 	uint64_t to; /* bit i: validator i; never the sender itself */
 	enum message_class class;
 	uint8_t type;	     /* first byte of bytes, for counting */
-	bool before_durable; /* need not wait for this output's writes (protocol section 2) */
+	bool before_durable; /* need not wait for this output's writes: [I1], the exception */
 	struct slice bytes;
 };
 
@@ -261,23 +261,23 @@ const char *engine_role_name(enum engine_role r);
 enum engine_counter {
 	COUNT_ELECTIONS_STARTED, /* pre-vote rounds */
 	COUNT_ELECTIONS_WON,
-	COUNT_RULE_1, /* term votes granted by rule 1, 2, 3 (protocol section 3) */
+	COUNT_RULE_1, /* term votes granted by rule 1, 2, 3 of elections */
 	COUNT_RULE_2,
 	COUNT_RULE_3,
 	COUNT_RULE_REFUSED, /* a valid position that none of the rules admits */
 	COUNT_PRE_VOTE_REFUSED,
 	COUNT_PRE_VOTE_IGNORED, /* the leader is alive */
 	COUNT_POSITION_INVALID,
-	COUNT_ONE_ROUND, /* blocks made final, by grade, at the leader */
+	COUNT_ONE_ROUND, /* certificates that made blocks final, by grade, at the leader */
 	COUNT_TWO_ROUND,
 	COUNT_QC_FORMED,
-	COUNT_QC_ADOPTED, /* a QC above the tip moved it */
+	COUNT_QC_ADOPTED, /* a QC above the tip moved it, or finality did */
 	COUNT_QC_DROPPED, /* a vote in a new term dropped a QC off the new chain */
 	COUNT_LOG_REPAIR, /* blocks of an older term given up for another chain */
 	COUNT_FETCHES,
 	COUNT_STRAY_RESCUED, /* leader asked for a new term because of a refusal */
 	COUNT_CHECKPOINTS,   /* stable ones seen */
-	COUNT_EQUIVOCATIONS, /* proofs made */
+	COUNT_EQUIVOCATIONS, /* new proofs, of any kind, made here or shown */
 	COUNT_BAD_MESSAGES,  /* malformed */
 	COUNT_BAD_SIGNATURES,
 	COUNT_STALE_MESSAGES,
@@ -294,7 +294,7 @@ enum engine_counter {
 	COUNT_NEW_VIEWS, /* made as primary */
 	COUNT_NEW_VIEW_ACCEPTED,
 	COUNT_NEW_VIEW_INVALID,
-	COUNT_SELECT_QC, /* ways through select(), of accepted NEW-VIEWs */
+	COUNT_SELECT_QC, /* ways through select_base(), of accepted NEW-VIEWs */
 	COUNT_SELECT_CHECKPOINT,
 	COUNT_SELECT_TC,
 	COUNT_SELECT_ANCESTOR,

@@ -20,10 +20,10 @@
 #define CONFIG_PATH_MAX	     1023
 #define CONFIG_API_PORT	     7100   /* default of [api] listen, on 127.0.0.1 */
 #define CONFIG_HISTORY	     100000 /* default of [limits] history */
-#define CONFIG_HISTORY_MIN   1024   /* = LEDGER_HISTORY_MIN */
-#define CONFIG_BLOCKS_MIN    8192   /* = REPLICA_BLOCKS_MIN */
+#define CONFIG_HISTORY_MIN   1024   /* = LEDGER_HISTORY_MIN: node.c */
+#define CONFIG_BLOCKS_MIN    8192   /* = REPLICA_BLOCKS_MIN: node.c */
 #define CONFIG_SYNC_GAP	     4096   /* default of [limits] sync_gap */
-#define CONFIG_SYNC_GAP_MIN  64	    /* = REPLICA_SYNC_GAP_MIN */
+#define CONFIG_SYNC_GAP_MIN  64
 #define CONFIG_CACHE_MIB     80	    /* default of [limits] cache */
 #define CONFIG_CACHE_MIB_MIN 16
 

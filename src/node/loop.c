@@ -381,6 +381,7 @@ void node_take_snapshot(struct node *n, uint64_t now)
 				.ctx = *replica_ctx(n->replica)};
 	replica_status(n->replica, &next.status);
 	replica_sync_status(n->replica, &next.sync);
+	next.stale_messages = replica_stale_messages(n->replica);
 	if (next.status.pool_count == 0)
 		n->final_since = now;
 	log_changes(n, &next.status);

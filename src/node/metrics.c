@@ -268,6 +268,8 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	gauge(w, "disk_full", "1 if less than the reserve is free", s->disk.full);
 	gauge(w, "disk_low", "1 if less than four times the reserve is free", s->disk.low);
 	render_memory(w);
+	counter(w, "epoch_stale_messages_total", "of other epochs, or that do not say of which",
+		s->stale_messages);
 	gauge(w, "state_sync_active", "1 while a state is fetched from peers", s->sync.active);
 	gauge(w, "state_sync_permille", "how much of it is here", s->sync.per_mille);
 	gauge(w, "state_sync_height", "of the newest state that was fetched", s->sync.height);
@@ -276,6 +278,8 @@ void metrics_render(struct writer *w, struct metrics *m, const struct snapshot *
 	gauge(w, "state_sync_retries", "parts of it asked for again", s->sync.retries);
 	counter(w, "state_sync_completed_total", "states fetched", s->sync.completed);
 	counter(w, "state_sync_strikes_total", "answers that were false", s->sync.strikes);
+	counter(w, "state_sync_malformed_total", "messages of it that do not parse",
+		s->sync.malformed);
 	counter(w, "state_sync_served_parts_total", "for others", s->sync.served_ranges);
 	counter(w, "state_sync_served_bytes_total", "for others", s->sync.served_bytes);
 	counter(w, "state_sync_refused_total", "questions of others without an answer",

@@ -10,6 +10,10 @@
 #include "node/snapshots.h"
 #include "node/upkeep.h"
 
+_Static_assert(CONFIG_HISTORY_MIN == LEDGER_HISTORY_MIN &&
+		       CONFIG_BLOCKS_MIN == REPLICA_BLOCKS_MIN,
+	       "what may be configured is what the replica takes");
+
 uint64_t node_clock_us(void)
 {
 	struct timespec t;

@@ -57,6 +57,7 @@ struct snapshot {
 	struct scrub_stats scrub;
 	struct replica_mend_status mend;
 	struct replica_sync_status sync;
+	uint64_t stale_messages; /* replica_stale_messages() */
 	uint64_t final_time_ms;
 	unsigned peer_count;
 	unsigned peer_validator[NET_PEERS_MAX];

@@ -96,12 +96,6 @@ static bool is_worth_sharing(struct slice message)
 	return !rd.err && message.len / (count ? count : 1) <= SHARED_TX_BYTES;
 }
 
-static uint64_t to_all(const struct replica *r)
-{
-	uint64_t all = r->ctx.vals.n < 64 ? (UINT64_C(1) << r->ctx.vals.n) - 1 : UINT64_MAX;
-	return all & ~(UINT64_C(1) << r->config.self);
-}
-
 /* A follower's engine has no use for what is forwarded; its ledger will have. Only where
  * clients have brought something in this turn: the rest comes from peers, who have told all, or
  * is told again. */
@@ -111,7 +105,7 @@ void checks_share(struct replica *r, struct message *m)
 		return;
 	r->told = true; /* the leader gets them in any case */
 	if (is_worth_sharing(m->bytes))
-		m->to = to_all(r);
+		m->to = mask_others(r->ctx.vals.n, r->config.self);
 }
 
 /* Who leads forwards nothing. What does not leave with a block in the same turn is told to the
@@ -150,7 +144,9 @@ void checks_end_of_turn(struct replica *r)
 				    .type = MSG_FORWARD,
 				    .before_durable = true,
 				    .bytes = writer_slice(&w)};
-		m.to = is_worth_sharing(m.bytes) ? to_all(r) : 0;
+		m.to = is_worth_sharing(m.bytes)
+			       ? mask_others(r->ctx.vals.n, r->config.self)
+			       : 0;
 		epoch_wrap(r, r->ctx.epoch, &m);
 		if (m.to)
 			r->config.host.send(r->config.host.ctx, &m);

@@ -285,7 +285,7 @@ void epoch_jump(struct replica *r, const struct chain_ctx *ctx, const struct han
 		put_record(r, &h[i]);
 		batch_votes(r, was_voter);
 	}
-	r->newer_epoch = false;
+	r->newer_epoch = 0;
 	r->epoch_over = false;
 }
 
@@ -337,12 +337,6 @@ static void tell_end(struct replica *r, uint64_t epoch, uint64_t to)
 	writer_free(&w);
 }
 
-static uint64_t all_others(const struct replica *r)
-{
-	uint64_t all = UINT64_MAX >> (64 - r->ctx.vals.n);
-	return all & ~(UINT64_C(1) << r->config.self);
-}
-
 void epoch_advance(struct replica *r)
 {
 	struct errmsg m = {0};
@@ -370,7 +364,7 @@ void epoch_advance(struct replica *r)
 	}
 	if (r->config.host.epoch)
 		r->config.host.epoch(r->config.host.ctx);
-	tell_end(r, r->ctx.epoch - 1, all_others(r));
+	tell_end(r, r->ctx.epoch - 1, mask_others(r->ctx.vals.n, r->config.self));
 	struct input tick = {.kind = INPUT_TICK, .now = r->now};
 	tick.wall_ms = r->config.host.wall_ms(r->config.host.ctx);
 	driver_input(r->driver, &tick);
@@ -549,7 +543,7 @@ bool epoch_unwrap(struct replica *r, unsigned from, struct slice *bytes)
 		reader_u8(&rd);
 		epoch = reader_u64(&rd);
 		if (rd.err || epoch == 0 || rd.left == 0 || rd.ptr[0] == EPOCH_ENVELOPE) {
-			r->bad_envelopes++;
+			r->stale_messages++;
 			return false;
 		}
 		*bytes = slice_of(rd.ptr, rd.left);

@@ -39,7 +39,7 @@ struct replica {
 	struct writer envelope;
 	struct msg_blocks *old_blocks;				     /* scratch */
 	uint64_t old_paid[VALIDATORS_MAX], old_told[VALIDATORS_MAX]; /* peers of old epochs */
-	uint64_t stale_messages, bad_envelopes;
+	uint64_t stale_messages;
 	uint64_t newer_epoch; /* peers that speak of one */
 	char why_halted[512];
 	struct store *store;

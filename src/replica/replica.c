@@ -40,7 +40,7 @@ static void host_send(void *ctx, const struct message *m)
 	struct replica *r = ctx;
 	if (r->halted || sync_holds_back(r, m->type))
 		return;
-	if (r->observes && message_is_signed(m->type))
+	if (r->observes && message_is_for_voters(m->type))
 		return; /* signed before it knew [I20], and held up by the disk since */
 	struct message wrapped = *m;
 	checks_share(r, &wrapped);

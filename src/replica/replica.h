@@ -94,7 +94,6 @@ struct replica_host {
 
 /* What a start, proofs and positions may want to see. */
 #define REPLICA_BLOCKS_MIN   8192 /* for live nodes */
-#define REPLICA_SYNC_GAP_MIN 64
 struct replica_config {
 	const struct genesis *genesis; /* outlives the replica */
 	struct store *store;	       /* outlives the replica; not closed by it */
@@ -140,8 +139,7 @@ void replica_close(struct replica *r);
 /* Why this replica is an observer; NULL: it is none. */
 const char *replica_observes(const struct replica *r);
 /* The vote state of a validator that has never signed anything, durable. Written where its key
- * is made, and never again: into an empty store; into a new one at path (ERR_EXISTS; fresh:
- * NULL, or as replica_first_votes_of()). */
+ * is made, and never again: into an empty store. */
 int replica_first_votes(struct store *s);
 /* The same of a key that was made for a place of a chain that runs: into any store of that
  * chain. It votes from the epoch on in which that place has this key. ERR_EXISTS: it has voted
@@ -149,6 +147,8 @@ int replica_first_votes(struct store *s);
 int replica_first_votes_of(struct store *s, const struct pubkey *key);
 /* Whether that mark is there, and not used up. */
 bool replica_is_first_of(struct store *s, const struct pubkey *key);
+/* A new store at path with such a mark, closed again: of `fresh`, as replica_first_votes_of(), or
+ * NULL: as replica_first_votes(). ERR_EXISTS: path is there. */
 int replica_first_data(const char *path, const struct pubkey *fresh, struct errmsg *m);
 
 void replica_tick(struct replica *r, uint64_t now);
@@ -165,10 +165,11 @@ void replica_resign(struct replica *r, uint64_t now);
 void replica_gather(struct replica *r);
 bool replica_propose(struct replica *r, uint64_t now);
 
-/* Checks form, signature (unless verified) and admission, then submits. *id is set whenever the
- * form is right. ERR_NONE: taken (or already waiting). ERR_EXISTS: final already. ERR_BUSY: the
- * pool is full, or this replica is too far behind to judge. ERR_TX_*, ERR_BAD_SIGNATURE,
- * decoding errors: refused for good. */
+/* Checks form, signature (unless verified) and admission, then submits. *id is set unless the
+ * replica has halted (ERR_CLOSED). ERR_NONE: taken (or already waiting). ERR_EXISTS: final
+ * already. ERR_BUSY: the pool is full, or this replica is too far behind to judge. ERR_IO,
+ * ERR_CORRUPT: of the store. ERR_TX_*, ERR_WRONG_CHAIN, ERR_BAD_SIGNATURE, decoding errors:
+ * refused for good. */
 int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verified,
 		   struct hash *id);
 
@@ -208,7 +209,7 @@ int replica_handover(struct replica *r, uint64_t epoch, struct proof_document *o
 uint8_t replica_message_type(struct slice bytes);
 /* And the epoch that it says it is of. */
 uint64_t replica_message_epoch(struct slice bytes);
-/* Messages of other epochs, dropped. */
+/* Messages of other epochs, or that say of theirs what nobody can read: dropped. */
 uint64_t replica_stale_messages(const struct replica *r);
 struct ledger *replica_ledger(struct replica *r);
 void replica_status(const struct replica *r, struct engine_status *out);
@@ -231,15 +232,6 @@ int replica_certified_header(struct replica *r, uint64_t height, struct certifie
 int replica_prove_state(struct replica *r, struct slice state_key, uint64_t height,
 			struct proof_document *out);
 int replica_prove_tx(struct replica *r, const struct hash *id, struct proof_document *out);
-/* SYSTEM transactions of final blocks from this height on, ascending; until fn returns false.
- */
-struct system_entry {
-	const struct block *block;
-	uint32_t index; /* in the block */
-	struct system_tx tx;
-};
-void replica_each_system(struct replica *r, uint64_t from,
-			 bool (*fn)(void *ctx, const struct system_entry *e), void *ctx);
 /* The certificate of a term that was accepted here; of a pbft term with its whole NEW-VIEW.
  * term_cert_free() it. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
 int replica_term_cert(struct replica *r, uint64_t term, struct term_cert *out);

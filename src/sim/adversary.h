@@ -1,4 +1,4 @@
-/* Malicious replicas: honest engines inside wrappers that lie (docs/lab.md, "Attacks").
+/* Malicious replicas: honest engines inside wrappers that lie (docs/lab.md, "Malicious replicas").
  *
  * A wrapper is itself an engine, so that the same attacks run in the simulator and in forged
  * live nodes. It sees every input and output of the honest engine; it drops, delays, alters and

@@ -94,7 +94,7 @@ void check_modes_delivery(struct sim *s, unsigned node, unsigned from)
 	heard_by(s, node)->of[from] = s->now;
 }
 
-/* Who is cut off suspects itself (trap 12). */
+/* Who is cut off suspects itself. */
 static void check_timeout(struct sim *s, unsigned node)
 {
 	struct heard_node *h = heard_by(s, node);
@@ -175,7 +175,7 @@ static void check_fair(struct sim *s, unsigned node, const struct engine_status 
 
 /* After each step of a correct replica: it escalates for reasons that are there. Nobody correct
  * suspects the leader, and yet suspicions were enough; or no proof but such whose culprits were
- * expelled for them long ago (trap 13). */
+ * expelled for them long ago. */
 void check_modes_step(struct sim *s, unsigned node, const struct engine_status *status)
 {
 	struct modes_node *m = &s->node[node].modes;

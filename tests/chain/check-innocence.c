@@ -1,5 +1,5 @@
 /* What an honest replica comes to sign in hard situations is no evidence against it, however it
- * is held up (trap 9 of the protocol). Each test tells the situation first. */
+ * is held up. Each test tells the situation first. */
 #include "tests/chain/evidence-world.h"
 
 static struct writer w1, w2;

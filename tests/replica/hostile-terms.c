@@ -271,7 +271,7 @@ START_TEST(void_transactions_are_no_reason_to_leave_a_leader)
 }
 END_TEST
 
-/* ---- trap 10 ------------------------------------------------------------------------------
+/* ---- one client that waits -------------------------------------------------------------------
  * The leader orders a transaction every 20 ms, as fast as any; but those of one client, which
  * the victim holds and the leader knows of, one at a time, each a moment before it would be
  * suspected of censorship. Nor do three timeouts in a row ever come. That is how it could go on
@@ -449,7 +449,7 @@ START_TEST(hoarded_grants_abort_few_views)
 }
 END_TEST
 
-/* ---- trap 11 ------------------------------------------------------------------------------
+/* ---- words of far terms ----------------------------------------------------------------------
  * The leader of term 1 is gone, and replica 3 says that it may be in a far term: by view
  * changes of fewer than f+1, by pre-votes of fewer than q, or by signatures that are not of
  * whom they are said to be of. Nobody follows it there; by what it says truly, everybody does.

@@ -246,7 +246,7 @@ START_TEST(final_blocks_under_the_other_new_view_are_taken)
 }
 END_TEST
 
-/* ---- trap 12 ------------------------------------------------------------------------------
+/* ---- a pbft term that goes on after its end -------------------------------------------------
  * The primary goes on in its term after the block that ends it: that would be final in pbft
  * mode by the rules of a mode that the ledger has left. */
 
@@ -299,7 +299,7 @@ START_TEST(nothing_extends_a_mode_fast_in_its_term)
 }
 END_TEST
 
-/* ---- trap 10 ------------------------------------------------------------------------------
+/* ---- who is ahead of all others -------------------------------------------------------------
  * Of all who are ahead of the victim in pbft mode, one may lie. What f+1 have signed for takes
  * it there at once, even if nobody shows why; what one has signed for does not. */
 
@@ -349,7 +349,7 @@ START_TEST(claims_of_f_plus_1_are_followed)
 }
 END_TEST
 
-/* ---- trap 9 -------------------------------------------------------------------------------
+/* ---- a tip that finality cuts off ------------------------------------------------------------
  * The leader of term 1 equivocates. The victim has voted for the block that loses, and goes on
  * to show that in each view change, whatever else is final; after a restart, too (1). */
 

@@ -113,7 +113,7 @@ double result_normal_case(const struct sim_result *r, const struct sim_measures 
 }
 
 /* Counts and formulas are whole numbers. A PREPARE of PBFT may be missing: who has the QC
- * before having voted itself adopts it (protocol section 2). That happens to blocks that come
+ * before having voted itself adopts it. That happens to blocks that come
  * alone. */
 bool result_counts_hold(const struct sim_options *so, const struct sim_result *r, bool lone)
 {

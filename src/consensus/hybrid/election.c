@@ -1,4 +1,4 @@
-/* Elections: pre-votes, term votes by rules 1-3, refusals, and strays (section 3). */
+/* Elections: pre-votes, term votes by rules 1-3, refusals, and strays. */
 #include "consensus/hybrid/hybrid.h"
 
 /* Pre-votes are asked for again after this part of a heartbeat, and a round. */
@@ -312,7 +312,7 @@ void election_tick(struct hybrid *h)
 	entitlement_free(&why);
 }
 
-/* Grants that name an older TC than this do not count (section 3). The rule keeps hoarded
+/* Grants that name an older TC than this do not count. The rule keeps hoarded
  * pre-votes from disturbing a leader; who has no live leader takes any, or replicas that
  * entered terms by grants older than the newest TC could never be followed
  * (docs/decisions/0003-stale-grants.md). */
@@ -676,10 +676,8 @@ static void note_stray(struct hybrid *h, unsigned from, const struct msg_refusal
 
 /* A view change above our term starts the clock; the refusal that our next heartbeat brings has
  * what followers want to see. */
-void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term,
-		      const struct entitlement *e)
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term)
 {
-	(void)e;
 	if (h->stray[from].since || term <= h->term)
 		return;
 	h->stray[from].since = h->now;

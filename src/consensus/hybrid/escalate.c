@@ -1,4 +1,4 @@
-/* Escalation (section 4): E1 transferable proof, E2 f+1 suspicions, E3 timeouts in a row, E4
+/* Escalation (docs/consensus.md): E1 transferable proof, E2 f+1 suspicions, E3 timeouts in a row, E4
  * view changes of f+1 others (in view.c). One voice alone changes nothing but its owner. */
 #include "consensus/hybrid/hybrid.h"
 
@@ -61,7 +61,7 @@ bool take_proof(struct hybrid *h, const struct evidence *ev)
 	if (ev->culprit >= h->n)
 		return false;
 	if (is_jailed(h, ev->culprit) && !MUTANT(MUTANT_REPLAYED_PROOF))
-		return false; /* no further effect (trap 13) */
+		return false; /* no further effect */
 	if (evidence_check(ev, h->ctx, h->tx_invalid))
 		return false; /* it proves nothing to others */
 	count_kind(h, ev->kind);
@@ -283,11 +283,6 @@ static void watch_for_censorship(struct hybrid *h, uint64_t fair)
 		suspect(h, REASON_CENSORSHIP);
 }
 
-/* Transactions in 1024 heartbeats with work pending: a leader that orders fewer than half of
- * what was ordered before, over SLOW_WINDOW timeouts, while something waits that is still valid
- * after a timeout and a half, is slow (Aardvark's regular view changes, Prime's bounded delay:
- * a leader must not be just fast enough, trap 13). Not blocks, which are few and large under
- * load; and where nothing waits, there was less to order. */
 void pace_note_block(struct hybrid *h, const struct block *b)
 {
 	h->pace_ordered += b->tx_count;
@@ -303,6 +298,7 @@ static bool something_waits(const struct hybrid *h)
 	return e && e->rechecked >= recheck_due(h, e);
 }
 
+/* Transactions in 1024 heartbeats with work pending. */
 static uint64_t pace(const struct hybrid *h)
 {
 	return h->pace_ordered * 1024 / (h->pace_work / h->timing.heartbeat + 1);
@@ -320,6 +316,11 @@ void watch_new_leader(struct hybrid *h)
 	fair_time_restarts(h);
 }
 
+/* A leader that orders fewer than half of what was ordered before, over SLOW_WINDOW timeouts,
+ * while something waits that is still valid after a timeout and a half, is slow (Aardvark's
+ * regular view changes, Prime's bounded delay: a leader must not be just fast enough). Not
+ * blocks, which are few and large under load; and where nothing waits, there was less to
+ * order. */
 static void watch_pace(struct hybrid *h, uint64_t fair)
 {
 	if (holds_work(h))
@@ -373,8 +374,8 @@ void suspect_tick(struct hybrid *h)
 
 /* ---- E3: timeouts in a row ----------------------------------------------------------------*/
 
-/* Counts only those in which we heard signed messages from qv replicas: who is cut off suspects
- * itself (trap 12); and only whole ones. [I16] */
+/* Counts only those in which we heard messages from qv replicas: who is cut off suspects
+ * itself; and only whole ones. [I16] */
 void count_timeout(struct hybrid *h)
 {
 	if (!holds_work(h)) {

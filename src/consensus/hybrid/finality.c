@@ -59,7 +59,8 @@ static struct tally *tally_of(struct hybrid *h, uint64_t height)
 	return &h->checkpoint_tally[height / h->checkpoint_spacing % CHECKPOINT_TALLIES];
 }
 
-/* The newest multiple of K that became final gets our statement: we hold its certificate. */
+/* The newest multiple of the spacing that became final gets our statement: we hold its
+ * certificate. */
 static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, uint32_t count)
 {
 	if (h->observer || h->ended)
@@ -84,8 +85,9 @@ static void make_checkpoint_vote(struct hybrid *h, struct block *const *blocks, 
 	}
 }
 
-/* A final block above the tip, or off its chain, moves the tip, if its term certificate is the
- * accepted one (section 2, "Tip and QC"). Otherwise the tip follows with the next vote. */
+/* A final block above the tip becomes the tip, if the certificate of its term is held (tc_of());
+ * else that is fetched, and tip_catches_up() does it. A tip that it cuts off keeps its position:
+ * keep_cut_tip(). */
 static void tip_follows_finality(struct hybrid *h, struct log_entry *e, const struct cert *c)
 {
 	struct block_ref ref = block_ref_of(e->block);

@@ -1,4 +1,4 @@
-/* The fast follower: takes blocks, votes, follows QCs (sections 2 and 3). */
+/* The follower of either mode: takes blocks, votes, follows QCs. */
 #include "consensus/hybrid/hybrid.h"
 
 /* ---- evidence ---------------------------------------------------------------------------- */

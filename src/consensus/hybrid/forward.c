@@ -1,5 +1,5 @@
-/* Transactions between replicas: forwarded to the leader, relayed to all on the first timeout
- * (section 3, "Timers"), checked before they enter the pool. */
+/* Transactions between replicas: forwarded to the leader, relayed to all on each timeout
+ * (docs/consensus.md, "Timers"), checked before they enter the pool. */
 #include "consensus/hybrid/hybrid.h"
 
 #define RELAY_TXS_MAX 16

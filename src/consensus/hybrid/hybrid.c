@@ -1,7 +1,7 @@
 /* The hybrid engine: creation, dispatch, timers. */
 #include "consensus/hybrid/hybrid.h"
 
-/* ---- timers (section 3) ------------------------------------------------------------------ */
+/* ---- timers ------------------------------------------------------------------------------ */
 
 bool holds_work(const struct hybrid *h)
 {
@@ -488,7 +488,7 @@ void observer_begins(struct hybrid *h)
 {
 	h->out.withheld = 0;
 	for (uint8_t type = 0; type < 64; type++)
-		h->out.withheld |= (uint64_t)message_is_signed(type) << type;
+		h->out.withheld |= (uint64_t)message_is_for_voters(type) << type;
 }
 
 int engine_new_hybrid(struct engine **out, const struct engine_config *c,

@@ -17,8 +17,11 @@
  *	finality.c	final certificates, checkpoints
  *	fetch.c		catching up, serving blocks
  *	forward.c	transactions between replicas
+ *	round_trip.c	how far away the others are: timeouts that fit
+ *	message.c	the formats
+ *	begin_anew.c	vote state of who begins with a state, or after a recovery
  *
- * [Sn], [In] cite invariants of docs/consensus.md; "section n" cites its protocol text. */
+ * [Sn], [In] cite invariants of docs/consensus.md. */
 #ifndef CONSENSUS_HYBRID_HYBRID_H
 #define CONSENSUS_HYBRID_HYBRID_H
 
@@ -38,7 +41,6 @@
 #define SHOWN_TIME_AHEAD      10    /* times that: of a block that a view change shows */
 #define PENDING_CHECKS_MAX    64    /* WORK_CHECK_TXS under way */
 #define REFORWARD_TXS_MAX     64    /* oldest transactions sent again every two heartbeats */
-#define STALE_ANSWERS_SPACING 1	    /* heartbeats between refusals to one peer */
 #define CERT_WAIT_DIVISOR     4	    /* a lone QC waits a heartbeat/4 for one-round votes */
 
 enum vote_slot {
@@ -243,7 +245,6 @@ struct hybrid {
 		uint64_t spacing, next;
 	} * stray; /* n */
 
-	bool empty_due;	   /* probation: an empty block may be made */
 	uint64_t block_at; /* when we made the newest */
 	uint64_t block_took; /* until it was final */
 	uint32_t returning;  /* transactions for the next, if whoever was answered comes back */
@@ -257,7 +258,7 @@ struct hybrid {
 	uint32_t votes_cap;
 	bool bad_from_peer;		/* take_block() met a false signature */
 	bool prepare_news, commit_news; /* own votes to send at the end of this step */
-	struct block_ref prepare_sent, commit_sent_ref;
+	struct block_ref prepare_sent;
 	struct block_ref seen_tip, seen_qc;   /* at the last heartbeat */
 	struct vote odd_vote[VALIDATORS_MAX]; /* fast, at the leader: for a block not its own */
 	struct vote last_prepare[VALIDATORS_MAX]; /* highest seen; kind 0: none */
@@ -422,7 +423,7 @@ bool tc_fits(const struct term_cert *tc, const struct header *b);
 /* The certificate that this block is of, if it is held: of two NEW-VIEWs of a term, the one
  * that its header names. */
 const struct term_cert *tc_of(const struct hybrid *h, const struct header *b);
-/* e's tc_of() is held. */
+/* The tip is e, voted for or adopted. invariant: tc_of(e) is held. */
 void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
 void set_qc(struct hybrid *h, const struct cert *qc);
 void drop_qc(struct hybrid *h);
@@ -475,8 +476,7 @@ void on_term_vote(struct hybrid *h, unsigned from, const struct term_vote *v);
 void on_refusal(struct hybrid *h, unsigned from, const struct msg_refusal *m);
 void send_refusal(struct hybrid *h, unsigned to, uint64_t for_term);
 void rescue_strays(struct hybrid *h);
-void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term,
-		      const struct entitlement *e);
+void note_stray_claim(struct hybrid *h, unsigned from, uint64_t term);
 void election_durable(struct hybrid *h);
 void election_stop(struct hybrid *h);
 void election_end_of_step(struct hybrid *h);
@@ -628,8 +628,8 @@ void pbft_resume_leading(struct hybrid *h);
 void pbft_newest_vote(const struct hybrid *h, unsigned of,
 		      struct vote *newest); /* counted here */
 void note_prepare(struct hybrid *h, const struct vote *v);
+/* Two checked votes of another replica that exclude each other: proof. */
 void double_vote(struct hybrid *h, const struct vote *a, const struct vote *b);
-/* takes the proof */ /* checked, of another replica */
 
 /* view.c */
 bool send_view_change(struct hybrid *h, uint64_t term, enum escalation_reason reason);
@@ -647,7 +647,7 @@ void view_free(struct hybrid *h);
 void view_recover(struct hybrid *h);
 
 /* new_view.c */
-extern const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
+const struct view_lookup *view_lookup_of(struct hybrid *h, struct view_lookup *out);
 void views_keep(struct hybrid *h, const struct term_cert *tc);
 unsigned views_of_term(const struct hybrid *h, uint64_t term); /* kept */
 void views_mark(struct hybrid *h); /* after the accepted or the tip's certificate changed */
@@ -677,7 +677,7 @@ void proofs_free(struct hybrid *h);
 
 /* hybrid.c */
 void observer_begins(struct hybrid *h);
-/* timers (section 3, "Timers") */
+/* timers (docs/consensus.md, "Timers") */
 bool holds_work(const struct hybrid *h);
 void timer_restart(struct hybrid *h);
 void timer_on_heartbeat(struct hybrid *h);

@@ -1,6 +1,6 @@
-/* The leader. In either mode: proposes. In fast mode: counts votes, makes certificates (section
- * 3, "Replication", "Commit"). Steady state: APPEND out, APPENDED back, 2(n-1) messages a
- * block. */
+/* The leader. In either mode: proposes. In fast mode: counts votes, makes certificates.
+ * Steady state: APPEND out, APPENDED back, 2(n-1) messages a block (docs/consensus.md, "Fast
+ * mode"). */
 #include "consensus/hybrid/hybrid.h"
 
 #define GATHER_TXS_MIN	 32 /* so many fill a block well enough */
@@ -47,7 +47,6 @@ void lead_begin(struct hybrid *h)
 	h->tc_acked = 0;
 	h->building = false;
 	h->lead_first = true;
-	h->empty_due = false;
 	h->block_at = h->now;
 	h->returning = 0;
 	h->cert_news = false;
@@ -110,7 +109,7 @@ void lead_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
 /* The block that the next one extends, or NULL while it is not executed. */
 static struct block *parent_to_build_on(struct hybrid *h)
 {
-	/* a pbft term's first block extends what select() chose, whatever our own tip is */
+	/* a pbft term's first block extends what select_base() chose, whatever our own tip is */
 	const struct block_ref *on = h->tip.term == h->term ? &h->tip : &h->tc.base;
 	if (hash_equal(&on->hash, &h->log.final->hash))
 		return h->log.final;
@@ -271,7 +270,7 @@ static void send_append(struct hybrid *h, struct block *b)
 	msg_append_encode(
 		emit_message(&h->out, mask_all(h) & h->tc_acked, CLASS_CONSENSUS, MSG_APPEND),
 		m);
-	/* Section 2's one exception: the leader's block, and certificates, which prove
+	/* [I1]'s one exception: the leader's block, and certificates, which prove
 	 * themselves, need not wait for our own sync. */
 	if (fast)
 		emit_at_once(&h->out);

@@ -36,7 +36,7 @@ const char *message_type_name(uint8_t type)
 	return type < MESSAGE_TYPES && names[type] ? names[type] : "unknown";
 }
 
-bool message_is_signed(uint8_t type)
+bool message_is_for_voters(uint8_t type)
 {
 	static const uint8_t unsigned_ones[] = {
 		MSG_FETCH,	MSG_BLOCKS,   MSG_FORWARD, MSG_RELAY,	  MSG_EVIDENCE,
@@ -87,13 +87,13 @@ int grant_check(const struct grant *g, const struct chain_ctx *ctx)
 			       &g->sig);
 }
 
-void grant_encode(struct writer *w, const struct grant *g)
+static void grant_encode(struct writer *w, const struct grant *g)
 {
 	grant_body(w, g);
 	writer_signature(w, &g->sig);
 }
 
-void grant_decode(struct reader *r, struct grant *out)
+static void grant_decode(struct reader *r, struct grant *out)
 {
 	out->term = reader_u64(r);
 	out->candidate = reader_u16(r);

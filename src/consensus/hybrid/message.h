@@ -1,5 +1,5 @@
 /* Messages between hybrid replicas: {type u8, fields}. Formats are in docs/wire-format.md.
- * A number is never reused; those of pbft mode are taken already. */
+ * A number is never reused. */
 #ifndef CONSENSUS_HYBRID_MESSAGE_H
 #define CONSENSUS_HYBRID_MESSAGE_H
 
@@ -17,10 +17,10 @@ enum message_type {
 	MSG_REFUSAL = 9,
 	MSG_FETCH = 10,
 	MSG_BLOCKS = 11,
-	MSG_FORWARD = 12, /* transactions to the leader */
+	MSG_FORWARD = 12, /* transactions for the leader; to all where checks are shared */
 	MSG_RELAY = 13,	  /* transactions to all */
 	MSG_EVIDENCE = 14,
-	MSG_SUSPICION = 15, /* pbft mode from here */
+	MSG_SUSPICION = 15,
 	MSG_VIEW_CHANGE = 16,
 	MSG_NEW_VIEW = 17,
 	MSG_PREPARE = 18,
@@ -37,7 +37,7 @@ enum message_type {
 };
 const char *message_type_name(uint8_t type); /* "append", ...; "unknown" */
 /* It has a signature of its sender in it, or may; so have types that are not known. */
-bool message_is_signed(uint8_t type);
+bool message_is_for_voters(uint8_t type);
 
 #define APPEND_BLOCKS_MAX 256
 #define FORWARD_TXS_MAX	  1024
@@ -272,9 +272,5 @@ void msg_resign_encode(struct writer *w, const struct msg_resign *m);
 void msg_ask_votes_encode(struct writer *w, uint64_t nonce);
 void msg_votes_encode(struct writer *w, const struct msg_votes *m);
 void msg_echo_encode(struct writer *w, const struct msg_echo *m);
-
-/* Shared by the vote-state slots. */
-void grant_encode(struct writer *w, const struct grant *g);
-void grant_decode(struct reader *r, struct grant *out);
 
 #endif

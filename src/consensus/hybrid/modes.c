@@ -1,5 +1,5 @@
 /* The ledger's mode entries: which ones a term's blocks must hold, and what they do when they
- * are final (section 5, "Back to fast", "Conviction"). Effects on mode apply at finality, in
+ * are final (docs/consensus.md, "PBFT mode"). Effects on mode apply at finality, in
  * chain order; validity is judged along the block's own chain. */
 #include "consensus/hybrid/hybrid.h"
 

@@ -1,5 +1,5 @@
 /* New views: collecting valid view changes, making a NEW-VIEW as primary, checking and keeping
- * those of others (section 5). */
+ * those of others. */
 #include "consensus/hybrid/hybrid.h"
 
 /* ---- what is known besides the bytes ------------------------------------------------------
@@ -404,9 +404,7 @@ static void check_view(struct hybrid *h, unsigned i)
 	}
 }
 
-/* Nobody votes for a block whose mode entries break its term's rules; but its leader could show
- * it as a tip, and then it would become final as an ancestor. What a QC covers, a quorum has
- * judged. */
+/* Ahead of our clock by more than a primary lets pass, and under no QC. */
 static bool is_from_the_future(const struct hybrid *h, const struct view_change *vc,
 			       const struct log_entry *e)
 {
@@ -415,6 +413,9 @@ static bool is_from_the_future(const struct hybrid *h, const struct view_change 
 	       (!qc || qc->ref.height < e->block->sh.h.height);
 }
 
+/* Nobody votes for a block whose mode entries break its term's rules; but its leader could show
+ * it as a tip, and then it would become final as an ancestor. What a QC covers, a quorum has
+ * judged. */
 static bool shown_rules_hold(struct hybrid *h, unsigned i, struct view_slot *v,
 			     struct log_entry *e)
 {

@@ -1,6 +1,6 @@
-/* pbft mode, normal case (section 5): the primary's APPEND is the PRE-PREPARE and carries its
+/* pbft mode, normal case: the primary's APPEND is the PRE-PREPARE and carries its
  * PREPARE; PREPARE all to all; q of them are a QC; COMMIT all to all; q of those make the block
- * final. The one-round rule is not used (trap 5). Castro, Liskov, "Practical Byzantine Fault
+ * final. The one-round rule is not used. Castro, Liskov, "Practical Byzantine Fault
  * Tolerance", OSDI 1999. */
 #include "consensus/hybrid/hybrid.h"
 

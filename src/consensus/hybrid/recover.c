@@ -1,4 +1,4 @@
-/* From disk to a running replica (section 2: "after restart: resend, never re-decide"). */
+/* From disk to a running replica (after a restart: resend, never decide again). */
 #include <stdlib.h>
 
 #include "consensus/hybrid/hybrid.h"

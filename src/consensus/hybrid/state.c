@@ -1,4 +1,4 @@
-/* What is durable, and the rules for changing it (protocol section 2, "Durable before sent").
+/* What is durable, and the rules for changing it (docs/consensus.md, [I1]).
  *
  * Changes mark their slot dirty. A step that sends any message writes the dirty slots first, in
  * one synced batch: nobody ever learns of a state that a crash could undo [I1]. */
@@ -8,8 +8,7 @@
 
 uint64_t mask_all(const struct hybrid *h)
 {
-	uint64_t all = h->n == 64 ? UINT64_MAX : (UINT64_C(1) << h->n) - 1;
-	return all & ~(UINT64_C(1) << h->self);
+	return mask_others(h->n, h->self);
 }
 
 unsigned certificate_quorum(const struct hybrid *h)
@@ -99,8 +98,8 @@ bool accept_tc(struct hybrid *h, const struct term_cert *tc)
 	h->leader_heard = h->now;
 	if (tc->leader == h->self) {
 		/* Unless we have just made it (become_leader(), lead_new_view()), we led that
-		 * term in an earlier life: it may have blocks of ours that we lost (section 2,
-		 * the one exception), or that were made after this disk was copied. */
+		 * term in an earlier life: it may have blocks of ours that we lost ([I1], the
+		 * one exception), or that were made after this disk was copied. */
 		h->led_before_restart = tc->term;
 		h->counters[COUNT_RESTARTED_LEADER]++;
 	}

@@ -1,5 +1,5 @@
-/* View changes: signing them, following the claims of others, timers (section 5, "View
- * change"). */
+/* View changes: signing them, following the claims of others, timers
+ * (docs/consensus.md, "PBFT mode"). */
 #include "consensus/hybrid/hybrid.h"
 
 #define RESEND_HEARTBEATS 2 /* between two sendings of our unanswered view change */
@@ -318,7 +318,7 @@ void on_view_change(struct hybrid *h, unsigned from, struct msg_view_change *m)
 		h->new_view_tried = false;
 	}
 	if (!in_pbft_mode(h) && h->role == ROLE_LEADER && slot->vc.term > h->term)
-		note_stray_claim(h, from, slot->vc.term, &m->entitlement);
+		note_stray_claim(h, from, slot->vc.term);
 	follow_claims(h);
 }
 
@@ -390,7 +390,7 @@ void view_end_of_step(struct hybrid *h)
 	if (h->quorum.f == 0)
 		return;
 	/* Who is escalated or in pbft mode and has entered a term by anything but a TC signs
-	 * its view change for it at once (trap 10). */
+	 * its view change for it at once. */
 	if (in_pbft_mode(h) && h->term > h->tc.term && h->signed_term < h->term &&
 	    h->now >= h->position_missing_until) {
 		uint64_t t = next_pbft_term(h, h->term);
