@@ -209,12 +209,9 @@ static int write_epoch(struct replica *r, const struct handover *h, bool was_vot
 static int reopen_ledger(struct replica *r, struct errmsg *m)
 {
 	struct ledger *fresh;
-	int err =
-		ledger_open(&fresh, r->store, r->config.genesis, &r->ctx, r->genesis_block, m);
+	int err = replica_open_ledger(r, &fresh, m);
 	if (err)
 		return err;
-	ledger_set_history(fresh, r->config.history);
-	ledger_set_cache(fresh, r->config.tree_cache);
 	ledger_close(r->ledger);
 	r->ledger = fresh;
 	return ERR_NONE;
@@ -316,6 +313,12 @@ static void submit_again(struct replica *r, const struct waiting *w)
 	}
 }
 
+static void begin_envelope(struct writer *w, uint64_t epoch)
+{
+	writer_u8(w, EPOCH_ENVELOPE);
+	writer_u64(w, epoch);
+}
+
 /* To whom it may concern: peers of the epoch that ended. */
 static void tell_end(struct replica *r, uint64_t epoch, uint64_t to)
 {
@@ -323,10 +326,8 @@ static void tell_end(struct replica *r, uint64_t epoch, uint64_t to)
 	if (!to || epoch + 1 >= r->epoch_count || epoch_handover(r, epoch + 1, &h))
 		return;
 	struct writer w = {0};
-	if (epoch > 0) {
-		writer_u8(&w, EPOCH_ENVELOPE);
-		writer_u64(&w, epoch);
-	}
+	if (epoch > 0)
+		begin_envelope(&w, epoch);
 	msg_final_encode(&w, &h.cert);
 	const struct message m = {.to = to,
 				  .class = CLASS_CONSENSUS,
@@ -380,8 +381,7 @@ void epoch_wrap(struct replica *r, uint64_t epoch, struct message *m)
 	if (epoch == 0)
 		return;
 	writer_reset(&r->envelope);
-	writer_u8(&r->envelope, EPOCH_ENVELOPE);
-	writer_u64(&r->envelope, epoch);
+	begin_envelope(&r->envelope, epoch);
 	writer_raw(&r->envelope, m->bytes.ptr, m->bytes.len);
 	m->bytes = writer_slice(&r->envelope);
 }
@@ -455,10 +455,8 @@ static void serve_old(struct replica *r, unsigned to, uint64_t epoch, uint64_t f
 		out->has_tc = records_tc(r, out->blocks[out->count - 1]->sh.h.term, &out->tc) ==
 			      ERR_NONE;
 	struct writer w = {0};
-	if (epoch > 0) {
-		writer_u8(&w, EPOCH_ENVELOPE);
-		writer_u64(&w, epoch);
-	}
+	if (epoch > 0)
+		begin_envelope(&w, epoch);
 	msg_blocks_encode(&w, out);
 	const struct message m = {.to = UINT64_C(1) << to,
 				  .class = CLASS_BULK,

@@ -91,6 +91,12 @@ struct replica {
 /* In STORE_META, u64: lowest height whose final block is kept; absent: all are. */
 #define BLOCKS_FROM_KEY "blocks_from"
 
+/* The state in the store, as configured: ledger_open()'s errors. */
+int replica_open_ledger(struct replica *r, struct ledger **out, struct errmsg *m);
+/* recover.c: so many of the newest final blocks a start looks at: back to the newest stable
+ * checkpoint, and to the base of a tip that it does not cover, in all but long outages. */
+uint64_t replica_start_blocks(const struct replica *r);
+
 /* records.c: keys and values of the store, see docs/wire-format.md */
 struct record_key {
 	uint8_t bytes[1 + 8 + HASH_SIZE];

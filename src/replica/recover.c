@@ -11,7 +11,7 @@ struct recovered {
 };
 
 /* Executes and finalises, in memory and store, one block that is final by its certificate. */
-static int replay_block(struct replica *r, struct block *b, struct errmsg *m)
+static int apply_final_block(struct replica *r, struct block *b, struct errmsg *m)
 {
 	int err = ledger_execute(r->ledger, b, false);
 	if (ledger_error_is_of_store(err))
@@ -66,7 +66,7 @@ static int replay(struct replica *r, const struct cert *cert, struct errmsg *m)
 			      "the final blocks on disk do not extend the state at height %llu",
 			      (unsigned long long)applied);
 	for (uint64_t i = count; i-- > 0 && !err && !epoch_is_over(r);)
-		err = replay_block(r, chain[i], m);
+		err = apply_final_block(r, chain[i], m);
 	for (uint64_t i = 0; i < count; i++)
 		block_drop(chain[i]);
 	mem_free(chain);
@@ -83,16 +83,18 @@ static bool header_at(void *arg, uint64_t height, struct signed_header *out)
 	return true;
 }
 
+uint64_t replica_start_blocks(const struct replica *r)
+{
+	return 2 * (uint64_t)r->config.genesis->checkpoint_interval +
+	       2 * (uint64_t)r->config.genesis->limits.window + 2;
+}
+
 static void load_headers(struct replica *r, struct engine_recovery *rec)
 {
 	uint64_t final = rec->final->sh.h.height;
 	uint64_t count = final + 1 < POSITION_HEADERS_MAX ? final + 1 : POSITION_HEADERS_MAX;
-	/* Back to the newest stable checkpoint, and to the base of a tip that it does not
-	 * cover, in all but long outages. */
-	uint64_t usual = 2 * (uint64_t)r->config.genesis->checkpoint_interval +
-			 2 * (uint64_t)r->config.genesis->limits.window + 2;
-	if (count > usual)
-		count = usual;
+	if (count > replica_start_blocks(r))
+		count = replica_start_blocks(r);
 	rec->headers = mem_array(count, sizeof *rec->headers);
 	uint64_t at = count;
 	for (uint64_t i = 0; i < count; i++) {

@@ -228,6 +228,16 @@ const struct driver_host replica_driver_host = {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
+int replica_open_ledger(struct replica *r, struct ledger **out, struct errmsg *m)
+{
+	int err = ledger_open(out, r->store, r->config.genesis, &r->ctx, r->genesis_block, m);
+	if (err)
+		return err;
+	ledger_set_history(*out, r->config.history);
+	ledger_set_cache(*out, r->config.tree_cache);
+	return ERR_NONE;
+}
+
 int replica_open(struct replica **out, const struct replica_config *config, struct errmsg *m)
 {
 	struct replica *r = mem_zalloc(sizeof *r);
@@ -241,11 +251,8 @@ int replica_open(struct replica **out, const struct replica_config *config, stru
 	reserve_candidates(r, config->genesis->limits.block_txs_max + BUILD_SYSTEM_MAX);
 	map_init(&r->pending, config->seed);
 	if (!err)
-		err = ledger_open(&r->ledger, r->store, config->genesis, &r->ctx,
-				  r->genesis_block, m);
+		err = replica_open_ledger(r, &r->ledger, m);
 	if (!err) {
-		ledger_set_history(r->ledger, config->history);
-		ledger_set_cache(r->ledger, config->tree_cache);
 		err = retention_open(r);
 		if (err)
 			err_set(m, err, "reading which blocks are kept: %s", err_text(err));
@@ -419,13 +426,9 @@ void replica_reopen(struct replica *r, uint64_t epoch)
 	struct driver *driver = r->driver;
 	struct errmsg m;
 	r->unfinal_count = 0;
-	int err = ledger_open(&r->ledger, r->store, r->config.genesis, &r->ctx,
-			      r->genesis_block, &m);
-	if (!err) {
-		ledger_set_history(r->ledger, r->config.history);
-		ledger_set_cache(r->ledger, r->config.tree_cache);
+	int err = replica_open_ledger(r, &r->ledger, &m);
+	if (!err)
 		err = retention_open(r);
-	}
 	if (!err)
 		err = replica_recover(r, &m);
 	if (err) { /* for those who look; nothing is written any more */

@@ -71,12 +71,11 @@ void replica_compact(struct store *s, uint64_t final)
 	store_compact(s, STORE_TXINDEX, none, none);
 }
 
-/* What a start looks at (recover.c, load_headers()), and as much again for those who fetch a
- * state and its blocks from here. */
+/* What a start looks at, and as much again for those who fetch a state and its blocks from
+ * here. */
 static uint64_t blocks_min(const struct replica *r)
 {
-	return 4 * (uint64_t)r->config.genesis->checkpoint_interval +
-	       4 * (uint64_t)r->config.genesis->limits.window;
+	return 2 * replica_start_blocks(r);
 }
 
 void retention_prune(struct replica *r, uint64_t final)

@@ -1,5 +1,6 @@
 /* Fetching a state: when, from whom, and what becomes of each answer. What reaches the disk is
  * in sync_state.c. */
+#include "consensus/hybrid/message.h"
 #include "replica/epoch.h"
 
 static unsigned peers(const struct replica *r)
@@ -722,7 +723,7 @@ static bool asks_first(const struct replica *r)
 bool sync_holds_back(struct replica *r, uint8_t type)
 {
 	struct sync *s = &r->sync;
-	if (type != 10 && type != 11) /* MSG_FETCH, MSG_BLOCKS: consensus/hybrid/message.h */
+	if (type != MSG_FETCH && type != MSG_BLOCKS)
 		return false;
 	if (is_fetching(s))
 		return r->now < s->progress_at + SYNC_QUIET_US;

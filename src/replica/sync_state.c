@@ -51,19 +51,12 @@ void sync_state_forget(struct sync *s)
 	}
 }
 
-/* As many blocks below the state's as a start looks at: recover.c, load_headers(). */
-static uint64_t blocks_below(const struct replica *r)
-{
-	return 2 * (uint64_t)r->config.genesis->checkpoint_interval +
-	       2 * (uint64_t)r->config.genesis->limits.window + 2;
-}
-
 /* From s->target: which blocks of this epoch, and the hashes of those that its headers name. */
 static void plan_blocks(struct replica *r)
 {
 	struct sync *s = &r->sync;
 	const struct certified_header *c = &s->target;
-	uint64_t below = blocks_below(r);
+	uint64_t below = replica_start_blocks(r);
 	s->height = c->headers[0].h.height;
 	s->top = s->next_block = s->height + c->count - 1;
 	uint64_t start = sync_ctx(r)->start_height;

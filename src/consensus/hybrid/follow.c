@@ -8,11 +8,6 @@ void distrust_leader(struct hybrid *h)
 	h->distrusted_term = h->term;
 }
 
-void record_evidence(struct hybrid *h, const struct evidence *ev)
-{
-	take_proof(h, ev); /* what proves nothing to others is suspected, not accused */
-}
-
 /* Two headers of one leader at one (term, height). */
 static void equivocation_found(struct hybrid *h, const struct block *a, const struct block *b)
 {
@@ -21,7 +16,7 @@ static void equivocation_found(struct hybrid *h, const struct block *a, const st
 	if (a->sh.h.term == h->term && a->sh.h.leader == current_leader(h))
 		distrust_leader(h);
 	if (evidence_of_headers(&ev, &bytes, &a->sh, &b->sh))
-		record_evidence(h, &ev);
+		take_proof(h, &ev); /* what proves nothing to others is suspected, not accused */
 	writer_free(&bytes);
 }
 
@@ -182,7 +177,7 @@ static void block_is_invalid(struct hybrid *h, struct log_entry *e, const struct
 	struct evidence ev;
 	if (in->executed.by_bytes &&
 	    evidence_of_block(&ev, &bytes, e->block, h->ctx, h->tx_invalid))
-		record_evidence(h, &ev);
+		take_proof(h, &ev);
 	writer_free(&bytes);
 }
 

@@ -18,7 +18,7 @@ void on_submit(struct hybrid *h, const struct pool_tx *tx)
 	h->fresh_txs++;
 	h->fresh_bytes += tx->bytes.len;
 	if (idle)
-		timer_on_work(h);
+		timer_restart(h);
 }
 
 /* ---- checks ------------------------------------------------------------------------------ */
@@ -190,7 +190,7 @@ void on_txs_checked(struct hybrid *h, const struct input *in)
 		recheck_ends(h, removed > 0);
 		return;
 	} else if (idle && pool_count(&h->pool)) {
-		timer_on_work(h);
+		timer_restart(h);
 	}
 	check_release(c);
 }

@@ -41,11 +41,6 @@ void timer_on_commit(struct hybrid *h, bool of_held)
 		leader_is_fine(h);
 }
 
-void timer_on_work(struct hybrid *h)
-{
-	timer_restart(h);
-}
-
 bool leader_is_heard(const struct hybrid *h)
 {
 	if (h->role == ROLE_LEADER)
@@ -321,7 +316,7 @@ static void step(struct engine *e, const struct input *in, struct output *out)
 	if (emit_waits(&h->out) || h->want_sync)
 		flush_state(h);
 	else if (h->out.final_count && !MUTANT(MUTANT_FINAL_WITHOUT_TIP))
-		write_state(h);
+		write_slots(h);
 	emit_finish(&h->out, out);
 	round_trip_end_of_step(h, out);
 	out->wake_at = h->wakes_at = wake_at(h);

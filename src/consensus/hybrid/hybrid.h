@@ -428,8 +428,9 @@ void set_tip(struct hybrid *h, const struct log_entry *e, bool voted);
 void set_qc(struct hybrid *h, const struct cert *qc);
 void drop_qc(struct hybrid *h);
 void flush_state(struct hybrid *h); /* writes the dirty slots; messages of this step follow */
-/* The same, for the batch of this step alone: they stay dirty, nothing waits for a sync. */
-void write_state(struct hybrid *h);
+/* The same, for the batch of this step alone: they stay dirty, nothing waits for a sync. Are
+ * there any? */
+bool write_slots(struct hybrid *h);
 void state_write_slot(struct hybrid *h, struct writer *w, unsigned slot);
 int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes);
 void own_entitlement(const struct hybrid *h, struct entitlement *out); /* deep copy */
@@ -529,7 +530,6 @@ void store_chain(struct hybrid *h, struct log_entry *e);
 void follow_end_of_step(struct hybrid *h);
 bool commit_due(const struct hybrid *h, struct vote *out);
 bool tip_vote(const struct hybrid *h, struct vote *out);
-void record_evidence(struct hybrid *h, const struct evidence *ev);
 void distrust_leader(struct hybrid *h);
 
 /* finality.c */
@@ -682,7 +682,6 @@ bool holds_work(const struct hybrid *h);
 void timer_restart(struct hybrid *h);
 void timer_on_heartbeat(struct hybrid *h);
 void timer_on_commit(struct hybrid *h, bool of_held);
-void timer_on_work(struct hybrid *h);
 void timeout_counts(struct hybrid *h);
 bool leader_is_heard(const struct hybrid *h); /* of the own term, lately */
 bool leader_is_alive(const struct hybrid *h); /* and it has not resigned */

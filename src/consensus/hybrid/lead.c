@@ -63,25 +63,25 @@ void lead_stop(struct hybrid *h)
 	h->resigning = false;
 }
 
+/* How many, ourselves among them, have answered in this term within `us`. */
+static unsigned heard_within(const struct hybrid *h, uint64_t us)
+{
+	unsigned heard = 1;
+	for (unsigned i = 0; i < h->n; i++)
+		if (i != h->self && h->heard_in_term[i] && h->now - h->heard_in_term[i] < us)
+			heard++;
+	return heard;
+}
+
 bool quorum_heard(const struct hybrid *h)
 {
-	unsigned heard = 1; /* ourselves */
-	for (unsigned i = 0; i < h->n; i++)
-		if (i != h->self && h->heard_in_term[i] &&
-		    h->now - h->heard_in_term[i] < h->timing.timeout_min)
-			heard++;
-	return heard >= h->quorum.q;
+	return heard_within(h, h->timing.timeout_min) >= h->quorum.q;
 }
 
 /* Do enough followers answer for one round? If not, a lone QC need not wait for more votes. */
 static bool one_round_likely(const struct hybrid *h)
 {
-	unsigned heard = 1;
-	for (unsigned i = 0; i < h->n; i++)
-		if (i != h->self && h->heard_in_term[i] &&
-		    h->now - h->heard_in_term[i] < 3 * h->timing.heartbeat)
-			heard++;
-	return heard >= one_round_quorum(h);
+	return heard_within(h, 3 * h->timing.heartbeat) >= one_round_quorum(h);
 }
 
 void lead_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
@@ -119,6 +119,13 @@ static struct block *parent_to_build_on(struct hybrid *h)
 	return e && e->executed ? e->block : NULL;
 }
 
+/* The newest block of the term, or its base, that is final. */
+static uint64_t settled_height(const struct hybrid *h)
+{
+	uint64_t final = h->log.final->sh.h.height;
+	return final > h->tc.base.height ? final : h->tc.base.height;
+}
+
 static bool may_propose(const struct hybrid *h)
 {
 	if (h->role != ROLE_LEADER || h->building || !in_accepted_term(h) || h->ended ||
@@ -134,9 +141,7 @@ static bool may_propose(const struct hybrid *h)
 	if (tip >= anchor + h->window || tip >= unfinal_max(h) ||
 	    (tip > base && carries_too_much(h, log_find(&h->log, &h->tip.hash))))
 		return false;
-	uint64_t final = h->log.final->sh.h.height;
-	uint64_t settled = final > base ? final : base;
-	return tip < settled + h->pipeline;
+	return tip < settled_height(h) + h->pipeline;
 }
 
 /* During a probation the primary makes at most one empty block a heartbeat interval, so that
@@ -174,8 +179,7 @@ static uint64_t awaits_return(const struct hybrid *h)
  * leaves at once. This is when to propose, within what may_propose() allows, never for long. */
 static uint64_t gathers_until(const struct hybrid *h)
 {
-	uint64_t final = h->log.final->sh.h.height, base = h->tc.base.height;
-	uint64_t settled = final > base ? final : base;
+	uint64_t settled = settled_height(h);
 	uint32_t enough = h->pool.proposed.count, most = h->genesis->limits.block_txs_max;
 	uint32_t all = pool_count(&h->pool);
 	if (enough < GATHER_TXS_MIN)

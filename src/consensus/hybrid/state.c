@@ -359,7 +359,7 @@ int state_read_slot(struct hybrid *h, unsigned slot, struct slice bytes)
 	return reader_finish(&r);
 }
 
-static bool write_slots(struct hybrid *h)
+bool write_slots(struct hybrid *h)
 {
 	bool any = false;
 	for (unsigned slot = 0; slot < MEM_COUNT(h->dirty); slot++) {
@@ -379,9 +379,4 @@ void flush_state(struct hybrid *h)
 	if (!MUTANT(MUTANT_FORGET_VOTE))
 		memset(h->dirty, 0, sizeof h->dirty);
 	emit_sync(&h->out);
-}
-
-void write_state(struct hybrid *h)
-{
-	write_slots(h);
 }
