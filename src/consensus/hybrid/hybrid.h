@@ -105,7 +105,7 @@ struct pending_proof {
 };
 
 /* Votes for one of our blocks (leader). */
-struct vote_slot_tally {
+struct block_tally {
 	struct block_ref ref; /* term 0: unused */
 	uint64_t own_seq;     /* write that holds the block; our PREPARE counts after it */
 	struct tally prepare, commit;
@@ -226,7 +226,7 @@ struct hybrid {
 	uint64_t tc_acked; /* leader: validators that have our TC, bit mask */
 
 	/* leader */
-	struct vote_slot_tally **tallies; /* ring by height; each is made when it is needed */
+	struct block_tally **tallies; /* ring by height; each is made when it is needed */
 	uint32_t tally_cap;
 	bool building;
 	uint64_t build_id, build_time, build_height;

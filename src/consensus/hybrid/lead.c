@@ -8,12 +8,12 @@
 #define GATHER_DIVISOR	 4  /* that part of a heartbeat, at most */
 #define RETURN_DIVISOR	 32 /* likewise */
 
-static struct vote_slot_tally *tally_at(struct hybrid *h, uint64_t height)
+static struct block_tally *tally_at(struct hybrid *h, uint64_t height)
 {
-	struct vote_slot_tally **t = &h->tallies[height % h->tally_cap];
+	struct block_tally **t = &h->tallies[height % h->tally_cap];
 	if (!*t) { /* most of it is room for signatures, which needs no value */
 		*t = mem_alloc(sizeof **t);
-		memset(*t, 0, offsetof(struct vote_slot_tally, prepare));
+		memset(*t, 0, offsetof(struct block_tally, prepare));
 		memset(&(*t)->prepare, 0, offsetof(struct tally, sig));
 		memset(&(*t)->commit, 0, offsetof(struct tally, sig));
 	}
@@ -28,7 +28,7 @@ void lead_free(struct hybrid *h)
 }
 
 /* For the block that its place is of now. */
-static void give_up_tally(struct hybrid *h, struct vote_slot_tally *t)
+static void give_up_tally(struct hybrid *h, struct block_tally *t)
 {
 	if (!t->ref.term)
 		return;
@@ -87,7 +87,7 @@ static bool one_round_likely(const struct hybrid *h)
 void lead_newest_vote(const struct hybrid *h, unsigned of, struct vote *newest)
 {
 	for (uint32_t i = 0; i < h->tally_cap; i++) {
-		const struct vote_slot_tally *t = h->tallies[i];
+		const struct block_tally *t = h->tallies[i];
 		if (!t || !t->ref.term)
 			continue;
 		const struct tally *counted[] = {&t->prepare, &t->commit};
@@ -339,7 +339,7 @@ static void propose(struct hybrid *h, struct block *b)
 		h->prepare_news = true;
 		return;
 	}
-	struct vote_slot_tally *t = tally_at(h, ref.height);
+	struct block_tally *t = tally_at(h, ref.height);
 	give_up_tally(h, t);
 	t->ref = ref;
 	t->own_seq = emit_seq(&h->out);
@@ -402,7 +402,7 @@ void on_built(struct hybrid *h, const struct input *in)
 
 /* ---- counting ---------------------------------------------------------------------------- */
 
-static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
+static void count_prepares(struct hybrid *h, struct block_tally *t)
 {
 	struct cert cert;
 	if (t->prepare.count >= one_round_quorum(h)) {
@@ -429,7 +429,7 @@ static void count_prepares(struct hybrid *h, struct vote_slot_tally *t)
 	}
 }
 
-static void count_commits(struct hybrid *h, struct vote_slot_tally *t)
+static void count_commits(struct hybrid *h, struct block_tally *t)
 {
 	if (t->commit.count < certificate_quorum(h))
 		return;
@@ -442,7 +442,7 @@ static void count_commits(struct hybrid *h, struct vote_slot_tally *t)
  * can be voted for), beside one for our block it is a double vote. */
 static void note_odd_vote(struct hybrid *h, unsigned from, const struct vote *v)
 {
-	const struct vote_slot_tally *t = tally_at(h, v->ref.height);
+	const struct block_tally *t = tally_at(h, v->ref.height);
 	struct vote *odd = &h->odd_vote[from];
 	bool same_place = t->ref.term == v->ref.term && t->ref.height == v->ref.height;
 	if (v->signer != from || v->ref.term != h->term || !same_place || is_jailed(h, from) ||
@@ -470,7 +470,7 @@ static void compare_votes(struct hybrid *h, unsigned from, const struct tally *o
 }
 
 /* A vote of a follower for one of our blocks above the final one; NULL if it is not. */
-static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const struct vote *v)
+static struct block_tally *tally_for(struct hybrid *h, unsigned from, const struct vote *v)
 {
 	if (v->signer != from || v->ref.term != h->term) {
 		h->counters[COUNT_STALE_MESSAGES]++;
@@ -483,7 +483,7 @@ static struct vote_slot_tally *voted_slot(struct hybrid *h, unsigned from, const
 		keep_late_vote(h, from, v);
 		return NULL;
 	}
-	struct vote_slot_tally *t = tally_at(h, v->ref.height);
+	struct block_tally *t = tally_at(h, v->ref.height);
 	return t->ref.term == h->term && block_ref_equal(&t->ref, &v->ref) ? t : NULL;
 }
 
@@ -494,14 +494,14 @@ static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepa
 		note_odd_vote(h, from, prepare);
 	if (commit)
 		note_odd_vote(h, from, commit);
-	struct vote_slot_tally *t = prepare ? voted_slot(h, from, prepare) : NULL;
+	struct block_tally *t = prepare ? tally_for(h, from, prepare) : NULL;
 	if (t && !(t->prepare.signers >> from & 1)) {
 		if (vote_check(prepare, h->ctx))
 			h->counters[COUNT_BAD_SIGNATURES]++;
 		else if (tally_add(&t->prepare, prepare))
 			count_prepares(h, t);
 	}
-	t = commit ? voted_slot(h, from, commit) : NULL;
+	t = commit ? tally_for(h, from, commit) : NULL;
 	if (t && !(t->commit.signers >> from & 1)) {
 		if (vote_check(commit, h->ctx))
 			h->counters[COUNT_BAD_SIGNATURES]++;
@@ -509,7 +509,7 @@ static void take_votes(struct hybrid *h, unsigned from, const struct vote *prepa
 			count_commits(h, t);
 	}
 	if (h->odd_vote[from].kind) {
-		const struct vote_slot_tally *at = tally_at(h, h->odd_vote[from].ref.height);
+		const struct block_tally *at = tally_at(h, h->odd_vote[from].ref.height);
 		compare_votes(h, from,
 			      h->odd_vote[from].kind == VOTE_COMMIT ? &at->commit
 								    : &at->prepare);
@@ -569,7 +569,7 @@ void lead_durable(struct hybrid *h)
 		return;
 	for (uint64_t height = h->log.final->sh.h.height + 1; height <= h->tip.height;
 	     height++) {
-		struct vote_slot_tally *t = tally_at(h, height);
+		struct block_tally *t = tally_at(h, height);
 		if (t->ref.term != h->term || t->ref.height != height ||
 		    (h->durable_seq < t->own_seq && !MUTANT(MUTANT_OWN_PREPARE_EARLY)))
 			continue;
