@@ -641,8 +641,11 @@ int ledger_admit(struct ledger *l, const struct tx *tx, const struct hash *id)
 		return err;
 	err = nonce_check(window, tx->nonce, limits->nonce_window);
 	/* Final already means that its nonce is used, or was before the window moved on. */
-	if (err && !ledger_find_tx(l, id, &height, &index))
-		return ERR_EXISTS;
+	if (err) {
+		int found = ledger_find_tx(l, id, &height, &index);
+		if (found != ERR_NOT_FOUND)
+			return found ? found : ERR_EXISTS;
+	}
 	if (!sender_allowed(l->genesis, &tx->sender) ||
 	    (l->genesis->open && window.len == 0 && l->final->senders >= limits->senders_max))
 		return ERR_TX_SENDER;

@@ -20,7 +20,7 @@ static void answer_tx(struct node *n, struct request *r)
 	struct outcome *o = &r->outcomes[0];
 	o->doc = mem_zalloc(sizeof *o->doc);
 	proof_document_init(o->doc);
-	int err = replica_prove_tx(n->replica, &o->id, o->doc);
+	int err = committed_prove(&n->committed, n->replica, &o->id, o->doc);
 	if (err == ERR_NONE) {
 		o->status = OUTCOME_COMMITTED;
 		return;
@@ -255,10 +255,7 @@ static void answer_modes(struct node *n, struct request *r)
 
 bool answer_request(struct node *n, struct request *r, uint64_t now)
 {
-	if (r->kind == REQUEST_SUBMIT) {
-		submit_request(n, r, now);
-		return true;
-	}
+	invariant(r->kind != REQUEST_SUBMIT); /* submit.c */
 	if (now > r->deadline) {
 		fail(r, ERR_TIMEOUT, "the node had no time for this read before its deadline");
 		r->done(r);

@@ -63,6 +63,7 @@ struct checker {
 	size_t bytes[VALIDATORS_MAX]; /* of each peer's messages */
 	uint64_t paid[VALIDATORS_MAX];
 	uint64_t excess_paid[VALIDATORS_MAX];
+	uint64_t worthless_paid[VALIDATORS_MAX];
 	/* shared */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -282,7 +283,15 @@ static void lot_begin(struct checker *c, struct lot *l)
 
 bool checker_hears(const struct checker *c, uint64_t now, unsigned from)
 {
-	return from >= VALIDATORS_MAX || c->paid[from] <= now;
+	return from >= VALIDATORS_MAX ||
+	       (c->paid[from] <= now && c->worthless_paid[from] <= now + CHECKER_CREDIT_US);
+}
+
+void checker_charge(struct checker *c, uint64_t now, unsigned from, uint32_t worthless)
+{
+	invariant(from < VALIDATORS_MAX);
+	uint64_t *paid = &c->worthless_paid[from];
+	*paid = (*paid > now ? *paid : now) + CHECKER_WORTHLESS_US * (uint64_t)worthless;
 }
 
 bool checker_has_some(const struct checker *c, const struct pool_tx *txs, uint32_t count)

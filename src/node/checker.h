@@ -19,7 +19,14 @@ struct checker *checker_start(unsigned threads, const struct chain_ctx *ctx,
 void checker_stop(struct checker *c); /* what is under way is forgotten */
 int checker_fd(const struct checker *c);
 
-/* False: this peer has brought false ones, and is not listened to until that is paid for. */
+/* This peer has brought so many that can never be ordered: that costs us about CHECKER_WORTHLESS_US
+ * each to find out. An honest peer brings a few, for they cross with the blocks that they are in;
+ * who owes more than CHECKER_CREDIT_US of our time is not listened to until it has passed. */
+#define CHECKER_WORTHLESS_US 50
+#define CHECKER_CREDIT_US    50000
+void checker_charge(struct checker *c, uint64_t now, unsigned from, uint32_t worthless);
+/* False: this peer has brought false ones, or many worthless ones, and is not listened to until
+ * that is paid for. */
 bool checker_hears(const struct checker *c, uint64_t now, unsigned from);
 /* Some of them are being checked. */
 bool checker_has_some(const struct checker *c, const struct pool_tx *txs, uint32_t count);

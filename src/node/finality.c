@@ -19,23 +19,44 @@ struct finality {
 	struct cert cert;
 	pthread_mutex_t lock; /* of levels while they are made */
 	struct levels *levels;
-	struct block *blocks[];
+	struct signed_header *headers; /* owned; NULL: those of the blocks */
+	struct block *blocks[];	       /* with headers only the first is held, all else NULL */
 };
 
-struct finality *finality_new(struct block *const *blocks, uint32_t count,
-			      const struct cert *cert)
+static struct finality *new_of(uint32_t count, const struct cert *cert)
 {
-	invariant(count >= 1);
-	invariant(hash_equal(&blocks[count - 1]->hash, &cert->ref.hash));
 	struct finality *f = mem_zalloc(sizeof *f + count * sizeof f->blocks[0]);
 	atomic_init(&f->refs, 1);
 	f->count = count;
 	f->cert = *cert;
 	f->levels = mem_array(count, sizeof *f->levels);
 	pthread_mutex_init(&f->lock, NULL);
+	return f;
+}
+
+struct finality *finality_new(struct block *const *blocks, uint32_t count,
+			      const struct cert *cert)
+{
+	invariant(count >= 1);
+	invariant(hash_equal(&blocks[count - 1]->hash, &cert->ref.hash));
+	struct finality *f = new_of(count, cert);
 	for (uint32_t i = 0; i < count; i++)
 		f->blocks[i] = block_hold(blocks[i]);
 	return f;
+}
+
+struct finality *finality_of(struct block *b, const struct certified_header *ch)
+{
+	invariant(ch->count >= 1);
+	struct finality *f = new_of(ch->count, &ch->cert);
+	f->headers = mem_dup(ch->headers, ch->count * sizeof *ch->headers);
+	f->blocks[0] = block_hold(b);
+	return f;
+}
+
+static const struct signed_header *header_of(const struct finality *f, uint32_t block)
+{
+	return f->headers ? &f->headers[block] : &f->blocks[block]->sh;
 }
 
 struct finality *finality_hold(struct finality *f)
@@ -49,17 +70,19 @@ void finality_drop(struct finality *f)
 	if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (uint32_t i = 0; i < f->count; i++) {
-		block_drop(f->blocks[i]);
+		if (f->blocks[i])
+			block_drop(f->blocks[i]);
 		mem_free(f->levels[i].nodes);
 	}
 	pthread_mutex_destroy(&f->lock);
+	mem_free(f->headers);
 	mem_free(f->levels);
 	mem_free(f);
 }
 
 const struct block *finality_block(const struct finality *f, uint32_t block)
 {
-	invariant(block < f->count);
+	invariant(block < f->count && f->blocks[block]);
 	return f->blocks[block];
 }
 
@@ -104,7 +127,7 @@ static void levels_path(struct merkle_path *out, const struct levels *l, uint32_
 
 void finality_path(struct finality *f, uint32_t block, uint32_t index, struct merkle_path *out)
 {
-	invariant(block < f->count && index < f->blocks[block]->tx_count);
+	invariant(index < finality_block(f, block)->tx_count);
 	struct levels *l = &f->levels[block];
 	pthread_mutex_lock(&f->lock);
 	if (!l->nodes)
@@ -118,21 +141,21 @@ void finality_encode_chain(const struct finality *f, uint32_t block, struct writ
 	invariant(block < f->count);
 	writer_u32(w, f->count - block);
 	for (uint32_t i = block; i < f->count; i++)
-		signed_header_encode(w, &f->blocks[i]->sh);
+		signed_header_encode(w, header_of(f, i));
 	cert_encode(w, &f->cert);
 }
 
 void finality_prove(struct finality *f, uint32_t block, uint32_t index,
 		    struct proof_document *out)
 {
-	invariant(block < f->count && index < f->blocks[block]->tx_count);
-	const struct block *b = f->blocks[block];
+	const struct block *b = finality_block(f, block);
+	invariant(index < b->tx_count);
 	proof_document_init(out);
 	out->kind = PROOF_TX;
 	out->ch.count = f->count - block;
 	out->ch.headers = mem_array(out->ch.count, sizeof *out->ch.headers);
 	for (uint32_t i = 0; i < out->ch.count; i++)
-		out->ch.headers[i] = f->blocks[block + i]->sh;
+		out->ch.headers[i] = *header_of(f, block + i);
 	out->ch.cert = f->cert;
 	struct slice bytes = block_tx_bytes(b, index);
 	out->tx = slice_of(mem_dup(bytes.ptr, bytes.len), bytes.len);

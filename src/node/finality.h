@@ -12,9 +12,12 @@ struct finality;
  * the last one. One reference. */
 struct finality *finality_new(struct block *const *blocks, uint32_t count,
 			      const struct cert *cert);
+/* The same of one block, whose headers up to its certificate's are ch's. */
+struct finality *finality_of(struct block *b, const struct certified_header *ch);
 struct finality *finality_hold(struct finality *f); /* returns f */
 void finality_drop(struct finality *f);		    /* NULL is fine */
 
+/* invariant: block is 0 if it comes from finality_of(). */
 const struct block *finality_block(const struct finality *f, uint32_t block);
 const struct cert *finality_cert(const struct finality *f);
 /* The complete proof document of a transaction. Thread-safe: the levels of a block's tree are

@@ -12,6 +12,7 @@
 #include "node/upkeep.h"
 
 #define MESSAGES_PER_TURN 512
+#define NET_PER_TURN_US	  20000
 #define IDLE_US		  200000 /* the loop shows its sign of life so often at least */
 #define SNAPSHOT_US	  50000
 #define READS_PER_TURN_US 500
@@ -163,10 +164,12 @@ static bool give_to_checker(struct node *n, unsigned from, struct slice message)
 		return false;
 	if (!checker_hears(n->checker, now, from)) /* before it costs more than a look */
 		return true;
-	uint32_t count =
-		replica_transactions(n->replica, now, message, n->forwarded, FORWARDED_MAX);
-	if (count == 0)
-		return false;
+	struct brought others;
+	uint32_t count = replica_transactions(n->replica, now, message, n->forwarded,
+					      FORWARDED_MAX, &others);
+	checker_charge(n->checker, now, from, others.worthless);
+	if (count == 0) /* with nothing but worthless ones in it the engine need not see it */
+		return others.worthless > 0 && others.known == 0;
 	if (count > CHECKER_INLINE || checker_has_some(n->checker, n->forwarded, count))
 		return checker_message(n->checker, now, from, message, n->forwarded, count);
 	return !checker_now(n->checker, now, from, n->forwarded, count, &host);
@@ -197,11 +200,14 @@ static void say_link(struct node *n, const struct net_event *e, const char *name
 	events_json(n->events, EVENT_CONSENSUS, o);
 }
 
-/* True: there may be more. */
+/* True: there may be more. Timers must not wait for whoever sends the most. */
 static bool take_net(struct node *n)
 {
+	uint64_t until = node_clock_us() + NET_PER_TURN_US;
 	struct net_event e;
 	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+		if (i > 0 && node_clock_us() >= until)
+			return true;
 		if (!n->net || !net_next(n->net, &e))
 			return false;
 		const char *name = node_validator_name(n, n->validator_of[e.peer]);
@@ -218,8 +224,8 @@ static bool take_net(struct node *n)
 	return true;
 }
 
-/* Submissions at once, reads as far as the turn's budget goes: who reads much does not hold up
- * who writes, nor the other nodes. True: reads are left. */
+/* Submissions and reads as far as the turn's budgets go: who sends or reads much does not hold up
+ * the others, nor the other nodes. True: something is left. */
 static bool take_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
@@ -228,10 +234,11 @@ static bool take_requests(struct node *n)
 	while ((r = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, r, link);
 		if (r->kind == REQUEST_SUBMIT)
-			answer_request(n, r, node_clock_us());
+			submit_take(n, r);
 		else
 			TAILQ_INSERT_TAIL(&n->reads, r, link);
 	}
+	bool more = submit_some(n);
 	uint64_t now = node_clock_us(), until = now + READS_PER_TURN_US;
 	while (now < until && (r = TAILQ_FIRST(&n->reads)) != NULL) {
 		TAILQ_REMOVE(&n->reads, r, link);
@@ -240,12 +247,13 @@ static bool take_requests(struct node *n)
 			TAILQ_INSERT_HEAD(&n->reads, r, link);
 		now = node_clock_us();
 	}
-	return !TAILQ_EMPTY(&n->reads);
+	return more || !TAILQ_EMPTY(&n->reads);
 }
 
 static void take_stopped_requests(struct node *n)
 {
 	struct request_list list = TAILQ_HEAD_INITIALIZER(list);
+	TAILQ_CONCAT(&list, &n->submissions, link); /* none has begun: submit_stop() */
 	TAILQ_CONCAT(&list, &n->reads, link);
 	inbox_take(n->inbox, &list);
 	struct request *r;
@@ -541,7 +549,7 @@ enum node_end node_run(struct node *n)
 			n->end = NODE_STOPPED;
 	}
 	inbox_close(n->inbox);
-	take_stopped_requests(n);
 	submit_stop(n);
+	take_stopped_requests(n);
 	return n->end;
 }

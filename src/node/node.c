@@ -382,6 +382,8 @@ int node_open(struct node *n, struct errmsg *m)
 	crypto_random(&seed, sizeof seed);
 	map_init(&n->waiters, seed);
 	TAILQ_INIT(&n->waiting);
+	TAILQ_INIT(&n->submissions);
+	TAILQ_INIT(&n->sought);
 	TAILQ_INIT(&n->reads);
 	pthread_mutex_init(&n->snapshot_lock, NULL);
 	pthread_mutex_init(&n->told_lock, NULL);
@@ -434,6 +436,7 @@ void node_close(struct node *n)
 	syncer_stop(n->syncer); /* before the store that it uses */
 	if (n->replica)
 		replica_close(n->replica);
+	committed_free(&n->committed);
 	for (uint32_t i = 0; i < n->batch_count; i++)
 		block_drop(n->batch[i]);
 	n->batch_count = 0;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "net/net.h"
+#include "node/committed.h"
 #include "node/config.h"
 #include "node/disk.h"
 #include "node/events.h"
@@ -123,7 +124,11 @@ struct node {
 	/* waiting for finality (submit.c) */
 	struct map waiters; /* transaction id -> chain of outcomes */
 	struct request_list waiting;
+	struct request_list submissions; /* of one turn what the next ones submit; the first
+					  * may have begun */
+	struct outcome_list sought;
 	struct request_list reads; /* of one turn what the next ones answer */
+	struct committed committed;
 	uint32_t waiting_count;
 	uint64_t next_expiry_scan;
 	/* final blocks whose certificate's own block is still to come */
@@ -182,7 +187,9 @@ void node_take_snapshot(struct node *n, uint64_t now);
 void snapshot_copy(struct node *n, struct snapshot *out);
 
 /* submit.c: the loop thread's side of submissions. */
-void submit_request(struct node *n, struct request *r, uint64_t now);
+void submit_take(struct node *n, struct request *r);
+/* As much of what was taken as a turn has time for. True: something is left. */
+bool submit_some(struct node *n);
 void submit_final(struct node *n, struct block *b, const struct cert *cert, uint64_t now);
 void submit_flush(struct node *n, uint64_t now); /* at the end of a turn */
 void submit_rejected(struct node *n, const struct hash *id, int err);

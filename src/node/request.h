@@ -58,9 +58,13 @@ struct outcome {
 	struct proof_document *doc; /* owned */
 	uint64_t since;		    /* submitted */
 	/* loop thread: others that wait for the same transaction, and whose this is */
-	struct outcome *next;
+	struct outcome *prev, *next;
 	struct request *request;
+	bool sought; /* final already: its proof is to be looked up, in n->sought */
+	TAILQ_ENTRY(outcome) seek;
 };
+
+TAILQ_HEAD(outcome_list, outcome);
 
 struct block_view {	     /* a final block with what makes it final */
 	struct block *block; /* held; NULL: none */
@@ -100,7 +104,8 @@ struct request {
 	uint32_t evidence_count;
 	/* loop thread */
 	bool listed;
-	uint32_t waiting; /* outcomes that are WAITING */
+	uint32_t submitted; /* so many of the outcomes have been */
+	uint32_t waiting;   /* outcomes that are WAITING; and one more while they are submitted */
 	TAILQ_ENTRY(request) link;
 };
 TAILQ_HEAD(request_list, request);

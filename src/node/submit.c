@@ -6,30 +6,45 @@
 #include "base/mem.h"
 #include "node/node.h"
 
-#define EXPIRY_SCAN_US 20000
-#define RETRY_LATER_S  2
+#define EXPIRY_SCAN_US	   20000
+#define EXPIRY_PER_TURN_US 5000
+#define SUBMIT_PER_TURN_US 10000
+#define SEEK_PER_TURN_US   500
+#define LOOK_AT_CLOCK	   16 /* submissions between two looks */
+#define RETRY_LATER_S	   2
 
 static void register_waiter(struct node *n, struct outcome *o)
 {
+	o->prev = NULL;
 	o->next = map_get(&n->waiters, o->id.b);
+	if (o->next)
+		o->next->prev = o;
 	map_put(&n->waiters, o->id.b, o);
 	o->status = OUTCOME_WAITING;
 	o->request->waiting++;
 }
 
+/* A client may have a transaction a thousand times in a request: no walks along the chain. */
 static void unregister_waiter(struct node *n, struct outcome *o)
 {
-	struct outcome *head = map_get(&n->waiters, o->id.b);
-	if (head == o && !o->next) {
-		map_remove(&n->waiters, o->id.b);
-	} else if (head == o) {
+	if (o->prev)
+		o->prev->next = o->next;
+	else if (o->next)
 		map_put(&n->waiters, o->id.b, o->next);
-	} else {
-		while (head->next != o)
-			head = head->next;
-		head->next = o->next;
-	}
-	o->next = NULL;
+	else
+		map_remove(&n->waiters, o->id.b);
+	if (o->next)
+		o->next->prev = o->prev;
+	o->prev = o->next = NULL;
+}
+
+/* The first of a chain that is off the map already; *o goes on to the next. */
+static struct outcome *take_first(struct outcome **o)
+{
+	struct outcome *first = *o;
+	*o = first->next;
+	first->prev = first->next = NULL;
+	return first;
 }
 
 static void finish(struct node *n, struct request *r)
@@ -54,7 +69,7 @@ static bool commit_from_disk(struct node *n, struct outcome *o)
 {
 	o->doc = mem_zalloc(sizeof *o->doc);
 	proof_document_init(o->doc);
-	o->err = replica_prove_tx(n->replica, &o->id, o->doc);
+	o->err = committed_prove(&n->committed, n->replica, &o->id, o->doc);
 	if (o->err == ERR_NONE) {
 		o->status = OUTCOME_COMMITTED;
 		return true;
@@ -87,6 +102,38 @@ static void leave_open(struct node *n, struct outcome *o)
 	metric_add(&n->metrics.timed_out, 1);
 }
 
+/* Does this say something about the transaction, and not about this node? */
+static bool is_verdict(int err)
+{
+	return err != ERR_IO && err != ERR_CORRUPT && err != ERR_CLOSED && err != ERR_NOT_FOUND;
+}
+
+/* It is final. Finding and proving it may take reading a large block: not for a whole request in
+ * one turn of the loop. */
+static void seek_later(struct node *n, struct outcome *o)
+{
+	o->sought = true;
+	TAILQ_INSERT_TAIL(&n->sought, o, seek);
+}
+
+static void stop_seeking(struct node *n, struct outcome *o)
+{
+	o->sought = false;
+	TAILQ_REMOVE(&n->sought, o, seek);
+}
+
+static bool seek(struct node *n, uint64_t until)
+{
+	struct outcome *o;
+	while ((o = TAILQ_FIRST(&n->sought)) != NULL && node_clock_us() < until) {
+		stop_seeking(n, o);
+		if (!commit_from_disk(n, o))
+			leave_open(n, o); /* never "refused" */
+		settle(n, o);
+	}
+	return o != NULL;
+}
+
 static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t now)
 {
 	/* The waiter is there first: alone in the network, the replica makes the transaction
@@ -100,10 +147,16 @@ static void submit_one(struct node *n, struct outcome *o, bool wait, uint64_t no
 		return;
 	if (o->status == OUTCOME_WAITING) {
 		unregister_waiter(n, o);
+		if (err == ERR_EXISTS) {
+			seek_later(n, o);
+			return;
+		}
 		if (err == ERR_NONE)
 			o->status = OUTCOME_ACCEPTED;
-		else if (err != ERR_EXISTS || !commit_from_disk(n, o))
-			refuse(n, o, err == ERR_EXISTS ? o->err : err);
+		else if (is_verdict(err))
+			refuse(n, o, err);
+		else
+			leave_open(n, o);
 		settle(n, o);
 	}
 }
@@ -136,23 +189,52 @@ bool submit_refused(const struct node *n, struct problem *p, uint64_t now)
 	return true;
 }
 
-void submit_request(struct node *n, struct request *r, uint64_t now)
+/* False: the time is over, and what is left of it comes first in the next turn. */
+static bool submit_request(struct node *n, struct request *r, uint64_t until)
 {
-	if (submit_refused(n, &r->problem, now)) {
-		r->done(r);
-		return;
+	if (r->submitted == 0) {
+		if (submit_refused(n, &r->problem, node_clock_us())) {
+			TAILQ_REMOVE(&n->submissions, r, link);
+			r->done(r);
+			return true;
+		}
+		r->waiting = 1; /* ours, so that r cannot end while it is walked */
 	}
-	r->waiting = 1; /* ours, so that r cannot end while it is walked */
-	for (uint32_t i = 0; i < r->outcome_count; i++)
-		if (r->outcomes[i].status == OUTCOME_NEW)
-			submit_one(n, &r->outcomes[i], r->wait_committed, now);
+	for (uint64_t now = node_clock_us(); r->submitted < r->outcome_count; r->submitted++) {
+		struct outcome *o = &r->outcomes[r->submitted];
+		if (r->submitted % LOOK_AT_CLOCK == LOOK_AT_CLOCK - 1) {
+			now = node_clock_us();
+			if (now >= until)
+				return false;
+		}
+		if (o->status == OUTCOME_NEW)
+			submit_one(n, o, r->wait_committed, now);
+	}
+	TAILQ_REMOVE(&n->submissions, r, link);
 	if (--r->waiting == 0) {
 		r->done(r);
-		return;
+		return true;
 	}
 	TAILQ_INSERT_TAIL(&n->waiting, r, link);
 	r->listed = true;
 	n->waiting_count++;
+	return true;
+}
+
+void submit_take(struct node *n, struct request *r)
+{
+	TAILQ_INSERT_TAIL(&n->submissions, r, link);
+}
+
+bool submit_some(struct node *n)
+{
+	uint64_t now = node_clock_us(), until = now + SUBMIT_PER_TURN_US;
+	while (now < until && !TAILQ_EMPTY(&n->submissions)) {
+		submit_request(n, TAILQ_FIRST(&n->submissions), until);
+		now = node_clock_us();
+	}
+	bool more = seek(n, now + SEEK_PER_TURN_US);
+	return more || !TAILQ_EMPTY(&n->submissions);
 }
 
 /* All that wait for transaction `index` of the block, with a finality or, without, from disk.
@@ -160,10 +242,9 @@ void submit_request(struct node *n, struct request *r, uint64_t now)
 static void commit_waiters(struct node *n, const struct block *b, uint32_t index,
 			   struct finality *f, uint32_t block, uint64_t now)
 {
-	struct outcome *next, *o = map_remove(&n->waiters, b->tx[index].id.b);
-	for (; o; o = next) {
-		next = o->next;
-		o->next = NULL;
+	struct outcome *chain = map_remove(&n->waiters, b->tx[index].id.b);
+	while (chain) {
+		struct outcome *o = take_first(&chain);
 		if (f) {
 			o->status = OUTCOME_COMMITTED;
 			o->finality = finality_hold(f);
@@ -214,14 +295,14 @@ void submit_flush(struct node *n, uint64_t now)
 
 void submit_rejected(struct node *n, const struct hash *id, int err)
 {
-	struct outcome *next, *o = map_remove(&n->waiters, id->b);
-	for (; o; o = next) {
-		next = o->next;
-		o->next = NULL;
+	struct outcome *chain = map_remove(&n->waiters, id->b);
+	while (chain) {
+		struct outcome *o = take_first(&chain);
 		/* Dropped from the pool because it is final is not refused; nor is what may be
-		 * final in a block that this node could not write any more. */
+		 * final in a block that this node could not write any more, or what others have
+		 * been told of and may still order. */
 		if (!commit_from_disk(n, o)) {
-			if (n->halted)
+			if (n->halted || err == ERR_BUSY || !is_verdict(err))
 				leave_open(n, o);
 			else
 				refuse(n, o, err);
@@ -237,7 +318,10 @@ static void give_up(struct node *n, struct request *r)
 		struct outcome *o = &r->outcomes[i];
 		if (o->status != OUTCOME_WAITING)
 			continue;
-		unregister_waiter(n, o);
+		if (o->sought)
+			stop_seeking(n, o);
+		else
+			unregister_waiter(n, o);
 		leave_open(n, o);
 		settle(n, o);
 	}
@@ -254,14 +338,33 @@ void submit_expire(struct node *n, uint64_t now)
 	struct request *r, *next;
 	for (r = TAILQ_FIRST(&n->waiting); r; r = next) {
 		next = TAILQ_NEXT(r, link);
-		if (r->deadline <= now)
-			give_up(n, r);
+		if (r->deadline > now)
+			continue;
+		give_up(n, r);
+		if (node_clock_us() >= now + EXPIRY_PER_TURN_US) {
+			n->next_expiry_scan = now; /* the rest in the next turn */
+			break;
+		}
 	}
+}
+
+/* What is left of a request that was begun is not submitted any more. */
+static void abandon(struct node *n, struct request *r)
+{
+	TAILQ_REMOVE(&n->submissions, r, link);
+	for (; r->submitted < r->outcome_count; r->submitted++)
+		if (r->outcomes[r->submitted].status == OUTCOME_NEW)
+			leave_open(n, &r->outcomes[r->submitted]);
+	r->waiting--;
+	give_up(n, r);
 }
 
 void submit_stop(struct node *n)
 {
+	struct request *begun = TAILQ_FIRST(&n->submissions);
+	if (begun && begun->submitted > 0)
+		abandon(n, begun);
 	while (!TAILQ_EMPTY(&n->waiting))
 		give_up(n, TAILQ_FIRST(&n->waiting));
-	invariant(map_len(&n->waiters) == 0);
+	invariant(map_len(&n->waiters) == 0 && TAILQ_EMPTY(&n->sought));
 }

@@ -156,14 +156,20 @@ void checks_end_of_turn(struct replica *r)
 	r->told = r->brought = false;
 }
 
-/* In this order: what costs a peer nothing to make costs us little to refuse. */
-static bool is_worth_checking(struct replica *r, struct slice bytes, struct hash *id)
+enum worth { WORTH_CHECKING, WORTH_KNOWN, WORTH_NOTHING };
+
+/* In this order: what costs a peer nothing to make costs us little to refuse. What has been final
+ * for long is worth nothing, though its signature was good. */
+static enum worth worth_of(struct replica *r, struct slice bytes, struct hash *id)
 {
 	struct tx tx;
 	tx_id(id, bytes);
-	return !ledger_verified(r->ledger, id) && !map_get(&r->pending, id->b) &&
-	       !tx_decode(&tx, bytes, &r->ctx, &r->config.genesis->limits) &&
-	       !ledger_admit(r->ledger, &tx, id);
+	if (map_get(&r->pending, id->b))
+		return WORTH_KNOWN;
+	if (tx_decode(&tx, bytes, &r->ctx, &r->config.genesis->limits) ||
+	    ledger_admit(r->ledger, &tx, id))
+		return WORTH_NOTHING;
+	return ledger_verified(r->ledger, id) ? WORTH_KNOWN : WORTH_CHECKING;
 }
 
 bool replica_brings_transactions(struct slice message)
@@ -173,9 +179,10 @@ bool replica_brings_transactions(struct slice message)
 }
 
 uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice message,
-			      struct pool_tx *out, uint32_t max)
+			      struct pool_tx *out, uint32_t max, struct brought *others)
 {
 	uint32_t count = 0;
+	*others = (struct brought){0};
 	if (r->halted || !replica_brings_transactions(message) || !r->config.verify_txs ||
 	    !protocol_is_byzantine(r->config.genesis->protocol) ||
 	    replica_message_epoch(message) != r->ctx.epoch)
@@ -189,9 +196,11 @@ uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice mess
 		return 0;
 	const struct msg_txs *m = &r->peeked->txs;
 	for (uint32_t i = 0; i < m->count && count < max; i++) {
-		if (!is_worth_checking(r, m->tx[i], &out[count].id))
-			continue;
-		out[count++].bytes = m->tx[i];
+		enum worth worth = worth_of(r, m->tx[i], &out[count].id);
+		others->known += worth == WORTH_KNOWN;
+		others->worthless += worth == WORTH_NOTHING;
+		if (worth == WORTH_CHECKING)
+			out[count++].bytes = m->tx[i];
 	}
 	message_free(r->peeked);
 	return count;

@@ -177,9 +177,13 @@ int replica_submit(struct replica *r, uint64_t now, struct slice tx, bool verifi
 bool replica_brings_transactions(struct slice message);
 /* The clients' transactions that a peer's message forwards, as far as their signatures are worth
  * checking: in order, admissible, not checked yet. At most max of them into out, lent with the
- * message. */
+ * message. Of those before the last of them, the others: `known` wait here already, or their
+ * signatures have been checked; `worthless` are malformed or cannot be ordered (any more). */
+struct brought {
+	uint32_t known, worthless;
+};
 uint32_t replica_transactions(struct replica *r, uint64_t now, struct slice message,
-			      struct pool_tx *out, uint32_t max);
+			      struct pool_tx *out, uint32_t max, struct brought *others);
 /* A signature of one was found to be good: nobody here checks it again. */
 void replica_checked(struct replica *r, const struct hash *id);
 /* What host.check() took over. */

@@ -206,6 +206,23 @@ START_TEST(false_ones_cost_their_sender)
 END_TEST
 
 /* What another one has brought already is waited for: its receiver would check it all again. */
+/* What can never be ordered is paid for by who brings it, but for a few. */
+START_TEST(worthless_ones_cost_their_sender)
+{
+	uint32_t few = CHECKER_CREDIT_US / CHECKER_WORTHLESS_US;
+	checker_charge(checker, 1000000, 1, few);
+	ck_assert(checker_hears(checker, 1000000, 1));
+	checker_charge(checker, 1000000, 1, 1);
+	ck_assert(!checker_hears(checker, 1000000, 1));
+	ck_assert(checker_hears(checker, 1000000, 2));
+	ck_assert(checker_hears(checker, 1000000 + CHECKER_WORTHLESS_US, 1));
+	for (uint64_t at = 2000000; at < 3000000; at += 10 * CHECKER_WORTHLESS_US) {
+		checker_charge(checker, at, 1, 5); /* half of what may be */
+		ck_assert(checker_hears(checker, at, 1));
+	}
+}
+END_TEST
+
 START_TEST(who_brings_the_same_waits_for_it)
 {
 	size_t size;
@@ -366,6 +383,7 @@ int main(void)
 	tcase_add_test(t, messages_come_back_once);
 	tcase_add_test(t, a_block_waits_for_what_is_in_work);
 	tcase_add_test(t, false_ones_cost_their_sender);
+	tcase_add_test(t, worthless_ones_cost_their_sender);
 	tcase_add_test(t, who_brings_the_same_waits_for_it);
 	tcase_add_test(t, a_block_waits_for_no_more_than_its_own);
 	tcase_add_test(t, a_flood_of_false_ones_ends_with_the_first);

@@ -192,6 +192,46 @@ START_TEST(test_put_and_read)
 }
 END_TEST
 
+/* A large batch sent again, each transaction twice: all of them are final, in few blocks, and each is
+ * answered with a proof. Then with a deadline at once: nothing is refused. */
+START_TEST(test_sent_again)
+{
+	enum { COUNT = 700 };
+	struct writer once, twice;
+	struct answer a;
+	char key[16];
+	writer_init(&once, 0);
+	writer_init(&twice, 0);
+	for (uint64_t i = 0; i < COUNT; i++) {
+		snprintf(key, sizeof key, "again/%u", (unsigned)i);
+		size_t at = once.len;
+		add_put(&once, &client, 1 + i, slice_str(key), "x");
+		writer_raw(&twice, once.buf + at, once.len - at);
+		writer_raw(&twice, once.buf + at, once.len - at);
+	}
+	post(port, "/v1/transactions?prove=1", OCTETS, writer_slice(&once), &a);
+	ck_assert_msg(a.status == 200, "%d", a.status);
+	answer_free(&a);
+	post(port, "/v1/transactions?prove=1", OCTETS, writer_slice(&twice), &a);
+	ck_assert_msg(a.status == 200, "%d", a.status);
+	for (size_t i = 0; i < 2 * COUNT; i++) {
+		ck_assert_str_eq(text_of(result(&a, i), "status"), "committed");
+		check_proof(result(&a, i));
+	}
+	answer_free(&a);
+	post(port, "/v1/transactions?timeout=1", OCTETS, writer_slice(&twice), &a);
+	ck_assert_msg(a.status == 200 || a.status == 202, "%d", a.status);
+	for (size_t i = 0; i < 2 * COUNT; i++) {
+		const char *status = text_of(result(&a, i), "status");
+		ck_assert_msg(strcmp(status, "committed") == 0 || strcmp(status, "pending") == 0,
+			      "%s", status);
+	}
+	answer_free(&a);
+	writer_free(&once);
+	writer_free(&twice);
+}
+END_TEST
+
 #define OCTETS_BACK OCTETS "\r\nAccept: " OCTETS
 
 static void open_receipts(const struct answer *a, struct receipts *out)
@@ -696,6 +736,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, make, end);
 	tcase_add_test(t, test_put_and_read);
+	tcase_add_test(t, test_sent_again);
 	tcase_add_test(t, test_receipts_in_bytes);
 	tcase_add_test(t, test_bytes_in_keys);
 	tcase_add_test(t, test_json_and_account);

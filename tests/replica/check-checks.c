@@ -159,8 +159,10 @@ static void close_all(void)
 static void overhear(struct node *n, struct slice message)
 {
 	static struct pool_tx txs[FORWARD_TXS_MAX];
+	struct brought others;
 	struct tx tx;
-	uint32_t count = replica_transactions(n->replica, now, message, txs, MEM_COUNT(txs));
+	uint32_t count = replica_transactions(n->replica, now, message, txs, MEM_COUNT(txs),
+					      &others);
 	for (uint32_t i = 0; i < count; i++)
 		if (!tx_decode(&tx, txs[i].bytes, &w.ctx, &w.genesis.limits) &&
 		    !tx_check_signature(&tx, &w.ctx)) {
@@ -383,11 +385,40 @@ START_TEST(large_ones_are_not_told)
 }
 END_TEST
 
+/* What is final is worth nothing when it comes again, though its signature has been checked. */
+START_TEST(what_is_final_is_worthless)
+{
+	struct pool_tx out[8];
+	struct brought others;
+	struct writer m = {0};
+	elsewhere = shares = false;
+	open_all(5);
+	elect();
+	submit(0, 10, true, false);
+	run_until(10, false);
+	struct slice tx[10];
+	for (unsigned k = 0; k < 10; k++)
+		tx[k] = world_put(&w, 0, k + 1, "key", "value");
+	msg_txs_encode(&m, MSG_RELAY, tx, 10);
+	for (unsigned i = 0; i < N; i++) {
+		ck_assert_uint_eq(replica_transactions(node[i].replica, now, writer_slice(&m),
+						       out, 8, &others),
+				  0);
+		ck_assert_uint_eq(others.known, 0);
+		ck_assert_uint_eq(others.worthless, 10);
+	}
+	world_free_txs(tx, 10);
+	writer_free(&m);
+	close_all();
+}
+END_TEST
+
 /* Only what is worth it: of this epoch, well-formed, admissible, not checked or waiting here.
  */
 START_TEST(not_all_is_worth_checking)
 {
 	struct pool_tx out[8];
+	struct brought others;
 	struct writer m = {0};
 	struct hash id;
 	elsewhere = shares = false;
@@ -400,20 +431,26 @@ START_TEST(not_all_is_worth_checking)
 	replica_checked(node[0].replica, &id);
 	ck_assert_int_eq(replica_submit(node[0].replica, now, tx[1], false, &id), ERR_NONE);
 	msg_txs_encode(&m, MSG_FORWARD, tx, 4);
-	ck_assert_uint_eq(replica_transactions(node[0].replica, now, writer_slice(&m), out, 8),
+	ck_assert_uint_eq(replica_transactions(node[0].replica, now, writer_slice(&m), out, 8,
+					       &others),
 			  1);
+	ck_assert_uint_eq(others.known, 2);
+	ck_assert_uint_eq(others.worthless, 1);
 	tx_id(&id, tx[3]);
 	ck_assert(hash_equal(&out[0].id, &id));
 	ck_assert(slice_equal(out[0].bytes, tx[3]));
 	ck_assert(out[0].bytes.ptr > m.buf && out[0].bytes.ptr < m.buf + m.len);
-	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 2),
+	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 2,
+					       &others),
 			  2); /* no more than there is room for */
 	for (size_t len = 0; len < m.len; len++)
 		ck_assert_uint_eq(replica_transactions(node[1].replica, now,
-						       slice_of(m.buf, len), out, 8),
+						       slice_of(m.buf, len), out, 8,
+						       &others),
 				  0);
 	m.buf[0] = MSG_APPEND;
-	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 8),
+	ck_assert_uint_eq(replica_transactions(node[1].replica, now, writer_slice(&m), out, 8,
+					       &others),
 			  0);
 	world_free_txs(tx, 4);
 	writer_free(&m);
@@ -587,6 +624,7 @@ int main(void)
 	tcase_add_test(t, the_leader_tells_its_own);
 	tcase_add_test(t, large_ones_are_not_told);
 	tcase_add_test(t, not_all_is_worth_checking);
+	tcase_add_test(t, what_is_final_is_worthless);
 	tcase_add_test(t, what_is_told_is_not_lost_meanwhile);
 	tcase_add_test(t, what_peers_bring_is_not_told_to_all);
 	tcase_add_test(t, who_was_answered_is_waited_for);
