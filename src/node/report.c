@@ -302,7 +302,7 @@ static struct json *peer_json(struct node *n, unsigned p, const struct engine_st
 	};
 	struct json *o = json_object();
 	link_json(n, p, s, now, &stats, o);
-	json_set(o, "key", json_hex(genesis_validator_key(&n->genesis, v)->b, PUBKEY_SIZE));
+	json_set(o, "key", json_hex(n->link_key[v].b, PUBKEY_SIZE));
 	char address[CONFIG_TEXT_MAX + 16];
 	snprintf(address, sizeof address, "%s:%u", n->config.peer[v].host,
 		 n->config.peer[v].port);

@@ -227,8 +227,10 @@ static void judge_answer(struct attempt *a, size_t sent)
 			judge(a, &a->s[i], json_at(results, at++));
 	if (!a->refused_busy && status != 429) {
 		a->busy = 0;
-		if (status == 202) /* it took its time in vain; another may be further */
+		if (status == 202) { /* in vain; another may be further, and must not be hurried */
 			next_node(a);
+			pause_before_retry(a, PAUSE_MIN_MS);
+		}
 	}
 	if (a->refused_busy || status == 429)
 		on_busy(a);
