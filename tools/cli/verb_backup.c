@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -71,11 +72,20 @@ int verb_backup_create(struct cli *c)
 
 /* ---- list -------------------------------------------------------------------------------- */
 
+/* What is no directory is no backup, nor a broken one. */
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static void list_one(struct cli *c, const char *path, struct json *rows)
 {
 	struct backup_summary s;
 	struct errmsg m;
 	struct json *row;
+	if (!is_directory(path))
+		return;
 	int err = backup_inspect(path, &s, &m);
 	if (err == ERR_NOT_FOUND)
 		return;
@@ -104,11 +114,23 @@ static void list_partial(const char *path, struct json *rows)
 	json_append(rows, row);
 }
 
+/* A table tells people when a backup was made; JSON keeps the milliseconds. */
+static void add_times(struct json *rows)
+{
+	for (size_t i = 0; i < json_len(rows); i++) {
+		struct json *row = json_at(rows, i);
+		char text[TIME_TEXT_SIZE];
+		uint64_t ms;
+		if (json_read_u64(row, "made_ms", &ms) == ERR_NONE)
+			json_set(row, "made", json_string(time_text(text, ms)));
+	}
+}
+
 int verb_backup_list(struct cli *c)
 {
 	static const struct column columns[] = {{"PATH", "path"},     {"STATE", "state"},
 						{"HEIGHT", "height"}, {"BYTES", "bytes"},
-						{"MADE", "made_ms"},  {"CHAIN", "chain_id"}};
+						{"MADE", "made"},     {"CHAIN", "chain_id"}};
 	const char *dir = c->opt.arg_count ? c->opt.arg[0] : ".";
 	struct json *rows = json_array();
 	char **names = NULL, path[PATH_SIZE];
@@ -144,6 +166,8 @@ int verb_backup_list(struct cli *c)
 		mem_free(names[i]);
 	}
 	mem_free(names);
+	if (c->format == FORMAT_TABLE)
+		add_times(rows);
 	out_rows(c, columns, MEM_COUNT(columns), rows);
 	return EXIT_DONE;
 }
