@@ -93,7 +93,13 @@ cp "$work/tx.bin" "$work/forged.bin"
 printf '\x5a\xa5' | dd of="$work/forged.bin" bs=1 seek=$(($(stat -c %s "$work/tx.bin") - 2)) conv=notrunc 2>/dev/null
 error 1 bad_signature tx submit "$work/forged.bin"
 done_ok tx submit "$work/tx.bin"
-done_ok tx submit "$work/tx.bin" # again: the same receipt
+done_ok tx submit "$work/tx.bin" -o json # again: the same receipt
+jq -e '.at_ms > 0 and .latency_ms > 0' "$work/out" >/dev/null || fail "no times: $(cat "$work/out")"
+for verb in status wait; do # what was submitted before has no latency here
+	done_ok tx $verb "$(jq -r .tx "$work/out")" -o json
+	jq -e '.status == "committed" and (has("at_ms") or has("latency_ms") | not)' "$work/out" >/dev/null ||
+		fail "times of somebody else: $(cat "$work/out")"
+done
 
 # 5: what proves nothing
 jq '.value = "00"' "$work/proof.json" >"$work/forged.json"

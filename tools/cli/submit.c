@@ -367,8 +367,11 @@ struct json *receipt_json(const struct target *t, const struct hash *id,
 		json_set(o, "signers", signers);
 		json_set(o, "verified", json_bool(target_proves(t)));
 	}
-	json_set(o, "at_ms", json_u64(r->at_ms)); /* when it became certain here */
-	json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
+	/* When it became certain here: of what was submitted by another invocation, nobody knows. */
+	if (r->at_ms != 0) {
+		json_set(o, "at_ms", json_u64(r->at_ms));
+		json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
+	}
 	return o;
 }
 
