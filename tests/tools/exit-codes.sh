@@ -65,6 +65,11 @@ net_init
 export OSTRAKON_HOME=$net
 error 3 unreachable get k
 error 3 unreachable monitor --once
+error 7 exists net up "$net" --nodes 7 # it has another size, and keeps it
+error 7 exists net up --nodes 7
+done_ok net status
+grep -q running "$work/out" && fail "a node was started all the same"
+done_ok net up --nodes 4 --timeout 10m
 up
 done_ok put k v --timeout 10m
 done_ok get k

@@ -41,7 +41,8 @@ const struct verb verbs[] = {
 	 0, 1, verb_net_init},
 	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
 	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
-	 "another is chosen. Nodes that run already are left alone.",
+	 "another is chosen. Nodes that run already are left alone. --nodes is for the network\n"
+	 "that it makes; one that is there keeps its size.",
 	 NET | B(NODES), 0, 2, verb_net_up},
 	{"net down", "[DIR [NODE|leader|all]]", "Stop nodes: SIGTERM, later SIGKILL.", NULL,
 	 NET, 0, 2, verb_net_down},

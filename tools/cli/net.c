@@ -147,6 +147,13 @@ int net_open(struct cli *c, struct net *net, enum net_default by_default)
 	err = network_open(&net->n, dir, &m);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
+	/* Only `net up` has the option here: a network keeps the size that it was made with. */
+	if (opt_u64(&c->opt, OPT_NODES, net->n.count) != net->n.count)
+		return cli_fail(c, EXIT_LOCKED, "exists",
+				"Leave --nodes out, or make another network with `ostrakon net "
+				"init DIR --nodes N`.",
+				"%s is there already, a network of %u nodes, not %s", dir,
+				net->n.count, c->opt.value[OPT_NODES]);
 	struct chain_ctx ctx;
 	genesis_ctx(&ctx, &net->n.genesis);
 	net->quorum = ctx.quorum;
