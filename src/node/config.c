@@ -347,9 +347,10 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 {
 	FILE *f = fopen(path, "rb");
 	if (!f) {
-		err_set(m, ERR_CONFIG,
-			"%s: %s; `ostrakon net init` or `ostrakond init` makes one", path,
-			strerror(errno));
+		err_set(m, ERR_CONFIG, "%s: %s%s", path, strerror(errno),
+			errno == ENOENT	  ? "; `ostrakon net init` or `ostrakond init` makes one"
+			: errno == EACCES ? "; only the user whom the home belongs to may read it"
+					  : "");
 		return NULL;
 	}
 	char *text = mem_alloc(CONFIG_FILE_MAX + 1);

@@ -60,6 +60,34 @@ done_ok key show "$work/k.key"
 error 6 not_found key show "$work/absent.key"
 error 3 unreachable status --node http://127.0.0.1:1
 
+# 78: what another user may not read is there all the same
+stranger() { # COMMAND...: somebody whom the homes do not belong to, or who has no rights in them
+	local as=()
+	[ "$(id -u)" -ne 0 ] || as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+	"${as[@]}" "$@" >"$work/out" 2>"$work/err" </dev/null
+}
+denied() { # WORDS ARGUMENT...
+	local code=0
+	stranger ostrakon "${@:2}" || code=$?
+	[ $code -eq 78 ] && grep -q "$1" "$work/err" || fail "exit code $code: ${*:2}: $(cat "$work/err")"
+	checks=$((checks + 1))
+}
+secret=$work/secret
+ostrakon net init "$secret" >/dev/null 2>&1 || fail "net init"
+chmod 711 "$work"
+if stranger ostrakon version && stranger test -r "$secret/genesis.json"; then
+	chmod 0 "$secret"/node?
+	denied "not allowed to read the data of $secret/node1" db inspect --home "$secret"
+	denied "not allowed to read the data of $secret/node2" db inspect --home "$secret" --node node2
+	denied "ostrakond.conf: .*only the user whom" config show --home "$secret"
+	chmod 755 "$secret/node1"
+	chmod 0 "$secret/node1/data"
+	denied "not allowed to read the data of $secret/node1" db inspect --home "$secret/node1"
+	chmod 700 "$secret"/node? "$secret/node1/data"
+else
+	echo "not tested: what another user may not read"
+fi
+
 # ---- a live network --------------------------------------------------------------------------------
 net_init
 export OSTRAKON_HOME=$net
