@@ -166,12 +166,15 @@ int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool 
 
 /* ---- keys ------------------------------------------------------------------------------ */
 
-int key_open(struct cli *c, const char *path, struct keypair *out)
+int key_open(struct cli *c, const char *name, struct keypair *out)
 {
-	char passphrase[PASSPHRASE_MAX], what[PATH_SIZE + 32];
+	char passphrase[PASSPHRASE_MAX], path[PATH_SIZE], what[PATH_SIZE + 32];
 	struct keyfile_info info;
 	struct errmsg m;
-	int err = keyfile_info(path, &info, &m);
+	int err;
+
+	key_path(c, path, name);
+	err = keyfile_info(path, &info, &m);
 
 	if (err == ERR_NOT_FOUND)
 		return cli_fail(

@@ -134,7 +134,8 @@ static const struct option_def defs[OPTIONS] = {
 			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
 				 "encrypted: only its public part is read"},
 	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILES",
-				.help = "governance keys that sign, with commas between"},
+				.help = "governance keys that sign, with commas between: files, or\n"
+					"names from `key list`"},
 	[OPT_DRY_RUN] = {"dry-run", 0, TYPE_FLAG,
 			 .help = "sign and check, send nothing"},
 };
