@@ -93,6 +93,14 @@ net_init
 export OSTRAKON_HOME=$net
 error 3 unreachable get k
 error 3 unreachable monitor --once
+health() { # CODE
+	local code=0
+	ostrakon health >"$work/out" 2>"$work/err" </dev/null || code=$?
+	[ "$code" -eq "$1" ] && grep -q "nodes are ready, 3 needed" "$work/err" ||
+		fail "exit code $code: health: $(cat "$work/out" "$work/err")"
+	checks=$((checks + 1))
+}
+health 3
 error 7 exists net up "$net" --nodes 7 # it has another size, and keeps it
 error 7 exists net up --nodes 7
 done_ok net status
@@ -171,6 +179,7 @@ grep -q 'Address in use; end the other program or change \[peers\] listen' "$wor
 
 # ---- 4 and 130: no quorum --------------------------------------------------------------------------
 ostrakon net pause "$net" node3 >/dev/null || fail "net pause" # node2 is down
+health 1 # they answer, and are not ready
 tx_named() { # standard error announced the id that the JSON has
 	local id
 	id=$(sed -n 's/^tx \([0-9a-f]\{64\}\)$/\1/p' "$work/err")

@@ -116,14 +116,16 @@ int verb_status(struct cli *c)
 	return ask_and_show(c, "/v1/status", show_status);
 }
 
-/* One node's health, as a row: {node, live, ready, why}. */
-static struct json *health_row(struct link *l, unsigned i, bool *ready)
+/* One node's health, as a row: {node, live, ready, why}; counts it as reached if anything
+ * answered there. */
+static struct json *health_row(struct link *l, unsigned i, bool *ready, unsigned *reached)
 {
 	struct json *row = json_object();
 	int err = link_call(l, i, "GET", "/livez", NULL, slice_of(NULL, 0), 3000);
 	bool live = err == ERR_NONE && l->reply.status == 200;
 
 	*ready = false;
+	*reached += err == ERR_NONE;
 	json_set(row, "node", json_string(l->t->url[i]));
 	json_set(row, "live", json_bool(live));
 	if (live) {
@@ -141,7 +143,7 @@ int verb_health(struct cli *c)
 		{"NODE", "node"}, {"LIVE", "live"}, {"READY", "ready"}, {"WHY", "why"}};
 	struct target *t = mem_zalloc(sizeof *t);
 	struct json *rows = json_array();
-	unsigned ready_count = 0;
+	unsigned ready_count = 0, reached = 0, needed;
 	int unauthorized = -1;
 	struct link l;
 	int rc = target_open(c, t, false);
@@ -150,18 +152,21 @@ int verb_health(struct cli *c)
 		link_open(&l, t, 0);
 		for (unsigned i = 0; i < t->count; i++) {
 			bool ready;
-			json_append(rows, health_row(&l, i, &ready));
+			json_append(rows, health_row(&l, i, &ready, &reached));
 			ready_count += ready;
 			if (!ready && l.reply.status == 401)
 				unauthorized = (int)i;
 		}
 		link_close(&l);
 		/* Of a network as many must be ready as it takes to commit. */
-		if (ready_count == 0 || (t->has_genesis && t->count == t->ctx.quorum.n &&
-					 ready_count < t->ctx.quorum.q))
-			rc = EXIT_UNREACHABLE;
+		needed = t->has_genesis && t->count == t->ctx.quorum.n ? t->ctx.quorum.q : 1;
+		if (ready_count < needed)
+			rc = reached > 0 ? EXIT_REFUSED : EXIT_UNREACHABLE;
 		out_rows(c, columns, MEM_COUNT(columns), rows);
 		rows = NULL;
+		if (rc != EXIT_DONE && unauthorized < 0)
+			fprintf(c->err, "ostrakon: %u of %u nodes are ready, %u needed\n",
+				ready_count, t->count, needed);
 		if (rc != EXIT_DONE && unauthorized >= 0)
 			rc = unauthorized_fail(c, t->url[unauthorized]);
 	}
