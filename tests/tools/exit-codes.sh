@@ -180,6 +180,8 @@ grep -q 'Address in use; end the other program or change \[peers\] listen' "$wor
 # ---- 4 and 130: no quorum --------------------------------------------------------------------------
 ostrakon net pause "$net" node3 >/dev/null || fail "net pause" # node2 is down
 health 1 # they answer, and are not ready
+error 4 timeout put k z --timeout 1ms # the time is over before anybody could be asked
+error 4 timeout put k z --timeout 1ms --nonce 1000 --expiry 100
 tx_named() { # standard error announced the id that the JSON has
 	local id
 	id=$(sed -n 's/^tx \([0-9a-f]\{64\}\)$/\1/p' "$work/err")

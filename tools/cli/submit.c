@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "tools/cli/client.h"
+#include "tools/cli/write.h"
 
 #define TRY_MS	     4000 /* what a node is given to commit, before another is asked */
 #define PAUSE_MIN_MS 20
@@ -392,6 +393,14 @@ static int fail_unknown(struct cli *c, const struct hash *id, bool was_interrupt
 			(unsigned long long)c->timeout_ms);
 }
 
+int fail_unsent(struct cli *c)
+{
+	return cli_fail(c, EXIT_UNKNOWN, "timeout",
+			"Nothing was sent: give a longer --timeout.",
+			"timed out after %llu ms, before a node could be asked",
+			(unsigned long long)c->timeout_ms);
+}
+
 static int fail_result(struct cli *c, const struct receipt *r)
 {
 	switch (r->result) {
@@ -426,6 +435,8 @@ int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 		return cli_fail(c, EXIT_REFUSED, r->code, r->hint[0] ? r->hint : NULL,
 				"refused: %s", r->m.text);
 	case FATE_UNSENT:
+		if (r->m.text[0] == '\0') /* no node was even asked */
+			return fail_unsent(c);
 		return cli_fail(
 			c, EXIT_UNREACHABLE, "unreachable",
 			"Nothing was sent. `ostrakon net status` shows which nodes run.",

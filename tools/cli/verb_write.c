@@ -57,6 +57,8 @@ static int pick_nonce(struct cli *c, struct link *l, const struct keypair *key, 
 	*expiry = opt_u64(&c->opt, OPT_EXPIRY, 0);
 	if (*nonce != 0 && *expiry != 0)
 		return EXIT_DONE;
+	if (cli_time_left(c) == 0) /* nobody is out of reach yet */
+		return fail_unsent(c);
 	rc = account_state(l, &key->pub, &suggested, &expiry_max);
 	if (rc != EXIT_DONE)
 		return rc;

@@ -12,4 +12,7 @@ int build_transaction(struct target *t, struct writer *w, const struct keypair *
 /* Prints a receipt of c->tx, or its failure; exit code. */
 int report_receipt(struct cli *c, struct target *t, const struct receipt *r);
 
+/* Prints that the time was over before there was anything to send; exit code. */
+int fail_unsent(struct cli *c);
+
 #endif
