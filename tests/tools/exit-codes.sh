@@ -127,7 +127,11 @@ done_ok verify "$work/proof.json"
 error 1 failed_cas cas k other new
 error 1 failed_funds transfer client "$(printf '11%.0s' {1..32})" 9000000000
 error 6 not_found get absent
-error 6 not_found block 99999999
+for above in "block 99999999" "blocks --height 99999999" "get k --height 99999999" "get absent --height 99999999" \
+	"balance --height 99999999"; do # above the final height
+	# shellcheck disable=SC2086
+	error 6 not_found $above
+done
 error 6 not_found tx status "$(printf 'ab%.0s' {1..32})"
 ostrakon put k w --save "$work/tx.bin" --no-send >/dev/null 2>&1 || fail "put --no-send"
 cp "$work/tx.bin" "$work/forged.bin"

@@ -51,9 +51,9 @@ struct json *plain_numbers(const struct json *v, const char *key)
 	return json_copy(v);
 }
 
-/* Asks for path; hands the answer, with numbers, to show. */
+/* Asks for path; hands the answer, with numbers, to show, which says the exit code. */
 static int ask_and_show(struct cli *c, const char *path,
-			void (*show)(struct cli *c, struct json *doc))
+			int (*show)(struct cli *c, struct json *doc))
 {
 	struct target *t = mem_zalloc(sizeof *t);
 	struct link l;
@@ -63,7 +63,7 @@ static int ask_and_show(struct cli *c, const char *path,
 		link_open(&l, t, 0);
 		rc = link_get_or_fail(&l, path);
 		if (rc == EXIT_DONE)
-			show(c, plain_numbers(l.answer, ""));
+			rc = show(c, plain_numbers(l.answer, ""));
 		link_close(&l);
 	}
 	target_close(t);
@@ -71,7 +71,7 @@ static int ask_and_show(struct cli *c, const char *path,
 	return rc;
 }
 
-static void show_status(struct cli *c, struct json *doc)
+static int show_status(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"PEER", "name"},
 						{"CONNECTED", "connected"},
@@ -98,7 +98,7 @@ static void show_status(struct cli *c, struct json *doc)
 
 	if (c->format != FORMAT_TABLE) {
 		out_object(c, doc);
-		return;
+		return EXIT_DONE;
 	}
 	brief = json_object();
 	for (size_t i = 0; i < MEM_COUNT(shown); i++) {
@@ -109,6 +109,7 @@ static void show_status(struct cli *c, struct json *doc)
 	out_object(c, brief);
 	fputc('\n', c->out);
 	out_document(c, columns, MEM_COUNT(columns), doc, "peers");
+	return EXIT_DONE;
 }
 
 int verb_status(struct cli *c)
@@ -176,14 +177,23 @@ int verb_health(struct cli *c)
 	return rc;
 }
 
-static void show_blocks(struct cli *c, struct json *doc)
+static int show_blocks(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"HEIGHT", "height"},	{"TERM", "term"},
 						{"MODE", "mode"},	{"LEADER", "leader"},
 						{"TXS", "tx_count"},	{"GRADE", "grade"},
 						{"SIGNERS", "signers"}, {"HASH", "hash"}};
 
+	/* From a height on that is not final yet: as of one block there, and of a value. */
+	if (opt_given(&c->opt, OPT_HEIGHT) && json_len(json_get(doc, "blocks")) == 0) {
+		json_free(doc);
+		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+				"`ostrakon blocks` lists the newest.",
+				"there is no block at height %s yet",
+				c->opt.value[OPT_HEIGHT]);
+	}
 	out_list(c, columns, MEM_COUNT(columns), doc, "blocks");
+	return EXIT_DONE;
 }
 
 int verb_blocks(struct cli *c)
@@ -201,7 +211,7 @@ int verb_blocks(struct cli *c)
 	return ask_and_show(c, path, show_blocks);
 }
 
-static void show_block(struct cli *c, struct json *doc)
+static int show_block(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"INDEX", "index"},   {"TX", "tx"},
 						{"RESULT", "result"}, {"OPS", "op_count"},
@@ -210,7 +220,7 @@ static void show_block(struct cli *c, struct json *doc)
 
 	if (c->format != FORMAT_TABLE) {
 		out_object(c, doc);
-		return;
+		return EXIT_DONE;
 	}
 	brief = json_object();
 	for (const char *k = json_key_next(doc, NULL); k != NULL; k = json_key_next(doc, k))
@@ -223,6 +233,7 @@ static void show_block(struct cli *c, struct json *doc)
 	} else {
 		json_free(doc);
 	}
+	return EXIT_DONE;
 }
 
 int verb_block(struct cli *c)
@@ -238,12 +249,13 @@ int verb_block(struct cli *c)
 	return ask_and_show(c, path, show_block);
 }
 
-static void show_validators(struct cli *c, struct json *doc)
+static int show_validators(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {
 		{"INDEX", "index"}, {"NAME", "name"}, {"KEY", "key"}, {"LEADER", "leader"}};
 
 	out_list(c, columns, MEM_COUNT(columns), doc, "validators");
+	return EXIT_DONE;
 }
 
 int verb_validators(struct cli *c)
@@ -251,7 +263,7 @@ int verb_validators(struct cli *c)
 	return ask_and_show(c, "/v1/validators", show_validators);
 }
 
-static void show_peers(struct cli *c, struct json *doc)
+static int show_peers(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"NAME", "name"},
 						{"ADDRESS", "address"},
@@ -263,6 +275,7 @@ static void show_peers(struct cli *c, struct json *doc)
 						{"QUEUED", "queued_messages"}};
 
 	out_list(c, columns, MEM_COUNT(columns), doc, "peers");
+	return EXIT_DONE;
 }
 
 int verb_peers(struct cli *c)

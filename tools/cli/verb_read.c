@@ -60,8 +60,14 @@ static int read_state(struct cli *c, struct link *l, const char *path, struct sl
 	if (err != ERR_NONE)
 		return link_unreachable(l, err);
 	if (l->reply.status != 200 &&
-	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL))
+	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL)) {
+		/* As of a block there. */
+		if (opt_given(&c->opt, OPT_HEIGHT) && strcmp(l->error_code, "range") == 0)
+			return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
+					"there is no state at height %s yet: %s",
+					c->opt.value[OPT_HEIGHT], l->m.text);
 		return link_fail(l);
+	}
 	r->proof = json_get(l->answer, "proof");
 	if (!l->t->has_genesis) {
 		r->present = l->reply.status == 200;
