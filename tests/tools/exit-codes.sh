@@ -59,6 +59,14 @@ error 7 exists key new "$work/k.key" --unencrypted
 done_ok key show "$work/k.key"
 error 6 not_found key show "$work/absent.key"
 error 3 unreachable status --node http://127.0.0.1:1
+# A --home that is none is bad configuration, whoever is given it.
+id=$(printf 'ab%.0s' {1..32})
+for verb in status "get k" "put k v" balance "transfer client $id 1" "bench run" "net status" "net down" \
+	"db inspect" "backup create $work/no" "verify $work/none" "tx decode $work/full/x" "recovery show $work/none" \
+	"evidence --verify $work/none" "config show" "member list" "watch blocks" monitor doctor; do
+	# shellcheck disable=SC2086
+	OSTRAKON_HOME=$work/none error 78 config $verb
+done
 
 # 78: what another user may not read is there all the same
 stranger() { # COMMAND...: somebody whom the homes do not belong to, or who has no rights in them
@@ -87,6 +95,15 @@ if stranger ostrakon version && stranger test -r "$secret/genesis.json"; then
 else
 	echo "not tested: what another user may not read"
 fi
+
+# A file that an argument names, and that is not there, is not found.
+for verb in "verify $work/none" "tx submit $work/none" "tx decode $work/none" "tx status --from $work/none" \
+	"get --from $work/none" "put --from $work/none" "backup verify $work/none" "backup list $work/none" \
+	"evidence --verify $work/none" "recovery show $work/none" "doctor --answers $work/none" \
+	"monitor --once --answers $work/none" "put k v --key $work/none.key" "net status $work/none"; do
+	# shellcheck disable=SC2086
+	OSTRAKON_HOME=$secret error 6 not_found $verb
+done
 
 # ---- a live network --------------------------------------------------------------------------------
 net_init

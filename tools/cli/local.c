@@ -86,9 +86,10 @@ int local_find(struct cli *c, struct local *l)
 		return cli_usage(c, "--home is too long");
 	snprintf(path, sizeof path, "%s/genesis.json", dir);
 	int err = genesis_read(&l->genesis, path, &m);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_CONFIG;
 	if (err != ERR_NONE)
-		return cli_fail(c, err == ERR_NOT_FOUND ? EXIT_CONFIG : exit_of(err),
-				err_name(err),
+		return cli_fail(c, exit_of(err), err_name(err),
 				"--home is a node's home, or a network directory with nodes "
 				"on this machine.",
 				"%s", m.text);

@@ -139,8 +139,9 @@ int net_open(struct cli *c, struct net *net, enum net_default by_default)
 		if (rc != EXIT_DONE)
 			return rc;
 	}
-	if (!is_network_directory(dir))
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+	if (!is_network_directory(dir)) /* an argument is not found, a setting is false */
+		return cli_fail(c, c->opt.arg_count > 0 ? EXIT_NOT_FOUND : EXIT_CONFIG,
+				c->opt.arg_count > 0 ? "not_found" : "config",
 				"`ostrakon net init DIR` makes a network.",
 				"%s is not a network directory%s", dir,
 				is_node_home(dir) ? ", but the home of one node" : "");

@@ -46,6 +46,17 @@ bool network_directory(struct cli *c, char out[PATH_SIZE])
 	return is_network_directory(out);
 }
 
+int home_check(struct cli *c)
+{
+	const char *home = c->opt.value[OPT_HOME];
+
+	if (home == NULL || is_network_directory(home) || is_node_home(home))
+		return EXIT_DONE;
+	return cli_fail(c, EXIT_CONFIG, "config",
+			"`ostrakon net init DIR` makes a network directory.",
+			"%s is neither a network directory nor a node's home", home);
+}
+
 /* A hard error of one file names it; the library's message does too. */
 int network_open(struct network *out, const char *dir, struct errmsg *m)
 {

@@ -531,6 +531,8 @@ int verb_verify(struct cli *c)
 	int err, rc;
 
 	if (genesis == NULL) {
+		if (home_check(c) != EXIT_DONE)
+			return EXIT_CONFIG;
 		if (!network_directory(c, dir))
 			return cli_usage(
 				c, "`verify` needs --genesis FILE: it is all that is trusted");
@@ -545,7 +547,7 @@ int verb_verify(struct cli *c)
 	if (err == ERR_LIMIT) {
 		rc = refuted(c, err, m.text);
 	} else if (err != ERR_NONE) {
-		rc = cli_usage(c, "%s", m.text);
+		rc = cli_fail_err(c, err, &m, NULL);
 	} else {
 		rc = verify_text(c, slice_of(text, len), &g);
 		mem_free(text);

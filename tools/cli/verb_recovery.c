@@ -20,6 +20,8 @@ static int open_genesis(struct cli *c, struct genesis *g)
 	struct errmsg m;
 
 	if (path == NULL) {
+		if (home_check(c) != EXIT_DONE)
+			return EXIT_CONFIG;
 		if (!network_directory(c, dir))
 			return cli_usage(c, "--genesis FILE names the chain that is recovered");
 		snprintf(of_home, sizeof of_home, "%s/genesis.json", dir);

@@ -54,8 +54,6 @@ static int read_transaction(struct cli *c, uint8_t **out, size_t *len)
 	struct errmsg m;
 	int err = file_read(out, len, c->opt.arg[0], 4 * TX_SIZE_MAX, &m);
 
-	if (err == ERR_NOT_FOUND)
-		return cli_usage(c, "%s", m.text);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	*len = unwrap_json(*out, *len);
@@ -147,6 +145,8 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	bool good;
 	int err;
 
+	if (genesis == NULL && home_check(c) != EXIT_DONE)
+		return EXIT_CONFIG;
 	if (genesis == NULL && opt_given(&c->opt, OPT_HOME) && network_directory(c, dir)) {
 		snprintf(path, sizeof path, "%s/genesis.json", dir);
 		genesis = path;
