@@ -105,6 +105,13 @@ for verb in "verify $work/none" "tx submit $work/none" "tx decode $work/none" "t
 	OSTRAKON_HOME=$secret error 6 not_found $verb
 done
 
+# Without a directory one is made, and started.
+(cd "$work" && exec ostrakon net up --nodes 1 --timeout 10m) >"$work/out" 2>"$work/err" &&
+	grep -q running "$work/out" && [ -e "$work/ostrakon-network/genesis.json" ] ||
+	fail "net up makes no network: $(cat "$work/err")"
+ostrakon net down "$work/ostrakon-network" >/dev/null || fail "net down"
+rm -r "$work/ostrakon-network"
+
 # ---- a live network --------------------------------------------------------------------------------
 net_init
 export OSTRAKON_HOME=$net

@@ -106,7 +106,8 @@ static int make_default(struct cli *c, const char *dir)
 {
 	struct network_plan plan = {.dir = dir,
 				    .nodes = (unsigned)opt_u64(&c->opt, OPT_NODES, 4),
-				    .balance = 1000000000};
+				    .balance = 1000000000,
+				    .protocol = PROTOCOL_HYBRID};
 	struct errmsg m;
 	int err = network_create(&plan, &m);
 
