@@ -141,6 +141,8 @@ for dots in . ..; do # keys like others, though paths have another use for them
 done
 done_ok monitor --once
 done_ok status
+done_ok validators
+grep -qx 'q  *3' "$work/out" && grep -q '^INDEX' "$work/out" || fail "validators: $(cat "$work/out")"
 done_ok evidence --verify
 done_ok modes --verify
 done_ok doctor

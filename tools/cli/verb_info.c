@@ -211,22 +211,28 @@ int verb_blocks(struct cli *c)
 	return ask_and_show(c, path, show_blocks);
 }
 
+/* A line for each member but the list that has a table of its own. */
+static void show_all_but(struct cli *c, const struct json *doc, const char *list)
+{
+	struct json *brief = json_object();
+
+	for (const char *k = json_key_next(doc, NULL); k != NULL; k = json_key_next(doc, k))
+		if (strcmp(k, list) != 0)
+			json_set(brief, k, json_copy(json_get(doc, k)));
+	out_object(c, brief);
+}
+
 static int show_block(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"INDEX", "index"},   {"TX", "tx"},
 						{"RESULT", "result"}, {"OPS", "op_count"},
 						{"SIZE", "size"},     {"NONCE", "nonce"}};
-	struct json *brief;
 
 	if (c->format != FORMAT_TABLE) {
 		out_object(c, doc);
 		return EXIT_DONE;
 	}
-	brief = json_object();
-	for (const char *k = json_key_next(doc, NULL); k != NULL; k = json_key_next(doc, k))
-		if (strcmp(k, "transactions") != 0)
-			json_set(brief, k, json_copy(json_get(doc, k)));
-	out_object(c, brief);
+	show_all_but(c, doc, "transactions");
 	if (json_len(json_get(doc, "transactions")) > 0) {
 		fputc('\n', c->out);
 		out_document(c, columns, MEM_COUNT(columns), doc, "transactions");
@@ -254,6 +260,10 @@ static int show_validators(struct cli *c, struct json *doc)
 	static const struct column columns[] = {
 		{"INDEX", "index"}, {"NAME", "name"}, {"KEY", "key"}, {"LEADER", "leader"}};
 
+	if (c->format == FORMAT_TABLE) {
+		show_all_but(c, doc, "validators");
+		fputc('\n', c->out);
+	}
 	out_list(c, columns, MEM_COUNT(columns), doc, "validators");
 	return EXIT_DONE;
 }
