@@ -160,6 +160,8 @@ for above in "block 99999999" "blocks --height 99999999" "get k --height 9999999
 done
 error 6 not_found tx status "$(printf 'ab%.0s' {1..32})"
 ostrakon put k w --save "$work/tx.bin" --no-send >/dev/null 2>&1 || fail "put --no-send"
+done_ok tx decode "$work/tx.bin" -o json
+jq -e 'all(.nonce, .expiry, .size; type == "number")' "$work/out" >/dev/null || fail "numbers as text: $(cat "$work/out")"
 cp "$work/tx.bin" "$work/forged.bin"
 printf '\x5a\xa5' | dd of="$work/forged.bin" bs=1 seek=$(($(stat -c %s "$work/tx.bin") - 2)) conv=notrunc 2>/dev/null
 error 1 bad_signature tx submit "$work/forged.bin"

@@ -90,7 +90,7 @@ static struct json *op_json(const struct op *op)
 		break;
 	case OP_TRANSFER:
 		json_set(o, "to", json_hex(op->to.b, PUBKEY_SIZE));
-		json_set(o, "amount", json_u64_string(op->amount));
+		json_set(o, "amount", json_said(op->amount));
 		break;
 	}
 	return o;
@@ -107,8 +107,8 @@ static struct json *tx_json(const struct tx *tx, const struct hash *chain, bool 
 	json_set(o, "tx", json_hash(&id));
 	json_set(o, "chain_id", json_hash(chain));
 	json_set(o, "sender", json_hex(tx->sender.b, PUBKEY_SIZE));
-	json_set(o, "nonce", json_u64_string(tx->nonce));
-	json_set(o, "expiry", json_u64_string(tx->expiry));
+	json_set(o, "nonce", json_said(tx->nonce));
+	json_set(o, "expiry", json_said(tx->expiry));
 	json_set(o, "size", json_u64(tx->bytes.len));
 	reader_init(&r, tx->ops);
 	while (tx_op_next(&r, &op))

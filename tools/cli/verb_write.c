@@ -39,8 +39,8 @@ static int show_signed(struct cli *c, struct slice tx, uint64_t nonce, uint64_t 
 	struct json *o = json_object();
 
 	json_set(o, "tx", json_hash(&c->tx));
-	json_set(o, "nonce", json_u64_string(nonce));
-	json_set(o, "expiry", json_u64_string(expiry));
+	json_set(o, "nonce", json_said(nonce));
+	json_set(o, "expiry", json_said(expiry));
 	json_set(o, "bytes", json_hex(tx.ptr, tx.len));
 	out_object(c, o);
 	return EXIT_DONE;
