@@ -153,6 +153,25 @@ done_ok verify "$work/proof.json"
 error 1 failed_cas cas k other new
 error 1 failed_funds transfer client "$(printf '11%.0s' {1..32})" 9000000000
 error 6 not_found get absent
+said() { # WORDS: in the last error
+	grep -q -e "$1" "$work/err" || fail "not \"$1\", but: $(cat "$work/err")"
+}
+long=$(head -c 2000 /dev/zero | tr '\0' k)
+for verb in "get" "put" "del" "cas"; do
+	rest=()
+	[ $verb != put ] || rest=(v)
+	[ $verb != cas ] || rest=(old new)
+	error 2 usage $verb "" "${rest[@]}"
+	said "the key is empty"
+	error 1 limit $verb "$long" "${rest[@]}"
+	said "the key has 2000 bytes, and this chain takes at most 1024"
+done
+value=$(head -c 70000 /dev/zero | tr '\0' v)
+error 1 limit put k "$value"
+said "the value has 70000 bytes, and this chain takes at most 65536"
+printf 'a 1\n\n%s 2\n' "$long" >"$work/lines"
+error 1 limit put --from "$work/lines"
+said "line 3: the key has 2000 bytes"
 for above in "block 99999999" "blocks --height 99999999" "get k --height 99999999" "get absent --height 99999999" \
 	"balance --height 99999999"; do # above the final height
 	# shellcheck disable=SC2086

@@ -227,13 +227,24 @@ static int put_all(struct bulk *b)
 	struct link l;
 	int rc;
 
-	for (size_t i = 0; i < b->lines.count; i++)
-		if (b->lines.line[i].rest.ptr == NULL)
+	for (size_t i = 0; i < b->lines.count; i++) {
+		const struct line *line = &b->lines.line[i];
+		struct op op = {.kind = OP_PUT, .key = line->first, .value = line->rest};
+		struct errmsg m, where;
+		int err;
+
+		if (line->rest.ptr == NULL)
 			return cli_usage(
 				b->c,
 				"line %u has a key and no value; a line is KEY, tab or "
 				"blank, VALUE",
-				b->lines.line[i].number);
+				line->number);
+		err = op_fits(&op, &b->t->genesis.limits, &m);
+		if (err != ERR_NONE) {
+			err_set(&where, err, "line %u: %.400s", line->number, m.text);
+			return op_fail(b->c, err, &where);
+		}
+	}
 	link_open(&l, b->t, 0);
 	rc = account_state(&l, &b->key.pub, &b->next_nonce, &expiry_max);
 	link_close(&l);

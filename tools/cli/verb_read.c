@@ -8,6 +8,7 @@
 #include "tools/cli/linear.h"
 #include "tools/cli/lines.h"
 #include "tools/cli/verbs.h"
+#include "tools/cli/write.h"
 
 #define PROOF_FILE_MAX (32u << 20)
 
@@ -218,6 +219,20 @@ static int read_state_from(struct cli *c, struct link *l, const char *path,
 	}
 }
 
+/* Without a genesis file the node says what is too long. */
+static int check_key(struct cli *c, const struct target *t, struct slice key)
+{
+	struct genesis_limits widest = {.key_size_max = UINT32_MAX};
+	struct op op = {.kind = OP_DELETE, .key = key};
+	struct errmsg m;
+	int err;
+
+	if (key.len == 0)
+		return cli_usage(c, "the key is empty: it has at least 1 byte");
+	err = op_fits(&op, t->has_genesis ? &t->genesis.limits : &widest, &m);
+	return err == ERR_NONE ? EXIT_DONE : op_fail(c, err, &m);
+}
+
 int verb_get(struct cli *c)
 {
 	bool wants_proof = opt_given(&c->opt, OPT_PROVE) || opt_given(&c->opt, OPT_PROOF_FILE);
@@ -240,6 +255,8 @@ int verb_get(struct cli *c)
 		return cli_usage(c, "`get` needs KEY, or --from FILE");
 	t = mem_zalloc(sizeof *t);
 	rc = target_open(c, t, wants_proof || linearizable);
+	if (rc == EXIT_DONE)
+		rc = check_key(c, t, slice_str(c->opt.arg[0]));
 	if (rc == EXIT_DONE) {
 		writer_raw(&path, "/v1/state/", 10);
 		http_escape(&path, slice_str(c->opt.arg[0]));
