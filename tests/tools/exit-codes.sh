@@ -170,8 +170,22 @@ value=$(head -c 70000 /dev/zero | tr '\0' v)
 error 1 limit put k "$value"
 said "the value has 70000 bytes, and this chain takes at most 65536"
 printf 'a 1\n\n%s 2\n' "$long" >"$work/lines"
-error 1 limit put --from "$work/lines"
-said "line 3: the key has 2000 bytes"
+for verb in put get; do
+	error 1 limit $verb --from "$work/lines"
+	said "line 3: the key has 2000 bytes"
+done
+printf '# keys\nk v\nk other\n' >"$work/lines"
+error 1 different get --from "$work/lines"
+said "the first in line 3"
+printf 'k\n\nabsent\n' >"$work/lines"
+error 6 not_found get --from "$work/lines"
+said "in line 3"
+printf '%s\n' "$id" >"$work/lines"
+error 6 not_found tx status --from "$work/lines"
+said "the first in line 1"
+printf '\nbeef\n' >"$work/lines"
+error 2 usage tx status --from "$work/lines"
+said "line 2 is no transaction id: 64 hex digits"
 for above in "block 99999999" "blocks --height 99999999" "get k --height 99999999" "get absent --height 99999999" \
 	"balance --height 99999999"; do # above the final height
 	# shellcheck disable=SC2086
@@ -231,6 +245,9 @@ grep -q 'Address in use; end the other program or change \[peers\] listen' "$wor
 # ---- 4 and 130: no quorum --------------------------------------------------------------------------
 ostrakon net pause "$net" node3 >/dev/null || fail "net pause" # node2 is down
 health 1 # they answer, and are not ready
+printf '\nk\n' >"$work/lines"
+error 3 unreachable get --from "$work/lines" --node http://127.0.0.1:1
+said "^line 2, k:"
 error 4 timeout put k z --timeout 1ms # the time is over before anybody could be asked
 error 4 timeout put k z --timeout 1ms --nonce 1000 --expiry 100
 tx_named() { # standard error announced the id that the JSON has
