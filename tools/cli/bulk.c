@@ -391,7 +391,9 @@ static bool get_each(void *arg, struct link *l, size_t i)
 	} else {
 		pthread_mutex_lock(&b->lock);
 		bulk_name_line(b, line);
-		rc = err == ERR_NONE ? link_fail(l) : link_unreachable(l, err);
+		rc = b->rc != EXIT_DONE	 ? b->rc /* one has been told */
+		     : err == ERR_NONE ? link_fail(l)
+				       : link_unreachable(l, err);
 		bulk_fail(b, rc);
 	}
 	bulk_progress(b);
