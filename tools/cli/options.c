@@ -106,8 +106,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
-		       "transactions in one request (default 1; 32 with --from or\n"
-		       "--rate)"},
+		       "most transactions in one request: of `put --from` (default 32), of\n"
+		       "`bench run` (default 1; with --rate 32, fewer if so many could not\n"
+		       "be under way on each connection)"},
 	[OPT_RATE] = {"rate", 'r', TYPE_U64, false, "N", 1, 1000000,
 		      "open loop: send N transactions a second, whatever comes back"},
 	[OPT_WARMUP] = {"warmup", 0, TYPE_DURATION, false, "TIME",
