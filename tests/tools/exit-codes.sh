@@ -32,6 +32,10 @@ done_ok() {
 	checks=$((checks + 1))
 }
 
+said() { # WORDS: in the last error
+	grep -q -e "$1" "$work/err" || fail "not \"$1\", but: $(cat "$work/err")"
+}
+
 # ---- 2: usage ----------------------------------------------------------------------------------
 error 2 usage statsu
 grep -q 'did you mean "status"' "$work/err" || fail "no hint: $(cat "$work/err")"
@@ -40,6 +44,13 @@ error 2 usage put onlykey
 error 2 usage put a b c
 error 2 usage status --timeout soon
 error 2 usage blocks --limit 0
+said "out of range: 1 to 1000"
+error 2 usage blocks --limit many
+said "a whole number from 1 to 1000"
+error 2 usage put k v --nonce 0
+said "out of range: 1 to 18446744073709551615"
+error 2 usage status --timeout 2000h
+said "from 1ms to 1000h"
 error 2 usage get k --linearizable=yes
 error 2 usage status --seconds 3
 error 2 usage net
@@ -153,9 +164,6 @@ done_ok verify "$work/proof.json"
 error 1 failed_cas cas k other new
 error 1 failed_funds transfer client "$(printf '11%.0s' {1..32})" 9000000000
 error 6 not_found get absent
-said() { # WORDS: in the last error
-	grep -q -e "$1" "$work/err" || fail "not \"$1\", but: $(cat "$work/err")"
-}
 long=$(head -c 2000 /dev/zero | tr '\0' k)
 for verb in "get" "put" "del" "cas"; do
 	rest=()

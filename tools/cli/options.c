@@ -249,18 +249,21 @@ static int check_value(enum option_id id, const char *where, const char *value,
 		break;
 	case TYPE_U64:
 		err = parse_u64(&v, value, d->min, d->max);
-		if (err == ERR_RANGE && d->max != UINT64_MAX)
+		if (err == ERR_RANGE)
 			return err_set(m, ERR_SYNTAX, "%s %s is out of range: %llu to %llu",
 				       where, value, (unsigned long long)d->min,
 				       (unsigned long long)d->max);
 		if (err != ERR_NONE)
-			return err_set(m, ERR_SYNTAX, "%s takes a whole number, not \"%s\"",
-				       where, value);
+			return err_set(m, ERR_SYNTAX,
+				       "%s takes a whole number from %llu to %llu, not \"%s\"",
+				       where, (unsigned long long)d->min,
+				       (unsigned long long)d->max, value);
 		break;
 	case TYPE_DURATION:
 		if (parse_duration_ms(&v, value) != ERR_NONE)
 			return err_set(m, ERR_SYNTAX,
-				       "%s takes a time such as 500ms, 30s or 2m, not \"%s\"",
+				       "%s takes a time such as 500ms, 30s or 2m, from 1ms to 1000h, "
+				       "not \"%s\"",
 				       where, value);
 		break;
 	case TYPE_CHOICE:
