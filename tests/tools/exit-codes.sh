@@ -152,6 +152,12 @@ for dots in . ..; do # keys like others, though paths have another use for them
 done
 done_ok monitor --once
 done_ok status
+for verb in "get k" "put k v" doctor "db inspect"; do # no host of that name is asked for
+	# shellcheck disable=SC2086
+	error 6 not_found $verb --node node9
+	said 'has no node "node9": its nodes are node1, node2, node3, node4'
+done
+done_ok status --node node2
 done_ok validators
 grep -qx 'q  *3' "$work/out" && grep -q '^INDEX' "$work/out" || fail "validators: $(cat "$work/out")"
 done_ok evidence --verify

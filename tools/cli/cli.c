@@ -14,6 +14,7 @@
 #include "crypto/sign.h"
 #include "node/token.h"
 #include "tools/cli/http.h"
+#include "tools/cli/network.h"
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
@@ -397,6 +398,11 @@ static int run_verb(struct cli *c, const struct verb *v)
 				 c->opt.arg[v->args_max], v->name, v->args);
 	if (v->options & OPT_BIT(OPT_TOKEN_FILE)) {
 		rc = read_token(c);
+		if (rc != EXIT_DONE)
+			return rc;
+	}
+	if (v->options & OPT_BIT(OPT_NODE)) {
+		rc = node_check(c);
 		if (rc != EXIT_DONE)
 			return rc;
 	}
