@@ -168,6 +168,13 @@ done_ok verify "$work/proof.json"
 
 # 1: refused, or in vain
 error 1 failed_cas cas k other new
+nonce=$(ostrakon put k v --no-send -o json 2>/dev/null | jq .nonce)
+done_ok put k v --nonce "$nonce"
+error 1 tx_nonce_used put k w --nonce "$nonce"
+said "without --nonce"
+error 1 tx_horizon put k w --expiry 99999999
+said "without --expiry"
+grep -q /v1/ "$work/err" && fail "a path of the API: $(cat "$work/err")"
 error 1 failed_funds transfer client "$(printf '11%.0s' {1..32})" 9000000000
 error 6 not_found get absent
 long=$(head -c 2000 /dev/zero | tr '\0' k)

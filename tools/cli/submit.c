@@ -424,6 +424,25 @@ static int fail_result(struct cli *c, const struct receipt *r)
 	invariant(!"a result that failed");
 }
 
+/* A node's hints are for whoever speaks to its API; people here have commands. */
+static const char *hint_of(const struct receipt *r)
+{
+	static const struct {
+		const char *code, *hint;
+	} ours[] = {
+		{"tx_nonce_used", "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_nonce_window", "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_expired", "Sign it again without --expiry: a height that fits is then chosen."},
+		{"tx_horizon", "Sign it again without --expiry: a height that fits is then chosen."},
+		{"wrong_chain", "Sign it for this chain: --genesis is its genesis file."},
+	};
+
+	for (size_t i = 0; i < MEM_COUNT(ours); i++)
+		if (strcmp(r->code, ours[i].code) == 0)
+			return ours[i].hint;
+	return r->hint[0] ? r->hint : NULL;
+}
+
 int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 {
 	switch (r->fate) {
@@ -432,7 +451,7 @@ int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 	case FATE_ACCEPTED:
 		break;
 	case FATE_REFUSED:
-		return cli_fail(c, EXIT_REFUSED, r->code, r->hint[0] ? r->hint : NULL,
+		return cli_fail(c, EXIT_REFUSED, r->code, hint_of(r),
 				"refused: %s", r->m.text);
 	case FATE_UNSENT:
 		if (r->m.text[0] == '\0') /* no node was even asked */
