@@ -666,17 +666,22 @@ struct json *node_config_json(const struct node_config *c, const struct genesis 
 {
 	struct json *a = json_array();
 	char source[CONFIG_PATH_MAX + 64];
-	for (int k = 0; k < CONFIG_KEYS; k++) {
-		source_text(source, c, c->origin[k].from, c->origin[k].line, k);
-		json_append(a, entry_json(section_names[keys[k].section], keys[k].name,
-					  value_json(c, (enum config_key)k), c->origin[k].from,
-					  source));
-	}
-	for (unsigned i = 0; i < g->n; i++) {
-		source_text(source, c, c->peer_origin[i].from, c->peer_origin[i].line, 0);
-		json_append(a,
-			    entry_json("peers", g->validator[i].name, address_json(&c->peer[i]),
-				       c->peer_origin[i].from, source));
+	for (size_t section = 0; section < MEM_COUNT(section_names); section++) {
+		for (int k = 0; k < CONFIG_KEYS; k++) {
+			if (keys[k].section != section)
+				continue;
+			source_text(source, c, c->origin[k].from, c->origin[k].line, k);
+			json_append(a, entry_json(section_names[section], keys[k].name,
+						  value_json(c, (enum config_key)k),
+						  c->origin[k].from, source));
+		}
+		for (unsigned i = 0; section == SECTION_PEERS && i < g->n; i++) {
+			source_text(source, c, c->peer_origin[i].from, c->peer_origin[i].line,
+				    0);
+			json_append(a, entry_json("peers", g->validator[i].name,
+						  address_json(&c->peer[i]),
+						  c->peer_origin[i].from, source));
+		}
 	}
 	return a;
 }

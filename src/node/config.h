@@ -142,7 +142,7 @@ int node_config_environment(struct node_config *c, const struct genesis *g, stru
 int node_config_flag(struct node_config *c, const struct genesis *g, enum config_key key,
 		     const char *flag, const char *value, struct errmsg *m);
 /* [{"key": "api.listen", "value": "127.0.0.1:7100", "origin": "file", "source":
- * "node1/ostrakond.conf:4"}, ...], all keys; source is null for defaults. */
+ * "node1/ostrakond.conf:4"}, ...], all keys, section by section; source is null for defaults. */
 struct json *node_config_json(const struct node_config *c, const struct genesis *g);
 /* [timing] timeout_min and timeout_max, or their defaults. */
 uint32_t config_timeout_min_ms(const struct node_config *c);
