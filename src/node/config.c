@@ -191,6 +191,24 @@ static int validator_by_name(const struct genesis *g, const char *name)
 	return -1;
 }
 
+/* A blank within a name is no name of a host, but a comma that is missing: it would match nothing. */
+static int read_hosts(struct parse *p, const char *value)
+{
+	for (const char *word = value; *word; word += *word == ',') {
+		size_t n = strcspn(word, ",");
+		while (n > 0 && *word == ' ')
+			word++, n--;
+		size_t len = n;
+		while (len > 0 && word[len - 1] == ' ')
+			len--;
+		if (strcspn(word, " \t") < len)
+			return fail(p, "hosts = \"%s\" must be names with commas between: NAME,NAME",
+				    value);
+		word += n;
+	}
+	return read_text(p, p->c->api_hosts, sizeof p->c->api_hosts, "hosts", value);
+}
+
 static int read_name(struct parse *p, const char *value)
 {
 	if (validator_by_name(p->g, value) < 0) {
@@ -234,7 +252,7 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 	case KEY_API_LISTEN:
 		return read_address(p, &c->api, name, value, false);
 	case KEY_API_HOSTS:
-		return read_text(p, c->api_hosts, sizeof c->api_hosts, name, value);
+		return read_hosts(p, value);
 	case KEY_TOKEN_FILE:
 		return read_text(p, c->token_file, sizeof c->token_file, name, value);
 	case KEY_HEARTBEAT:
