@@ -119,8 +119,14 @@ static int unknown_section(struct parse *p, const char *section)
 {
 	struct suggestion s = {0};
 	for (size_t i = 0; i < MEM_COUNT(section_names); i++)
-		suggest(&s, section, section_names[i]);
+		if (edit_distance(section, section_names[i]) <= strlen(section_names[i]) / 2)
+			suggest(&s, section, section_names[i]);
 	char hint[96];
+	if (!s.word) /* of words that short, three typing errors make any other one */
+		return fail(p,
+			    "unknown section [%s]; there are [node], [peers], [api], [timing], "
+			    "[limits] and [debug]",
+			    section);
 	return fail(p, "unknown section [%s]%s", section, did_you_mean(hint, &s));
 }
 

@@ -146,6 +146,12 @@ START_TEST(test_unknown_keys)
 		"unknown key \"nmae\" in [node], did you mean \"name\"?");
 	refused("[nodes]\nname = node1\n", 2,
 		"unknown section [nodes], did you mean \"node\"?");
+	static const char *const far[] = {"log", "cli", "db", "main", "validators"};
+	for (size_t i = 0; i < MEM_COUNT(far); i++) {
+		char text[64];
+		snprintf(text, sizeof text, "[%s]\nname = node1\n", far[i]);
+		refused(text, 2, "; there are [node], [peers], ");
+	}
 }
 END_TEST
 
