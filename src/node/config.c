@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/edit_distance.h"
 #include "base/log.h"
@@ -539,6 +540,46 @@ static bool variable_name(char out[64], enum config_key key)
 	for (char *c = out; *c; c++)
 		*c = (char)toupper((unsigned char)*c);
 	return true;
+}
+
+bool node_config_is_variable(const char *name)
+{
+	char known[64];
+	for (int k = 0; k < CONFIG_KEYS; k++)
+		if (variable_name(known, (enum config_key)k) && strcmp(known, name) == 0)
+			return true;
+	return false;
+}
+
+/* Of a section: those of [node] have its name not, and may be for any other program. */
+static bool names_section(const char *name)
+{
+	for (size_t i = 0; i < MEM_COUNT(section_names); i++) {
+		size_t len = strlen(section_names[i]);
+		if (i != SECTION_NODE && strncmp(name, "OSTRAKON_", 9) == 0 &&
+		    strncasecmp(name + 9, section_names[i], len) == 0 && name[9 + len] == '_')
+			return true;
+	}
+	return false;
+}
+
+void node_config_misspelt(void (*each)(void *arg, const char *name, const char *near), void *arg)
+{
+	for (char **v = environ; *v; v++) {
+		struct suggestion s = {0};
+		char name[64], known[CONFIG_KEYS][64];
+		size_t len = strcspn(*v, "=");
+		if (len >= sizeof name)
+			continue;
+		memcpy(name, *v, len);
+		name[len] = 0;
+		if (!names_section(name) || node_config_is_variable(name))
+			continue;
+		for (int k = 0; k < CONFIG_KEYS; k++)
+			if (variable_name(known[k], (enum config_key)k))
+				suggest(&s, name, known[k]);
+		each(arg, name, s.word);
+	}
 }
 
 int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m)

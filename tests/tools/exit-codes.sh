@@ -57,6 +57,12 @@ error 2 usage net
 error 2 usage completion tcsh
 OSTRAKON_TIMEOUT=never error 2 usage status
 OSTRAKON_HOME=$work/none OSTRAKON_TIMEOUT=1h done_ok version
+for variable in HOEM=HOME OUTPUTT=OUTPUT TOKENFILE=TOKEN_FILE API_LISTNE=API_LISTEN; do
+	env "OSTRAKON_${variable%=*}=x" ostrakon version >/dev/null 2>"$work/err" || fail "version"
+	said "OSTRAKON_${variable%=*}; did you mean OSTRAKON_${variable#*=}?"
+done
+OSTRAKON_SEEDS=1 OSTRAKON_LOG=info OSTRAKON_API_LISTEN=127.0.0.1:1 OSTRAKON_HOME=x OSTRAKON_K=1 done_ok version
+[ ! -s "$work/err" ] || fail "of no variable of ours: $(cat "$work/err")"
 ostrakon >/dev/null 2>&1
 [ $? -eq 2 ] || fail "no verb is no usage error"
 
@@ -260,6 +266,8 @@ taken=$(sed -n '/^\[peers\]/,/^\[/s/^listen = //p' "$net/node1/ostrakond.conf")
 "$OSTRAKOND" run --home "$net/node2" --peers-listen "$taken" >/dev/null 2>"$work/err"
 [ $? -eq 7 ] || fail "a port for peers that another node has"
 grep -q 'Address in use; end the other program or change \[peers\] listen' "$work/err" || fail "$(cat "$work/err")"
+OSTRAKON_API_LISTNE=127.0.0.1:1 "$OSTRAKOND" check-config --home "$net/node2" >/dev/null 2>"$work/err" || fail "check-config"
+said "OSTRAKON_API_LISTNE sets nothing, did you mean OSTRAKON_API_LISTEN?"
 "$OSTRAKOND" run --what >/dev/null 2>&1
 [ $? -eq 2 ] || fail "an unknown option of ostrakond"
 

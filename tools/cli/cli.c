@@ -374,6 +374,14 @@ static int read_token(struct cli *c)
 	return EXIT_DONE;
 }
 
+static void on_misspelt(void *arg, const char *name, const char *near)
+{
+	struct cli *c = arg;
+
+	fprintf(c->err, "ostrakon: nothing reads the environment variable %s%s%s%s\n", name,
+		near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 static int run_verb(struct cli *c, const struct verb *v)
 {
 	struct errmsg m;
@@ -431,6 +439,9 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 	if (code == ERR_NONE)
 		code = options_environment(&c->opt, &m);
 	setup_output(c);
+	/* A misspelt variable would be missed in silence. */
+	options_misspelt(node_config_is_variable, on_misspelt, c);
+	node_config_misspelt(on_misspelt, c);
 	if (code != ERR_NONE) {
 		rc = cli_usage(c, "%s", m.text);
 		goto done;

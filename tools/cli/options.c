@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/edit_distance.h"
 #include "base/mem.h"
@@ -414,6 +415,36 @@ int options_environment(struct options *o, struct errmsg *m)
 		o->from_environment[i] = true;
 	}
 	return ERR_NONE;
+}
+
+void options_misspelt(bool (*is_other)(const char *name),
+		      void (*each)(void *arg, const char *name, const char *near), void *arg)
+{
+	char known[OPTIONS][64];
+	const char *words[OPTIONS], *near;
+	size_t count = 0;
+
+	for (int i = 0; i < OPTIONS; i++) {
+		if (!defs[i].environment)
+			continue;
+		environment_name(known[count], sizeof known[0], defs[i].name);
+		words[count] = known[count];
+		count++;
+	}
+	for (char **v = environ; *v != NULL; v++) {
+		char name[64];
+		size_t len = strcspn(*v, "=");
+		if (len >= sizeof name || strncmp(*v, "OSTRAKON_", 9) != 0)
+			continue;
+		memcpy(name, *v, len);
+		name[len] = '\0';
+		near = nearest_word(name, words, count, 3);
+		/* Of KEY two letters are too many. */
+		if (near == NULL || strcmp(near, name) == 0 || is_other(name) ||
+		    2 * edit_distance(name, near) > strlen(near) - 9)
+			continue;
+		each(arg, name, near);
+	}
 }
 
 int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
