@@ -219,6 +219,18 @@ for above in "block 99999999" "blocks --height 99999999" "get k --height 9999999
 	error 6 not_found $above
 done
 error 6 not_found tx status "$(printf 'ab%.0s' {1..32})"
+ostrakon watch blocks --from 99999999 >"$work/out" 2>"$work/err" </dev/null & # waits for it, and says so
+helper_pid=$!
+for ((try = 0; try < 1200; try++)); do
+	grep -q 'height 99999999 is not final yet, [0-9]* is: waiting' "$work/err" && break
+	sleep 0.05
+done
+[ $try -lt 1200 ] || fail "watch is silent: $(cat "$work/err")"
+kill "$helper_pid"
+wait "$helper_pid"
+helper_pid=
+done_ok watch blocks --from 1 --count 1
+[ ! -s "$work/err" ] || fail "watch from a height that is there: $(cat "$work/err")"
 ostrakon put k w --save "$work/tx.bin" --no-send >/dev/null 2>&1 || fail "put --no-send"
 done_ok tx decode "$work/tx.bin" -o json
 jq -e 'all(.nonce, .expiry, .size; type == "number")' "$work/out" >/dev/null || fail "numbers as text: $(cat "$work/out")"
