@@ -129,6 +129,25 @@ done
 ostrakon net down "$work/ostrakon-network" >/dev/null || fail "net down"
 rm -r "$work/ostrakon-network"
 
+# What has another content than it ought to: what was expected is said.
+echo 'not this' >"$work/odd"
+export OSTRAKON_HOME=$secret
+while IFS=: read -r want name verb words; do
+	# shellcheck disable=SC2086
+	error "$want" "$name" $verb "$work/odd"
+	said "$words"
+done <<-'EOF'
+	1:version:tx decode:signed transaction: its bytes
+	1:version:tx submit:signed transaction: its bytes
+	5:syntax:verify:is no proof document
+	5:syntax:evidence --verify:holds no evidence
+	5:truncated:recovery show:recovery draft
+	2:usage:doctor --answers:holds no answers of nodes
+	6:not_found:backup verify:a backup is a directory
+	2:usage:tx status --from:line 1 is no transaction id: 64 hex digits
+EOF
+unset OSTRAKON_HOME
+
 # ---- a live network --------------------------------------------------------------------------------
 net_init
 export OSTRAKON_HOME=$net

@@ -172,6 +172,16 @@ int verb_backup_list(struct cli *c)
 	return EXIT_DONE;
 }
 
+/* Prints that dest is a file, if it is; exit code. */
+static int refuse_file(struct cli *c, const char *dest)
+{
+	if (!files_exist(dest) || is_directory(dest))
+		return EXIT_DONE;
+	return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+			"`ostrakon backup create` makes one; `ostrakon backup list DIR` finds it.",
+			"%s is no backup: a backup is a directory", dest);
+}
+
 /* ---- verify and restore ------------------------------------------------------------------ */
 
 /* --genesis, if it was given: what the backup must be of. */
@@ -238,7 +248,9 @@ int verb_backup_verify(struct cli *c)
 	progress_begin(&p, c, "verify");
 	struct backup_progress steps = {.arg = &p, .step = progress_step};
 	o.progress = &steps;
-	int rc = expected_genesis(c, g, &o.genesis);
+	int rc = refuse_file(c, dest);
+	if (rc == EXIT_DONE)
+		rc = expected_genesis(c, g, &o.genesis);
 	scratch[0] = 0;
 	if (rc == EXIT_DONE && is_large(dest)) {
 		snprintf(scratch, sizeof scratch, "%s/ostrakon-verify.XXXXXX",
@@ -273,7 +285,9 @@ int verb_backup_restore(struct cli *c)
 	progress_begin(&p, c, "restore");
 	struct backup_progress steps = {.arg = &p, .step = progress_step};
 	o.progress = &steps;
-	int rc = expected_genesis(c, g, &o.genesis);
+	int rc = refuse_file(c, dest);
+	if (rc == EXIT_DONE)
+		rc = expected_genesis(c, g, &o.genesis);
 	if (rc == EXIT_DONE) {
 		int err = backup_restore(dest, home, &o, &s, &m);
 		rc = finish(c, err, dest, &s, &p, &m, home);

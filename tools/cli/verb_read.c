@@ -507,7 +507,11 @@ static int verify_text(struct cli *c, struct slice text, struct genesis *g)
 	proof_document_init(&doc);
 	err = json_parse(&whole, text, &m);
 	if (err != ERR_NONE) {
-		rc = refuted(c, err, m.text);
+		rc = cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+			      "`ostrakon get --prove` and `tx status --prove` print such a "
+			      "document, in JSON.",
+			      "NOT verified: %s is no proof document: %s", c->opt.arg[0],
+			      m.text);
 		goto done;
 	}
 	/* Of a state document "proof" is a string. */

@@ -54,7 +54,8 @@ static int read_document(struct cli *c, const char *path, struct recovery *out)
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
 				"%s is of a newer version: use a newer program", path);
 	if (err != ERR_NONE)
-		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
+		return cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+				"`ostrakon recovery draft` writes one.",
 				"%s is no recovery, or damaged: %s", path, err_text(err));
 	return EXIT_DONE;
 }

@@ -32,6 +32,10 @@ static size_t unhex(uint8_t *buf, size_t len)
 	return digits / 2;
 }
 
+static const char transaction_hint[] =
+	"It must hold a signed transaction: its bytes, as `ostrakon put --save` writes them, their "
+	"hex digits, or what --no-send -o json prints.";
+
 static size_t unwrap_json(uint8_t *buf, size_t len)
 {
 	struct json *doc;
@@ -165,7 +169,8 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	err = tx_decode(&tx, bytes, &ctx, &limits);
 	if (err != ERR_NONE)
 		return cli_fail(c, err == ERR_WRONG_CHAIN ? EXIT_UNVERIFIED : EXIT_REFUSED,
-				err_name(err), NULL, "%s is no valid transaction: %s",
+				err_name(err), transaction_hint,
+				"%s is no valid transaction: %s",
 				c->opt.arg[0], err_text(err));
 	good = tx_check_signature(&tx, &ctx) == ERR_NONE;
 	out_object(c, tx_json(&tx, &ctx.id, good));
@@ -212,7 +217,10 @@ int verb_tx_submit(struct cli *c)
 		if (err == ERR_NONE)
 			err = tx_check_signature(&tx, &t->ctx);
 		if (err != ERR_NONE)
-			rc = cli_fail(c, EXIT_REFUSED, err_name(err), "Nothing was sent.",
+			rc = cli_fail(c, EXIT_REFUSED, err_name(err),
+				      err == ERR_BAD_SIGNATURE || err == ERR_WRONG_CHAIN
+					      ? "Nothing was sent."
+					      : transaction_hint,
 				      "%s is no valid transaction of this chain: %s",
 				      c->opt.arg[0], err_text(err));
 	}
