@@ -1,5 +1,6 @@
 /* backup create | list | verify | restore */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -138,9 +139,11 @@ int verb_backup_list(struct cli *c)
 	DIR *d = opendir(dir);
 	struct dirent *e;
 	if (!d) {
+		struct errmsg m;
+		int err = errno == EACCES ? ERR_PERMISSION : ERR_NOT_FOUND;
+		err_set(&m, err, "cannot list %s: %s", dir, strerror(errno));
 		json_free(rows);
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
-				"%s: there is no such directory", dir);
+		return cli_fail_err(c, err, &m, NULL);
 	}
 	list_one(c, dir, rows);
 	while ((e = readdir(d)) != NULL) {
