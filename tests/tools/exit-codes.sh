@@ -85,6 +85,11 @@ for verb in status "get k" "put k v" balance "transfer client $id 1" "bench run"
 	OSTRAKON_HOME=$work/none error 78 config $verb
 done
 
+error 78 config key list --home "$work/none"
+error 78 config key new name --home "$work/none" --unencrypted
+error 6 not_found backup list "$work/k.key"
+said "Not a directory"
+
 # 78: what another user may not read is there all the same
 stranger() { # COMMAND...: somebody whom the homes do not belong to, or who has no rights in them
 	local as=()
