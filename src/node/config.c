@@ -198,7 +198,8 @@ static int validator_by_name(const struct genesis *g, const char *name)
 	return -1;
 }
 
-/* A blank within a name is no name of a host, but a comma that is missing: it would match nothing. */
+/* A blank within a name is no name of a host, but a comma that is missing: it would match
+ * nothing. */
 static int read_hosts(struct parse *p, const char *value)
 {
 	for (const char *word = value; *word; word += *word == ',') {
@@ -209,8 +210,10 @@ static int read_hosts(struct parse *p, const char *value)
 		while (len > 0 && word[len - 1] == ' ')
 			len--;
 		if (strcspn(word, " \t") < len)
-			return fail(p, "hosts = \"%s\" must be names with commas between: NAME,NAME",
-				    value);
+			return fail(
+				p,
+				"hosts = \"%s\" must be names with commas between: NAME,NAME",
+				value);
 		word += n;
 	}
 	return read_text(p, p->c->api_hosts, sizeof p->c->api_hosts, "hosts", value);
@@ -373,9 +376,10 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 	FILE *f = fopen(path, "rb");
 	if (!f) {
 		err_set(m, ERR_CONFIG, "%s: %s%s", path, strerror(errno),
-			errno == ENOENT	  ? "; `ostrakon net init` or `ostrakond init` makes one"
-			: errno == EACCES ? "; only the user whom the home belongs to may read it"
-					  : "");
+			errno == ENOENT ? "; `ostrakon net init` or `ostrakond init` makes one"
+			: errno == EACCES
+				? "; only the user whom the home belongs to may read it"
+				: "");
 		return NULL;
 	}
 	char *text = mem_alloc(CONFIG_FILE_MAX + 1);
@@ -551,7 +555,7 @@ bool node_config_is_variable(const char *name)
 	return false;
 }
 
-/* Of a section: those of [node] have its name not, and may be for any other program. */
+/* Variables of [node] do not name their section: what begins like them may be for any program. */
 static bool names_section(const char *name)
 {
 	for (size_t i = 0; i < MEM_COUNT(section_names); i++) {
@@ -563,7 +567,8 @@ static bool names_section(const char *name)
 	return false;
 }
 
-void node_config_misspelt(void (*each)(void *arg, const char *name, const char *near), void *arg)
+void node_config_misspelt(void (*each)(void *arg, const char *name, const char *near),
+			  void *arg)
 {
 	for (char **v = environ; *v; v++) {
 		struct suggestion s = {0};

@@ -21,7 +21,7 @@ struct bulk {
 	size_t done, failed, absent, different, unknown;
 	uint64_t height_low, height_high;
 	int rc; /* of the first failure */
-	unsigned missed; /* number of the first line that is absent, different or unknown; 0: none */
+	unsigned missed; /* first line that is absent, different or unknown; 0: none */
 	/* put */
 	struct keypair key;
 	uint64_t expiry, next_nonce;
@@ -321,7 +321,8 @@ static void bulk_name_line(const struct bulk *b, const struct line *line)
 
 	if (b->rc != EXIT_DONE)
 		return;
-	snprintf(text, sizeof text, "%.*s", (int)line->first.len, (const char *)line->first.ptr);
+	snprintf(text, sizeof text, "%.*s", (int)line->first.len,
+		 (const char *)line->first.ptr);
 	text_make_printable(text);
 	fprintf(b->c->err, "line %u, %s:\n", line->number, text);
 }
@@ -336,8 +337,8 @@ static void bulk_missed(struct bulk *b, const struct line *line)
 static void got(struct bulk *b, const struct line *line, const struct proof_document *doc)
 {
 	uint64_t height = doc->ch.headers[0].h.height;
-	bool same = doc->present &&
-		    (line->rest.ptr == NULL || slice_equal(line->rest, doc->value));
+	bool same =
+		doc->present && (line->rest.ptr == NULL || slice_equal(line->rest, doc->value));
 	struct json *row;
 
 	bulk_saw_height(b, height);
@@ -391,9 +392,9 @@ static bool get_each(void *arg, struct link *l, size_t i)
 	} else {
 		pthread_mutex_lock(&b->lock);
 		bulk_name_line(b, line);
-		rc = b->rc != EXIT_DONE	 ? b->rc /* one has been told */
-		     : err == ERR_NONE ? link_fail(l)
-				       : link_unreachable(l, err);
+		rc = b->rc != EXIT_DONE ? b->rc /* one has been told */
+		     : err == ERR_NONE	? link_fail(l)
+					: link_unreachable(l, err);
 		bulk_fail(b, rc);
 	}
 	bulk_progress(b);

@@ -88,7 +88,8 @@ int node_check(struct cli *c)
 			size_t len = strlen(names);
 			like = like || is_like(only, name);
 			there = there || strcmp(only, name) == 0;
-			snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ", " : "", name);
+			snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ", " : "",
+				 name);
 		}
 		genesis_free(g);
 	}

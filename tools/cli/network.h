@@ -30,8 +30,8 @@ bool network_directory(struct cli *c, char out[PATH_SIZE]);
 /* Prints what is wrong if --home is given and is neither; exit code. */
 int home_check(struct cli *c);
 
-/* Prints that there is no such node if --node looks like the name of one in the network of --home,
- * which would else be taken for a host's; exit code. */
+/* Prints that there is no such node if --node looks like the name of one in the network of
+ * --home, which would else be taken for a host's; exit code. */
 int node_check(struct cli *c);
 
 /* ERR_NOT_FOUND if dir is no network directory. network_free() in any case. */

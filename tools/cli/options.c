@@ -136,8 +136,8 @@ static const struct option_def defs[OPTIONS] = {
 			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
 				 "encrypted: only its public part is read"},
 	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILES",
-				.help = "governance keys that sign, with commas between: files, or\n"
-					"names from `key list`"},
+				.help = "governance keys that sign, with commas between:\n"
+					"files, or names from `key list`"},
 	[OPT_DRY_RUN] = {"dry-run", 0, TYPE_FLAG,
 			 .help = "sign and check, send nothing"},
 };
@@ -262,10 +262,11 @@ static int check_value(enum option_id id, const char *where, const char *value,
 		break;
 	case TYPE_DURATION:
 		if (parse_duration_ms(&v, value) != ERR_NONE)
-			return err_set(m, ERR_SYNTAX,
-				       "%s takes a time such as 500ms, 30s or 2m, from 1ms to 1000h, "
-				       "not \"%s\"",
-				       where, value);
+			return err_set(
+				m, ERR_SYNTAX,
+				"%s takes a time such as 500ms, 30s or 2m, from 1ms to 1000h, "
+				"not \"%s\"",
+				where, value);
 		break;
 	case TYPE_CHOICE:
 		if (!is_choice(d->arg, value))

@@ -83,8 +83,9 @@ struct options {
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *m);
 /* Fills in what flags left open from OSTRAKON_* (OSTRAKON_TOKEN_FILE for --token-file). */
 int options_environment(struct options *o, struct errmsg *m);
-/* Calls each(arg, name, near) for every variable of the environment that is near to one of those and
- * none of them, OSTRAKON_HOEM, unless is_other() knows it. What is near to none may be anybody's. */
+/* Calls each(arg, name, near) for every variable of the environment that is near to one of
+ * those and none of them, OSTRAKON_HOEM, unless is_other() knows it. What is near to none may
+ * be anybody's. */
 void options_misspelt(bool (*is_other)(const char *name),
 		      void (*each)(void *arg, const char *name, const char *near), void *arg);
 /* ERR_SYNTAX for an option given by flag that is not in allowed. */

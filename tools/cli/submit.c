@@ -368,7 +368,7 @@ struct json *receipt_json(const struct target *t, const struct hash *id,
 		json_set(o, "signers", signers);
 		json_set(o, "verified", json_bool(target_proves(t)));
 	}
-	/* When it became certain here: of what was submitted by another invocation, nobody knows. */
+	/* When it became certain here: of another invocation's nobody knows. */
 	if (r->at_ms != 0) {
 		json_set(o, "at_ms", json_u64(r->at_ms));
 		json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
@@ -430,10 +430,14 @@ static const char *hint_of(const struct receipt *r)
 	static const struct {
 		const char *code, *hint;
 	} ours[] = {
-		{"tx_nonce_used", "Sign it again without --nonce: a free one is then asked for."},
-		{"tx_nonce_window", "Sign it again without --nonce: a free one is then asked for."},
-		{"tx_expired", "Sign it again without --expiry: a height that fits is then chosen."},
-		{"tx_horizon", "Sign it again without --expiry: a height that fits is then chosen."},
+		{"tx_nonce_used",
+		 "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_nonce_window",
+		 "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_expired",
+		 "Sign it again without --expiry: a height that fits is then chosen."},
+		{"tx_horizon",
+		 "Sign it again without --expiry: a height that fits is then chosen."},
 		{"wrong_chain", "Sign it for this chain: --genesis is its genesis file."},
 	};
 
@@ -451,8 +455,7 @@ int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 	case FATE_ACCEPTED:
 		break;
 	case FATE_REFUSED:
-		return cli_fail(c, EXIT_REFUSED, r->code, hint_of(r),
-				"refused: %s", r->m.text);
+		return cli_fail(c, EXIT_REFUSED, r->code, hint_of(r), "refused: %s", r->m.text);
 	case FATE_UNSENT:
 		if (r->m.text[0] == '\0') /* no node was even asked */
 			return fail_unsent(c);

@@ -180,9 +180,10 @@ static int refuse_file(struct cli *c, const char *dest)
 {
 	if (!files_exist(dest) || is_directory(dest))
 		return EXIT_DONE;
-	return cli_fail(c, EXIT_NOT_FOUND, "not_found",
-			"`ostrakon backup create` makes one; `ostrakon backup list DIR` finds it.",
-			"%s is no backup: a backup is a directory", dest);
+	return cli_fail(
+		c, EXIT_NOT_FOUND, "not_found",
+		"`ostrakon backup create` makes one; `ostrakon backup list DIR` finds it.",
+		"%s is no backup: a backup is a directory", dest);
 }
 
 /* ---- verify and restore ------------------------------------------------------------------ */

@@ -209,12 +209,12 @@ static int verify_file(struct cli *c, const char *path)
 		if (err == ERR_NONE && json_is_object(doc) &&
 		    json_get(doc, "handovers") != NULL)
 			handovers = json_copy(json_get(doc, "handovers"));
-		rc = err != ERR_NONE ? cli_fail(c, EXIT_UNVERIFIED, err_name(err),
-						"`ostrakon evidence -o json` prints such a "
-						"list.",
-						"NOT verified: %s holds no evidence: %s", path,
-						m.text)
-				     : show_list(c, take_list(doc), handovers, g);
+		rc = err != ERR_NONE
+			     ? cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+					"`ostrakon evidence -o json` prints such a "
+					"list.",
+					"NOT verified: %s holds no evidence: %s", path, m.text)
+			     : show_list(c, take_list(doc), handovers, g);
 	}
 	genesis_free(g);
 	mem_free(g);

@@ -189,8 +189,7 @@ static int show_blocks(struct cli *c, struct json *doc)
 		json_free(doc);
 		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
 				"`ostrakon blocks` lists the newest.",
-				"there is no block at height %s yet",
-				c->opt.value[OPT_HEIGHT]);
+				"there is no block at height %s yet", c->opt.value[OPT_HEIGHT]);
 	}
 	out_list(c, columns, MEM_COUNT(columns), doc, "blocks");
 	return EXIT_DONE;

@@ -38,8 +38,8 @@ static const char *key_argument(struct cli *c)
 	return opt_given(&c->opt, OPT_KEY) ? c->opt.value[OPT_KEY] : "default";
 }
 
-/* A directory that the command line names, and that is none, would leave the keys elsewhere than is
- * believed. */
+/* A directory that the command line names, and that is none, would leave the keys elsewhere
+ * than is believed. */
 static int check_place(struct cli *c)
 {
 	return c->opt.from_environment[OPT_HOME] ? EXIT_DONE : home_check(c);

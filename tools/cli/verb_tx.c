@@ -32,9 +32,9 @@ static size_t unhex(uint8_t *buf, size_t len)
 	return digits / 2;
 }
 
-static const char transaction_hint[] =
-	"It must hold a signed transaction: its bytes, as `ostrakon put --save` writes them, their "
-	"hex digits, or what --no-send -o json prints.";
+static const char transaction_hint[] = "It must hold a signed transaction: its bytes, as "
+				       "`ostrakon put --save` writes them, their "
+				       "hex digits, or what --no-send -o json prints.";
 
 static size_t unwrap_json(uint8_t *buf, size_t len)
 {
@@ -170,8 +170,7 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	if (err != ERR_NONE)
 		return cli_fail(c, err == ERR_WRONG_CHAIN ? EXIT_UNVERIFIED : EXIT_REFUSED,
 				err_name(err), transaction_hint,
-				"%s is no valid transaction: %s",
-				c->opt.arg[0], err_text(err));
+				"%s is no valid transaction: %s", c->opt.arg[0], err_text(err));
 	good = tx_check_signature(&tx, &ctx) == ERR_NONE;
 	out_object(c, tx_json(&tx, &ctx.id, good));
 	if (!good) {

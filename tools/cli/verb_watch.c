@@ -142,7 +142,7 @@ static void tell_distance(struct cli *c, struct target *t, const char *from)
 	    wanted > final + 1)
 		fprintf(c->err,
 			"ostrakon: height %llu is not final yet, %llu is: waiting for it\n",
-			(unsigned long long)wanted, (unsigned long long)final);
+			(unsigned long long)wanted, (unsigned long long) final);
 	link_close(&l);
 }
 

@@ -23,9 +23,8 @@ static int value_fits(struct slice value, const struct genesis_limits *l, struct
 {
 	if (value.len <= l->value_size_max)
 		return ERR_NONE;
-	return err_set(m, ERR_LIMIT,
-		       "the value has %zu bytes, and this chain takes at most %u", value.len,
-		       l->value_size_max);
+	return err_set(m, ERR_LIMIT, "the value has %zu bytes, and this chain takes at most %u",
+		       value.len, l->value_size_max);
 }
 
 int op_fits(const struct op *op, const struct genesis_limits *l, struct errmsg *m)

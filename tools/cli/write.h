@@ -5,9 +5,9 @@
 #include "tools/cli/client.h"
 
 uint64_t choose_expiry(const struct target *t, uint64_t expiry_max);
-/* Whether the chain takes keys and values of these sizes: ERR_RANGE for an empty key, ERR_LIMIT, and
- * m says how many bytes there are and how many there may be. What else is wrong with an operation is
- * build_transaction()'s to find. */
+/* Whether the chain takes keys and values of these sizes: ERR_RANGE for an empty key,
+ * ERR_LIMIT, and m says how many bytes there are and how many there may be. What else is wrong
+ * with an operation is build_transaction()'s to find. */
 int op_fits(const struct op *op, const struct genesis_limits *l, struct errmsg *m);
 /* Prints that; exit code. */
 int op_fail(struct cli *c, int err, const struct errmsg *m);
