@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/edit_distance.h"
 #include "base/log.h"
@@ -119,8 +120,14 @@ static int unknown_section(struct parse *p, const char *section)
 {
 	struct suggestion s = {0};
 	for (size_t i = 0; i < MEM_COUNT(section_names); i++)
-		suggest(&s, section, section_names[i]);
+		if (edit_distance(section, section_names[i]) <= strlen(section_names[i]) / 2)
+			suggest(&s, section, section_names[i]);
 	char hint[96];
+	if (!s.word) /* of words that short, three typing errors make any other one */
+		return fail(p,
+			    "unknown section [%s]; there are [node], [peers], [api], [timing], "
+			    "[limits] and [debug]",
+			    section);
 	return fail(p, "unknown section [%s]%s", section, did_you_mean(hint, &s));
 }
 
@@ -191,6 +198,27 @@ static int validator_by_name(const struct genesis *g, const char *name)
 	return -1;
 }
 
+/* A blank within a name is no name of a host, but a comma that is missing: it would match
+ * nothing. */
+static int read_hosts(struct parse *p, const char *value)
+{
+	for (const char *word = value; *word; word += *word == ',') {
+		size_t n = strcspn(word, ",");
+		while (n > 0 && *word == ' ')
+			word++, n--;
+		size_t len = n;
+		while (len > 0 && word[len - 1] == ' ')
+			len--;
+		if (strcspn(word, " \t") < len)
+			return fail(
+				p,
+				"hosts = \"%s\" must be names with commas between: NAME,NAME",
+				value);
+		word += n;
+	}
+	return read_text(p, p->c->api_hosts, sizeof p->c->api_hosts, "hosts", value);
+}
+
 static int read_name(struct parse *p, const char *value)
 {
 	if (validator_by_name(p->g, value) < 0) {
@@ -234,7 +262,7 @@ static int read_key(struct parse *p, enum config_key key, const char *value)
 	case KEY_API_LISTEN:
 		return read_address(p, &c->api, name, value, false);
 	case KEY_API_HOSTS:
-		return read_text(p, c->api_hosts, sizeof c->api_hosts, name, value);
+		return read_hosts(p, value);
 	case KEY_TOKEN_FILE:
 		return read_text(p, c->token_file, sizeof c->token_file, name, value);
 	case KEY_HEARTBEAT:
@@ -347,9 +375,11 @@ static char *read_file(const char *path, size_t *len, struct errmsg *m)
 {
 	FILE *f = fopen(path, "rb");
 	if (!f) {
-		err_set(m, ERR_CONFIG,
-			"%s: %s; `ostrakon net init` or `ostrakond init` makes one", path,
-			strerror(errno));
+		err_set(m, ERR_CONFIG, "%s: %s%s", path, strerror(errno),
+			errno == ENOENT ? "; `ostrakon net init` or `ostrakond init` makes one"
+			: errno == EACCES
+				? "; only the user whom the home belongs to may read it"
+				: "");
 		return NULL;
 	}
 	char *text = mem_alloc(CONFIG_FILE_MAX + 1);
@@ -516,6 +546,47 @@ static bool variable_name(char out[64], enum config_key key)
 	return true;
 }
 
+bool node_config_is_variable(const char *name)
+{
+	char known[64];
+	for (int k = 0; k < CONFIG_KEYS; k++)
+		if (variable_name(known, (enum config_key)k) && strcmp(known, name) == 0)
+			return true;
+	return false;
+}
+
+/* Variables of [node] do not name their section: what begins like them may be for any program. */
+static bool names_section(const char *name)
+{
+	for (size_t i = 0; i < MEM_COUNT(section_names); i++) {
+		size_t len = strlen(section_names[i]);
+		if (i != SECTION_NODE && strncmp(name, "OSTRAKON_", 9) == 0 &&
+		    strncasecmp(name + 9, section_names[i], len) == 0 && name[9 + len] == '_')
+			return true;
+	}
+	return false;
+}
+
+void node_config_misspelt(void (*each)(void *arg, const char *name, const char *near),
+			  void *arg)
+{
+	for (char **v = environ; *v; v++) {
+		struct suggestion s = {0};
+		char name[64], known[CONFIG_KEYS][64];
+		size_t len = strcspn(*v, "=");
+		if (len >= sizeof name)
+			continue;
+		memcpy(name, *v, len);
+		name[len] = 0;
+		if (!names_section(name) || node_config_is_variable(name))
+			continue;
+		for (int k = 0; k < CONFIG_KEYS; k++)
+			if (variable_name(known[k], (enum config_key)k))
+				suggest(&s, name, known[k]);
+		each(arg, name, s.word);
+	}
+}
+
 int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m)
 {
 	struct errmsg ignored;
@@ -665,17 +736,22 @@ struct json *node_config_json(const struct node_config *c, const struct genesis 
 {
 	struct json *a = json_array();
 	char source[CONFIG_PATH_MAX + 64];
-	for (int k = 0; k < CONFIG_KEYS; k++) {
-		source_text(source, c, c->origin[k].from, c->origin[k].line, k);
-		json_append(a, entry_json(section_names[keys[k].section], keys[k].name,
-					  value_json(c, (enum config_key)k), c->origin[k].from,
-					  source));
-	}
-	for (unsigned i = 0; i < g->n; i++) {
-		source_text(source, c, c->peer_origin[i].from, c->peer_origin[i].line, 0);
-		json_append(a,
-			    entry_json("peers", g->validator[i].name, address_json(&c->peer[i]),
-				       c->peer_origin[i].from, source));
+	for (size_t section = 0; section < MEM_COUNT(section_names); section++) {
+		for (int k = 0; k < CONFIG_KEYS; k++) {
+			if (keys[k].section != section)
+				continue;
+			source_text(source, c, c->origin[k].from, c->origin[k].line, k);
+			json_append(a, entry_json(section_names[section], keys[k].name,
+						  value_json(c, (enum config_key)k),
+						  c->origin[k].from, source));
+		}
+		for (unsigned i = 0; section == SECTION_PEERS && i < g->n; i++) {
+			source_text(source, c, c->peer_origin[i].from, c->peer_origin[i].line,
+				    0);
+			json_append(a, entry_json("peers", g->validator[i].name,
+						  address_json(&c->peer[i]),
+						  c->peer_origin[i].from, source));
+		}
 	}
 	return a;
 }

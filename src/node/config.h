@@ -138,11 +138,19 @@ int node_config_read(struct node_config *out, const char *home, const struct gen
 /* The environment over the file: OSTRAKON_LOG, OSTRAKON_LOG_FORMAT, and for the other keys but
  * [node] name OSTRAKON_SECTION_KEY, such as OSTRAKON_API_LISTEN. */
 int node_config_environment(struct node_config *c, const struct genesis *g, struct errmsg *m);
+/* Calls each(arg, name, near) for every variable of the environment that would set a key, were
+ * there one of that name, such as OSTRAKON_API_LISTNE; near: the variable that may have been
+ * meant, or NULL. They are no error: who starts a node may have variables that are not for it. */
+void node_config_misspelt(void (*each)(void *arg, const char *name, const char *near),
+			  void *arg);
+/* Whether the environment variable of this name sets a key. */
+bool node_config_is_variable(const char *name);
 /* A flag over both; flag is its name for messages, such as --log. */
 int node_config_flag(struct node_config *c, const struct genesis *g, enum config_key key,
 		     const char *flag, const char *value, struct errmsg *m);
 /* [{"key": "api.listen", "value": "127.0.0.1:7100", "origin": "file", "source":
- * "node1/ostrakond.conf:4"}, ...], all keys; source is null for defaults. */
+ * "node1/ostrakond.conf:4"}, ...], all keys, section by section; source is null for defaults.
+ */
 struct json *node_config_json(const struct node_config *c, const struct genesis *g);
 /* [timing] timeout_min and timeout_max, or their defaults. */
 uint32_t config_timeout_min_ms(const struct node_config *c);

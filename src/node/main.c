@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "node/api.h"
 #include "node/gate.h"
@@ -245,6 +246,18 @@ static int read_passphrase(char *out, const char *path, struct errmsg *m)
 	return ERR_NONE;
 }
 
+/* out: FILE to tell it on; NULL: the log. */
+static void on_misspelt(void *out, const char *name, const char *near)
+{
+	char text[192];
+	snprintf(text, sizeof text, "the environment variable %s sets nothing%s%s%s", name,
+		 near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+	if (out)
+		fprintf(out, "ostrakond: %s\n", text);
+	else
+		log_write(LOG_NODE, LOG_WARN, "%s", text);
+}
+
 static int read_home(struct node *n, const struct options *o, struct errmsg *m)
 {
 	char passphrase[PASSPHRASE_MAX] = "";
@@ -417,6 +430,8 @@ static int command_run(const struct options *o)
 	if (err == ERR_NONE)
 		err = open_log(o, &n->config, &m);
 	if (err == ERR_NONE)
+		node_config_misspelt(on_misspelt, NULL);
+	if (err == ERR_NONE)
 		err = home_lock(&lock, o->home, &m);
 	if (err == ERR_NONE) {
 		raise_descriptor_limit();
@@ -484,6 +499,8 @@ static int command_check(const struct options *o)
 	if (err == ERR_NONE)
 		err = gate_open(&gate, &n->config, &m);
 	crypto_wipe(&gate, sizeof gate);
+	if (err == ERR_NONE)
+		node_config_misspelt(on_misspelt, stderr);
 	if (err == ERR_NONE && o->show)
 		show_config(n, o->output && strcmp(o->output, "json") == 0);
 	else if (err == ERR_NONE)

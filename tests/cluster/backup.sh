@@ -67,6 +67,11 @@ done
 run 7 backup create "$work/b1" --home "$net"
 run 0 backup list "$work" -o json
 [ "$(jq '[.[] | select(.state == "complete")] | length' "$work/out")" = 3 ] || fail "not three in the list"
+# The files beside them are no backups, nor broken ones ($work/out and $work/err are such).
+[ "$(jq length "$work/out")" = 3 ] && [ ! -s "$work/err" ] || fail "files in the list: $(cat "$work/out")"
+made=$(date -u -d "@$(jq '.[0].made_ms / 1000 | floor' "$work/out")" +%Y-%m-%dT%H:%M:%SZ)
+run 0 backup list "$work"
+grep -q " $made " "$work/out" || fail "no time of making: $(cat "$work/out")"
 
 # ---- killed while it is made -------------------------------------------------------------------
 for delay in 0.002 0.005 0.01 0.015 0.02 0.03 0.05 0.08; do

@@ -59,7 +59,9 @@ run 1 member replace node2 --home "$net" --new-key "$work/new2.key" --governance
 run 0 member replace node2 --home "$net" --new-key "$work/new2.key" --governance-key "$net/governance-1.key" \
 	--save "$work/change" -o json
 [ "$(field signatures)" = 1 ] || fail "one signature: $(cat "$work/out")"
-run 0 member replace node2 --home "$net" --from "$work/change" --governance-key "$net/governance-3.key" \
+run 6 member replace node2 --home "$net" --from "$work/change" --governance-key governance-4
+grep -q "$net/governance-4.key" "$work/err" || fail "a name is no file here: $(cat "$work/err")"
+run 0 member replace node2 --home "$net" --from "$work/change" --governance-key governance-3 \
 	--dry-run -o json
 [ "$(field signatures)" = 2 ] || fail "two signatures: $(cat "$work/out")"
 run 0 member list --home "$net" -o json
@@ -103,7 +105,7 @@ run 0 put fourth four --home "$net" --timeout 60s
 
 # ---- a healthy key is rotated, the leader's if need be -----------------------------------------
 ostrakon key new "$work/new1.key" --unencrypted >/dev/null || fail "key new"
-run 0 member replace node1 --home "$net" --new-key "$work/new1.key" --governance-key "$governance" \
+run 0 member replace node1 --home "$net" --new-key "$work/new1.key" --governance-key governance-1,governance-3 \
 	--timeout 60s -o json
 [ "$(field epoch)" = 2 ] || fail "rotation: $(cat "$work/out")"
 await node1 epoch 2

@@ -146,6 +146,12 @@ START_TEST(test_unknown_keys)
 		"unknown key \"nmae\" in [node], did you mean \"name\"?");
 	refused("[nodes]\nname = node1\n", 2,
 		"unknown section [nodes], did you mean \"node\"?");
+	static const char *const far[] = {"log", "cli", "db", "main", "validators"};
+	for (size_t i = 0; i < MEM_COUNT(far); i++) {
+		char text[64];
+		snprintf(text, sizeof text, "[%s]\nname = node1\n", far[i]);
+		refused(text, 2, "; there are [node], [peers], ");
+	}
 }
 END_TEST
 
@@ -158,6 +164,38 @@ START_TEST(test_unknown_more)
 	refused("[api]\nzzzzzzzz = 3\n", 2, "unknown key \"zzzzzzzz\" in [api]");
 	ck_assert_ptr_null(strstr(message.text, "did you mean"));
 	refused("name = node1\n", 1, "before the first section");
+}
+END_TEST
+
+START_TEST(test_hosts)
+{
+	static const char *const good[] = {"a", "a,b", "a, b", " a ,b", "a-b.example,::1"};
+	for (size_t i = 0; i < MEM_COUNT(good); i++) {
+		char text[256];
+		snprintf(text, sizeof text, PEERS "[api]\nhosts = %s\n", good[i]);
+		ck_assert_msg(read_text(text) == ERR_NONE, "%s: %s", good[i], message.text);
+	}
+	refused(PEERS "[api]\nhosts = a b\n", 7, "must be names with commas between");
+	refused(PEERS "[api]\nhosts = a,b c,d\n", 7, "must be names with commas between");
+}
+END_TEST
+
+START_TEST(test_sections_together)
+{
+	char last[64] = "", section[64];
+	unsigned changes = 0;
+	ck_assert_int_eq(read_text(PEERS), ERR_NONE);
+	struct json *a = node_config_json(&config, &genesis);
+	for (size_t i = 0; i < json_len(a); i++) {
+		const char *key;
+		ck_assert_int_eq(json_read_string(json_at(a, i), "key", &key), ERR_NONE);
+		snprintf(section, sizeof section, "%.*s", (int)strcspn(key, "."), key);
+		changes += strcmp(section, last) != 0;
+		strcpy(last, section);
+	}
+	ck_assert_uint_eq(changes, 6); /* each section once */
+	ck_assert_str_eq(last, "debug");
+	json_free(a);
 }
 END_TEST
 
@@ -280,6 +318,8 @@ int main(void)
 	tcase_add_test(t, test_defaults);
 	tcase_add_test(t, test_unknown_keys);
 	tcase_add_test(t, test_unknown_more);
+	tcase_add_test(t, test_hosts);
+	tcase_add_test(t, test_sections_together);
 	tcase_add_test(t, test_bad_values);
 	tcase_add_test(t, test_whole_rules);
 	tcase_add_test(t, test_hostile_bytes);

@@ -21,6 +21,7 @@ struct bulk {
 	size_t done, failed, absent, different, unknown;
 	uint64_t height_low, height_high;
 	int rc; /* of the first failure */
+	unsigned missed; /* first line that is absent, different or unknown; 0: none */
 	/* put */
 	struct keypair key;
 	uint64_t expiry, next_nonce;
@@ -220,6 +221,18 @@ static bool put_each(void *arg, struct link *l, size_t chunk)
 	return go_on;
 }
 
+/* Prints what is too long; exit code. */
+static int line_fits(struct bulk *b, const struct line *line, const struct op *op)
+{
+	struct errmsg m, where;
+	int err = op_fits(op, &b->t->genesis.limits, &m);
+
+	if (err == ERR_NONE)
+		return EXIT_DONE;
+	err_set(&where, err, "line %u: %.400s", line->number, m.text);
+	return op_fail(b->c, err, &where);
+}
+
 static int put_all(struct bulk *b)
 {
 	unsigned clients = (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, BULK_CLIENTS);
@@ -227,13 +240,20 @@ static int put_all(struct bulk *b)
 	struct link l;
 	int rc;
 
-	for (size_t i = 0; i < b->lines.count; i++)
-		if (b->lines.line[i].rest.ptr == NULL)
+	for (size_t i = 0; i < b->lines.count; i++) {
+		const struct line *line = &b->lines.line[i];
+		struct op op = {.kind = OP_PUT, .key = line->first, .value = line->rest};
+
+		if (line->rest.ptr == NULL)
 			return cli_usage(
 				b->c,
 				"line %u has a key and no value; a line is KEY, tab or "
 				"blank, VALUE",
-				b->lines.line[i].number);
+				line->number);
+		rc = line_fits(b, line, &op);
+		if (rc != EXIT_DONE)
+			return rc;
+	}
 	link_open(&l, b->t, 0);
 	rc = account_state(&l, &b->key.pub, &b->next_nonce, &expiry_max);
 	link_close(&l);
@@ -294,19 +314,42 @@ static void bulk_fail(struct bulk *b, int rc)
 		b->rc = rc;
 }
 
+/* Before a message that does not say which of the lines it is about. With the lock held. */
+static void bulk_name_line(const struct bulk *b, const struct line *line)
+{
+	char text[65];
+
+	if (b->rc != EXIT_DONE)
+		return;
+	snprintf(text, sizeof text, "%.*s", (int)line->first.len,
+		 (const char *)line->first.ptr);
+	text_make_printable(text);
+	fprintf(b->c->err, "line %u, %s:\n", line->number, text);
+}
+
+static void bulk_missed(struct bulk *b, const struct line *line)
+{
+	if (b->missed == 0 || line->number < b->missed)
+		b->missed = line->number;
+}
+
 /* A value that the line names must be the one that is there. */
 static void got(struct bulk *b, const struct line *line, const struct proof_document *doc)
 {
 	uint64_t height = doc->ch.headers[0].h.height;
+	bool same =
+		doc->present && (line->rest.ptr == NULL || slice_equal(line->rest, doc->value));
 	struct json *row;
 
 	bulk_saw_height(b, height);
 	if (!doc->present)
 		b->absent++;
-	else if (line->rest.ptr != NULL && !slice_equal(line->rest, doc->value))
+	else if (!same)
 		b->different++;
 	else
 		b->done++;
+	if (!same)
+		bulk_missed(b, line);
 	row = json_object();
 	json_set_bytes(row, "key", line->first);
 	if (doc->present)
@@ -348,7 +391,10 @@ static bool get_each(void *arg, struct link *l, size_t i)
 					      m.text));
 	} else {
 		pthread_mutex_lock(&b->lock);
-		rc = err == ERR_NONE ? link_fail(l) : link_unreachable(l, err);
+		bulk_name_line(b, line);
+		rc = b->rc != EXIT_DONE ? b->rc /* one has been told */
+		     : err == ERR_NONE	? link_fail(l)
+					: link_unreachable(l, err);
 		bulk_fail(b, rc);
 	}
 	bulk_progress(b);
@@ -364,17 +410,26 @@ static int get_all(struct bulk *b)
 {
 	struct json *summary;
 
+	for (size_t i = 0; i < b->lines.count; i++) {
+		struct op op = {.kind = OP_DELETE, .key = b->lines.line[i].first};
+		int rc = line_fits(b, &b->lines.line[i], &op);
+		if (rc != EXIT_DONE)
+			return rc;
+	}
 	each_in_parallel(b->t, b->lines.count,
 			 (unsigned)opt_u64(&b->c->opt, OPT_CLIENTS, BULK_CLIENTS), get_each, b);
 	if (b->rc != EXIT_DONE)
 		return b->rc;
 	if (b->absent > 0)
 		return cli_fail(b->c, EXIT_NOT_FOUND, "not_found", NULL,
-				"%zu of %zu keys are absent", b->absent, b->lines.count);
+				"%zu of %zu keys are absent; the first without its value is "
+				"in line %u",
+				b->absent, b->lines.count, b->missed);
 	if (b->different > 0)
 		return cli_fail(b->c, EXIT_REFUSED, "different", NULL,
-				"%zu of %zu keys have another value than the file says",
-				b->different, b->lines.count);
+				"%zu of %zu keys have another value than the file says, the "
+				"first in line %u",
+				b->different, b->lines.count, b->missed);
 	if (b->c->format != FORMAT_JSONL) {
 		summary = bulk_summary(b, target_proves(b->t) ? "verified" : "read");
 		out_object(b->c, summary);
@@ -422,7 +477,8 @@ static bool status_each(void *arg, struct link *l, size_t i)
 	l->deadline = now_ms() + b->c->timeout_ms;
 	if (hex_decode(id.b, HASH_SIZE, hex) != ERR_NONE) {
 		pthread_mutex_lock(&b->lock);
-		bulk_fail(b, cli_usage(b->c, "line %u is no transaction id", line->number));
+		bulk_fail(b, cli_usage(b->c, "line %u is no transaction id: 64 hex digits",
+				       line->number));
 		pthread_mutex_unlock(&b->lock);
 		return false;
 	}
@@ -430,16 +486,20 @@ static bool status_each(void *arg, struct link *l, size_t i)
 	err = link_get(l, path);
 	pthread_mutex_lock(&b->lock);
 	if (err != ERR_NONE) {
+		bulk_name_line(b, line);
 		bulk_fail(b, link_unreachable(l, err));
 	} else if (l->reply.status == 404) {
 		b->absent++;
+		bulk_missed(b, line);
 	} else if (l->reply.status != 200) {
+		bulk_name_line(b, line);
 		bulk_fail(b, link_fail(l));
 	} else {
 		const char *status = "";
 		json_read_string(l->answer, "status", &status);
 		if (strcmp(status, "committed") != 0) {
 			b->unknown++;
+			bulk_missed(b, line);
 		} else if ((err = check_tx_answer(b, l, &id, &height, &m)) != ERR_NONE) {
 			bulk_fail(b, cli_fail(b->c, EXIT_UNVERIFIED, err_name(err), NULL,
 					      "tx %s: %s", hex, m.text));
@@ -468,8 +528,9 @@ static int status_all(struct bulk *b)
 		return b->rc;
 	if (b->absent + b->unknown > 0)
 		return cli_fail(b->c, EXIT_NOT_FOUND, "not_found", NULL,
-				"%zu of %zu transactions are not committed",
-				b->absent + b->unknown, b->lines.count);
+				"%zu of %zu transactions are not committed, the first in line "
+				"%u",
+				b->absent + b->unknown, b->lines.count, b->missed);
 	if (b->c->format != FORMAT_JSONL)
 		out_object(b->c, bulk_summary(b, "committed"));
 	return EXIT_DONE;

@@ -14,6 +14,7 @@
 #include "crypto/sign.h"
 #include "node/token.h"
 #include "tools/cli/http.h"
+#include "tools/cli/network.h"
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
@@ -374,6 +375,14 @@ static int read_token(struct cli *c)
 	return EXIT_DONE;
 }
 
+static void on_misspelt(void *arg, const char *name, const char *near)
+{
+	struct cli *c = arg;
+
+	fprintf(c->err, "ostrakon: nothing reads the environment variable %s%s%s%s\n", name,
+		near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 static int run_verb(struct cli *c, const struct verb *v)
 {
 	struct errmsg m;
@@ -398,6 +407,11 @@ static int run_verb(struct cli *c, const struct verb *v)
 				 c->opt.arg[v->args_max], v->name, v->args);
 	if (v->options & OPT_BIT(OPT_TOKEN_FILE)) {
 		rc = read_token(c);
+		if (rc != EXIT_DONE)
+			return rc;
+	}
+	if (v->options & OPT_BIT(OPT_NODE)) {
+		rc = node_check(c);
 		if (rc != EXIT_DONE)
 			return rc;
 	}
@@ -426,6 +440,9 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 	if (code == ERR_NONE)
 		code = options_environment(&c->opt, &m);
 	setup_output(c);
+	/* A misspelt variable would be missed in silence. */
+	options_misspelt(node_config_is_variable, on_misspelt, c);
+	node_config_misspelt(on_misspelt, c);
 	if (code != ERR_NONE) {
 		rc = cli_usage(c, "%s", m.text);
 		goto done;

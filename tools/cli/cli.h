@@ -105,6 +105,10 @@ void out_list(struct cli *c, const struct column *columns, size_t count, struct 
 	      const char *member);
 /* Shown form of a value in a table cell: mem_free. */
 char *cell_text(const struct json *v);
+#define TIME_TEXT_SIZE 32
+/* Unix milliseconds as UTC to the second, such as 2026-01-31T09:00:00Z; the digits themselves
+ * if that is no year of four. Returns out. */
+char *time_text(char out[TIME_TEXT_SIZE], uint64_t ms);
 /* What a terminal could take for a command becomes "?", in place: control characters, those of
  * one byte and the two-byte ones of UTF-8. */
 void text_make_printable(char *text);

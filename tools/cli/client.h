@@ -136,7 +136,7 @@ struct receipt {
 	enum cert_kind grade;
 	uint64_t signers;
 	uint64_t latency_us;
-	uint64_t at_ms; /* Unix time at which the fate was known */
+	uint64_t at_ms; /* Unix time at which the fate was known; 0: not submitted here */
 	char code[64];	/* REFUSED, UNVERIFIED: why */
 	char hint[256];
 	struct errmsg m;

@@ -41,7 +41,8 @@ const struct verb verbs[] = {
 	 0, 1, verb_net_init},
 	{"net up", "[DIR [NODE|leader|all]]", "Start the nodes; return when they can commit.",
 	 "Without a directory, makes a network in ./ostrakon-network. If a port is taken,\n"
-	 "another is chosen. Nodes that run already are left alone.",
+	 "another is chosen. Nodes that run already are left alone. --nodes is for the network\n"
+	 "that it makes; one that is there keeps its size.",
 	 NET | B(NODES), 0, 2, verb_net_up},
 	{"net down", "[DIR [NODE|leader|all]]", "Stop nodes: SIGTERM, later SIGKILL.", NULL,
 	 NET, 0, 2, verb_net_down},
@@ -93,8 +94,9 @@ const struct verb verbs[] = {
 	 "Exit code 5 if it is malformed or false.", B(GENESIS) | B(HOME), 1, 1, verb_verify},
 	{"status", "", "Show what a node says about itself.", where_text, WHERE, 0, 0,
 	 verb_status},
-	{"health", "", "Ask every node whether it lives and can serve.", NULL, WHERE, 0, 0,
-	 verb_health},
+	{"health", "", "Ask every node whether it lives and can serve.",
+	 "Exit code 1 if fewer are ready than it takes to commit; 3 if none answers.", WHERE, 0,
+	 0, verb_health},
 	{"blocks", "", "List the newest blocks.", NULL, WHERE | B(HEIGHT) | B(LIMIT), 0, 0,
 	 verb_blocks},
 	{"block", "HEIGHT|latest", "Show a block and its transactions.", NULL, WHERE, 1, 1,

@@ -149,8 +149,9 @@ int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool 
 	} else if (path != NULL) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return err_set(m, ERR_PASSPHRASE, "cannot open passphrase file %s: %s",
-				       path, strerror(errno));
+			return err_set(m, errno == ENOENT ? ERR_NOT_FOUND : ERR_PASSPHRASE,
+				       "cannot open passphrase file %s: %s", path,
+				       strerror(errno));
 		err = read_line(fd, out);
 		close(fd);
 		if (err != ERR_NONE)
@@ -166,12 +167,15 @@ int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool 
 
 /* ---- keys ------------------------------------------------------------------------------ */
 
-int key_open(struct cli *c, const char *path, struct keypair *out)
+int key_open(struct cli *c, const char *name, struct keypair *out)
 {
-	char passphrase[PASSPHRASE_MAX], what[PATH_SIZE + 32];
+	char passphrase[PASSPHRASE_MAX], path[PATH_SIZE], what[PATH_SIZE + 32];
 	struct keyfile_info info;
 	struct errmsg m;
-	int err = keyfile_info(path, &info, &m);
+	int err;
+
+	key_path(c, path, name);
+	err = keyfile_info(path, &info, &m);
 
 	if (err == ERR_NOT_FOUND)
 		return cli_fail(
@@ -202,6 +206,9 @@ int key_signer(struct cli *c, struct keypair *out)
 		key_path(c, path, c->opt.value[OPT_KEY]);
 		return key_open(c, path, out);
 	}
+	int rc = home_check(c);
+	if (rc != EXIT_DONE)
+		return rc;
 	if (!network_directory(c, dir))
 		return cli_fail(
 			c, EXIT_USAGE, "usage",
@@ -225,6 +232,8 @@ int account_parse(struct cli *c, const char *text, struct pubkey *out)
 		return EXIT_DONE;
 	key_path(c, path, text);
 	err = keyfile_info(path, &info, &m);
+	if (err == ERR_NOT_FOUND && home_check(c) != EXIT_DONE)
+		return EXIT_CONFIG;
 	if (err == ERR_NOT_FOUND)
 		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
 				"An account is 64 hex digits, or the name or file of a key.",

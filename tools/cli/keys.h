@@ -22,8 +22,9 @@ enum passphrase { PASSPHRASE_OLD, PASSPHRASE_NEW };
 int passphrase_get(struct cli *c, enum passphrase which, const char *what, bool confirm,
 		   char out[PASSPHRASE_MAX], struct errmsg *m);
 
-/* Opens the key at path, asking for a passphrase if it has one. Prints errors; exit code. */
-int key_open(struct cli *c, const char *path, struct keypair *out);
+/* Opens the key that name means (a path that key_path() gave means itself), asking for a
+ * passphrase if it has one. Prints errors; exit code. */
+int key_open(struct cli *c, const char *name, struct keypair *out);
 /* The key that signs: --key, or the network's client key. */
 int key_signer(struct cli *c, struct keypair *out);
 /* An account: 64 hex digits, or a key's name or file. Prints errors; exit code. */

@@ -1,5 +1,6 @@
 #include "tools/cli/local.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,22 @@ static bool has(const char *home, const char *name)
 	return there;
 }
 
+/* Whether home may hold data that we are not allowed to look at. */
+static bool is_denied(const char *home)
+{
+	char *path = mem_printf("%s/data", home);
+	bool denied = access(path, R_OK | X_OK) != 0 && errno == EACCES;
+	mem_free(path);
+	return denied;
+}
+
+static int fail_denied(struct cli *c, const char *home)
+{
+	return cli_fail(c, EXIT_CONFIG, err_name(ERR_PERMISSION),
+			"Run it as the user whom the node runs as.",
+			"not allowed to read the data of %s", home);
+}
+
 static bool is_running(const char *home)
 {
 	struct process p;
@@ -29,13 +46,17 @@ static bool is_running(const char *home)
 static int find_in_network(struct cli *c, struct local *l, const char *dir)
 {
 	const char *only = c->opt.value[OPT_NODE];
+	char denied[PATH_SIZE] = "";
 	int best = 0;
 	for (unsigned i = 0; i < l->genesis.n; i++) {
 		char home[PATH_SIZE + GENESIS_NAME_MAX + 2];
 		const char *name = l->genesis.validator[i].name;
 		snprintf(home, sizeof home, "%s/%s", dir, name);
-		if (strlen(home) >= sizeof l->home || (only && strcmp(only, name) != 0) ||
-		    !has(home, "data"))
+		if (strlen(home) >= sizeof l->home || (only && strcmp(only, name) != 0))
+			continue;
+		if (is_denied(home) && !denied[0])
+			strcpy(denied, home);
+		if (is_denied(home) || !has(home, "data"))
 			continue;
 		int worth = is_running(home) ? 2 : 1;
 		if (worth <= best)
@@ -45,6 +66,8 @@ static int find_in_network(struct cli *c, struct local *l, const char *dir)
 	}
 	if (best)
 		return EXIT_DONE;
+	if (denied[0])
+		return fail_denied(c, denied);
 	if (only && (strchr(only, '/') || strchr(only, ':')))
 		return cli_usage(c, "--node takes a name here: the data of a node is read on "
 				    "this machine, not through its API");
@@ -63,13 +86,16 @@ int local_find(struct cli *c, struct local *l)
 		return cli_usage(c, "--home is too long");
 	snprintf(path, sizeof path, "%s/genesis.json", dir);
 	int err = genesis_read(&l->genesis, path, &m);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_CONFIG;
 	if (err != ERR_NONE)
-		return cli_fail(c, err == ERR_NOT_FOUND ? EXIT_CONFIG : exit_of(err),
-				err_name(err),
+		return cli_fail(c, exit_of(err), err_name(err),
 				"--home is a node's home, or a network directory with nodes "
 				"on this machine.",
 				"%s", m.text);
 	l->has_genesis = true;
+	if (is_denied(dir))
+		return fail_denied(c, dir);
 	if (!has(dir, "data"))
 		return find_in_network(c, l, dir);
 	strcpy(l->home, dir);

@@ -106,7 +106,8 @@ static int make_default(struct cli *c, const char *dir)
 {
 	struct network_plan plan = {.dir = dir,
 				    .nodes = (unsigned)opt_u64(&c->opt, OPT_NODES, 4),
-				    .balance = 1000000000};
+				    .balance = 1000000000,
+				    .protocol = PROTOCOL_HYBRID};
 	struct errmsg m;
 	int err = network_create(&plan, &m);
 
@@ -139,14 +140,22 @@ int net_open(struct cli *c, struct net *net, enum net_default by_default)
 		if (rc != EXIT_DONE)
 			return rc;
 	}
-	if (!is_network_directory(dir))
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+	if (!is_network_directory(dir)) /* an argument is not found, a setting is false */
+		return cli_fail(c, c->opt.arg_count > 0 ? EXIT_NOT_FOUND : EXIT_CONFIG,
+				c->opt.arg_count > 0 ? "not_found" : "config",
 				"`ostrakon net init DIR` makes a network.",
 				"%s is not a network directory%s", dir,
 				is_node_home(dir) ? ", but the home of one node" : "");
 	err = network_open(&net->n, dir, &m);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
+	/* Only `net up` has the option here: a network keeps the size that it was made with. */
+	if (opt_u64(&c->opt, OPT_NODES, net->n.count) != net->n.count)
+		return cli_fail(c, EXIT_LOCKED, "exists",
+				"Leave --nodes out, or make another network with `ostrakon net "
+				"init DIR --nodes N`.",
+				"%s is there already, a network of %u nodes, not %s", dir,
+				net->n.count, c->opt.value[OPT_NODES]);
 	struct chain_ctx ctx;
 	genesis_ctx(&ctx, &net->n.genesis);
 	net->quorum = ctx.quorum;

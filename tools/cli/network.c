@@ -46,6 +46,61 @@ bool network_directory(struct cli *c, char out[PATH_SIZE])
 	return is_network_directory(out);
 }
 
+int home_check(struct cli *c)
+{
+	const char *home = c->opt.value[OPT_HOME];
+
+	if (home == NULL || is_network_directory(home) || is_node_home(home))
+		return EXIT_DONE;
+	return cli_fail(c, EXIT_CONFIG, "config",
+			"`ostrakon net init DIR` makes a network directory.",
+			"%s is neither a network directory nor a node's home", home);
+}
+
+/* node9 is like node1, and so is noed1. */
+static bool is_like(const char *text, const char *name)
+{
+	static const char digits[] = "0123456789";
+	size_t stem = strlen(name), len = strlen(text);
+
+	while (stem > 0 && strchr(digits, name[stem - 1]) != NULL)
+		stem--;
+	if (stem > 0 && len > stem && memcmp(text, name, stem) == 0 &&
+	    strspn(text + stem, digits) == len - stem)
+		return true;
+	return meant_word(text, &name, 1) != NULL;
+}
+
+int node_check(struct cli *c)
+{
+	const char *only = c->opt.value[OPT_NODE];
+	char dir[PATH_SIZE], path[PATH_SIZE + 32], names[512] = "";
+	struct genesis *g;
+	bool like = false, there = false;
+
+	if (only == NULL || strpbrk(only, ".:/") != NULL || !network_directory(c, dir))
+		return EXIT_DONE;
+	snprintf(path, sizeof path, "%s/genesis.json", dir);
+	g = mem_zalloc(sizeof *g);
+	if (genesis_read(g, path, NULL) == ERR_NONE) {
+		for (unsigned i = 0; i < g->n; i++) {
+			const char *name = g->validator[i].name;
+			size_t len = strlen(names);
+			like = like || is_like(only, name);
+			there = there || strcmp(only, name) == 0;
+			snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ", " : "",
+				 name);
+		}
+		genesis_free(g);
+	}
+	mem_free(g);
+	if (there || !like)
+		return EXIT_DONE;
+	return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+			"A host's name is given with its port, as in HOST:7100.",
+			"%s has no node \"%s\": its nodes are %s", dir, only, names);
+}
+
 /* A hard error of one file names it; the library's message does too. */
 int network_open(struct network *out, const char *dir, struct errmsg *m)
 {

@@ -27,6 +27,13 @@ bool is_node_home(const char *path); /* has ostrakond.conf */
 /* --home, if it is a network directory; without --home, ./ostrakon-network if it is one. */
 bool network_directory(struct cli *c, char out[PATH_SIZE]);
 
+/* Prints what is wrong if --home is given and is neither; exit code. */
+int home_check(struct cli *c);
+
+/* Prints that there is no such node if --node looks like the name of one in the network of
+ * --home, which would else be taken for a host's; exit code. */
+int node_check(struct cli *c);
+
 /* ERR_NOT_FOUND if dir is no network directory. network_free() in any case. */
 int network_open(struct network *out, const char *dir, struct errmsg *m);
 void network_free(struct network *n);

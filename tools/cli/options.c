@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/edit_distance.h"
 #include "base/mem.h"
@@ -106,8 +107,9 @@ static const struct option_def defs[OPTIONS] = {
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
-		       "transactions in one request (default 1; 32 with --from or\n"
-		       "--rate)"},
+		       "most transactions in one request: of `put --from` (default 32), of\n"
+		       "`bench run` (default 1; with --rate 32, fewer if so many could not\n"
+		       "be under way on each connection)"},
 	[OPT_RATE] = {"rate", 'r', TYPE_U64, false, "N", 1, 1000000,
 		      "open loop: send N transactions a second, whatever comes back"},
 	[OPT_WARMUP] = {"warmup", 0, TYPE_DURATION, false, "TIME",
@@ -134,7 +136,8 @@ static const struct option_def defs[OPTIONS] = {
 			 .help = "the new key: 64 hex digits, or a key file, which may be\n"
 				 "encrypted: only its public part is read"},
 	[OPT_GOVERNANCE_KEY] = {"governance-key", 0, TYPE_TEXT, true, "FILES",
-				.help = "governance keys that sign, with commas between"},
+				.help = "governance keys that sign, with commas between:\n"
+					"files, or names from `key list`"},
 	[OPT_DRY_RUN] = {"dry-run", 0, TYPE_FLAG,
 			 .help = "sign and check, send nothing"},
 };
@@ -247,19 +250,23 @@ static int check_value(enum option_id id, const char *where, const char *value,
 		break;
 	case TYPE_U64:
 		err = parse_u64(&v, value, d->min, d->max);
-		if (err == ERR_RANGE && d->max != UINT64_MAX)
+		if (err == ERR_RANGE)
 			return err_set(m, ERR_SYNTAX, "%s %s is out of range: %llu to %llu",
 				       where, value, (unsigned long long)d->min,
 				       (unsigned long long)d->max);
 		if (err != ERR_NONE)
-			return err_set(m, ERR_SYNTAX, "%s takes a whole number, not \"%s\"",
-				       where, value);
+			return err_set(m, ERR_SYNTAX,
+				       "%s takes a whole number from %llu to %llu, not \"%s\"",
+				       where, (unsigned long long)d->min,
+				       (unsigned long long)d->max, value);
 		break;
 	case TYPE_DURATION:
 		if (parse_duration_ms(&v, value) != ERR_NONE)
-			return err_set(m, ERR_SYNTAX,
-				       "%s takes a time such as 500ms, 30s or 2m, not \"%s\"",
-				       where, value);
+			return err_set(
+				m, ERR_SYNTAX,
+				"%s takes a time such as 500ms, 30s or 2m, from 1ms to 1000h, "
+				"not \"%s\"",
+				where, value);
 		break;
 	case TYPE_CHOICE:
 		if (!is_choice(d->arg, value))
@@ -409,6 +416,36 @@ int options_environment(struct options *o, struct errmsg *m)
 		o->from_environment[i] = true;
 	}
 	return ERR_NONE;
+}
+
+void options_misspelt(bool (*is_other)(const char *name),
+		      void (*each)(void *arg, const char *name, const char *near), void *arg)
+{
+	char known[OPTIONS][64];
+	const char *words[OPTIONS], *near;
+	size_t count = 0;
+
+	for (int i = 0; i < OPTIONS; i++) {
+		if (!defs[i].environment)
+			continue;
+		environment_name(known[count], sizeof known[0], defs[i].name);
+		words[count] = known[count];
+		count++;
+	}
+	for (char **v = environ; *v != NULL; v++) {
+		char name[64];
+		size_t len = strcspn(*v, "=");
+		if (len >= sizeof name || strncmp(*v, "OSTRAKON_", 9) != 0)
+			continue;
+		memcpy(name, *v, len);
+		name[len] = '\0';
+		near = nearest_word(name, words, count, 3);
+		/* Of KEY two letters are too many. */
+		if (near == NULL || strcmp(near, name) == 0 || is_other(name) ||
+		    2 * edit_distance(name, near) > strlen(near) - 9)
+			continue;
+		each(arg, name, near);
+	}
 }
 
 int options_allowed(const struct options *o, uint64_t allowed, const char *verb,

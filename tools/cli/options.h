@@ -81,8 +81,13 @@ struct options {
  * are checked by type here. ERR_SYNTAX: m says which was the first, why and what is near; those
  * after it are sorted all the same, so that -o may stand anywhere. */
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *m);
-/* Fills in what flags left open from OSTRAKON_* (OSTRAKON_PROOF_FILE for --proof-file). */
+/* Fills in what flags left open from OSTRAKON_* (OSTRAKON_TOKEN_FILE for --token-file). */
 int options_environment(struct options *o, struct errmsg *m);
+/* Calls each(arg, name, near) for every variable of the environment that is near to one of
+ * those and none of them, OSTRAKON_HOEM, unless is_other() knows it. What is near to none may
+ * be anybody's. */
+void options_misspelt(bool (*is_other)(const char *name),
+		      void (*each)(void *arg, const char *name, const char *near), void *arg);
 /* ERR_SYNTAX for an option given by flag that is not in allowed. */
 int options_allowed(const struct options *o, uint64_t allowed, const char *verb,
 		    struct errmsg *m);

@@ -1,6 +1,7 @@
 /* Tables and JSON. Tables are made from the same JSON that -o json prints. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "tools/cli/cli.h"
@@ -72,6 +73,17 @@ struct json *json_copy(const struct json *v)
 	invariant(err == ERR_NONE);
 	mem_free(text);
 	return copy;
+}
+
+char *time_text(char out[TIME_TEXT_SIZE], uint64_t ms)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+
+	if (ms / 1000 > UINT64_C(253402300799) || gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(out, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		snprintf(out, TIME_TEXT_SIZE, "%llu", (unsigned long long)ms);
+	return out;
 }
 
 void text_make_printable(char *text)

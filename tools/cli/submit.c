@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "tools/cli/client.h"
+#include "tools/cli/write.h"
 
 #define TRY_MS	     4000 /* what a node is given to commit, before another is asked */
 #define ANSWER_MS    500  /* and then to say that it has not */
@@ -376,8 +377,11 @@ struct json *receipt_json(const struct target *t, const struct hash *id,
 		json_set(o, "signers", signers);
 		json_set(o, "verified", json_bool(target_proves(t)));
 	}
-	json_set(o, "at_ms", json_u64(r->at_ms)); /* when it became certain here */
-	json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
+	/* When it became certain here: of another invocation's nobody knows. */
+	if (r->at_ms != 0) {
+		json_set(o, "at_ms", json_u64(r->at_ms));
+		json_set(o, "latency_ms", json_real((double)r->latency_us / 1000));
+	}
 	return o;
 }
 
@@ -395,6 +399,14 @@ static int fail_unknown(struct cli *c, const struct hash *id, bool was_interrupt
 				"interrupted: outcome unknown");
 	return cli_fail(c, EXIT_UNKNOWN, "timeout", hint,
 			"timed out after %llu ms: outcome unknown",
+			(unsigned long long)c->timeout_ms);
+}
+
+int fail_unsent(struct cli *c)
+{
+	return cli_fail(c, EXIT_UNKNOWN, "timeout",
+			"Nothing was sent: give a longer --timeout.",
+			"timed out after %llu ms, before a node could be asked",
 			(unsigned long long)c->timeout_ms);
 }
 
@@ -421,6 +433,29 @@ static int fail_result(struct cli *c, const struct receipt *r)
 	invariant(!"a result that failed");
 }
 
+/* A node's hints are for whoever speaks to its API; people here have commands. */
+static const char *hint_of(const struct receipt *r)
+{
+	static const struct {
+		const char *code, *hint;
+	} ours[] = {
+		{"tx_nonce_used",
+		 "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_nonce_window",
+		 "Sign it again without --nonce: a free one is then asked for."},
+		{"tx_expired",
+		 "Sign it again without --expiry: a height that fits is then chosen."},
+		{"tx_horizon",
+		 "Sign it again without --expiry: a height that fits is then chosen."},
+		{"wrong_chain", "Sign it for this chain: --genesis is its genesis file."},
+	};
+
+	for (size_t i = 0; i < MEM_COUNT(ours); i++)
+		if (strcmp(r->code, ours[i].code) == 0)
+			return ours[i].hint;
+	return r->hint[0] ? r->hint : NULL;
+}
+
 int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 {
 	switch (r->fate) {
@@ -429,9 +464,10 @@ int receipt_fail(struct cli *c, const struct receipt *r, const struct hash *id)
 	case FATE_ACCEPTED:
 		break;
 	case FATE_REFUSED:
-		return cli_fail(c, EXIT_REFUSED, r->code, r->hint[0] ? r->hint : NULL,
-				"refused: %s", r->m.text);
+		return cli_fail(c, EXIT_REFUSED, r->code, hint_of(r), "refused: %s", r->m.text);
 	case FATE_UNSENT:
+		if (r->m.text[0] == '\0') /* no node was even asked */
+			return fail_unsent(c);
 		return cli_fail(
 			c, EXIT_UNREACHABLE, "unreachable",
 			"Nothing was sent. `ostrakon net status` shows which nodes run.",

@@ -1,7 +1,9 @@
 /* backup create | list | verify | restore */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -71,11 +73,20 @@ int verb_backup_create(struct cli *c)
 
 /* ---- list -------------------------------------------------------------------------------- */
 
+/* What is no directory is no backup, nor a broken one. */
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static void list_one(struct cli *c, const char *path, struct json *rows)
 {
 	struct backup_summary s;
 	struct errmsg m;
 	struct json *row;
+	if (!is_directory(path))
+		return;
 	int err = backup_inspect(path, &s, &m);
 	if (err == ERR_NOT_FOUND)
 		return;
@@ -104,11 +115,23 @@ static void list_partial(const char *path, struct json *rows)
 	json_append(rows, row);
 }
 
+/* A table tells people when a backup was made; JSON keeps the milliseconds. */
+static void add_times(struct json *rows)
+{
+	for (size_t i = 0; i < json_len(rows); i++) {
+		struct json *row = json_at(rows, i);
+		char text[TIME_TEXT_SIZE];
+		uint64_t ms;
+		if (json_read_u64(row, "made_ms", &ms) == ERR_NONE)
+			json_set(row, "made", json_string(time_text(text, ms)));
+	}
+}
+
 int verb_backup_list(struct cli *c)
 {
 	static const struct column columns[] = {{"PATH", "path"},     {"STATE", "state"},
 						{"HEIGHT", "height"}, {"BYTES", "bytes"},
-						{"MADE", "made_ms"},  {"CHAIN", "chain_id"}};
+						{"MADE", "made"},     {"CHAIN", "chain_id"}};
 	const char *dir = c->opt.arg_count ? c->opt.arg[0] : ".";
 	struct json *rows = json_array();
 	char **names = NULL, path[PATH_SIZE];
@@ -116,9 +139,11 @@ int verb_backup_list(struct cli *c)
 	DIR *d = opendir(dir);
 	struct dirent *e;
 	if (!d) {
+		struct errmsg m;
+		int err = errno == EACCES ? ERR_PERMISSION : ERR_NOT_FOUND;
+		err_set(&m, err, "cannot list %s: %s", dir, strerror(errno));
 		json_free(rows);
-		return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
-				"%s: there is no such directory", dir);
+		return cli_fail_err(c, err, &m, NULL);
 	}
 	list_one(c, dir, rows);
 	while ((e = readdir(d)) != NULL) {
@@ -144,8 +169,21 @@ int verb_backup_list(struct cli *c)
 		mem_free(names[i]);
 	}
 	mem_free(names);
+	if (c->format == FORMAT_TABLE)
+		add_times(rows);
 	out_rows(c, columns, MEM_COUNT(columns), rows);
 	return EXIT_DONE;
+}
+
+/* Prints that dest is a file, if it is; exit code. */
+static int refuse_file(struct cli *c, const char *dest)
+{
+	if (!files_exist(dest) || is_directory(dest))
+		return EXIT_DONE;
+	return cli_fail(
+		c, EXIT_NOT_FOUND, "not_found",
+		"`ostrakon backup create` makes one; `ostrakon backup list DIR` finds it.",
+		"%s is no backup: a backup is a directory", dest);
 }
 
 /* ---- verify and restore ------------------------------------------------------------------ */
@@ -220,7 +258,9 @@ int verb_backup_verify(struct cli *c)
 	progress_begin(&p, c, "verify");
 	struct backup_progress steps = {.arg = &p, .step = progress_step};
 	o.progress = &steps;
-	int rc = expected_genesis(c, g, &o.genesis);
+	int rc = refuse_file(c, dest);
+	if (rc == EXIT_DONE)
+		rc = expected_genesis(c, g, &o.genesis);
 	scratch[0] = 0;
 	if (rc == EXIT_DONE && is_large(dest)) {
 		snprintf(scratch, sizeof scratch, "%s/ostrakon-verify.XXXXXX",
@@ -255,7 +295,9 @@ int verb_backup_restore(struct cli *c)
 	progress_begin(&p, c, "restore");
 	struct backup_progress steps = {.arg = &p, .step = progress_step};
 	o.progress = &steps;
-	int rc = expected_genesis(c, g, &o.genesis);
+	int rc = refuse_file(c, dest);
+	if (rc == EXIT_DONE)
+		rc = expected_genesis(c, g, &o.genesis);
 	if (rc == EXIT_DONE) {
 		int err = backup_restore(dest, home, &o, &s, &m);
 		rc = finish(c, err, dest, &s, &p, &m, home);

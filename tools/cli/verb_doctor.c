@@ -115,10 +115,15 @@ struct json *doctor_answers_file(struct cli *c, int *rc)
 	size_t len;
 	int err = file_read(&text, &len, c->opt.value[OPT_ANSWERS], ANSWERS_MAX, &m);
 
-	if (err == ERR_NONE) {
-		err = json_parse(&doc, slice_of(text, len), &m);
-		mem_free(text);
+	if (err != ERR_NONE) {
+		*rc = cli_fail_err(c, err, &m, NULL);
+		return NULL;
 	}
+	err = json_parse(&doc, slice_of(text, len), NULL);
+	mem_free(text);
+	if (err != ERR_NONE)
+		err_set(&m, err, "%s holds no answers of nodes, as --save writes them",
+			c->opt.value[OPT_ANSWERS]);
 	if (err == ERR_NONE && !json_is_array(json_get(doc, "nodes"))) {
 		json_free(doc);
 		doc = NULL;

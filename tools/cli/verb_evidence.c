@@ -185,6 +185,8 @@ static int verify_file(struct cli *c, const char *path)
 	int err, rc;
 
 	if (genesis == NULL) {
+		if (home_check(c) != EXIT_DONE)
+			return EXIT_CONFIG;
 		if (!network_directory(c, dir))
 			return cli_usage(c,
 					 "checking a file needs --genesis FILE: it is all that "
@@ -200,16 +202,19 @@ static int verify_file(struct cli *c, const char *path)
 	}
 	err = file_read(&text, &len, path, EVIDENCE_FILE_MAX, &m);
 	if (err != ERR_NONE) {
-		rc = cli_usage(c, "%s", m.text);
+		rc = cli_fail_err(c, err, &m, NULL);
 	} else {
 		err = json_parse(&doc, slice_of(text, len), &m);
 		mem_free(text);
 		if (err == ERR_NONE && json_is_object(doc) &&
 		    json_get(doc, "handovers") != NULL)
 			handovers = json_copy(json_get(doc, "handovers"));
-		rc = err != ERR_NONE ? cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
-						"NOT verified: %s", m.text)
-				     : show_list(c, take_list(doc), handovers, g);
+		rc = err != ERR_NONE
+			     ? cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+					"`ostrakon evidence -o json` prints such a "
+					"list.",
+					"NOT verified: %s holds no evidence: %s", path, m.text)
+			     : show_list(c, take_list(doc), handovers, g);
 	}
 	genesis_free(g);
 	mem_free(g);

@@ -51,9 +51,9 @@ struct json *plain_numbers(const struct json *v, const char *key)
 	return json_copy(v);
 }
 
-/* Asks for path; hands the answer, with numbers, to show. */
+/* Asks for path; hands the answer, with numbers, to show, which says the exit code. */
 static int ask_and_show(struct cli *c, const char *path,
-			void (*show)(struct cli *c, struct json *doc))
+			int (*show)(struct cli *c, struct json *doc))
 {
 	struct target *t = mem_zalloc(sizeof *t);
 	struct link l;
@@ -63,7 +63,7 @@ static int ask_and_show(struct cli *c, const char *path,
 		link_open(&l, t, 0);
 		rc = link_get_or_fail(&l, path);
 		if (rc == EXIT_DONE)
-			show(c, plain_numbers(l.answer, ""));
+			rc = show(c, plain_numbers(l.answer, ""));
 		link_close(&l);
 	}
 	target_close(t);
@@ -71,7 +71,7 @@ static int ask_and_show(struct cli *c, const char *path,
 	return rc;
 }
 
-static void show_status(struct cli *c, struct json *doc)
+static int show_status(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"PEER", "name"},
 						{"CONNECTED", "connected"},
@@ -98,7 +98,7 @@ static void show_status(struct cli *c, struct json *doc)
 
 	if (c->format != FORMAT_TABLE) {
 		out_object(c, doc);
-		return;
+		return EXIT_DONE;
 	}
 	brief = json_object();
 	for (size_t i = 0; i < MEM_COUNT(shown); i++) {
@@ -109,6 +109,7 @@ static void show_status(struct cli *c, struct json *doc)
 	out_object(c, brief);
 	fputc('\n', c->out);
 	out_document(c, columns, MEM_COUNT(columns), doc, "peers");
+	return EXIT_DONE;
 }
 
 int verb_status(struct cli *c)
@@ -116,14 +117,16 @@ int verb_status(struct cli *c)
 	return ask_and_show(c, "/v1/status", show_status);
 }
 
-/* One node's health, as a row: {node, live, ready, why}. */
-static struct json *health_row(struct link *l, unsigned i, bool *ready)
+/* One node's health, as a row: {node, live, ready, why}; counts it as reached if anything
+ * answered there. */
+static struct json *health_row(struct link *l, unsigned i, bool *ready, unsigned *reached)
 {
 	struct json *row = json_object();
 	int err = link_call(l, i, "GET", "/livez", NULL, slice_of(NULL, 0), 3000);
 	bool live = err == ERR_NONE && l->reply.status == 200;
 
 	*ready = false;
+	*reached += err == ERR_NONE;
 	json_set(row, "node", json_string(l->t->url[i]));
 	json_set(row, "live", json_bool(live));
 	if (live) {
@@ -141,7 +144,7 @@ int verb_health(struct cli *c)
 		{"NODE", "node"}, {"LIVE", "live"}, {"READY", "ready"}, {"WHY", "why"}};
 	struct target *t = mem_zalloc(sizeof *t);
 	struct json *rows = json_array();
-	unsigned ready_count = 0;
+	unsigned ready_count = 0, reached = 0, needed;
 	int unauthorized = -1;
 	struct link l;
 	int rc = target_open(c, t, false);
@@ -150,18 +153,21 @@ int verb_health(struct cli *c)
 		link_open(&l, t, 0);
 		for (unsigned i = 0; i < t->count; i++) {
 			bool ready;
-			json_append(rows, health_row(&l, i, &ready));
+			json_append(rows, health_row(&l, i, &ready, &reached));
 			ready_count += ready;
 			if (!ready && l.reply.status == 401)
 				unauthorized = (int)i;
 		}
 		link_close(&l);
 		/* Of a network as many must be ready as it takes to commit. */
-		if (ready_count == 0 || (t->has_genesis && t->count == t->ctx.quorum.n &&
-					 ready_count < t->ctx.quorum.q))
-			rc = EXIT_UNREACHABLE;
+		needed = t->has_genesis && t->count == t->ctx.quorum.n ? t->ctx.quorum.q : 1;
+		if (ready_count < needed)
+			rc = reached > 0 ? EXIT_REFUSED : EXIT_UNREACHABLE;
 		out_rows(c, columns, MEM_COUNT(columns), rows);
 		rows = NULL;
+		if (rc != EXIT_DONE && unauthorized < 0)
+			fprintf(c->err, "ostrakon: %u of %u nodes are ready, %u needed\n",
+				ready_count, t->count, needed);
 		if (rc != EXIT_DONE && unauthorized >= 0)
 			rc = unauthorized_fail(c, t->url[unauthorized]);
 	}
@@ -171,14 +177,22 @@ int verb_health(struct cli *c)
 	return rc;
 }
 
-static void show_blocks(struct cli *c, struct json *doc)
+static int show_blocks(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"HEIGHT", "height"},	{"TERM", "term"},
 						{"MODE", "mode"},	{"LEADER", "leader"},
 						{"TXS", "tx_count"},	{"GRADE", "grade"},
 						{"SIGNERS", "signers"}, {"HASH", "hash"}};
 
+	/* From a height on that is not final yet: as of one block there, and of a value. */
+	if (opt_given(&c->opt, OPT_HEIGHT) && json_len(json_get(doc, "blocks")) == 0) {
+		json_free(doc);
+		return cli_fail(c, EXIT_NOT_FOUND, "not_found",
+				"`ostrakon blocks` lists the newest.",
+				"there is no block at height %s yet", c->opt.value[OPT_HEIGHT]);
+	}
 	out_list(c, columns, MEM_COUNT(columns), doc, "blocks");
+	return EXIT_DONE;
 }
 
 int verb_blocks(struct cli *c)
@@ -196,28 +210,35 @@ int verb_blocks(struct cli *c)
 	return ask_and_show(c, path, show_blocks);
 }
 
-static void show_block(struct cli *c, struct json *doc)
+/* A line for each member but the list that has a table of its own. */
+static void show_all_but(struct cli *c, const struct json *doc, const char *list)
+{
+	struct json *brief = json_object();
+
+	for (const char *k = json_key_next(doc, NULL); k != NULL; k = json_key_next(doc, k))
+		if (strcmp(k, list) != 0)
+			json_set(brief, k, json_copy(json_get(doc, k)));
+	out_object(c, brief);
+}
+
+static int show_block(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"INDEX", "index"},   {"TX", "tx"},
 						{"RESULT", "result"}, {"OPS", "op_count"},
 						{"SIZE", "size"},     {"NONCE", "nonce"}};
-	struct json *brief;
 
 	if (c->format != FORMAT_TABLE) {
 		out_object(c, doc);
-		return;
+		return EXIT_DONE;
 	}
-	brief = json_object();
-	for (const char *k = json_key_next(doc, NULL); k != NULL; k = json_key_next(doc, k))
-		if (strcmp(k, "transactions") != 0)
-			json_set(brief, k, json_copy(json_get(doc, k)));
-	out_object(c, brief);
+	show_all_but(c, doc, "transactions");
 	if (json_len(json_get(doc, "transactions")) > 0) {
 		fputc('\n', c->out);
 		out_document(c, columns, MEM_COUNT(columns), doc, "transactions");
 	} else {
 		json_free(doc);
 	}
+	return EXIT_DONE;
 }
 
 int verb_block(struct cli *c)
@@ -233,12 +254,17 @@ int verb_block(struct cli *c)
 	return ask_and_show(c, path, show_block);
 }
 
-static void show_validators(struct cli *c, struct json *doc)
+static int show_validators(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {
 		{"INDEX", "index"}, {"NAME", "name"}, {"KEY", "key"}, {"LEADER", "leader"}};
 
+	if (c->format == FORMAT_TABLE) {
+		show_all_but(c, doc, "validators");
+		fputc('\n', c->out);
+	}
 	out_list(c, columns, MEM_COUNT(columns), doc, "validators");
+	return EXIT_DONE;
 }
 
 int verb_validators(struct cli *c)
@@ -246,7 +272,7 @@ int verb_validators(struct cli *c)
 	return ask_and_show(c, "/v1/validators", show_validators);
 }
 
-static void show_peers(struct cli *c, struct json *doc)
+static int show_peers(struct cli *c, struct json *doc)
 {
 	static const struct column columns[] = {{"NAME", "name"},
 						{"ADDRESS", "address"},
@@ -258,6 +284,7 @@ static void show_peers(struct cli *c, struct json *doc)
 						{"QUEUED", "queued_messages"}};
 
 	out_list(c, columns, MEM_COUNT(columns), doc, "peers");
+	return EXIT_DONE;
 }
 
 int verb_peers(struct cli *c)

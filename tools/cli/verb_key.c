@@ -38,6 +38,13 @@ static const char *key_argument(struct cli *c)
 	return opt_given(&c->opt, OPT_KEY) ? c->opt.value[OPT_KEY] : "default";
 }
 
+/* A directory that the command line names, and that is none, would leave the keys elsewhere
+ * than is believed. */
+static int check_place(struct cli *c)
+{
+	return c->opt.from_environment[OPT_HOME] ? EXIT_DONE : home_check(c);
+}
+
 int make_directory(const char *path, unsigned mode)
 {
 	char part[PATH_SIZE];
@@ -67,6 +74,8 @@ int verb_key_new(struct cli *c)
 	struct errmsg m;
 	int err;
 
+	if (strchr(name, '/') == NULL && check_place(c) != EXIT_DONE)
+		return EXIT_CONFIG;
 	key_path(c, path, name);
 	if (strchr(name, '/') == NULL && !key_name_ok(name))
 		return cli_usage(c,
@@ -138,11 +147,14 @@ int verb_key_list(struct cli *c)
 						{"ENCRYPTED", "encrypted"},
 						{"LABEL", "label"}};
 	char dir[PATH_SIZE], path[PATH_SIZE + 256], **names = NULL;
-	struct json *rows = json_array();
+	struct json *rows;
 	size_t count = 0;
 	struct dirent *e;
 	DIR *d;
 
+	if (check_place(c) != EXIT_DONE)
+		return EXIT_CONFIG;
+	rows = json_array();
 	key_directory(c, dir);
 	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL) {

@@ -8,6 +8,7 @@
 #include "tools/cli/linear.h"
 #include "tools/cli/lines.h"
 #include "tools/cli/verbs.h"
+#include "tools/cli/write.h"
 
 #define PROOF_FILE_MAX (32u << 20)
 
@@ -60,8 +61,14 @@ static int read_state(struct cli *c, struct link *l, const char *path, struct sl
 	if (err != ERR_NONE)
 		return link_unreachable(l, err);
 	if (l->reply.status != 200 &&
-	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL))
+	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL)) {
+		/* As of a block there. */
+		if (opt_given(&c->opt, OPT_HEIGHT) && strcmp(l->error_code, "range") == 0)
+			return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
+					"there is no state at height %s yet: %s",
+					c->opt.value[OPT_HEIGHT], l->m.text);
 		return link_fail(l);
+	}
 	r->proof = json_get(l->answer, "proof");
 	if (!l->t->has_genesis) {
 		r->present = l->reply.status == 200;
@@ -212,6 +219,20 @@ static int read_state_from(struct cli *c, struct link *l, const char *path,
 	}
 }
 
+/* Without a genesis file the node says what is too long. */
+static int check_key(struct cli *c, const struct target *t, struct slice key)
+{
+	struct genesis_limits widest = {.key_size_max = UINT32_MAX};
+	struct op op = {.kind = OP_DELETE, .key = key};
+	struct errmsg m;
+	int err;
+
+	if (key.len == 0)
+		return cli_usage(c, "the key is empty: it has at least 1 byte");
+	err = op_fits(&op, t->has_genesis ? &t->genesis.limits : &widest, &m);
+	return err == ERR_NONE ? EXIT_DONE : op_fail(c, err, &m);
+}
+
 int verb_get(struct cli *c)
 {
 	bool wants_proof = opt_given(&c->opt, OPT_PROVE) || opt_given(&c->opt, OPT_PROOF_FILE);
@@ -234,6 +255,8 @@ int verb_get(struct cli *c)
 		return cli_usage(c, "`get` needs KEY, or --from FILE");
 	t = mem_zalloc(sizeof *t);
 	rc = target_open(c, t, wants_proof || linearizable);
+	if (rc == EXIT_DONE)
+		rc = check_key(c, t, slice_str(c->opt.arg[0]));
 	if (rc == EXIT_DONE) {
 		writer_raw(&path, "/v1/state/", 10);
 		http_escape(&path, slice_str(c->opt.arg[0]));
@@ -484,7 +507,11 @@ static int verify_text(struct cli *c, struct slice text, struct genesis *g)
 	proof_document_init(&doc);
 	err = json_parse(&whole, text, &m);
 	if (err != ERR_NONE) {
-		rc = refuted(c, err, m.text);
+		rc = cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+			      "`ostrakon get --prove` and `tx status --prove` print such a "
+			      "document, in JSON.",
+			      "NOT verified: %s is no proof document: %s", c->opt.arg[0],
+			      m.text);
 		goto done;
 	}
 	/* Of a state document "proof" is a string. */
@@ -525,6 +552,8 @@ int verb_verify(struct cli *c)
 	int err, rc;
 
 	if (genesis == NULL) {
+		if (home_check(c) != EXIT_DONE)
+			return EXIT_CONFIG;
 		if (!network_directory(c, dir))
 			return cli_usage(
 				c, "`verify` needs --genesis FILE: it is all that is trusted");
@@ -539,7 +568,7 @@ int verb_verify(struct cli *c)
 	if (err == ERR_LIMIT) {
 		rc = refuted(c, err, m.text);
 	} else if (err != ERR_NONE) {
-		rc = cli_usage(c, "%s", m.text);
+		rc = cli_fail_err(c, err, &m, NULL);
 	} else {
 		rc = verify_text(c, slice_of(text, len), &g);
 		mem_free(text);

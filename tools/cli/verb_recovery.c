@@ -20,6 +20,8 @@ static int open_genesis(struct cli *c, struct genesis *g)
 	struct errmsg m;
 
 	if (path == NULL) {
+		if (home_check(c) != EXIT_DONE)
+			return EXIT_CONFIG;
 		if (!network_directory(c, dir))
 			return cli_usage(c, "--genesis FILE names the chain that is recovered");
 		snprintf(of_home, sizeof of_home, "%s/genesis.json", dir);
@@ -52,7 +54,8 @@ static int read_document(struct cli *c, const char *path, struct recovery *out)
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
 				"%s is of a newer version: use a newer program", path);
 	if (err != ERR_NONE)
-		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL,
+		return cli_fail(c, EXIT_UNVERIFIED, err_name(err),
+				"`ostrakon recovery draft` writes one.",
 				"%s is no recovery, or damaged: %s", path, err_text(err));
 	return EXIT_DONE;
 }

@@ -32,6 +32,10 @@ static size_t unhex(uint8_t *buf, size_t len)
 	return digits / 2;
 }
 
+static const char transaction_hint[] = "It must hold a signed transaction: its bytes, as "
+				       "`ostrakon put --save` writes them, their "
+				       "hex digits, or what --no-send -o json prints.";
+
 static size_t unwrap_json(uint8_t *buf, size_t len)
 {
 	struct json *doc;
@@ -54,8 +58,6 @@ static int read_transaction(struct cli *c, uint8_t **out, size_t *len)
 	struct errmsg m;
 	int err = file_read(out, len, c->opt.arg[0], 4 * TX_SIZE_MAX, &m);
 
-	if (err == ERR_NOT_FOUND)
-		return cli_usage(c, "%s", m.text);
 	if (err != ERR_NONE)
 		return cli_fail_err(c, err, &m, NULL);
 	*len = unwrap_json(*out, *len);
@@ -92,7 +94,7 @@ static struct json *op_json(const struct op *op)
 		break;
 	case OP_TRANSFER:
 		json_set(o, "to", json_hex(op->to.b, PUBKEY_SIZE));
-		json_set(o, "amount", json_u64_string(op->amount));
+		json_set(o, "amount", json_said(op->amount));
 		break;
 	}
 	return o;
@@ -109,8 +111,8 @@ static struct json *tx_json(const struct tx *tx, const struct hash *chain, bool 
 	json_set(o, "tx", json_hash(&id));
 	json_set(o, "chain_id", json_hash(chain));
 	json_set(o, "sender", json_hex(tx->sender.b, PUBKEY_SIZE));
-	json_set(o, "nonce", json_u64_string(tx->nonce));
-	json_set(o, "expiry", json_u64_string(tx->expiry));
+	json_set(o, "nonce", json_said(tx->nonce));
+	json_set(o, "expiry", json_said(tx->expiry));
 	json_set(o, "size", json_u64(tx->bytes.len));
 	reader_init(&r, tx->ops);
 	while (tx_op_next(&r, &op))
@@ -147,6 +149,8 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	bool good;
 	int err;
 
+	if (genesis == NULL && home_check(c) != EXIT_DONE)
+		return EXIT_CONFIG;
 	if (genesis == NULL && opt_given(&c->opt, OPT_HOME) && network_directory(c, dir)) {
 		snprintf(path, sizeof path, "%s/genesis.json", dir);
 		genesis = path;
@@ -165,8 +169,8 @@ static int decode_bytes(struct cli *c, struct slice bytes)
 	err = tx_decode(&tx, bytes, &ctx, &limits);
 	if (err != ERR_NONE)
 		return cli_fail(c, err == ERR_WRONG_CHAIN ? EXIT_UNVERIFIED : EXIT_REFUSED,
-				err_name(err), NULL, "%s is no valid transaction: %s",
-				c->opt.arg[0], err_text(err));
+				err_name(err), transaction_hint,
+				"%s is no valid transaction: %s", c->opt.arg[0], err_text(err));
 	good = tx_check_signature(&tx, &ctx) == ERR_NONE;
 	out_object(c, tx_json(&tx, &ctx.id, good));
 	if (!good) {
@@ -212,7 +216,10 @@ int verb_tx_submit(struct cli *c)
 		if (err == ERR_NONE)
 			err = tx_check_signature(&tx, &t->ctx);
 		if (err != ERR_NONE)
-			rc = cli_fail(c, EXIT_REFUSED, err_name(err), "Nothing was sent.",
+			rc = cli_fail(c, EXIT_REFUSED, err_name(err),
+				      err == ERR_BAD_SIGNATURE || err == ERR_WRONG_CHAIN
+					      ? "Nothing was sent."
+					      : transaction_hint,
 				      "%s is no valid transaction of this chain: %s",
 				      c->opt.arg[0], err_text(err));
 	}

@@ -1,4 +1,5 @@
 /* watch blocks|txs|consensus|evidence */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -126,6 +127,25 @@ static bool cursor_ok(const char *text)
 	return parse_u64(&v, height, 0, UINT64_MAX) == ERR_NONE;
 }
 
+#define ASK_MS 2000 /* for what is only told by the way */
+
+/* Who gives a height that is far away waits for long, and ought to know. */
+static void tell_distance(struct cli *c, struct target *t, const char *from)
+{
+	uint64_t final = 0, wanted = strtoull(from, NULL, 10);
+	struct link l;
+
+	link_open(&l, t, 0);
+	l.deadline = now_ms() + ASK_MS;
+	if (link_get(&l, "/v1/status") == ERR_NONE && l.reply.status == 200 &&
+	    json_read_u64(l.answer, "final_height", &final) == ERR_NONE && final < UINT64_MAX &&
+	    wanted > final + 1)
+		fprintf(c->err,
+			"ostrakon: height %llu is not final yet, %llu is: waiting for it\n",
+			(unsigned long long)wanted, (unsigned long long) final);
+	link_close(&l);
+}
+
 int verb_watch(struct cli *c)
 {
 	static const char *const words[] = {"blocks", "txs", "consensus", "evidence"};
@@ -155,6 +175,8 @@ int verb_watch(struct cli *c)
 					 .on_event = on_event,
 					 .on_resume = on_resume,
 					 .arg = &w};
+		if (from != NULL)
+			tell_distance(c, t, from);
 		rc = subscribe(c, &s);
 	}
 	target_close(t);

@@ -19,6 +19,40 @@ uint64_t choose_expiry(const struct target *t, uint64_t expiry_max)
 	return expiry_max > slack ? expiry_max - slack : expiry_max;
 }
 
+static int value_fits(struct slice value, const struct genesis_limits *l, struct errmsg *m)
+{
+	if (value.len <= l->value_size_max)
+		return ERR_NONE;
+	return err_set(m, ERR_LIMIT, "the value has %zu bytes, and this chain takes at most %u",
+		       value.len, l->value_size_max);
+}
+
+int op_fits(const struct op *op, const struct genesis_limits *l, struct errmsg *m)
+{
+	int err;
+
+	if (op->kind == OP_TRANSFER)
+		return ERR_NONE;
+	if (op->key.len == 0)
+		return err_set(m, ERR_RANGE, "the key is empty: it has 1 to %u bytes",
+			       l->key_size_max);
+	if (op->key.len > l->key_size_max)
+		return err_set(m, ERR_LIMIT,
+			       "the key has %zu bytes, and this chain takes at most %u",
+			       op->key.len, l->key_size_max);
+	err = value_fits(op->value, l, m);
+	return err == ERR_NONE ? value_fits(op->expected, l, m) : err;
+}
+
+int op_fail(struct cli *c, int err, const struct errmsg *m)
+{
+	if (err == ERR_RANGE)
+		return cli_usage(c, "%s", m->text);
+	return cli_fail(c, EXIT_REFUSED, err_name(err),
+			"The genesis file's \"limits\" say what this chain takes.", "%s",
+			m->text);
+}
+
 int build_transaction(struct target *t, struct writer *w, const struct keypair *key,
 		      uint64_t nonce, uint64_t expiry, const struct op *ops, uint32_t count,
 		      struct hash *id)
@@ -39,8 +73,8 @@ static int show_signed(struct cli *c, struct slice tx, uint64_t nonce, uint64_t 
 	struct json *o = json_object();
 
 	json_set(o, "tx", json_hash(&c->tx));
-	json_set(o, "nonce", json_u64_string(nonce));
-	json_set(o, "expiry", json_u64_string(expiry));
+	json_set(o, "nonce", json_said(nonce));
+	json_set(o, "expiry", json_said(expiry));
 	json_set(o, "bytes", json_hex(tx.ptr, tx.len));
 	out_object(c, o);
 	return EXIT_DONE;
@@ -57,6 +91,8 @@ static int pick_nonce(struct cli *c, struct link *l, const struct keypair *key, 
 	*expiry = opt_u64(&c->opt, OPT_EXPIRY, 0);
 	if (*nonce != 0 && *expiry != 0)
 		return EXIT_DONE;
+	if (cli_time_left(c) == 0) /* nobody is out of reach yet */
+		return fail_unsent(c);
 	rc = account_state(l, &key->pub, &suggested, &expiry_max);
 	if (rc != EXIT_DONE)
 		return rc;
@@ -155,6 +191,12 @@ static int run_write(struct cli *c, const char *account, const struct op *ops, u
 		return rc;
 	}
 	rc = target_open(c, t, true);
+	for (uint32_t i = 0; i < count && rc == EXIT_DONE; i++) {
+		struct errmsg m;
+		int err = op_fits(&ops[i], &t->genesis.limits, &m);
+		if (err != ERR_NONE)
+			rc = op_fail(c, err, &m);
+	}
 	if (rc == EXIT_DONE) {
 		link_open(&l, t, 0);
 		rc = sign_and_send(c, &l, &key, ops, count);
