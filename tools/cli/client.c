@@ -260,7 +260,7 @@ uint64_t patience_of(uint64_t left_ms, uint64_t most_ms)
 int link_get(struct link *l, const char *path)
 {
 	unsigned first = l->node;
-	int err = err_set(&l->m, ERR_UNREACHABLE, "no time was left to ask");
+	int err = err_set(&l->m, ERR_TIMEOUT, "no time was left to ask any node");
 
 	for (unsigned k = 0; k < l->t->count; k++) {
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
