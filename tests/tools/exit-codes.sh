@@ -41,6 +41,8 @@ error 2 usage statsu
 grep -q 'did you mean "status"' "$work/err" || fail "no hint: $(cat "$work/err")"
 error 2 usage status --nodee x
 error 2 usage put onlykey
+error 2 usage put --from "$work/none" --no-send
+error 2 usage put --from "$work/none" --save "$work/none.tx"
 error 2 usage put a b c
 error 2 usage status --timeout soon
 error 2 usage blocks --limit 0

@@ -215,6 +215,9 @@ int verb_put(struct cli *c)
 	if (opt_given(&c->opt, OPT_FROM)) {
 		if (c->opt.arg_count > 0)
 			return cli_usage(c, "`put` takes KEY VALUE or --from FILE, not both");
+		if (opt_given(&c->opt, OPT_NO_SEND) || opt_given(&c->opt, OPT_SAVE))
+			return cli_usage(c, "--no-send and --save are for one transaction, not "
+					    "for those of --from");
 		return bulk_put(c);
 	}
 	if (c->opt.arg_count < 2)
