@@ -1,6 +1,6 @@
 /* Submissions and those who wait for them. Loop thread only. Every outcome gets exactly one
- * end: committed by submit_final(), refused by submit_rejected(), pending by submit_expire().
- */
+ * end: committed by submit_final(), or by seek() if it was final already; refused by submit_one()
+ * or submit_rejected(); else pending, by submit_expire() at the latest. */
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -87,8 +87,8 @@ static void refuse(struct node *n, struct outcome *o, int err)
 		o->status = OUTCOME_BUSY;
 		metric_add(&n->metrics.busy, 1);
 		snprintf(o->detail, sizeof o->detail,
-			 "this node's transaction pool is full, or blocks that are not final "
-			 "yet stand in the way");
+			 "this node's transaction pool is full, or its state is too old to "
+			 "tell whether the transaction may be ordered");
 	} else {
 		o->status = OUTCOME_REFUSED;
 		metric_add(&n->metrics.refused, 1);
@@ -105,7 +105,8 @@ static void leave_open(struct node *n, struct outcome *o)
 /* Does this say something about the transaction, and not about this node? */
 static bool is_verdict(int err)
 {
-	return err != ERR_IO && err != ERR_CORRUPT && err != ERR_CLOSED && err != ERR_NOT_FOUND;
+	return err != ERR_IO && err != ERR_CORRUPT && err != ERR_CLOSED &&
+	       err != ERR_NOT_FOUND && err != ERR_EXISTS;
 }
 
 /* It is final. Finding and proving it may take reading a large block: not for a whole request in
