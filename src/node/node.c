@@ -154,8 +154,7 @@ static void tell(struct node *n, uint64_t height)
 	pthread_mutex_unlock(&n->told_lock);
 }
 
-/* final_height is what it is now, or nothing is to come. */
-static void wake_told(struct node *n, bool over)
+void node_wake_told(struct node *n, bool over)
 {
 	pthread_mutex_lock(&n->told_lock);
 	n->told_over |= over;
@@ -181,7 +180,7 @@ static void host_final(void *ctx, struct block *b, const struct cert *cert)
 	n->final_height = b->sh.h.height;
 	n->final_time_ms = b->sh.h.time_ms;
 	n->final_since = node_clock_us();
-	wake_told(n, false);
+	node_wake_told(n, false);
 	log_final(b, cert);
 	struct block_view view = {.block = b,
 				  .certified = true,
@@ -260,7 +259,7 @@ static void host_rejected(void *ctx, const struct hash *id, int err)
 static void host_halted(void *ctx, const char *why)
 {
 	node_halt(ctx, why);
-	wake_told(ctx, true);
+	node_wake_told(ctx, true);
 }
 
 static bool host_check(void *ctx, struct block *b, const struct pool_tx *txs, uint32_t count)

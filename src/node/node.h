@@ -160,6 +160,8 @@ struct node {
  * loop, from any thread. False: it has taken longer than NODE_TOLD_WAIT_MS. */
 #define NODE_TOLD_WAIT_MS 2000
 bool node_await_told(struct node *n);
+/* For those: final_height is what it is now, or nothing is to come. */
+void node_wake_told(struct node *n, bool over);
 
 uint64_t node_clock_us(void); /* monotonic */
 uint64_t node_wall_ms(void);

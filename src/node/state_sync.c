@@ -90,6 +90,7 @@ void state_sync_reopened(void *ctx, uint64_t height)
 	struct block *b;
 	submit_flush(n, node_clock_us());
 	n->final_height = height;
+	node_wake_told(n, false);
 	n->final_since = node_clock_us();
 	uint32_t tx_count = 0;
 	if (replica_block(n->replica, height, &b) == ERR_NONE) {
