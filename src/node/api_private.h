@@ -21,8 +21,7 @@ struct api {
 	struct gate gate;
 	struct connections *connections;
 	atomic_uint exchanges;
-	atomic_size_t body_bytes; /* of all bodies held at present */
-	atomic_uint raw_blocks;	  /* being answered */
+	atomic_uint raw_blocks; /* being read */
 };
 
 enum route_kind {
@@ -74,11 +73,11 @@ struct exchange {
 	const char *rest;	   /* of the path, into MHD's memory */
 	const char *allow;	   /* of a 405 */
 	struct writer body;
-	size_t body_bytes; /* counted in api */
 	size_t swallowed;
 	uint8_t *tx;   /* of a JSON submission */
 	bool one;      /* a JSON submission */
 	bool receipts; /* a submission that wants its answer as bytes */
+	bool promised; /* the answer is given, however large */
 	bool pushed;   /* the loop has it, or has answered it */
 	struct connection *tcp;
 	struct stream *stream;

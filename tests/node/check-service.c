@@ -2,6 +2,7 @@
  * its configuration. Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <check.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "node/api.h"
 #include "process.h"
 
 enum { PATIENT_MS = 60000 };
@@ -390,6 +392,181 @@ START_TEST(test_stop)
 }
 END_TEST
 
+/* ---- the memory of the API ------------------------------------------------------------- */
+
+/* Longer than this program may run: what goes, goes because there is need. */
+#define PATIENT_REQUESTS "[limits]\nrequest_timeout = 600000\n"
+
+static void put_large(unsigned port)
+{
+	static uint8_t value[60000];
+	struct writer w = {0};
+	struct answer a;
+	for (unsigned i = 0; i < 20; i++) {
+		char key[16];
+		snprintf(key, sizeof key, "large-%u", i);
+		struct op op = {.kind = OP_PUT,
+				.key = slice_str(key),
+				.value = slice_of(value, sizeof value)};
+		struct writer tx = {0};
+		tx_build(&tx, &ctx, &client, ++nonce, 1000, &op, 1);
+		writer_var(&w, writer_slice(&tx));
+		writer_free(&tx);
+	}
+	post(port, "/v1/transactions", "application/octet-stream", writer_slice(&w), &a);
+	ck_assert_int_eq(a.status, 200);
+	answer_free(&a);
+	writer_free(&w);
+}
+
+/* The height of the block that has most. */
+static uint64_t largest_block(unsigned port)
+{
+	struct answer a;
+	uint64_t most = 0, size, height = 0;
+	get(port, "/v1/blocks", &a);
+	const struct json *list = json_get(a.json, "blocks");
+	for (size_t i = 0; i < json_len(list); i++)
+		if (json_read_u64(json_at(list, i), "body_size", &size) == ERR_NONE &&
+		    size > most) {
+			most = size;
+			height = strtoull(text_of(json_at(list, i), "height"), NULL, 10);
+		}
+	ck_assert_uint_gt(most, 60000);
+	answer_free(&a);
+	return height;
+}
+
+/* Asks and reads no more than the head's first bytes: the status; 0: closed. */
+static int ask_and_leave(unsigned port, const char *path, int *fd)
+{
+	char head[13] = "";
+	int small = 4096;
+	*fd = http_connect(port);
+	setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	http_get(*fd, path);
+	ssize_t n = recv(*fd, head, sizeof head - 1, MSG_PEEK | MSG_WAITALL);
+	return n == sizeof head - 1 ? atoi(head + 9) : 0;
+}
+
+static bool is_reset(int fd)
+{
+	struct pollfd p = {.fd = fd};
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP));
+}
+
+static void expect_status(unsigned port, const char *path, int status)
+{
+	struct answer a;
+	get(port, path, &a);
+	ck_assert_msg(a.status == status, "%s: %d", path, a.status);
+	answer_free(&a);
+}
+
+static void until_answered(unsigned port, const char *path)
+{
+	for (int status = 0; status != 200; pause_ms(5)) {
+		struct answer a;
+		get(port, path, &a);
+		status = a.status;
+		ck_assert_msg(status == 200 ||
+				      (status == 429 && strcasestr(a.head, "Retry-After:")),
+			      "%s: %d", path, status);
+		answer_free(&a);
+	}
+}
+
+/* Answers that nobody reads are not held beyond their limit; small ones come nevertheless, and
+ * who does read gets a large one in the end. */
+START_TEST(test_answers_unread)
+{
+	enum { MORE = 20, DEAF_MAX = 1000 };
+	static int fd[DEAF_MAX];
+	unsigned port;
+	struct answer a;
+	homes(1, PATIENT_REQUESTS);
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	put_large(port);
+	uint64_t height = largest_block(port);
+	char *path = mem_printf("/v1/blocks/%llu?full=1", (unsigned long long)height);
+	char *raw = mem_printf("/v1/raw-blocks/%llu", (unsigned long long)height);
+	get(port, path, &a);
+	ck_assert_int_eq(a.status, 200);
+	size_t fit = API_ANSWER_BYTES_MAX / a.body_len, count = fit + MORE, held = count;
+	ck_assert_uint_le(count, DEAF_MAX);
+	answer_free(&a);
+	for (size_t i = 0; i < count; i++)
+		if (ask_and_leave(port, path, &fd[i]) != 200) {
+			close(fd[i]);
+			fd[i] = -1;
+		}
+	while (held > fit) { /* whoever made way is gone as soon as the node's thread sees it */
+		held = 0;
+		for (size_t i = 0; i < count; i++)
+			held += fd[i] >= 0 && !is_reset(fd[i]);
+		pause_ms(5);
+	}
+	expect_status(port, "/livez", 200);
+	expect_status(port, "/readyz", 200);
+	expect_status(port, "/metrics", 200);
+	expect_status(port, "/v1/status", 200);
+	expect_status(port, "/v1/validators", 200);
+	until_answered(port, path);
+	until_answered(port, raw);
+	for (size_t i = 0; i < count; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	mem_free(path);
+	mem_free(raw);
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* Bodies whose ends do not come shut out nobody: small ones always have room, and for large
+ * ones there is some once the oldest have been cut. */
+START_TEST(test_bodies_held)
+{
+	enum { HELD = 9 };
+	int fd[HELD];
+	unsigned port;
+	struct answer a;
+	size_t large = HTTP_BODY_MAX;
+	homes(1, PATIENT_REQUESTS);
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	uint8_t *zeros = mem_zalloc(large);
+	char *head = mem_printf("POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+				"Content-Type: application/octet-stream\r\n"
+				"Content-Length: %zu\r\n\r\n",
+				large);
+	for (int i = 0; i < HELD; i++) {
+		fd[i] = http_connect(port);
+		http_send(fd[i], head, strlen(head));
+		http_send(fd[i], zeros, large - 1);
+	}
+	for (int i = 0; i < 20; i++) {
+		put(port, 10000, &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_free(&a);
+	}
+	for (int status = 429; status == 429; pause_ms(5)) { /* what it says is wrong */
+		post(port, "/v1/transactions", "application/octet-stream",
+		     slice_of(zeros, large), &a);
+		status = a.status;
+		ck_assert_msg(status == 429 || status == 400, "%d", status);
+		answer_free(&a);
+	}
+	for (int i = 0; i < HELD; i++)
+		close(fd[i]);
+	mem_free(zeros);
+	mem_free(head);
+	stop(node);
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -452,6 +629,8 @@ int main(void)
 	tcase_add_test(t, test_no_quorum);
 	tcase_add_test(t, test_notify);
 	tcase_add_test(t, test_stop);
+	tcase_add_test(t, test_answers_unread);
+	tcase_add_test(t, test_bodies_held);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
