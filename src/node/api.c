@@ -271,6 +271,35 @@ static enum MHD_Result begin_stream(struct exchange *x)
 static const char too_slow[] =
 	"the newest final block has not been written yet: the disk is slow";
 
+/* A snapshot flushes the store's memory, keeps a thread of the API and takes the place of one
+ * that nobody has taken yet. One is made at a time; a few may wait, so that commands that
+ * happen to run together, or one after the other, all get theirs. In the long run one a second.
+ */
+static bool turn_take(struct turns *t, uint64_t now)
+{
+	pthread_mutex_lock(&t->lock);
+	uint64_t more = now > t->counted ? (now - t->counted) / API_SNAPSHOT_US : 0;
+	if (more >= API_SNAPSHOTS_BURST - t->left) {
+		t->left = API_SNAPSHOTS_BURST;
+		t->counted = now;
+	} else {
+		t->left += (unsigned)more;
+		t->counted += more * API_SNAPSHOT_US;
+	}
+	bool mine = t->left > 0 && t->asking < API_SNAPSHOTS_ASKING;
+	t->left -= mine;
+	t->asking += mine;
+	pthread_mutex_unlock(&t->lock);
+	return mine;
+}
+
+static void turn_end(struct turns *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->asking--;
+	pthread_mutex_unlock(&t->lock);
+}
+
 /* On this thread: the loop goes on meanwhile. */
 static enum MHD_Result make_snapshot(struct exchange *x)
 {
@@ -278,11 +307,16 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
-		if (node_await_told(x->api->node))
+		bool mine = turn_take(&x->api->snapshots, node_clock_us());
+		if (!mine)
+			err = err_set(&m, ERR_BUSY, "others are being made, or have just been");
+		else if (node_await_told(x->api->node))
 			err = snapshots_make(x->api->node->store, x->api->node->config.home,
 					     path, sizeof path, &m);
 		else
 			err = err_set(&m, ERR_BUSY, "%s", too_slow);
+		if (mine)
+			turn_end(&x->api->snapshots);
 		if (err != ERR_NONE)
 			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
 				    "there is no snapshot", m.text, NULL);
@@ -566,6 +600,7 @@ static struct MHD_Daemon *start_daemon(struct api *a)
 static void api_free(struct api *a)
 {
 	connections_free(a->connections);
+	pthread_mutex_destroy(&a->snapshots.lock);
 	mem_free(a->genesis);
 	crypto_wipe(&a->gate, sizeof a->gate);
 	mem_free(a);
@@ -586,6 +621,9 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->gate = gate;
 	atomic_init(&a->exchanges, 0);
 	atomic_init(&a->raw_blocks, 0);
+	pthread_mutex_init(&a->snapshots.lock, NULL);
+	a->snapshots.left = API_SNAPSHOTS_BURST;
+	a->snapshots.counted = node_clock_us();
 	genesis_ctx(&a->ctx, &n->genesis);
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);

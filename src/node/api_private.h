@@ -3,6 +3,7 @@
 #define NODE_API_PRIVATE_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 
 #include "node/acceptor.h"
 #include "node/api.h"
@@ -10,6 +11,14 @@
 #include "node/gate.h"
 #include "node/render.h"
 #include "node/stream.h"
+
+/* Who may have made what is dear to make: see turn_take(). */
+struct turns {
+	pthread_mutex_t lock;
+	unsigned asking;  /* it is being made for them, or they wait */
+	unsigned left;	  /* that may be made now */
+	uint64_t counted; /* when `left` last grew */
+};
 
 struct api {
 	struct node *node;
@@ -22,6 +31,7 @@ struct api {
 	struct connections *connections;
 	atomic_uint exchanges;
 	atomic_uint raw_blocks; /* being read */
+	struct turns snapshots;
 };
 
 enum route_kind {

@@ -64,6 +64,13 @@ static void pause_ms(long ms)
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
+static uint64_t clock_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 /* What it prints is in "out", alone. */
 static pid_t spawn(char *const argv[])
 {
@@ -567,6 +574,50 @@ START_TEST(test_bodies_held)
 }
 END_TEST
 
+/* Snapshots are had one after the other by whoever wants some, and not by a crowd that asks for
+ * as many as it can get. */
+START_TEST(test_snapshots_crowd)
+{
+	enum { CROWD = 64, IN_A_ROW = 4 };
+	int fd[CROWD];
+	unsigned port, made = 0, refused = 0;
+	struct answer a;
+	homes(1, "[limits]\napi_threads = 8\n");
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	uint64_t begin = clock_us();
+	for (int i = 0; i < IN_A_ROW; i++) {
+		post(port, "/v1/snapshots", "application/json", slice_str(""), &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_free(&a);
+	}
+	for (int i = 0; i < CROWD; i++) {
+		fd[i] = http_connect(port);
+		http_post(fd[i], "/v1/snapshots", "application/json", slice_str(""));
+	}
+	for (int i = 0; i < CROWD; i++) {
+		http_read(fd[i], &a);
+		made += a.status == 200;
+		refused += a.status == 503 && strcasestr(a.head, "Retry-After:") &&
+			   strcmp(text_of(a.json, "code"), "busy") == 0;
+		answer_free(&a);
+		close(fd[i]);
+	}
+	ck_assert_uint_eq(made + refused, CROWD);
+	/* However slow this machine is: one for each that it took, besides those at once. */
+	ck_assert_uint_le(IN_A_ROW + made,
+			  API_SNAPSHOTS_BURST + (clock_us() - begin) / API_SNAPSHOT_US);
+	int status = 0;
+	for (; status != 200; pause_ms(5)) {
+		post(port, "/v1/snapshots", "application/json", slice_str(""), &a);
+		status = a.status;
+		answer_free(&a);
+	}
+	stop(node);
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -631,6 +682,7 @@ int main(void)
 	tcase_add_test(t, test_stop);
 	tcase_add_test(t, test_answers_unread);
 	tcase_add_test(t, test_bodies_held);
+	tcase_add_test(t, test_snapshots_crowd);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
