@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -567,20 +568,65 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 /* ---- starting and stopping ------------------------------------------------------------------
  */
 
-static unsigned connections_max(const struct node_config *c)
+/* How many connections there may be. */
+struct room {
+	unsigned connections;
+	unsigned spare; /* of each thread, on top: see CONNECTION_SPARE */
+};
+
+/* What else wants descriptors: the store, once more while a snapshot of it is read; links, of
+ * which a peer may have a new one beside the old; strangers, and as many that are being freed;
+ * the API's threads. */
+static uint64_t files_of_others(const struct node *n)
 {
-	unsigned limit = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
-	return limit < config_api_threads(c) ? config_api_threads(c) : limit;
+	return 2 * STORE_OPEN_FILES_MAX + 2 * n->genesis.n + 2 * NET_HANDSHAKES_MAX +
+	       API_FILES_OF_THREAD * config_api_threads(&n->config) + API_FILES_RESERVE;
 }
 
-static struct MHD_Daemon *start_daemon(struct api *a)
+/* A store that finds no descriptor halts the node for good, so that connections, of which
+ * anybody may open as many as he likes, leave enough. */
+static int find_room(struct room *r, const struct node *n, struct errmsg *m)
+{
+	const struct node_config *c = &n->config;
+	unsigned threads = config_api_threads(c);
+	unsigned want = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
+	struct rlimit files;
+	if (want < threads)
+		want = threads;
+	*r = (struct room){want, CONNECTION_SPARE};
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return ERR_NONE;
+	uint64_t others = files_of_others(n), most = files.rlim_cur;
+	uint64_t left = most > others ? most - others : 0;
+	uint64_t least = API_SOCKETS_MIN + 4 * (uint64_t)threads;
+	if (left >= want + (uint64_t)CONNECTION_SPARE * threads)
+		return ERR_NONE;
+	if (left < least)
+		return err_set(m, ERR_CONFIG,
+			       "a process may have %llu open files (ulimit -n); the node needs "
+			       "%llu at least",
+			       (unsigned long long)most, (unsigned long long)(others + least));
+	if (left / 4 * 3 < want)
+		r->connections = (unsigned)(left / 4 * 3);
+	r->spare = (unsigned)((left - r->connections) / threads);
+	if (r->spare > CONNECTION_SPARE)
+		r->spare = CONNECTION_SPARE;
+	if (r->connections < want)
+		log_write(LOG_API, LOG_WARN,
+			  "%u connections to the API instead of %u: a process may have %llu "
+			  "open files (ulimit -n), and %llu are for the store and the peers",
+			  r->connections, want, (unsigned long long)most,
+			  (unsigned long long)others);
+	return ERR_NONE;
+}
+
+static struct MHD_Daemon *start_daemon(struct api *a, const struct room *r)
 {
 	const struct node_config *c = &a->node->config;
 	unsigned threads = config_api_threads(c);
-	unsigned limit = connections_max(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
-		{MHD_OPTION_CONNECTION_LIMIT, limit + CONNECTION_SPARE * threads, NULL},
+		{MHD_OPTION_CONNECTION_LIMIT, r->connections + r->spare * threads, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
 		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, a},
@@ -611,7 +657,10 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	int fd = -1;
 	uint16_t port = 0;
 	struct gate gate;
+	struct room room;
 	int err = gate_open(&gate, &n->config, m);
+	if (err == ERR_NONE)
+		err = find_room(&room, n, m);
 	if (err == ERR_NONE)
 		err = api_listen(&n->config.api, &fd, &port, m);
 	if (err != ERR_NONE)
@@ -628,7 +677,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);
 	struct connections_config config = {
-		.max = connections_max(&n->config),
+		.max = room.connections,
 		.per_address = n->config.api_per_address,
 		.request_ms = n->config.request_timeout_ms,
 		.held_max = {[HOLDING_BODY] = API_BODY_BYTES_MAX,
@@ -636,7 +685,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->connections = connections_new(&config);
 	bool v6 = strchr(n->config.api.host, ':') != NULL;
 	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
-	a->daemon = start_daemon(a);
+	a->daemon = start_daemon(a, &room);
 	a->acceptor = a->daemon ? acceptor_start(a->daemon, fd) : NULL;
 	if (!a->acceptor) {
 		if (a->daemon)

@@ -2,6 +2,7 @@
  * its configuration. Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <check.h>
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -618,6 +619,66 @@ START_TEST(test_snapshots_crowd)
 }
 END_TEST
 
+/* ---- descriptors ------------------------------------------------------------------------- */
+
+/* In "out" is what it prints. */
+static pid_t start_with_files(unsigned files)
+{
+	char *command = mem_printf("ulimit -n %u && exec src/node/ostrakond run --home %s",
+				   files, home);
+	char *argv[] = {"/bin/sh", "-c", command, NULL};
+	pid_t pid = spawn(argv);
+	mem_free(command);
+	return pid;
+}
+
+static unsigned open_files(pid_t pid)
+{
+	char path[64];
+	unsigned count = 0;
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	DIR *d = opendir(path);
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d))
+		count++;
+	closedir(d);
+	return count - 2; /* . and .. */
+}
+
+/* However many connections are opened, the store finds descriptors for all its files. */
+START_TEST(test_few_files)
+{
+	enum { FILES = 1000, CROWD = 700 };
+	static int fd[CROWD];
+	unsigned port;
+	struct answer a;
+	homes(1, "");
+	pid_t node = start_with_files(FILES);
+	while (!(port = node_port(home))) {
+		ck_assert_int_eq(waitpid(node, NULL, WNOHANG), 0);
+		pause_ms(5);
+	}
+	wait_ready(port, 200);
+	ck_assert(file_has("out", "instead of 1024") && file_has("out", "1000 open files"));
+	for (int i = 0; i < CROWD; i++) {
+		fd[i] = http_connect(port);
+		ck_assert_uint_le(open_files(node), FILES - STORE_OPEN_FILES_MAX);
+	}
+	put(port, 10000, &a); /* after the whole crowd, so that all of it has been dealt with */
+	ck_assert_int_eq(a.status, 200);
+	answer_free(&a);
+	ck_assert_uint_le(open_files(node), FILES - 2 * STORE_OPEN_FILES_MAX);
+	for (int i = 0; i < CROWD; i++)
+		close(fd[i]);
+	stop(node);
+	/* So few that hardly anybody could ask it anything. */
+	node = start_with_files(600);
+	ck_assert_int_eq(process_end(node), 78);
+	ck_assert(file_has("out", "600 open files"));
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -683,6 +744,7 @@ int main(void)
 	tcase_add_test(t, test_answers_unread);
 	tcase_add_test(t, test_bodies_held);
 	tcase_add_test(t, test_snapshots_crowd);
+	tcase_add_test(t, test_few_files);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
