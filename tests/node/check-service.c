@@ -679,6 +679,59 @@ START_TEST(test_few_files)
 }
 END_TEST
 
+static unsigned free_port(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	close(fd);
+	return ntohs(at.sin_port);
+}
+
+/* A start that fails when the API has been opened is an orderly end: whoever has asked already
+ * is told. */
+START_TEST(test_start_fails)
+{
+	unsigned port = free_port();
+	struct answer a;
+	homes(1, "[limits]\napi_threads = 1\n");
+	char *url = file("api"), *new = file("api.new");
+	char *listen = mem_printf("127.0.0.1:%u", port);
+	char *argv[] = {"src/node/ostrakond", "run",  "--home", home,
+			"--api-listen",	      listen, NULL};
+	ck_assert_int_eq(mkdir(url, 0700), 0);	/* which nothing can be renamed to */
+	ck_assert_int_eq(mkfifo(new, 0600), 0); /* opened for writing when somebody reads */
+	pid_t node = spawn(argv);
+	int asks = -1;
+	for (; asks < 0; pause_ms(5)) {
+		ck_assert_int_eq(waitpid(node, NULL, WNOHANG), 0);
+		asks = http_connect(port);
+	}
+	http_get(asks, "/v1/status");
+	for (int i = 0; i < 3; i++) { /* of the same thread: so that it has taken that one */
+		get(port, "/livez", &a);
+		ck_assert_int_ne(a.status, 0);
+		answer_free(&a);
+	}
+	FILE *f = fopen(new, "r");
+	ck_assert_ptr_nonnull(f);
+	http_read(asks, &a);
+	ck_assert_int_eq(a.status, 503);
+	ck_assert_str_eq(text_of(a.json, "code"), "stopping");
+	answer_free(&a);
+	close(asks);
+	ck_assert_int_eq(process_end(node), 1);
+	fclose(f);
+	mem_free(url);
+	mem_free(new);
+	mem_free(listen);
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -745,6 +798,7 @@ int main(void)
 	tcase_add_test(t, test_bodies_held);
 	tcase_add_test(t, test_snapshots_crowd);
 	tcase_add_test(t, test_few_files);
+	tcase_add_test(t, test_start_fails);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
