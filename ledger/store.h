@@ -29,6 +29,9 @@ enum store_family {
 	STORE_FAMILIES = 8, /* count */
 };
 
+#define STORE_OPEN_FILES_MAX                                                                   \
+	256 /* tables; a store that finds no descriptor takes no more writes */
+
 struct store;	    /* opaque */
 struct store_batch; /* opaque; ordered puts and deletes */
 struct store_iter;

@@ -27,7 +27,6 @@
 #define TABLE_SYNC_BYTES     (MIB / 4)
 #define LEVEL_BASE	     (64 * MIB)
 #define WAL_TOTAL_MAX	     (40 * MIB) /* then the family that pins the oldest log is flushed */
-#define OPEN_FILES_MAX	     256
 #define OPEN_FILES_FEW	     20 /* RocksDB's least: then it opens next to no table before it must */
 #define OPEN_ROOM	     (1 * MIB)
 #define BATCH_KEPT	     (4 * MIB) /* a larger one was out of the ordinary */
@@ -503,7 +502,7 @@ static rocksdb_options_t *options_new(const struct store_options *o)
 	rocksdb_options_set_db_write_buffer_size(opt, WRITE_BUFFER_TOTAL);
 	rocksdb_options_set_write_buffer_size(opt, buffer_size(o));
 	rocksdb_options_set_arena_block_size(opt, arena_block(o));
-	rocksdb_options_set_max_open_files(opt, OPEN_FILES_MAX);
+	rocksdb_options_set_max_open_files(opt, STORE_OPEN_FILES_MAX);
 	rocksdb_options_set_max_background_jobs(opt, 2);
 	rocksdb_options_set_target_file_size_base(opt, TABLE_SIZE);
 	rocksdb_options_set_max_bytes_for_level_base(opt, LEVEL_BASE);

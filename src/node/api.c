@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,11 +13,49 @@
 
 #define RAW_BLOCKS_MAX 2
 
+/* What a request takes of API_ANSWER_BYTES_MAX before its answer is known: the loop makes
+ * copies for it. Then what the answer has, about. */
+#define ANSWER_BLOCK_BYTES    (1u << 20)
+#define ANSWER_BLOCKS_BYTES   (16u << 10) /* of a list, each */
+#define ANSWER_EVIDENCE_BYTES (4u << 20)
+#define ANSWER_OUTCOME_BYTES  320 /* of a transaction without its proof */
+#define ANSWER_PROOF_BYTES    3000
+#define ANSWER_RECEIPT_BYTES  700
+#define ANSWER_BLOCK_TX_BYTES 480 /* of a transaction of a block, without its bytes */
+
 /* ---- answering -------------------------------------------------------------------------- */
+
+static void too_many_answers(struct exchange *x)
+{
+	exchange_bad(x, ERR_BUSY, "too many answers of this node have not been read yet");
+}
+
+/* With the answer there, what it was made of is memory that a slow reader would hold. */
+static void drop_request(struct exchange *x)
+{
+	enum request_kind kind = x->r.kind;
+	request_free(&x->r);
+	request_init(&x->r, kind);
+	writer_free(&x->body);
+	mem_free(x->tx);
+	x->tx = NULL;
+	connection_must_hold(x->tcp, HOLDING_BODY, 0);
+}
 
 static enum MHD_Result respond_bytes(struct exchange *x, unsigned status, const char *type,
 				     void *bytes, size_t len)
 {
+	if (x->promised) {
+		connection_must_hold(x->tcp, HOLDING_ANSWER, len);
+	} else if (!connection_hold(x->tcp, HOLDING_ANSWER, len)) {
+		mem_free(bytes);
+		too_many_answers(x);
+		status = x->r.problem.status;
+		type = "application/problem+json";
+		bytes = render_problem(&x->api->render, &x->r);
+		len = strlen(bytes);
+		connection_must_hold(x->tcp, HOLDING_ANSWER, len);
+	}
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer_with_free_callback(len, bytes, mem_free);
 	invariant(response != NULL);
@@ -33,6 +72,7 @@ static enum MHD_Result respond_bytes(struct exchange *x, unsigned status, const 
 	if (status == MHD_HTTP_UNAUTHORIZED)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
 					"Bearer realm=\"ostrakon\"");
+	drop_request(x);
 	connection_enter(x->tcp, CONNECTION_WRITING);
 	enum MHD_Result result = MHD_queue_response(x->connection, status, response);
 	MHD_destroy_response(response);
@@ -53,8 +93,48 @@ static enum MHD_Result respond_problem(struct exchange *x)
 		       render_problem(&x->api->render, &x->r));
 }
 
+/* What the loop is about to copy for this request. Proofs of single keys and transactions are
+ * small. */
+static size_t answer_guess(const struct exchange *x)
+{
+	switch (x->r.kind) {
+	case REQUEST_BLOCK:
+		return ANSWER_BLOCK_BYTES;
+	case REQUEST_BLOCKS:
+		return (size_t)x->r.limit * ANSWER_BLOCKS_BYTES;
+	case REQUEST_EVIDENCE:
+		return ANSWER_EVIDENCE_BYTES;
+	case REQUEST_SUBMIT:
+		return x->r.outcome_count *
+		       (x->receipts  ? (size_t)ANSWER_RECEIPT_BYTES
+			: x->r.prove ? (size_t)ANSWER_OUTCOME_BYTES + ANSWER_PROOF_BYTES
+				     : (size_t)ANSWER_OUTCOME_BYTES);
+	default:
+		return 0;
+	}
+}
+
+/* Of what the loop has answered. */
+static size_t answer_size(const struct exchange *x)
+{
+	size_t size = 0;
+	if (x->r.kind == REQUEST_BLOCK && x->r.block_count > 0) {
+		const struct block *b = x->r.blocks[0].block;
+		size = (size_t)b->tx_count * ANSWER_BLOCK_TX_BYTES +
+		       (x->r.full ? 2 * (size_t)b->sh.h.body_size : 0);
+	}
+	for (uint32_t i = 0; i < x->r.evidence_count && x->r.full; i++)
+		size += 2 * x->r.evidence[i].len;
+	return size;
+}
+
 static enum MHD_Result respond_request(struct exchange *x)
 {
+	/* What was taken is told, whatever it needs: it cannot be refused any more. */
+	x->promised = x->r.kind == REQUEST_SUBMIT;
+	if (!x->r.problem.status && !x->promised &&
+	    !connection_hold(x->tcp, HOLDING_ANSWER, answer_size(x)))
+		too_many_answers(x);
 	if (x->r.problem.status)
 		return respond_problem(x);
 	unsigned status;
@@ -142,6 +222,10 @@ static void on_done(struct request *r)
 
 static enum MHD_Result push(struct exchange *x)
 {
+	if (!connection_hold(x->tcp, HOLDING_ANSWER, answer_guess(x))) {
+		too_many_answers(x);
+		return respond_problem(x);
+	}
 	x->r.done = on_done;
 	x->pushed = true;
 	connection_enter(x->tcp, CONNECTION_WORKING);
@@ -188,6 +272,35 @@ static enum MHD_Result begin_stream(struct exchange *x)
 static const char too_slow[] =
 	"the newest final block has not been written yet: the disk is slow";
 
+/* A snapshot flushes the store's memory, keeps a thread of the API and takes the place of one
+ * that nobody has taken yet. One is made at a time; a few may wait, so that commands that
+ * happen to run together, or one after the other, all get theirs. In the long run one a second.
+ */
+static bool turn_take(struct turns *t, uint64_t now)
+{
+	pthread_mutex_lock(&t->lock);
+	uint64_t more = now > t->counted ? (now - t->counted) / API_SNAPSHOT_US : 0;
+	if (more >= API_SNAPSHOTS_BURST - t->left) {
+		t->left = API_SNAPSHOTS_BURST;
+		t->counted = now;
+	} else {
+		t->left += (unsigned)more;
+		t->counted += more * API_SNAPSHOT_US;
+	}
+	bool mine = t->left > 0 && t->asking < API_SNAPSHOTS_ASKING;
+	t->left -= mine;
+	t->asking += mine;
+	pthread_mutex_unlock(&t->lock);
+	return mine;
+}
+
+static void turn_end(struct turns *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->asking--;
+	pthread_mutex_unlock(&t->lock);
+}
+
 /* On this thread: the loop goes on meanwhile. */
 static enum MHD_Result make_snapshot(struct exchange *x)
 {
@@ -195,11 +308,16 @@ static enum MHD_Result make_snapshot(struct exchange *x)
 	struct errmsg m;
 	int err = ERR_NONE;
 	if (!x->r.problem.status) {
-		if (node_await_told(x->api->node))
+		bool mine = turn_take(&x->api->snapshots, node_clock_us());
+		if (!mine)
+			err = err_set(&m, ERR_BUSY, "others are being made, or have just been");
+		else if (node_await_told(x->api->node))
 			err = snapshots_make(x->api->node->store, x->api->node->config.home,
 					     path, sizeof path, &m);
 		else
 			err = err_set(&m, ERR_BUSY, "%s", too_slow);
+		if (mine)
+			turn_end(&x->api->snapshots);
 		if (err != ERR_NONE)
 			problem_set(&x->r.problem, err == ERR_BUSY ? 503 : 500, err_name(err),
 				    "there is no snapshot", m.text, NULL);
@@ -217,8 +335,10 @@ static struct json *hex_or_null(const struct writer *w)
 }
 
 /* As stored, for a node that repairs itself; what it gets it checks. On this thread, for the
- * store may be read from any; few at a time, for they are large. Only who asks for the newest
- * one, or for one above, waits for what clients were told. */
+ * store may be read from any; few at a time, for they are large, and with the JSON they are
+ * made of larger still. Once rendered they are answers like others: were they counted until
+ * they have been read, two who read slowly would keep all from repairing. Only who asks for the
+ * newest one, or for one above, waits for what clients were told. */
 static enum MHD_Result raw_block(struct exchange *x)
 {
 	struct node *n = x->api->node;
@@ -230,6 +350,7 @@ static enum MHD_Result raw_block(struct exchange *x)
 	if (!x->r.problem.status) {
 		int err = ERR_BUSY;
 		bool newest = !x->r.has_height || x->r.height > atomic_load(&n->final_height);
+		enter = enter && connection_hold(x->tcp, HOLDING_ANSWER, ANSWER_BLOCK_BYTES);
 		if (enter && (!newest || node_await_told(n)))
 			err = replica_stored_block(
 				n->store,
@@ -238,6 +359,9 @@ static enum MHD_Result raw_block(struct exchange *x)
 		if (err != ERR_NONE)
 			exchange_bad(x, err,
 				     "there is no such final block, or it cannot be read now");
+		else if (!connection_hold(x->tcp, HOLDING_ANSWER,
+					  2 * (block.len + cert.len + term.len)))
+			too_many_answers(x);
 		else
 			o = json_object();
 	}
@@ -341,12 +465,12 @@ static bool take_body(struct exchange *x, const char *bytes, size_t len)
 		x->swallowed += len;
 		return x->swallowed <= HTTP_BODY_MAX;
 	}
-	if (atomic_fetch_add(&x->api->body_bytes, len) + len > API_BODY_BYTES_MAX) {
-		atomic_fetch_sub(&x->api->body_bytes, len);
+	if (!connection_hold(x->tcp, HOLDING_BODY, x->body.len + len)) {
 		exchange_bad(x, ERR_BUSY, "too many bytes of requests are held by this node");
+		writer_free(&x->body);
+		connection_must_hold(x->tcp, HOLDING_BODY, 0);
 		return true;
 	}
-	x->body_bytes += len;
 	writer_raw(&x->body, bytes, len);
 	if (x->body.err != ERR_NONE)
 		exchange_too_large(x);
@@ -398,8 +522,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 	stream_free(x->stream);
 	request_free(&x->r);
 	writer_free(&x->body);
-	atomic_fetch_sub(&x->api->body_bytes, x->body_bytes);
 	mem_free(x->tx);
+	for (int i = 0; i < HOLDINGS; i++)
+		connection_must_hold(x->tcp, (enum holding)i, 0);
 	atomic_fetch_sub(&x->api->exchanges, 1);
 	mem_free(x);
 }
@@ -443,20 +568,65 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 /* ---- starting and stopping ------------------------------------------------------------------
  */
 
-static unsigned connections_max(const struct node_config *c)
+/* How many connections there may be. */
+struct room {
+	unsigned connections;
+	unsigned spare; /* of each thread, on top: see CONNECTION_SPARE */
+};
+
+/* What else wants descriptors: the store, once more while a snapshot of it is read; links, of
+ * which a peer may have a new one beside the old; strangers, and as many that are being freed;
+ * the API's threads. */
+static uint64_t files_of_others(const struct node *n)
 {
-	unsigned limit = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
-	return limit < config_api_threads(c) ? config_api_threads(c) : limit;
+	return 2 * STORE_OPEN_FILES_MAX + 2 * n->genesis.n + 2 * NET_HANDSHAKES_MAX +
+	       API_FILES_OF_THREAD * config_api_threads(&n->config) + API_FILES_RESERVE;
 }
 
-static struct MHD_Daemon *start_daemon(struct api *a)
+/* A store that finds no descriptor halts the node for good, so that connections, of which
+ * anybody may open as many as he likes, leave enough. */
+static int find_room(struct room *r, const struct node *n, struct errmsg *m)
+{
+	const struct node_config *c = &n->config;
+	unsigned threads = config_api_threads(c);
+	unsigned want = c->api_connections ? c->api_connections : CONFIG_API_CONNECTIONS;
+	struct rlimit files;
+	if (want < threads)
+		want = threads;
+	*r = (struct room){want, CONNECTION_SPARE};
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return ERR_NONE;
+	uint64_t others = files_of_others(n), most = files.rlim_cur;
+	uint64_t left = most > others ? most - others : 0;
+	uint64_t least = API_SOCKETS_MIN + 4 * (uint64_t)threads;
+	if (left >= want + (uint64_t)CONNECTION_SPARE * threads)
+		return ERR_NONE;
+	if (left < least)
+		return err_set(m, ERR_CONFIG,
+			       "a process may have %llu open files (ulimit -n); the node needs "
+			       "%llu at least",
+			       (unsigned long long)most, (unsigned long long)(others + least));
+	if (left / 4 * 3 < want)
+		r->connections = (unsigned)(left / 4 * 3);
+	r->spare = (unsigned)((left - r->connections) / threads);
+	if (r->spare > CONNECTION_SPARE)
+		r->spare = CONNECTION_SPARE;
+	if (r->connections < want)
+		log_write(LOG_API, LOG_WARN,
+			  "%u connections to the API instead of %u: a process may have %llu "
+			  "open files (ulimit -n), and %llu are for the store and the peers",
+			  r->connections, want, (unsigned long long)most,
+			  (unsigned long long)others);
+	return ERR_NONE;
+}
+
+static struct MHD_Daemon *start_daemon(struct api *a, const struct room *r)
 {
 	const struct node_config *c = &a->node->config;
 	unsigned threads = config_api_threads(c);
-	unsigned limit = connections_max(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
-		{MHD_OPTION_CONNECTION_LIMIT, limit + CONNECTION_SPARE * threads, NULL},
+		{MHD_OPTION_CONNECTION_LIMIT, r->connections + r->spare * threads, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
 		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, a},
@@ -476,6 +646,7 @@ static struct MHD_Daemon *start_daemon(struct api *a)
 static void api_free(struct api *a)
 {
 	connections_free(a->connections);
+	pthread_mutex_destroy(&a->snapshots.lock);
 	mem_free(a->genesis);
 	crypto_wipe(&a->gate, sizeof a->gate);
 	mem_free(a);
@@ -486,7 +657,10 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	int fd = -1;
 	uint16_t port = 0;
 	struct gate gate;
+	struct room room;
 	int err = gate_open(&gate, &n->config, m);
+	if (err == ERR_NONE)
+		err = find_room(&room, n, m);
 	if (err == ERR_NONE)
 		err = api_listen(&n->config.api, &fd, &port, m);
 	if (err != ERR_NONE)
@@ -495,18 +669,23 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->node = n;
 	a->gate = gate;
 	atomic_init(&a->exchanges, 0);
-	atomic_init(&a->body_bytes, 0);
 	atomic_init(&a->raw_blocks, 0);
+	pthread_mutex_init(&a->snapshots.lock, NULL);
+	a->snapshots.left = API_SNAPSHOTS_BURST;
+	a->snapshots.counted = node_clock_us();
 	genesis_ctx(&a->ctx, &n->genesis);
 	a->render = (struct render){.genesis = &n->genesis, .ctx = &a->ctx, .self = n->self};
 	a->genesis = genesis_json(&n->genesis);
-	struct connections_config config = {.max = connections_max(&n->config),
-					    .per_address = n->config.api_per_address,
-					    .request_ms = n->config.request_timeout_ms};
+	struct connections_config config = {
+		.max = room.connections,
+		.per_address = n->config.api_per_address,
+		.request_ms = n->config.request_timeout_ms,
+		.held_max = {[HOLDING_BODY] = API_BODY_BYTES_MAX,
+			     [HOLDING_ANSWER] = API_ANSWER_BYTES_MAX}};
 	a->connections = connections_new(&config);
 	bool v6 = strchr(n->config.api.host, ':') != NULL;
 	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
-	a->daemon = start_daemon(a);
+	a->daemon = start_daemon(a, &room);
 	a->acceptor = a->daemon ? acceptor_start(a->daemon, fd) : NULL;
 	if (!a->acceptor) {
 		if (a->daemon)

@@ -8,7 +8,14 @@
 
 #define API_IDLE_S		  75
 #define API_MEMORY_PER_CONNECTION (16u << 10)
-#define API_BODY_BYTES_MAX	  (64u << 20) /* of all connections together */
+#define API_FILES_RESERVE	  64 /* descriptors: log, homes, NNG, whatever else */
+#define API_FILES_OF_THREAD	  3
+#define API_SOCKETS_MIN		  64 /* with fewer left for connections it does not start */
+#define API_BODY_BYTES_MAX	  (64u << 20) /* of all connections together; those of up to */
+#define API_ANSWER_BYTES_MAX	  (64u << 20) /* CONNECTION_FREE_BYTES come on top */
+#define API_SNAPSHOT_US		  1000000     /* one may be made, */
+#define API_SNAPSHOTS_BURST	  32	      /* so many in a row after a pause, */
+#define API_SNAPSHOTS_ASKING	  4	      /* for so many who ask at the same time */
 #define API_READ_DEADLINE_US	  5000000
 #define API_DEAD_LOOP_US	  10000000
 #define API_DRAIN_US		  1000000 /* for answers on their way out when the node stops */

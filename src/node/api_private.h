@@ -3,6 +3,7 @@
 #define NODE_API_PRIVATE_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 
 #include "node/acceptor.h"
 #include "node/api.h"
@@ -10,6 +11,14 @@
 #include "node/gate.h"
 #include "node/render.h"
 #include "node/stream.h"
+
+/* Who may have made what is dear to make: see turn_take(). */
+struct turns {
+	pthread_mutex_t lock;
+	unsigned asking;  /* it is being made for them, or they wait */
+	unsigned left;	  /* that may be made now */
+	uint64_t counted; /* when `left` last grew */
+};
 
 struct api {
 	struct node *node;
@@ -21,8 +30,8 @@ struct api {
 	struct gate gate;
 	struct connections *connections;
 	atomic_uint exchanges;
-	atomic_size_t body_bytes; /* of all bodies held at present */
-	atomic_uint raw_blocks;	  /* being answered */
+	atomic_uint raw_blocks; /* being read */
+	struct turns snapshots;
 };
 
 enum route_kind {
@@ -74,11 +83,11 @@ struct exchange {
 	const char *rest;	   /* of the path, into MHD's memory */
 	const char *allow;	   /* of a 405 */
 	struct writer body;
-	size_t body_bytes; /* counted in api */
 	size_t swallowed;
 	uint8_t *tx;   /* of a JSON submission */
 	bool one;      /* a JSON submission */
 	bool receipts; /* a submission that wants its answer as bytes */
+	bool promised; /* the answer is given, however large */
 	bool pushed;   /* the loop has it, or has answered it */
 	struct connection *tcp;
 	struct stream *stream;

@@ -32,6 +32,7 @@ struct connection {
 	bool cut; /* shut down, not yet removed */
 	enum connection_phase phase;
 	uint64_t since; /* in this phase, or the last progress of a stream */
+	size_t held[HOLDINGS]; /* as it is counted; written by the one thread that serves it */
 	TAILQ_ENTRY(connection) link;
 };
 
@@ -45,6 +46,7 @@ struct connections {
 	TAILQ_HEAD(, connection) list; /* oldest first */
 	struct connections_stats stats;
 	unsigned cut; /* of the open ones */
+	size_t leaving[HOLDINGS]; /* of what is held: by those that are cut */
 	unsigned peak;
 	unsigned trims; /* how often memory is still to be given back */
 };
@@ -101,6 +103,8 @@ static void cut(struct connection *x)
 	struct linger reset = {.l_onoff = 1, .l_linger = 0};
 	x->cut = true;
 	x->owner->cut++;
+	for (int i = 0; i < HOLDINGS; i++)
+		x->owner->leaving[i] += x->held[i];
 	if (x->phase == CONNECTION_WRITING || x->phase == CONNECTION_STREAMING)
 		setsockopt(x->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	shutdown(x->fd, SHUT_RDWR);
@@ -163,6 +167,8 @@ struct connections *connections_new(const struct connections_config *config)
 	c->config = *config;
 	if (c->config.request_ms == 0)
 		c->config.request_ms = CONFIG_REQUEST_TIMEOUT_MS;
+	if (c->config.grace_ms == 0)
+		c->config.grace_ms = CONNECTION_GRACE_MS;
 	if (c->config.per_address == 0 || c->config.per_address > c->config.max)
 		c->config.per_address = c->config.max;
 	pthread_mutex_init(&c->lock, NULL);
@@ -257,6 +263,8 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 void connections_remove(struct connection *x)
 {
 	struct connections *c = x->owner;
+	for (int i = 0; i < HOLDINGS; i++)
+		connection_must_hold(x, (enum holding)i, 0);
 	pthread_mutex_lock(&c->lock);
 	TAILQ_REMOVE(&c->list, x, link);
 	c->stats.open--;
@@ -292,6 +300,85 @@ void connection_progress(struct connection *x)
 	pthread_mutex_lock(&x->owner->lock);
 	x->since = node_clock_us();
 	pthread_mutex_unlock(&x->owner->lock);
+}
+
+/* ---- what is held ------------------------------------------------------------------------ */
+
+static const enum connection_phase holds_in[HOLDINGS] = {CONNECTION_READING,
+							 CONNECTION_WRITING};
+
+static bool may_go(const struct connection *x, enum holding what)
+{
+	return !x->cut && x->phase == holds_in[what] && x->held[what] > 0;
+}
+
+/* The lock is held. Whoever has been at it longest, of those that hold no less than their
+ * share: not the one that holds most, which may be about to finish. NULL: those have time left.
+ */
+static struct connection *choose_holder(struct connections *c, const struct connection *asks,
+					enum holding what, uint64_t now)
+{
+	struct connection *victim = NULL, *x;
+	size_t sum = 0, count = 0;
+	TAILQ_FOREACH(x, &c->list, link)
+	if (x != asks && may_go(x, what)) {
+		sum += x->held[what];
+		count++;
+	}
+	TAILQ_FOREACH(x, &c->list, link)
+	if (x != asks && may_go(x, what) && x->held[what] >= sum / count &&
+	    (!victim || x->since < victim->since))
+		victim = x;
+	bool late = victim && now > victim->since &&
+		    now - victim->since > 1000ull * c->config.grace_ms;
+	return late ? victim : NULL;
+}
+
+/* The lock is held. Before all room is taken, for it comes back only when the API's threads see
+ * that they are cut. */
+static void make_way(struct connections *c, const struct connection *asks, enum holding what,
+		     size_t more)
+{
+	size_t enough = c->config.held_max[what] / 4 * 3;
+	uint64_t now = node_clock_us();
+	struct connection *victim;
+	while (c->stats.held[what] - c->leaving[what] + more > enough &&
+	       (victim = choose_holder(c, asks, what, now)) != NULL) {
+		c->stats.displaced++;
+		cut(victim);
+	}
+}
+
+static bool hold(struct connection *x, enum holding what, size_t bytes, bool must)
+{
+	struct connections *c = x->owner;
+	size_t before = x->held[what], after = bytes > CONNECTION_FREE_BYTES ? bytes : 0;
+	if (after == before) /* nearly always: neither is counted */
+		return true;
+	pthread_mutex_lock(&c->lock);
+	size_t max = c->config.held_max[what], others = c->stats.held[what] - before;
+	bool grows = after > before && max > 0;
+	bool fits = must || !grows || others == 0 || others + after <= max;
+	if (fits) {
+		x->held[what] = after;
+		c->stats.held[what] = others + after;
+		if (x->cut)
+			c->leaving[what] += after - before;
+	}
+	if (grows)
+		make_way(c, x, what, fits ? 0 : after - before);
+	pthread_mutex_unlock(&c->lock);
+	return fits;
+}
+
+bool connection_hold(struct connection *x, enum holding what, size_t bytes)
+{
+	return hold(x, what, bytes, false);
+}
+
+void connection_must_hold(struct connection *x, enum holding what, size_t bytes)
+{
+	hold(x, what, bytes, true);
 }
 
 void connections_stats(struct connections *c, struct connections_stats *out)

@@ -358,6 +358,10 @@ static int serve(struct node *n, struct home_lock *lock, enum node_end *end, str
 		log_write(LOG_NODE, LOG_INFO, "stopping");
 	} else {
 		log_write(LOG_NODE, LOG_ERROR, "%s", m->text);
+		if (n->api) { /* somebody may have asked already, and waits for the loop */
+			n->end = NODE_STOPPED;
+			node_run(n);
+		}
 	}
 	inbox_close(n->inbox);
 	node_leave(n);

@@ -244,6 +244,101 @@ START_TEST(test_deadline)
 }
 END_TEST
 
+/* What is held for all of them has a limit; a little for each is always there. */
+START_TEST(test_held)
+{
+	const size_t MIB = 1 << 20;
+	struct connections_config config = {
+		.max = 100,
+		.grace_ms = 3600000,
+		.held_max = {[HOLDING_BODY] = 8 * MIB, [HOLDING_ANSWER] = 4 * MIB}};
+	struct connections *c = connections_new(&config);
+	struct connections_stats s;
+	struct pair p[20];
+	for (int i = 0; i < 20; i++)
+		p[i] = join(c, "127.0.0.1");
+	ck_assert(connection_hold(p[0].x, HOLDING_ANSWER, 9 * MIB)); /* alone */
+	ck_assert(!connection_hold(p[1].x, HOLDING_ANSWER, CONNECTION_FREE_BYTES + 1));
+	ck_assert(connection_hold(p[1].x, HOLDING_BODY, MIB)); /* the other one's limit */
+	ck_assert(connection_hold(p[0].x, HOLDING_ANSWER, 3 * MIB));
+	ck_assert(connection_hold(p[1].x, HOLDING_ANSWER, MIB));
+	ck_assert(!connection_hold(p[1].x, HOLDING_ANSWER, MIB + 1)); /* it has its MiB still */
+	for (int i = 2; i < 20; i++)
+		ck_assert(connection_hold(p[i].x, HOLDING_ANSWER, CONNECTION_FREE_BYTES));
+	connections_stats(c, &s);
+	ck_assert_uint_eq(s.held[HOLDING_ANSWER], 4 * MIB);
+	connection_must_hold(p[2].x, HOLDING_ANSWER, 2 * MIB);
+	connections_stats(c, &s);
+	ck_assert_uint_eq(s.held[HOLDING_ANSWER], 6 * MIB);
+	ck_assert(!connection_hold(p[3].x, HOLDING_ANSWER, MIB));
+	leave(&p[2]); /* with what it holds */
+	connection_must_hold(p[0].x, HOLDING_ANSWER, 0);
+	ck_assert(connection_hold(p[3].x, HOLDING_ANSWER, 3 * MIB));
+	for (int i = 0; i < 20; i++)
+		ck_assert(i == 2 || !is_cut(&p[i])); /* all have time left */
+	for (int i = 0; i < 20; i++)
+		if (i != 2)
+			leave(&p[i]);
+	connections_stats(c, &s);
+	ck_assert_uint_eq(s.held[HOLDING_ANSWER] + s.held[HOLDING_BODY], 0);
+	connections_free(c);
+}
+END_TEST
+
+/* Asks for more again and again, until somebody has been cut for it. */
+static void press(struct connections *c, struct pair *who, enum holding what, size_t bytes)
+{
+	struct connections_stats before, after;
+	connections_stats(c, &before);
+	do {
+		connection_must_hold(who->x, what, 0);
+		connection_must_hold(who->x, what, bytes);
+		connections_stats(c, &after);
+	} while (after.displaced == before.displaced);
+}
+
+/* Who has been sending a large body, or reading a large answer, for longest makes way. */
+START_TEST(test_holders_go)
+{
+	const size_t MIB = 1 << 20;
+	for (int what = 0; what < HOLDINGS; what++) {
+		enum connection_phase phase =
+			what == HOLDING_BODY ? CONNECTION_READING : CONNECTION_WRITING;
+		struct connections_config config = {
+			.max = 100, .grace_ms = 1, .held_max = {8 * MIB, 8 * MIB}};
+		struct connections *c = connections_new(&config);
+		struct pair p[6];
+		for (int i = 0; i < 6; i++)
+			p[i] = join(c, "127.0.0.1");
+		connection_must_hold(p[0].x, what,
+				     MIB / 2); /* older, with less than its share */
+		connection_enter(p[0].x, phase);
+		connection_must_hold(p[1].x, what, 2 * MIB); /* the node has it */
+		connection_enter(p[1].x, CONNECTION_WORKING);
+		connection_must_hold(p[2].x, what, 3 * MIB / 2);
+		connection_enter(p[2].x, phase);
+		usleep(2000);				     /* so that their ages differ */
+		connection_must_hold(p[3].x, what, 2 * MIB); /* younger, with more */
+		connection_enter(p[3].x, phase);
+		connection_enter(p[4].x, phase); /* with next to nothing */
+		press(c, &p[5], what, MIB);
+		ck_assert(is_cut(&p[2]));
+		for (int i = 0; i < 6; i++)
+			ck_assert(i == 2 || !is_cut(&p[i]));
+		/* What is leaving counts as gone: nobody else is cut for it. */
+		connection_must_hold(p[5].x, what, 0);
+		connection_must_hold(p[5].x, what, MIB);
+		ck_assert(!is_cut(&p[3]));
+		press(c, &p[5], what, 2 * MIB);
+		ck_assert(is_cut(&p[3]) && !is_cut(&p[0]) && !is_cut(&p[4]));
+		ck_assert(!is_cut(&p[1]) && !is_cut(&p[5]));
+		for (int i = 0; i < 6; i++)
+			leave(&p[i]);
+		connections_free(c);
+	}
+}
+END_TEST
+
 /* ---- cursors and the ring
  * ---------------------------------------------------------------------- */
 
@@ -384,6 +479,8 @@ int main(void)
 	tcase_add_test(t, test_displacement);
 	tcase_add_test(t, test_per_address);
 	tcase_add_test(t, test_deadline);
+	tcase_add_test(t, test_held);
+	tcase_add_test(t, test_holders_go);
 	tcase_add_test(t, test_cursors);
 	tcase_add_test(t, test_ring);
 	suite_add_tcase(s, t);

@@ -2,6 +2,8 @@
  * its configuration. Run from the top of the build tree. */
 #include <arpa/inet.h>
 #include <check.h>
+#include <dirent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "homes.h"
 #include "http-client.h"
 #include "ledger/tx.h"
+#include "node/api.h"
 #include "process.h"
 
 enum { PATIENT_MS = 60000 };
@@ -60,6 +63,13 @@ static bool file_has(const char *name, const char *text)
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static uint64_t clock_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* What it prints is in "out", alone. */
@@ -390,6 +400,338 @@ START_TEST(test_stop)
 }
 END_TEST
 
+/* ---- the memory of the API ------------------------------------------------------------- */
+
+/* Longer than this program may run: what goes, goes because there is need. */
+#define PATIENT_REQUESTS "[limits]\nrequest_timeout = 600000\n"
+
+static void put_large(unsigned port)
+{
+	static uint8_t value[60000];
+	struct writer w = {0};
+	struct answer a;
+	for (unsigned i = 0; i < 20; i++) {
+		char key[16];
+		snprintf(key, sizeof key, "large-%u", i);
+		struct op op = {.kind = OP_PUT,
+				.key = slice_str(key),
+				.value = slice_of(value, sizeof value)};
+		struct writer tx = {0};
+		tx_build(&tx, &ctx, &client, ++nonce, 1000, &op, 1);
+		writer_var(&w, writer_slice(&tx));
+		writer_free(&tx);
+	}
+	post(port, "/v1/transactions", "application/octet-stream", writer_slice(&w), &a);
+	ck_assert_int_eq(a.status, 200);
+	answer_free(&a);
+	writer_free(&w);
+}
+
+/* The height of the block that has most. */
+static uint64_t largest_block(unsigned port)
+{
+	struct answer a;
+	uint64_t most = 0, size, height = 0;
+	get(port, "/v1/blocks", &a);
+	const struct json *list = json_get(a.json, "blocks");
+	for (size_t i = 0; i < json_len(list); i++)
+		if (json_read_u64(json_at(list, i), "body_size", &size) == ERR_NONE &&
+		    size > most) {
+			most = size;
+			height = strtoull(text_of(json_at(list, i), "height"), NULL, 10);
+		}
+	ck_assert_uint_gt(most, 60000);
+	answer_free(&a);
+	return height;
+}
+
+/* Asks and reads no more than the head's first bytes: the status; 0: closed. */
+static int ask_and_leave(unsigned port, const char *path, int *fd)
+{
+	char head[13] = "";
+	int small = 4096;
+	*fd = http_connect(port);
+	setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	http_get(*fd, path);
+	ssize_t n = recv(*fd, head, sizeof head - 1, MSG_PEEK | MSG_WAITALL);
+	return n == sizeof head - 1 ? atoi(head + 9) : 0;
+}
+
+static bool is_reset(int fd)
+{
+	struct pollfd p = {.fd = fd};
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLERR | POLLHUP));
+}
+
+static void expect_status(unsigned port, const char *path, int status)
+{
+	struct answer a;
+	get(port, path, &a);
+	ck_assert_msg(a.status == status, "%s: %d", path, a.status);
+	answer_free(&a);
+}
+
+static void until_answered(unsigned port, const char *path)
+{
+	for (int status = 0; status != 200; pause_ms(5)) {
+		struct answer a;
+		get(port, path, &a);
+		status = a.status;
+		ck_assert_msg(status == 200 ||
+				      (status == 429 && strcasestr(a.head, "Retry-After:")),
+			      "%s: %d", path, status);
+		answer_free(&a);
+	}
+}
+
+/* Answers that nobody reads are not held beyond their limit; small ones come nevertheless, and
+ * who does read gets a large one in the end. */
+START_TEST(test_answers_unread)
+{
+	enum { MORE = 20, DEAF_MAX = 1000 };
+	static int fd[DEAF_MAX];
+	unsigned port;
+	struct answer a;
+	homes(1, PATIENT_REQUESTS);
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	put_large(port);
+	uint64_t height = largest_block(port);
+	char *path = mem_printf("/v1/blocks/%llu?full=1", (unsigned long long)height);
+	char *raw = mem_printf("/v1/raw-blocks/%llu", (unsigned long long)height);
+	get(port, path, &a);
+	ck_assert_int_eq(a.status, 200);
+	size_t fit = API_ANSWER_BYTES_MAX / a.body_len, count = fit + MORE, held = count;
+	ck_assert_uint_le(count, DEAF_MAX);
+	answer_free(&a);
+	for (size_t i = 0; i < count; i++)
+		if (ask_and_leave(port, path, &fd[i]) != 200) {
+			close(fd[i]);
+			fd[i] = -1;
+		}
+	while (held > fit) { /* whoever made way is gone as soon as the node's thread sees it */
+		held = 0;
+		for (size_t i = 0; i < count; i++)
+			held += fd[i] >= 0 && !is_reset(fd[i]);
+		pause_ms(5);
+	}
+	expect_status(port, "/livez", 200);
+	expect_status(port, "/readyz", 200);
+	expect_status(port, "/metrics", 200);
+	expect_status(port, "/v1/status", 200);
+	expect_status(port, "/v1/validators", 200);
+	until_answered(port, path);
+	until_answered(port, raw);
+	for (size_t i = 0; i < count; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	mem_free(path);
+	mem_free(raw);
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* Bodies whose ends do not come shut out nobody: small ones always have room, and for large
+ * ones there is some once the oldest have been cut. */
+START_TEST(test_bodies_held)
+{
+	enum { HELD = 9 };
+	int fd[HELD];
+	unsigned port;
+	struct answer a;
+	size_t large = HTTP_BODY_MAX;
+	homes(1, PATIENT_REQUESTS);
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	uint8_t *zeros = mem_zalloc(large);
+	char *head = mem_printf("POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
+				"Content-Type: application/octet-stream\r\n"
+				"Content-Length: %zu\r\n\r\n",
+				large);
+	for (int i = 0; i < HELD; i++) {
+		fd[i] = http_connect(port);
+		http_send(fd[i], head, strlen(head));
+		http_send(fd[i], zeros, large - 1);
+	}
+	for (int i = 0; i < 20; i++) {
+		put(port, 10000, &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_free(&a);
+	}
+	for (int status = 429; status == 429; pause_ms(5)) { /* what it says is wrong */
+		post(port, "/v1/transactions", "application/octet-stream",
+		     slice_of(zeros, large), &a);
+		status = a.status;
+		ck_assert_msg(status == 429 || status == 400, "%d", status);
+		answer_free(&a);
+	}
+	for (int i = 0; i < HELD; i++)
+		close(fd[i]);
+	mem_free(zeros);
+	mem_free(head);
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* Snapshots are had one after the other by whoever wants some, and not by a crowd that asks for
+ * as many as it can get. */
+START_TEST(test_snapshots_crowd)
+{
+	enum { CROWD = 64, IN_A_ROW = 4 };
+	int fd[CROWD];
+	unsigned port, made = 0, refused = 0;
+	struct answer a;
+	homes(1, "[limits]\napi_threads = 8\n");
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	uint64_t begin = clock_us();
+	for (int i = 0; i < IN_A_ROW; i++) {
+		post(port, "/v1/snapshots", "application/json", slice_str(""), &a);
+		ck_assert_int_eq(a.status, 200);
+		answer_free(&a);
+	}
+	for (int i = 0; i < CROWD; i++) {
+		fd[i] = http_connect(port);
+		http_post(fd[i], "/v1/snapshots", "application/json", slice_str(""));
+	}
+	for (int i = 0; i < CROWD; i++) {
+		http_read(fd[i], &a);
+		made += a.status == 200;
+		refused += a.status == 503 && strcasestr(a.head, "Retry-After:") &&
+			   strcmp(text_of(a.json, "code"), "busy") == 0;
+		answer_free(&a);
+		close(fd[i]);
+	}
+	ck_assert_uint_eq(made + refused, CROWD);
+	/* However slow this machine is: one for each that it took, besides those at once. */
+	ck_assert_uint_le(IN_A_ROW + made,
+			  API_SNAPSHOTS_BURST + (clock_us() - begin) / API_SNAPSHOT_US);
+	int status = 0;
+	for (; status != 200; pause_ms(5)) {
+		post(port, "/v1/snapshots", "application/json", slice_str(""), &a);
+		status = a.status;
+		answer_free(&a);
+	}
+	stop(node);
+	clean();
+}
+END_TEST
+
+/* ---- descriptors ------------------------------------------------------------------------- */
+
+/* In "out" is what it prints. */
+static pid_t start_with_files(unsigned files)
+{
+	char *command = mem_printf("ulimit -n %u && exec src/node/ostrakond run --home %s",
+				   files, home);
+	char *argv[] = {"/bin/sh", "-c", command, NULL};
+	pid_t pid = spawn(argv);
+	mem_free(command);
+	return pid;
+}
+
+static unsigned open_files(pid_t pid)
+{
+	char path[64];
+	unsigned count = 0;
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	DIR *d = opendir(path);
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d))
+		count++;
+	closedir(d);
+	return count - 2; /* . and .. */
+}
+
+/* However many connections are opened, the store finds descriptors for all its files. */
+START_TEST(test_few_files)
+{
+	enum { FILES = 1000, CROWD = 700 };
+	static int fd[CROWD];
+	unsigned port;
+	struct answer a;
+	homes(1, "");
+	pid_t node = start_with_files(FILES);
+	while (!(port = node_port(home))) {
+		ck_assert_int_eq(waitpid(node, NULL, WNOHANG), 0);
+		pause_ms(5);
+	}
+	wait_ready(port, 200);
+	ck_assert(file_has("out", "instead of 1024") && file_has("out", "1000 open files"));
+	for (int i = 0; i < CROWD; i++) {
+		fd[i] = http_connect(port);
+		ck_assert_uint_le(open_files(node), FILES - STORE_OPEN_FILES_MAX);
+	}
+	put(port, 10000, &a); /* after the whole crowd, so that all of it has been dealt with */
+	ck_assert_int_eq(a.status, 200);
+	answer_free(&a);
+	ck_assert_uint_le(open_files(node), FILES - 2 * STORE_OPEN_FILES_MAX);
+	for (int i = 0; i < CROWD; i++)
+		close(fd[i]);
+	stop(node);
+	/* So few that hardly anybody could ask it anything. */
+	node = start_with_files(600);
+	ck_assert_int_eq(process_end(node), 78);
+	ck_assert(file_has("out", "600 open files"));
+	clean();
+}
+END_TEST
+
+static unsigned free_port(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	close(fd);
+	return ntohs(at.sin_port);
+}
+
+/* A start that fails when the API has been opened is an orderly end: whoever has asked already
+ * is told. */
+START_TEST(test_start_fails)
+{
+	unsigned port = free_port();
+	struct answer a;
+	homes(1, "[limits]\napi_threads = 1\n");
+	char *url = file("api"), *new = file("api.new");
+	char *listen = mem_printf("127.0.0.1:%u", port);
+	char *argv[] = {"src/node/ostrakond", "run",  "--home", home,
+			"--api-listen",	      listen, NULL};
+	ck_assert_int_eq(mkdir(url, 0700), 0);	/* which nothing can be renamed to */
+	ck_assert_int_eq(mkfifo(new, 0600), 0); /* opened for writing when somebody reads */
+	pid_t node = spawn(argv);
+	int asks = -1;
+	for (; asks < 0; pause_ms(5)) {
+		ck_assert_int_eq(waitpid(node, NULL, WNOHANG), 0);
+		asks = http_connect(port);
+	}
+	http_get(asks, "/v1/status");
+	for (int i = 0; i < 3; i++) { /* of the same thread: so that it has taken that one */
+		get(port, "/livez", &a);
+		ck_assert_int_ne(a.status, 0);
+		answer_free(&a);
+	}
+	FILE *f = fopen(new, "r");
+	ck_assert_ptr_nonnull(f);
+	http_read(asks, &a);
+	ck_assert_int_eq(a.status, 503);
+	ck_assert_str_eq(text_of(a.json, "code"), "stopping");
+	answer_free(&a);
+	close(asks);
+	ck_assert_int_eq(process_end(node), 1);
+	fclose(f);
+	mem_free(url);
+	mem_free(new);
+	mem_free(listen);
+	clean();
+}
+END_TEST
+
 START_TEST(test_show)
 {
 	homes(1, "hosts = a.example\n[limits]\nevent_streams = 5\n");
@@ -452,6 +794,11 @@ int main(void)
 	tcase_add_test(t, test_no_quorum);
 	tcase_add_test(t, test_notify);
 	tcase_add_test(t, test_stop);
+	tcase_add_test(t, test_answers_unread);
+	tcase_add_test(t, test_bodies_held);
+	tcase_add_test(t, test_snapshots_crowd);
+	tcase_add_test(t, test_few_files);
+	tcase_add_test(t, test_start_fails);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
