@@ -571,7 +571,7 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 /* How many connections there may be. */
 struct room {
 	unsigned connections;
-	unsigned spare; /* of each thread, on top: see CONNECTION_SPARE */
+	unsigned spare; /* on top: see CONNECTION_SPARE */
 };
 
 /* What else wants descriptors: the store, once more while a snapshot of it is read; links, of
@@ -599,7 +599,7 @@ static int find_room(struct room *r, const struct node *n, struct errmsg *m)
 	uint64_t others = files_of_others(n), most = files.rlim_cur;
 	uint64_t left = most > others ? most - others : 0;
 	uint64_t least = API_SOCKETS_MIN + 4 * (uint64_t)threads;
-	if (left >= want + (uint64_t)CONNECTION_SPARE * threads)
+	if (left >= want + (uint64_t)CONNECTION_SPARE)
 		return ERR_NONE;
 	if (left < least)
 		return err_set(m, ERR_CONFIG,
@@ -608,7 +608,7 @@ static int find_room(struct room *r, const struct node *n, struct errmsg *m)
 			       (unsigned long long)most, (unsigned long long)(others + least));
 	if (left / 4 * 3 < want)
 		r->connections = (unsigned)(left / 4 * 3);
-	r->spare = (unsigned)((left - r->connections) / threads);
+	r->spare = (unsigned)(left - r->connections);
 	if (r->spare > CONNECTION_SPARE)
 		r->spare = CONNECTION_SPARE;
 	if (r->connections < want)
@@ -620,13 +620,25 @@ static int find_room(struct room *r, const struct node *n, struct errmsg *m)
 	return ERR_NONE;
 }
 
-static struct MHD_Daemon *start_daemon(struct api *a, const struct room *r)
+static bool has_room(void *ctx)
+{
+	struct api *a = ctx;
+	return connections_expect(a->connections);
+}
+
+static void on_refused(void *ctx)
+{
+	struct api *a = ctx;
+	connections_expect_less(a->connections);
+}
+
+static struct MHD_Daemon *start_daemon(struct api *a)
 {
 	const struct node_config *c = &a->node->config;
 	unsigned threads = config_api_threads(c);
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, NULL},
-		{MHD_OPTION_CONNECTION_LIMIT, r->connections + r->spare * threads, NULL},
+		{MHD_OPTION_CONNECTION_LIMIT, API_NEVER_REACHED, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, API_IDLE_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, API_MEMORY_PER_CONNECTION, NULL},
 		{MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, a},
@@ -678,6 +690,7 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->genesis = genesis_json(&n->genesis);
 	struct connections_config config = {
 		.max = room.connections,
+		.spare = room.spare,
 		.per_address = n->config.api_per_address,
 		.request_ms = n->config.request_timeout_ms,
 		.held_max = {[HOLDING_BODY] = API_BODY_BYTES_MAX,
@@ -685,8 +698,9 @@ int api_start(struct api **out, struct node *n, char url[300], struct errmsg *m)
 	a->connections = connections_new(&config);
 	bool v6 = strchr(n->config.api.host, ':') != NULL;
 	snprintf(url, 300, v6 ? "http://[%s]:%u" : "http://%s:%u", n->config.api.host, port);
-	a->daemon = start_daemon(a, &room);
-	a->acceptor = a->daemon ? acceptor_start(a->daemon, fd) : NULL;
+	a->daemon = start_daemon(a);
+	const struct acceptor_host host = {a, has_room, on_refused};
+	a->acceptor = a->daemon ? acceptor_start(a->daemon, fd, &host) : NULL;
 	if (!a->acceptor) {
 		if (a->daemon)
 			MHD_stop_daemon(a->daemon);

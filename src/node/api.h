@@ -8,6 +8,7 @@
 
 #define API_IDLE_S		  75
 #define API_MEMORY_PER_CONNECTION (16u << 10)
+#define API_NEVER_REACHED	  (1u << 20) /* MHD's own limit: acceptor.h says why */
 #define API_FILES_RESERVE	  64 /* descriptors: log, homes, NNG, whatever else */
 #define API_FILES_OF_THREAD	  3
 #define API_SOCKETS_MIN		  64 /* with fewer left for connections it does not start */

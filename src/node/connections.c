@@ -46,6 +46,8 @@ struct connections {
 	TAILQ_HEAD(, connection) list; /* oldest first */
 	struct connections_stats stats;
 	unsigned cut; /* of the open ones */
+	unsigned expected;
+	uint64_t expected_at; /* the last of them */
 	size_t leaving[HOLDINGS]; /* of what is held: by those that are cut */
 	unsigned peak;
 	unsigned trims; /* how often memory is still to be given back */
@@ -211,6 +213,30 @@ bool connections_admit(struct connections *c, const struct sockaddr *from)
 	return fits;
 }
 
+bool connections_expect(struct connections *c)
+{
+	uint64_t now = node_clock_us();
+	pthread_mutex_lock(&c->lock);
+	if (c->expected > 0 && now - c->expected_at > 1000ull * CONNECTION_EXPECTED_MS)
+		c->expected = 0;
+	bool fits = c->expected < CONNECTION_EXPECTED_MAX &&
+		    c->stats.open + c->expected < c->config.max + c->config.spare;
+	if (fits) {
+		c->expected++;
+		c->expected_at = now;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return fits;
+}
+
+void connections_expect_less(struct connections *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->expected > 0)
+		c->expected--;
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* The lock is held. The list is in order of age, so that the first of equals is the oldest. */
 static struct connection *choose_victim(struct connections *c,
 					const struct connection *newcomer)
@@ -246,6 +272,8 @@ struct connection *connections_add(struct connections *c, int fd, const struct s
 	if (TAILQ_EMPTY(&c->list))
 		pthread_cond_signal(&c->wake);
 	TAILQ_INSERT_TAIL(&c->list, x, link);
+	if (c->expected > 0)
+		c->expected--;
 	c->stats.open++;
 	if (c->stats.open > c->peak)
 		c->peak = c->stats.open;

@@ -18,7 +18,9 @@
 
 #define CONNECTION_IDLE_MS   75000 /* between requests */
 #define CONNECTION_STREAM_MS 60000 /* for the reader of a stream to read anything */
-#define CONNECTION_SPARE     64	   /* on top, while the displaced are being closed */
+#define CONNECTION_SPARE     512 /* on top, while the displaced are being closed */
+#define CONNECTION_EXPECTED_MAX	 32  /* on their way from the acceptor to connections_add() */
+#define CONNECTION_EXPECTED_MS	 500 /* what has not come by then will not */
 #define CONNECTION_FREE_BYTES (64u << 10) /* of each holding of each, not counted */
 #define CONNECTION_GRACE_MS   2000 /* to send a body or read an answer, whatever others want */
 
@@ -41,6 +43,7 @@ enum holding {
 
 struct connections_config {
 	unsigned max;
+	unsigned spare;	      /* besides, that are being closed, or are on their way */
 	unsigned per_address; /* of one address other than loopback; 0: max */
 	uint32_t request_ms;  /* to send a request; twice that to read its answer; 0: default */
 	uint32_t grace_ms;    /* 0: CONNECTION_GRACE_MS */
@@ -55,6 +58,9 @@ void connections_free(struct connections *c); /* all are removed */
 bool connections_admit(struct connections *c, const struct sockaddr *from);
 struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from);
 /* fd is closed after this, not before. */
+/* True: there is room, and one more is on its way to connections_add(). */
+bool connections_expect(struct connections *c);
+void connections_expect_less(struct connections *c); /* it does not come */
 void connections_remove(struct connection *x);
 void connection_enter(struct connection *x, enum connection_phase p);
 void connection_progress(struct connection *x); /* of a stream */

@@ -52,6 +52,17 @@ static enum MHD_Result answer(void *cls, struct MHD_Connection *c, const char *u
 	return result;
 }
 
+static bool yes(void *ctx)
+{
+	return true;
+}
+
+static void nothing(void *ctx)
+{
+}
+
+static const struct acceptor_host roomy = {NULL, yes, nothing};
+
 static void start(struct server *s)
 {
 	struct node_peer_address at = {.port = 0};
@@ -70,7 +81,7 @@ static void start(struct server *s)
 				     0, NULL, NULL, answer, s, MHD_OPTION_THREAD_POOL_SIZE,
 				     THREADS, MHD_OPTION_END);
 	ck_assert_ptr_nonnull(s->daemon);
-	s->acceptor = acceptor_start(s->daemon, fd);
+	s->acceptor = acceptor_start(s->daemon, fd, &roomy);
 	ck_assert_ptr_nonnull(s->acceptor);
 }
 

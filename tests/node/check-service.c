@@ -801,10 +801,13 @@ int main(void)
 	tcase_add_test(t, test_answers_unread);
 	tcase_add_test(t, test_bodies_held);
 	tcase_add_test(t, test_snapshots_crowd);
-	tcase_add_test(t, test_few_files);
 	tcase_add_test(t, test_start_fails);
 	tcase_add_test(t, test_show);
 	suite_add_tcase(s, t);
+	TCase *f = tcase_create("files");
+	tcase_set_timeout(f, 280);
+	tcase_add_test(f, test_few_files);
+	suite_add_tcase(s, f);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	int failed = srunner_ntests_failed(r);
