@@ -4,6 +4,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -632,6 +633,57 @@ static pid_t start_with_files(unsigned files)
 	return pid;
 }
 
+enum { CROWDS = 4, OF_A_CROWD = 150 };
+struct crowd {
+	unsigned port;
+	int fd[OF_A_CROWD];
+};
+
+static void *come_together(void *arg)
+{
+	struct crowd *c = arg;
+	for (int i = 0; i < OF_A_CROWD; i++) {
+		c->fd[i] = http_connect(c->port);
+		(void)!send(c->fd[i], "G", 1, MSG_NOSIGNAL);
+	}
+	return NULL;
+}
+
+/* Crowds that come faster than the API's threads take them in, many more than there are places:
+ * whoever comes then is answered, with the crowd there, and when it has gone. */
+START_TEST(test_crowds)
+{
+	static struct crowd crowd[CROWDS];
+	pthread_t thread[CROWDS];
+	struct answer a;
+	unsigned port;
+	homes(1, "[limits]\napi_connections = 16\napi_threads = 2\n");
+	pid_t node = start(&port);
+	wait_ready(port, 200);
+	for (int round = 0; round < 5; round++) {
+		for (int k = 0; k < CROWDS; k++) {
+			crowd[k].port = port;
+			ck_assert_int_eq(
+				pthread_create(&thread[k], NULL, come_together, &crowd[k]), 0);
+		}
+		for (int k = 0; k < CROWDS; k++)
+			pthread_join(thread[k], NULL);
+		int status = 0;
+		for (int tries = 0; tries < 1000 && status != 200; tries++, pause_ms(10)) {
+			get(port, "/livez", &a);
+			status = a.status;
+			answer_free(&a);
+		}
+		ck_assert_int_eq(status, 200);
+		for (int k = 0; k < CROWDS; k++)
+			for (int i = 0; i < OF_A_CROWD; i++)
+				close(crowd[k].fd[i]);
+	}
+	stop(node);
+	clean();
+}
+END_TEST
+
 static unsigned open_files(pid_t pid)
 {
 	char path[64];
@@ -807,6 +859,7 @@ int main(void)
 	TCase *f = tcase_create("files");
 	tcase_set_timeout(f, 280);
 	tcase_add_test(f, test_few_files);
+	tcase_add_test(f, test_crowds);
 	suite_add_tcase(s, f);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
