@@ -15,7 +15,7 @@
 #define API_BODY_BYTES_MAX	  (64u << 20) /* of all connections together; those of up to */
 #define API_ANSWER_BYTES_MAX	  (64u << 20) /* CONNECTION_FREE_BYTES come on top */
 #define API_SNAPSHOT_US		  1000000     /* one may be made, */
-#define API_SNAPSHOTS_BURST	  32	      /* so many in a row after a pause, */
+#define API_SNAPSHOTS_BURST	  8	      /* so many in a row after a pause, */
 #define API_SNAPSHOTS_ASKING	  4	      /* for so many who ask at the same time */
 #define API_READ_DEADLINE_US	  5000000
 #define API_DEAD_LOOP_US	  10000000

@@ -73,6 +73,16 @@ made=$(date -u -d "@$(jq '.[0].made_ms / 1000 | floor' "$work/out")" +%Y-%m-%dT%
 run 0 backup list "$work"
 grep -q " $made " "$work/out" || fail "no time of making: $(cat "$work/out")"
 
+# More at once than a node makes snapshots for in a row: the others wait for their turn.
+crowd=()
+for i in {1..12}; do
+	ostrakon db inspect --home "$net" --node node2 >"$work/crowd$i" 2>&1 &
+	crowd+=($!)
+done
+for i in {1..12}; do
+	wait "${crowd[i - 1]}" || fail "one of a crowd, exit code $?: $(cat "$work/crowd$i")"
+done
+
 # ---- killed while it is made -------------------------------------------------------------------
 for delay in 0.002 0.005 0.01 0.015 0.02 0.03 0.05 0.08; do
 	ostrakon backup create "$work/killed" --home "$net" >/dev/null 2>&1 &

@@ -10,7 +10,9 @@
 #include "replica/files.h"
 #include "tools/cli/client.h"
 
-#define SNAPSHOT_TRIES 3
+#define SNAPSHOT_TRIES	 3
+#define BUSY_WAIT_MIN_MS 50
+#define BUSY_WAIT_MAX_MS 1000
 
 static bool has(const char *home, const char *name)
 {
@@ -102,11 +104,12 @@ int local_find(struct cli *c, struct local *l)
 	return EXIT_DONE;
 }
 
-/* The path, or what is wrong. */
-static int ask_for_snapshot(struct cli *c, struct local *l, struct errmsg *m)
+/* The path, or what is wrong; ERR_BUSY with how long the node would have us wait. */
+static int ask_for_snapshot(struct cli *c, struct local *l, uint64_t *wait_ms, struct errmsg *m)
 {
 	char path[PATH_SIZE + 8], url[CONFIG_TEXT_MAX + 32] = "";
 	struct writer text = {0};
+	*wait_ms = 0;
 	snprintf(path, sizeof path, "%s/api", l->home);
 	int err = files_read(path, sizeof url - 1, &text, m);
 	if (err == ERR_NONE)
@@ -138,10 +141,29 @@ static int ask_for_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 		strcpy(l->snapshot, answer);
 	if (err == ERR_IO && k.reply.status == 401)
 		strcpy(l->unauthorized, t->url[0]);
+	*wait_ms = k.reply.retry_after_ms;
 	link_close(&k);
 	target_close(t);
 	mem_free(t);
 	return err;
+}
+
+/* A node makes one at a time, and only so many a second: whoever comes when others do waits,
+ * for as long as the whole command may take. */
+static int await_snapshot(struct cli *c, struct local *l, struct errmsg *m)
+{
+	for (;;) {
+		uint64_t wait, left;
+		uint32_t jitter;
+		int err = ask_for_snapshot(c, l, &wait, m);
+		if (err != ERR_BUSY || (left = cli_time_left(c)) == 0 || interrupted())
+			return err;
+		if (wait < BUSY_WAIT_MIN_MS || wait > BUSY_WAIT_MAX_MS)
+			wait = BUSY_WAIT_MAX_MS;
+		crypto_random(&jitter, sizeof jitter);
+		wait += jitter % (wait / 2);
+		sleep_ms(wait < left ? wait : left);
+	}
 }
 
 /* What the node says is in its home, and nowhere else: what is removed later is ours. */
@@ -163,7 +185,7 @@ static int open_snapshot(struct cli *c, struct local *l, struct errmsg *m)
 	int err = ERR_NOT_FOUND;
 	for (unsigned i = 0; i < SNAPSHOT_TRIES && err == ERR_NOT_FOUND; i++) {
 		l->snapshot[0] = 0;
-		err = ask_for_snapshot(c, l, m);
+		err = await_snapshot(c, l, m);
 		if (err == ERR_NONE && !in_home(l)) {
 			l->snapshot[0] = 0;
 			return err_set(m, ERR_UNSUPPORTED,
@@ -198,6 +220,8 @@ int local_open(struct cli *c, struct local *l)
 		err = open_snapshot(c, l, &m);
 	if (l->unauthorized[0])
 		return unauthorized_fail(c, l->unauthorized);
+	if (err == ERR_BUSY && interrupted())
+		return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL, "interrupted");
 	if (err == ERR_CORRUPT)
 		return cli_fail(c, EXIT_UNVERIFIED, err_name(err), NULL, "%s", m.text);
 	return err == ERR_NONE ? EXIT_DONE : cli_fail_err(c, err, &m, NULL);
