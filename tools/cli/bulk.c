@@ -483,7 +483,7 @@ static bool status_each(void *arg, struct link *l, size_t i)
 		return false;
 	}
 	snprintf(path, sizeof path, "/v1/transactions/%s?prove=1", hex);
-	err = link_get(l, path);
+	err = link_get_tx(l, path);
 	pthread_mutex_lock(&b->lock);
 	if (err != ERR_NONE) {
 		bulk_name_line(b, line);

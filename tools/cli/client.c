@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-#define NEWEST_MS 1000 /* for one node, when all are asked */
+#define EACH_MS	  1000 /* for one node, when all are asked */
 #define TRY_MS	  3000 /* one request's patience, before another node is asked */
 
 /* What of a verified header's certificate its receipts repeat. */
@@ -266,6 +266,9 @@ int link_get(struct link *l, const char *path)
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
 		uint64_t patience = k + 1 < l->t->count ? patience_of(left, TRY_MS) : left;
 
+		if (left == 0 && k > 0) /* not for want of a node */
+			err = err_set(&l->m, ERR_TIMEOUT,
+				      "no time was left to ask the other nodes");
 		if (left == 0 || interrupted())
 			break;
 		err = link_call(l, (first + k) % l->t->count, "GET", path, NULL,
@@ -274,6 +277,59 @@ int link_get(struct link *l, const char *path)
 			return ERR_NONE;
 	}
 	return err == ERR_NONE ? ERR_UNREACHABLE : err;
+}
+
+enum said { SAID_NOTHING, SAID_PENDING, SAID_COMMITTED };
+
+static enum said said_of(const struct link *l)
+{
+	const char *status = "";
+
+	json_read_string(l->answer, "status", &status);
+	if (l->reply.status != 200)
+		return SAID_NOTHING;
+	return strcmp(status, "committed") == 0 ? SAID_COMMITTED : SAID_PENDING;
+}
+
+int link_get_tx(struct link *l, const char *path)
+{
+	int err = link_get(l, path);
+	enum said most;
+	struct json *answer;
+	unsigned node, first, status;
+
+	if (err != ERR_NONE || (l->reply.status != 200 && l->reply.status != 404))
+		return err;
+	most = said_of(l);
+	status = l->reply.status;
+	node = first = l->node;
+	answer = l->answer;
+	l->answer = NULL;
+	for (unsigned k = 1; k < l->t->count && most != SAID_COMMITTED; k++) {
+		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
+		unsigned i = (first + k) % l->t->count;
+
+		if (l->silent >> i & 1)
+			continue;
+		if (left == 0 || interrupted())
+			break;
+		if (link_call(l, i, "GET", path, NULL, slice_of(NULL, 0),
+			      patience_of(left, EACH_MS)) != ERR_NONE) {
+			l->silent |= 1ull << i;
+		} else if (said_of(l) > most) {
+			most = said_of(l);
+			status = l->reply.status;
+			node = i;
+			json_free(answer);
+			answer = l->answer;
+			l->answer = NULL;
+		}
+	}
+	json_free(l->answer);
+	l->answer = answer;
+	l->reply.status = status;
+	l->node = node;
+	return ERR_NONE;
 }
 
 int link_fail(struct link *l)
@@ -353,7 +409,7 @@ int account_state_newest(struct link *l, const struct pubkey *account, uint64_t 
 
 	snprintf(path, sizeof path, "/v1/accounts/%s", pubkey_hex(hex, account));
 	for (unsigned i = 0; i < l->t->count && l->t->count > 1; i++) {
-		if (link_call(l, i, "GET", path, NULL, slice_of(NULL, 0), NEWEST_MS) !=
+		if (link_call(l, i, "GET", path, NULL, slice_of(NULL, 0), EACH_MS) !=
 			    ERR_NONE ||
 		    l->reply.status != 200 ||
 		    json_read_u64(json_get(l->answer, "nonce"), "suggested", &nonce) !=

@@ -45,6 +45,7 @@ struct link {
 	struct http *http;
 	struct http_reply reply;
 	unsigned node;	   /* the one asked first: the last that answered */
+	uint64_t silent;   /* bit i: link_get_tx() has asked node i in vain */
 	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
 	struct json *answer; /* to the last request: NULL if it was not JSON */
 	char error_code[64]; /* of a problem document */
@@ -61,6 +62,10 @@ uint64_t patience_of(uint64_t left_ms, uint64_t most_ms);
 /* GET path, from the first node that answers with anything but 503. Returns ERR_NONE with
  * l->reply.status and l->answer set, or an error (l->m) if no node could be asked. */
 int link_get(struct link *l, const char *path);
+/* GET a transaction's status. Where the node that answers has no such transaction, or has not
+ * seen it final, the others are asked as well; the answer that says most is left in *l:
+ * committed, else pending, else a status of 404. Nothing of it is verified yet. */
+int link_get_tx(struct link *l, const char *path);
 /* As link_get(), printing what went wrong; EXIT_DONE only for a status of 200. */
 int link_get_or_fail(struct link *l, const char *path);
 /* Prints why no node could be asked, link_get()'s error; exit code. */

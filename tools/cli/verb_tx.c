@@ -260,17 +260,18 @@ static void show_standing(struct cli *c, struct link *l, const struct receipt *r
 	mem_free(text);
 }
 
-/* Asks once. COMMITTED: shown, *rc is the exit code; FAILED: that has been printed. quiet: no
- * node there counts as not yet. */
-static enum standing ask_once(struct cli *c, struct link *l, const char *path, bool quiet,
-			      int *rc)
+/* Asks once: one node that answers, the next one at the next call, if that is a wait; else all.
+ * COMMITTED: shown, *rc is the exit code; FAILED: that has been printed. quiet: no node there
+ * counts as not yet. */
+static enum standing ask_once(struct cli *c, struct link *l, const char *path, bool wait,
+			      bool quiet, int *rc)
 {
 	struct proof_document doc;
 	struct receipt r = {.fate = FATE_COMMITTED};
 	const char *status = "";
 	struct hash id;
 	struct errmsg m;
-	int err = link_get(l, path);
+	int err = wait ? link_get(l, path) : link_get_tx(l, path);
 
 	if (err != ERR_NONE && quiet)
 		return STANDING_PENDING;
@@ -342,7 +343,7 @@ static int stand(struct cli *c, bool wait)
 	snprintf(path, sizeof path, "/v1/transactions/%s?prove=1", c->opt.arg[0]);
 	link_open(&l, t, 0);
 	for (;;) {
-		s = ask_once(c, &l, path, wait && cli_time_left(c) > 0, &rc);
+		s = ask_once(c, &l, path, wait, wait && cli_time_left(c) > 0, &rc);
 		if (!wait || s == STANDING_COMMITTED || s == STANDING_FAILED ||
 		    cli_time_left(c) == 0 || interrupted())
 			break;
@@ -373,7 +374,10 @@ static int stand(struct cli *c, bool wait)
 	} else
 		rc = cli_fail(
 			c, EXIT_NOT_FOUND, "not_found", hint,
-			"this node has no transaction %s; it may be on its way from another",
+			t->count > 1 ? "no node that answers has transaction %s; it may be on "
+				       "its way to them"
+				     : "this node has no transaction %s; it may be on its way "
+				       "from another",
 			c->opt.arg[0]);
 done:
 	target_close(t);
