@@ -49,6 +49,15 @@ bench "several in a request" 0 --clients 2 --batch 10 --count 100
 same "several in a request" committed 100
 same "several in a request" requests 10
 
+bench "the same keys again" 0 --keys 10 --count 60
+same "the same keys again" committed 60
+same "the same keys again" keys 10
+for key in 0 9; do
+	ostrakon --home "$net" get "bench/$key" >/dev/null || complain "no key $key of 10"
+done
+ostrakon --home "$net" get bench/10 >/dev/null 2>&1
+[ $? -eq 6 ] || complain "an eleventh key of 10"
+
 bench "open" 0 --rate 200 --seconds 2 --warmup 500ms
 same "open" loop open
 same "open" sent 400

@@ -22,6 +22,7 @@ struct bench {
 	struct keypair key;
 	uint64_t first_nonce, expiry;
 	size_t value_size, batch;
+	uint64_t keys; /* 0: each transaction writes a new one */
 	unsigned clients, connections;
 	unsigned first; /* node that the first connection goes to, the others to those behind it */
 	bool at_leader; /* or to that one, too, until it is gone */

@@ -153,7 +153,7 @@ const struct verb verbs[] = {
 	 "--timeout). At last the blocks are read again: exit code 5 if anything acknowledged\n"
 	 "is not there, 4 if no node gave the blocks of some of it. --save appends to FILE a\n"
 	 "line for each transaction: its id, its fate, and the height or the reason.",
-	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) |
+	 WHERE | PASSPHRASE | B(KEY) | B(CLIENTS) | B(SECONDS) | B(COUNT) | B(VALUE_SIZE) | B(KEYS) |
 		 B(BATCH) | B(RATE) | B(WARMUP) | B(SAVE) | B(CONNECTIONS) | B(LEADER),
 	 0, 0, verb_bench_run},
 	{"backup create", "DEST", "Back up a node's chain into a new directory DEST.",

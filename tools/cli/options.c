@@ -106,6 +106,9 @@ static const struct option_def defs[OPTIONS] = {
 		       "of `monitor`: looks"},
 	[OPT_VALUE_SIZE] = {"value-size", 0, TYPE_U64, false, "BYTES", 1, 65536,
 			    "size of the values (default 64)"},
+	[OPT_KEYS] = {"keys", 0, TYPE_U64, false, "N", 1, 100000000,
+		      "write N keys in turn, again and again, from one run to the next\n"
+		      "(default: each transaction writes a new one)"},
 	[OPT_BATCH] = {"batch", 0, TYPE_U64, false, "N", 1, 256,
 		       "most transactions in one request: of `put --from` (default 32), of\n"
 		       "`bench run` (default 1; with --rate 32, fewer if so many could not\n"

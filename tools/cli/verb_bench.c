@@ -40,7 +40,11 @@ static void sign_one(struct bench *b, size_t i, struct writer *w)
 	random_seed(&r, b->tag + i);
 	for (size_t k = 0; k < b->value_size; k++)
 		value[k] = (uint8_t)('a' + random_below(&r, 26));
-	snprintf(key, sizeof key, "bench/%016llx/%zu", (unsigned long long)b->tag, i);
+	if (b->keys > 0)
+		snprintf(key, sizeof key, "bench/%llu",
+			 (unsigned long long)((b->first_nonce + i) % b->keys));
+	else
+		snprintf(key, sizeof key, "bench/%016llx/%zu", (unsigned long long)b->tag, i);
 	op.key = slice_str(key);
 	op.value = slice_of(value, b->value_size);
 	err = build_transaction(b->t, w, &b->key, b->first_nonce + i, b->expiry, &op, 1,
@@ -191,6 +195,7 @@ static void show_figures(struct bench *b)
 	json_set(o, "at_leader", json_bool(b->at_leader));
 	json_set(o, "batch", json_u64(b->batch));
 	json_set(o, "value_size", json_u64(b->value_size));
+	json_set(o, "keys", b->keys > 0 ? json_u64(b->keys) : json_null());
 	json_set(o, "warmup_s", json_real((double)(b->measured - b->begin) / 1e6));
 	json_set(o, "seconds", json_real(seconds));
 	json_set(o, "drain_s",
@@ -423,6 +428,7 @@ int verb_bench_run(struct cli *c)
 	b->t = t;
 	b->height_low = UINT64_MAX;
 	b->value_size = (size_t)opt_u64(&c->opt, OPT_VALUE_SIZE, 64);
+	b->keys = opt_u64(&c->opt, OPT_KEYS, 0);
 	b->rate = opt_u64(&c->opt, OPT_RATE, 0);
 	choose_shape(b);
 	b->drain_ms = opt_given(&c->opt, OPT_TIMEOUT) ? c->timeout_ms : DRAIN_MS;
