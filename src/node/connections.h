@@ -56,12 +56,11 @@ struct connections *connections_new(const struct connections_config *config);
 void connections_free(struct connections *c); /* all are removed */
 /* Before it is accepted: false if its address has too many. */
 bool connections_admit(struct connections *c, const struct sockaddr *from);
-struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from);
-/* fd is closed after this, not before. */
 /* True: there is room, and one more is on its way to connections_add(). */
 bool connections_expect(struct connections *c);
 void connections_expect_less(struct connections *c); /* it does not come */
-void connections_remove(struct connection *x);
+struct connection *connections_add(struct connections *c, int fd, const struct sockaddr *from);
+void connections_remove(struct connection *x); /* before its fd is closed */
 void connection_enter(struct connection *x, enum connection_phase p);
 void connection_progress(struct connection *x); /* of a stream */
 /* x holds so many bytes now, and no longer what it held. False: it would be more, and that is
