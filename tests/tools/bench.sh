@@ -131,10 +131,11 @@ clients=2,8 rounds=2
 "$compare" --etcd none --ostrakon "$top/tools/ostrakon" --dir "$work" --rounds $rounds --seconds 1 --clients $clients -o json \
 	>"$work/json" 2>"$work/err" || complain "bench-compare: $(cat "$work/err")"
 for name in tx_per_s p50 p99 verify_per_s_core fdatasync_ms fdatasync_at_once_ms round_trip_ms lone_parts_ms p50_to_parts p50_to_parts_one_disk cores share_of_verification_bound \
-	ratio_to_etcd spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib half_load p99_to_p50; do
+	ratio_to_etcd ratio_to_etcd_checking spread other_cpu_share noisy levels rounds loader_cpu_share rss_mib half_load p99_to_p50; do
 	grep -q "\"$name\":" "$work/json" || complain "bench-compare: no $name"
 done
 same "bench-compare" ratio_to_etcd null
+same "bench-compare" ratio_to_etcd_checking null
 jq -e '.half_load.tx_per_s > .tx_per_s / 4 and .half_load.tx_per_s < .tx_per_s and
 	.half_load.p99_to_p50 >= 1 and .half_load.latency_ms.p99 >= .half_load.latency_ms.p50' "$work/json" >"$work/out" ||
 	complain "bench-compare: half load: $(jq -c .half_load "$work/json")"
