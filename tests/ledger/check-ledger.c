@@ -16,6 +16,8 @@ int main(void)
 {
 	SRunner *r = srunner_create(tx_suite());
 	srunner_add_suite(r, tree_suite());
+	srunner_add_suite(r, tree_stale_suite());
+	srunner_add_suite(r, tree_shared_suite());
 	srunner_add_suite(r, nonce_suite());
 	srunner_add_suite(r, state_suite());
 	srunner_add_suite(r, block_suite());

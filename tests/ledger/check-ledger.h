@@ -12,6 +12,8 @@ size_t count_records(struct store *s, enum store_family f);
 
 Suite *tx_suite(void);
 Suite *tree_suite(void);
+Suite *tree_stale_suite(void);
+Suite *tree_shared_suite(void);
 Suite *nonce_suite(void);
 Suite *state_suite(void);
 Suite *block_suite(void);
