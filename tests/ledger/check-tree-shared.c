@@ -1,5 +1,4 @@
 /* Nodes that several states, or several trees, have in common. */
-#include "ledger/tree_private.h"
 #include "tests/ledger/check-ledger.h"
 #include "tests/ledger/tree-model.h"
 

@@ -1,6 +1,5 @@
 /* The state tree against a plain list of keys: what it holds, what its root is, and what
  * becomes of damage. */
-#include "ledger/tree_private.h"
 #include "tests/ledger/check-ledger.h"
 #include "tests/ledger/tree-model.h"
 

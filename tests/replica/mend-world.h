@@ -64,4 +64,8 @@ bool same_node(struct slice key);
 /* Every record as it was, nodes of the tree in whatever kind of record. */
 void check_same(bool votes_too);
 
+/* Tests of mend-nodes.c: with setup(), and with setup_pruned(). */
+void mend_nodes_of(TCase *t);
+void mend_bases_of(TCase *pruned);
+
 #endif
