@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The direction of dependencies and the home of each vendor, as docs/architecture.md draws them:
 # base <- crypto <- chain <- { consensus, ledger, net } <- replica <- { sim, node } <- tools.
+# And that each scenario is installed, and each document in the distribution.
 set -euo pipefail
 cd "${srcdir:-.}"
 bad=0
@@ -52,5 +53,8 @@ vendor_headers=$(grep -lE '#include <(sodium|openssl/|rocksdb/|nng/|microhttpd|j
 [ -z "$vendor_headers" ] || complain "vendor types in a shared header: $vendor_headers"
 for file in tests/scenarios/*.scenario; do
 	grep -q "$file" tools/Makefile.inc || complain "$file is not installed: tools/Makefile.inc does not name it"
+done
+for file in docs/*.md docs/decisions/*.md docs/experiments/*.md docs/formats/*.md docs/man/*.[0-9]; do
+	grep -q "$file" docs/Makefile.inc || complain "$file is not in the distribution: docs/Makefile.inc does not name it"
 done
 exit $bad
