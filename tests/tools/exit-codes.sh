@@ -438,6 +438,57 @@ for value in '"18446744073709551615"' '"99999999999999999999999"' '-1' '1e400' '
 done
 head -c 300000 /dev/zero | tr '\0' '[' >"$work/body" && say "300,000 brackets"
 export OSTRAKON_HOME=$net
+
+# ---- one liar of four stops nobody -----------------------------------------------------------------
+kill "$helper_pid"
+done_ok put lied about --timeout 10m
+ostrakon net down "$net" node1 >/dev/null || fail "net down"
+ostrakon put lied still -o json >"$work/out" 2>/dev/null || fail "put with three nodes"
+id=$(jq -rs '.[-1].tx' "$work/out")
+echo "$id" >"$work/ids"
+echo lied >"$work/lines"
+ostrakon get lied -o json >"$work/old.json" 2>/dev/null || fail "get with three nodes"
+ostrakon put lied again >/dev/null 2>&1 || fail "put with three nodes"
+# past_liar WANT OUT ARGUMENTS...: the liar is told of, and the others are asked
+past_liar() {
+	local want=$1 out=$2 code=0
+	shift 2
+	ostrakon "$@" --timeout 10m >"$work/out" 2>"$work/err" || code=$?
+	[ "$code" -eq "$want" ] || fail "exit code $code with a liar: $*: $(cat "$work/err")"
+	grep -q "^ostrakon: http://127.0.0.1:$(cat "$work/port"): .*; another node is asked$" "$work/err" ||
+		fail "the liar is not named: $*: $(cat "$work/err")"
+	grep -q "$out" "$work/out" "$work/err" || fail "no \"$out\": $*: $(cat "$work/out" "$work/err")"
+	checks=$((checks + 1))
+}
+for lie in '404 {}' '200 {}' '200 old' '200 {"status":"committed","proof":{}}' \
+	'200 {"results":[{"status":"committed","height":"5","result":"ok","proof":{}}]}'; do
+	printf '%s' "${lie#* }" >"$work/body"
+	[ "$lie" != '200 old' ] || cp "$work/old.json" "$work/body"
+	rm -f "$work/port"
+	"$top/tests/tools/liar" "$work/port" "$work/body" "${lie%% *}" &
+	helper_pid=$!
+	while [ ! -s "$work/port" ]; do
+		kill -0 "$helper_pid" 2>/dev/null || fail "the liar ends"
+		sleep 0.01
+	done
+	echo "http://127.0.0.1:$(cat "$work/port")" >"$net/node1/api"
+	past_liar 0 '^status  *committed$' put more x
+	if [ "$lie" != '200 old' ]; then # that one is true, if old
+		past_liar 0 '^again$' get lied
+		past_liar 6 'no key "absent"' get absent
+		past_liar 0 'verified  *1$' get --from "$work/lines"
+		ostrakon get lied --node "http://127.0.0.1:$(cat "$work/port")" --genesis "$net/genesis.json" \
+			>"$work/out" 2>"$work/err"
+		[ $? -eq 5 ] || fail "not exit code 5, of the liar alone: $(cat "$work/out" "$work/err")"
+	fi
+	if [ "${lie%% *}" = 200 ]; then # what it does not know it may not know
+		past_liar 0 '^status  *committed$' tx wait "$id"
+	fi
+	done_ok tx status "$id"
+	done_ok tx status --from "$work/ids"
+	kill "$helper_pid"
+done
+
 ostrakon net down "$net" >/dev/null || fail "net down"
 error 3 unreachable get k
 error 3 unreachable put k v

@@ -123,6 +123,17 @@ int cli_fail_err(struct cli *c, int err, const struct errmsg *m, const char *hin
 			m != NULL && m->text[0] ? m->text : err_text(err));
 }
 
+void cli_warn(struct cli *c, const char *fmt, ...)
+{
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof message, fmt, ap);
+	va_end(ap);
+	fprintf(c->err, "ostrakon: %s\n", message);
+}
+
 void cli_hint(struct cli *c, const char *fmt, ...)
 {
 	va_list ap;

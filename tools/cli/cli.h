@@ -68,6 +68,8 @@ enum exit_code exit_of(int err);
 int cli_fail_err(struct cli *c, int err, const struct errmsg *m, const char *hint);
 
 /* A line on standard error, only if that is a terminal. */
+/* On standard error, whatever the format: the command goes on. */
+void cli_warn(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_hint(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Writes `tx <id>` to standard error and remembers the id for errors. */
 void cli_announce_tx(struct cli *c, const struct hash *id);

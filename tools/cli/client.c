@@ -257,23 +257,59 @@ uint64_t patience_of(uint64_t left_ms, uint64_t most_ms)
 	return half < most_ms ? half : most_ms;
 }
 
+static bool is_liar(const struct link *l, unsigned node)
+{
+	return l->liars >> node & 1;
+}
+
+/* Of all nodes but the liars: there is always one. */
+static unsigned honest_count(const struct link *l)
+{
+	return l->t->count - (unsigned)__builtin_popcountll(l->liars);
+}
+
+static unsigned node_behind(const struct link *l, unsigned node)
+{
+	do
+		node = (node + 1) % l->t->count;
+	while (is_liar(l, node));
+	return node;
+}
+
+void link_next(struct link *l)
+{
+	l->node = node_behind(l, l->node);
+}
+
+bool link_pass_over(struct link *l, unsigned node, const char *why)
+{
+	if (is_liar(l, node))
+		return true;
+	if (honest_count(l) == 1)
+		return false;
+	l->liars |= 1ull << node;
+	cli_warn(l->t->c, "%s: %s; another node is asked", l->t->url[node], why);
+	if (l->node == node)
+		link_next(l);
+	return true;
+}
+
 int link_get(struct link *l, const char *path)
 {
-	unsigned first = l->node;
+	unsigned count = honest_count(l), node = l->node;
 	int err = err_set(&l->m, ERR_TIMEOUT, "no time was left to ask any node");
 
-	for (unsigned k = 0; k < l->t->count; k++) {
+	for (unsigned k = 0; k < count; k++, node = node_behind(l, node)) {
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
-		uint64_t patience = k + 1 < l->t->count ? patience_of(left, TRY_MS) : left;
+		uint64_t patience = k + 1 < count ? patience_of(left, TRY_MS) : left;
 
 		if (left == 0 && k > 0) /* not for want of a node */
 			err = err_set(&l->m, ERR_TIMEOUT,
 				      "no time was left to ask the other nodes");
 		if (left == 0 || interrupted())
 			break;
-		err = link_call(l, (first + k) % l->t->count, "GET", path, NULL,
-				slice_of(NULL, 0), patience);
-		if (err == ERR_NONE && (l->reply.status != 503 || k + 1 == l->t->count))
+		err = link_call(l, node, "GET", path, NULL, slice_of(NULL, 0), patience);
+		if (err == ERR_NONE && (l->reply.status < 500 || k + 1 == count))
 			return ERR_NONE;
 	}
 	return err == ERR_NONE ? ERR_UNREACHABLE : err;
@@ -296,18 +332,18 @@ int link_get_tx(struct link *l, const char *path)
 	int err = link_get(l, path);
 	enum said most;
 	struct json *answer;
-	unsigned node, first, status;
+	unsigned node, status;
 
 	if (err != ERR_NONE || (l->reply.status != 200 && l->reply.status != 404))
 		return err;
 	most = said_of(l);
 	status = l->reply.status;
-	node = first = l->node;
+	node = l->node;
 	answer = l->answer;
 	l->answer = NULL;
-	for (unsigned k = 1; k < l->t->count && most != SAID_COMMITTED; k++) {
+	for (unsigned i = node_behind(l, node), first = node;
+	     i != first && most != SAID_COMMITTED; i = node_behind(l, i)) {
 		uint64_t now = now_ms(), left = l->deadline > now ? l->deadline - now : 0;
-		unsigned i = (first + k) % l->t->count;
 
 		if (l->silent >> i & 1)
 			continue;
@@ -387,17 +423,24 @@ int account_state(struct link *l, const struct pubkey *account, uint64_t *sugges
 		  uint64_t *expiry_max)
 {
 	char path[64 + PUBKEY_HEX_SIZE], hex[PUBKEY_HEX_SIZE];
-	int rc;
+	int err;
 
 	snprintf(path, sizeof path, "/v1/accounts/%s", pubkey_hex(hex, account));
-	rc = link_get_or_fail(l, path);
-	if (rc != EXIT_DONE)
-		return rc;
-	if (json_read_u64(json_get(l->answer, "nonce"), "suggested", suggested) != ERR_NONE ||
-	    json_read_u64(l->answer, "expiry_max", expiry_max) != ERR_NONE)
-		return cli_fail(l->t->c, EXIT_UNVERIFIED, "malformed_answer", NULL,
-				"%s does not answer as a node would", l->t->url[l->node]);
-	return EXIT_DONE;
+	do {
+		err = link_get(l, path);
+		if (err != ERR_NONE)
+			return link_unreachable(l, err);
+		if (l->reply.status == 200 &&
+		    json_read_u64(json_get(l->answer, "nonce"), "suggested", suggested) ==
+			    ERR_NONE &&
+		    json_read_u64(l->answer, "expiry_max", expiry_max) == ERR_NONE)
+			return EXIT_DONE;
+	} while (l->reply.status < 500 && l->reply.status != 401 &&
+		 link_pass_over(l, l->node, "its answer is not a node's"));
+	if (l->reply.status != 200 || l->answer == NULL)
+		return link_fail(l);
+	return cli_fail(l->t->c, EXIT_UNVERIFIED, "malformed_answer", NULL,
+			"%s does not answer as a node would", l->t->url[l->node]);
 }
 
 int account_state_newest(struct link *l, const struct pubkey *account, uint64_t *suggested,

@@ -46,6 +46,7 @@ struct link {
 	struct http_reply reply;
 	unsigned node;	   /* the one asked first: the last that answered */
 	uint64_t silent;   /* bit i: link_get_tx() has asked node i in vain */
+	uint64_t liars;	   /* bit i: what node i said was false, see link_pass_over() */
 	uint64_t deadline; /* of reads, on now_ms()'s clock: the invocation's, unless changed */
 	struct json *answer; /* to the last request: NULL if it was not JSON */
 	char error_code[64]; /* of a problem document */
@@ -59,9 +60,16 @@ void link_close(struct link *l);
  * A node that hangs with its connections open leaves time to ask the others, however short the
  * whole is. */
 uint64_t patience_of(uint64_t left_ms, uint64_t most_ms);
-/* GET path, from the first node that answers with anything but 503. Returns ERR_NONE with
- * l->reply.status and l->answer set, or an error (l->m) if no node could be asked. */
+/* GET path, from the first node that answers with anything but a server's error. Returns
+ * ERR_NONE with l->reply.status and l->answer set, or an error (l->m) if no node could be
+ * asked. */
 int link_get(struct link *l, const char *path);
+/* What this node said does not hold: says why, and has this link ask it no more, for one liar
+ * of several nodes is to stop nobody. False: there is no other node to ask, and nothing is
+ * printed. */
+bool link_pass_over(struct link *l, unsigned node, const char *why);
+/* Goes on to the node behind l->node, past liars. */
+void link_next(struct link *l);
 /* GET a transaction's status. Where the node that answers has no such transaction, or has not
  * seen it final, the others are asked as well; the answer that says most is left in *l:
  * committed, else pending, else a status of 404. Nothing of it is verified yet. */

@@ -28,6 +28,8 @@ struct attempt {
 	unsigned busy;	   /* answers in a row */
 	bool refused_busy; /* of what the last answer told, some was */
 	bool doubtful;	   /* the last answer refused a nonce */
+	bool unproven;	   /* or was of validators that cannot be proven yet */
+	unsigned asked;	   /* the node that gave it */
 };
 
 static uint64_t left_until(uint64_t deadline)
@@ -49,11 +51,6 @@ static void pause_before_retry(struct attempt *a, uint64_t at_least)
 	sleep_ms(ms < left ? ms : left);
 }
 
-static void next_node(struct attempt *a)
-{
-	a->l->node = (a->l->node + 1) % a->l->t->count;
-}
-
 static void decide(struct attempt *a, struct submission *s, enum fate fate)
 {
 	s->decided = true;
@@ -69,11 +66,17 @@ static void decide_all(struct attempt *a, enum fate fate)
 			decide(a, &a->s[i], fate);
 }
 
+/* Leaves s undecided as long as there is another node to ask. */
 static void unverified(struct attempt *a, struct submission *s, int err, const char *why)
 {
+	bool unproven = target_unproven_so_far(err);
+
 	snprintf(s->r.code, sizeof s->r.code, "%s", err_name(err));
-	err_set(&s->r.m, err, "%s says committed, but %s", a->l->t->url[a->l->node], why);
-	decide(a, s, target_unproven_so_far(err) ? FATE_UNKNOWN : FATE_UNVERIFIED);
+	err_set(&s->r.m, err, "%s says committed, but %s", a->l->t->url[a->asked], why);
+	if (unproven && a->l->t->count > 1)
+		a->unproven = true;
+	else if (unproven || !link_pass_over(a->l, a->asked, why))
+		decide(a, s, unproven ? FATE_UNKNOWN : FATE_UNVERIFIED);
 }
 
 static void committed(struct attempt *a, struct submission *s, const struct json *object)
@@ -183,15 +186,19 @@ static void judge_problem(struct attempt *a)
 		if (l->reply.status >= 500 &&
 		    (l->reply.status != 503 || strcmp(l->error_code, "timeout") == 0))
 			s->maybe_sent = true;
-		if (ends && l->reply.status < 400)
+		if (ends && l->reply.status >= 400) {
+			decide(a, s, FATE_REFUSED);
+		} else if (ends) {
+			s->maybe_sent = true;
 			err_set(&s->r.m, ERR_BAD_PROOF,
-				"%s answers with status %u and no results", l->t->url[l->node],
+				"%s answers with status %u and no results", l->t->url[a->asked],
 				l->reply.status);
-		if (ends)
-			decide(a, s, l->reply.status >= 400 ? FATE_REFUSED : FATE_UNVERIFIED);
+			if (!link_pass_over(l, a->asked, "its answer is not a node's"))
+				decide(a, s, FATE_UNVERIFIED);
+		}
 	}
 	if (!ends) {
-		next_node(a);
+		link_next(a->l);
 		pause_before_retry(a, 0);
 	}
 }
@@ -202,7 +209,7 @@ static void on_busy(struct attempt *a)
 {
 	bool round_done = ++a->busy % a->l->t->count == 0;
 
-	next_node(a);
+	link_next(a->l);
 	pause_before_retry(a, round_done ? a->l->reply.retry_after_ms / 4 : 0);
 }
 
@@ -229,7 +236,7 @@ static void judge_answer(struct attempt *a, size_t sent)
 	if (!a->refused_busy && status != 429) {
 		a->busy = 0;
 		if (status == 202) { /* in vain; another may be further, and must not be hurried */
-			next_node(a);
+			link_next(a->l);
 			pause_before_retry(a, PAUSE_MIN_MS);
 		}
 	}
@@ -237,7 +244,11 @@ static void judge_answer(struct attempt *a, size_t sent)
 		on_busy(a);
 	else if (a->doubtful)
 		pause_before_retry(a, NONCE_DOUBT_MS);
-	a->doubtful = a->refused_busy = false;
+	else if (a->unproven && status != 202) {
+		link_next(a->l);
+		pause_before_retry(a, PAUSE_MIN_MS);
+	}
+	a->doubtful = a->refused_busy = a->unproven = false;
 }
 
 /* Sends what is undecided. Returns how many those are in *sent, and link_call()'s error. */
@@ -275,14 +286,19 @@ static void on_no_answer(struct attempt *a, int err)
 		s->r.m = a->l->m;
 		s->maybe_sent = s->maybe_sent || err != ERR_UNREACHABLE;
 	}
-	next_node(a);
+	link_next(a->l);
 }
 
-static enum fate fate_at_deadline(const struct submission *s)
+/* unreachable: so many nodes in a row, up to the last one. */
+static void decide_at_deadline(struct attempt *a, struct submission *s, unsigned unreachable)
 {
-	if (s->maybe_sent)
-		return FATE_UNKNOWN;
-	return strcmp(s->r.code, "busy") == 0 ? FATE_REFUSED : FATE_UNSENT;
+	if (s->maybe_sent) {
+		decide(a, s, FATE_UNKNOWN);
+		return;
+	}
+	if (s->r.code[0] == '\0' && unreachable < a->l->t->count)
+		s->r.m.text[0] = '\0'; /* it is not for want of a node */
+	decide(a, s, strcmp(s->r.code, "busy") == 0 ? FATE_REFUSED : FATE_UNSENT);
 }
 
 static bool any_undecided(const struct attempt *a, bool *maybe_sent)
@@ -323,9 +339,10 @@ void submit(struct link *l, struct submission *s, size_t count, uint64_t deadlin
 		if (left_until(deadline) == 0) {
 			for (size_t i = 0; i < count; i++)
 				if (!s[i].decided)
-					decide(&a, &s[i], fate_at_deadline(&s[i]));
+					decide_at_deadline(&a, &s[i], unreachable);
 			break;
 		}
+		a.asked = l->node;
 		err = send_once(&a, &body, &sent);
 		if (err == ERR_NONE) {
 			unreachable = 0;
@@ -333,8 +350,11 @@ void submit(struct link *l, struct submission *s, size_t count, uint64_t deadlin
 			continue;
 		}
 		on_no_answer(&a, err);
-		if (err == ERR_SYNTAX || err == ERR_LIMIT) {
-			decide_all(&a, err == ERR_SYNTAX ? FATE_UNSENT : FATE_UNVERIFIED);
+		if (err == ERR_SYNTAX) {
+			decide_all(&a, FATE_UNSENT);
+		} else if (err == ERR_LIMIT) {
+			if (!link_pass_over(l, a.asked, "its answer is too long"))
+				decide_all(&a, FATE_UNVERIFIED);
 		} else if (err != ERR_UNREACHABLE) {
 			unreachable = 0;
 		} else if (++unreachable >= l->t->count) {

@@ -48,44 +48,68 @@ static int unverified_answer(struct cli *c, struct link *l, int err, const struc
 			l->t->url[l->node], m->text);
 }
 
-/* Asks for path and checks the proof of state_key. Prints errors. Absence is EXIT_DONE. */
+/* Whether the answer proves state_key's value, or its absence, at the height that was asked
+ * for. */
+static int check_reading(struct cli *c, struct link *l, struct slice state_key,
+			 struct reading *r, struct errmsg *m)
+{
+	int err = target_proven_state(l->t, r->proof, state_key, &r->doc, m);
+	uint64_t height, wanted;
+
+	if (err != ERR_NONE)
+		return err;
+	height = r->doc.ch.headers[0].h.height;
+	wanted = opt_u64(&c->opt, OPT_HEIGHT, height);
+	if (height == wanted)
+		return ERR_NONE;
+	return err_set(m, ERR_BAD_PROOF, "asked for height %llu, it proves height %llu",
+		       (unsigned long long)wanted, (unsigned long long)height);
+}
+
+/* What an answer without a value is: an exit code. */
+static int read_failed(struct cli *c, struct link *l)
+{
+	/* As of a block there. */
+	if (opt_given(&c->opt, OPT_HEIGHT) && strcmp(l->error_code, "range") == 0)
+		return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
+				"there is no state at height %s yet: %s",
+				c->opt.value[OPT_HEIGHT], l->m.text);
+	return link_fail(l);
+}
+
+/* Asks for path and checks the proof of state_key: of the first node whose answer holds. Prints
+ * errors. Absence is EXIT_DONE. */
 static int read_state(struct cli *c, struct link *l, const char *path, struct slice state_key,
 		      struct reading *r)
 {
 	const struct header *header;
 	struct errmsg m;
-	uint64_t wanted;
-	int err = link_get(l, path);
 
-	memset(r, 0, sizeof *r);
-	if (err != ERR_NONE)
-		return link_unreachable(l, err);
-	if (l->reply.status != 200 &&
-	    !(l->reply.status == 404 && json_get(l->answer, "height") != NULL)) {
-		/* As of a block there. */
-		if (opt_given(&c->opt, OPT_HEIGHT) && strcmp(l->error_code, "range") == 0)
-			return cli_fail(c, EXIT_NOT_FOUND, "not_found", NULL,
-					"there is no state at height %s yet: %s",
-					c->opt.value[OPT_HEIGHT], l->m.text);
-		return link_fail(l);
+	for (;;) {
+		int err = link_get(l, path);
+		memset(r, 0, sizeof *r);
+		if (err != ERR_NONE)
+			return link_unreachable(l, err);
+		/* That there is no such key is to be proven, too. */
+		bool absent = l->reply.status == 404 && strcmp(l->error_code, "range") != 0 &&
+			      (l->t->has_genesis || json_get(l->answer, "height") != NULL);
+		if (l->reply.status != 200 && !absent)
+			return read_failed(c, l);
+		r->proof = json_get(l->answer, "proof");
+		if (!l->t->has_genesis) {
+			r->present = l->reply.status == 200;
+			json_read_u64(l->answer, "height", &r->height);
+			json_read_u64(l->answer, "age_ms", &r->age_ms);
+			return EXIT_DONE;
+		}
+		err = check_reading(c, l, state_key, r, &m);
+		if (err == ERR_NONE)
+			break;
+		if (target_unproven_so_far(err) || !link_pass_over(l, l->node, m.text))
+			return unverified_answer(c, l, err, &m);
+		reading_free(r);
 	}
-	r->proof = json_get(l->answer, "proof");
-	if (!l->t->has_genesis) {
-		r->present = l->reply.status == 200;
-		json_read_u64(l->answer, "height", &r->height);
-		json_read_u64(l->answer, "age_ms", &r->age_ms);
-		return EXIT_DONE;
-	}
-	err = target_proven_state(l->t, r->proof, state_key, &r->doc, &m);
-	if (err != ERR_NONE)
-		return unverified_answer(c, l, err, &m);
 	header = &r->doc.ch.headers[0].h;
-	wanted = opt_u64(&c->opt, OPT_HEIGHT, header->height);
-	if (header->height != wanted) {
-		err_set(&m, ERR_BAD_PROOF, "asked for height %llu, it proves height %llu",
-			(unsigned long long)wanted, (unsigned long long)header->height);
-		return unverified_answer(c, l, ERR_BAD_PROOF, &m);
-	}
 	r->verified = target_proves(l->t);
 	r->proven = true;
 	if (!r->verified)
@@ -214,7 +238,7 @@ static int read_state_from(struct cli *c, struct link *l, const char *path,
 		if (interrupted())
 			return cli_fail(c, EXIT_INTERRUPTED, "interrupted", NULL,
 					"interrupted");
-		l->node = (l->node + 1) % l->t->count;
+		link_next(l);
 		sleep_ms(10);
 	}
 }

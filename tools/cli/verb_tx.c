@@ -286,6 +286,8 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 	    (strcmp(status, "pending") == 0 || strcmp(status, "accepted") == 0))
 		return STANDING_PENDING;
 	if (l->reply.status == 200 && strcmp(status, "committed") != 0) {
+		if (link_pass_over(l, l->node, "its answer is not a node's"))
+			return ask_once(c, l, path, wait, quiet, rc);
 		*rc = cli_fail(c, EXIT_REFUSED, "syntax", "Ask another node with --node.",
 			       "%s gives no status of a transaction", l->t->url[l->node]);
 		return STANDING_FAILED;
@@ -299,6 +301,11 @@ static enum standing ask_once(struct cli *c, struct link *l, const char *path, b
 		tx_id(&id, doc.tx);
 		if (!hash_equal(&id, &c->tx))
 			err = err_set(&m, ERR_BAD_PROOF, "the proof is of another transaction");
+	}
+	if (err != ERR_NONE && !target_unproven_so_far(err) &&
+	    link_pass_over(l, l->node, m.text)) {
+		proof_document_free(&doc);
+		return ask_once(c, l, path, wait, quiet, rc); /* once for each liar */
 	}
 	if (target_unproven_so_far(err)) {
 		*rc = cli_fail(c, EXIT_UNKNOWN, err_name(err),
@@ -348,7 +355,7 @@ static int stand(struct cli *c, bool wait)
 		    cli_time_left(c) == 0 || interrupted())
 			break;
 		answered = answered || s == STANDING_ABSENT || l.answer != NULL;
-		l.node = (l.node + 1) % t->count;
+		link_next(&l);
 		sleep_ms(cli_time_left(c) < 100 ? cli_time_left(c) : 100);
 		if (answered && cli_time_left(c) == 0)
 			break; /* it is not for want of a node */
