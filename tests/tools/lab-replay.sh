@@ -138,6 +138,16 @@ again=$(jq -r .repeat out)
 # shellcheck disable=SC2086 # words
 code 1 ${again#ostrakon-lab } -o json --save-dir kept
 jq 'del(.wall_s)' out | cmp -s - first || complain "\"$again\" is another run"
+# Paths are quoted as a shell wants them.
+mkdir "it's a folder" && cp never.scenario "it's a folder/"
+code 1 sim "it's a folder/never.scenario" --save-dir "it's a folder"
+again=$(sed -n 's/.*failed; again: ostrakon-lab //p' out)
+eval "code 1 $again --save-dir kept" || complain "\"$again\" is no command line"
+again=$(sed -n 's/.*; again: ostrakon-lab replay //p' err | head -n 1)
+eval "code 0 replay $again" || complain "\"$again\" is no command line"
+code 1 sim "it's a folder/never.scenario" -o json --save-dir "it's a folder"
+again=$(jq -r .repeat out)
+eval "code 1 ${again#ostrakon-lab } -o json --save-dir kept" || complain "\"$again\" is no command line"
 code 0 sim crash-leader --protocol raft -o json # of the library: by name
 [ "$(jq -r .repeat out)" = 'ostrakon-lab sim crash-leader --protocol raft --nodes 4 --seed 1' ] ||
 	complain "repeat: $(jq -r .repeat out)"

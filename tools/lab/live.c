@@ -4,6 +4,7 @@
  * the end what was acknowledged is read back with proofs, and every entry and proof of the
  * ledger is rechecked from the genesis file. */
 #include "tools/lab/live.h"
+#include "tools/lab/shell.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -543,12 +544,16 @@ void live_free(struct live *w, bool keep)
 	live_stop(w);
 	bool whole = live_net_end(w, keep) && w->leader_term > 0;
 	*strrchr(w->dir, '/') = 0;
-	if (keep)
-		fprintf(stderr, "kept: %s%s%s%s\n", w->dir,
+	if (keep) {
+		char *net = mem_printf("%s/net", w->dir), *word = shell_word(net);
+		fprintf(stderr, "kept: %s%s%s\n", w->dir,
 			whole ? "; its network comes up again with: ostrakon net up " : "",
-			whole ? w->dir : "", whole ? "/net" : "");
-	else
+			whole ? word : "");
+		mem_free(word);
+		mem_free(net);
+	} else {
 		nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	}
 	mem_free(w->log);
 	mem_free(w->latency);
 	mem_free(w->windows);

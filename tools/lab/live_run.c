@@ -9,6 +9,7 @@
 #include "sim/measure.h"
 #include "tools/lab/calibrate.h"
 #include "tools/lab/live.h"
+#include "tools/lab/shell.h"
 
 #define WINDOWS_MAX 600
 
@@ -198,14 +199,16 @@ const char *lab_seconds_text(char out[LAB_SECONDS_TEXT], unsigned seconds)
 static void set_repeat(struct json *x, const struct live *w)
 {
 	char seconds[LAB_SECONDS_TEXT];
-	char text[SCENARIO_PATH_MAX + 256];
-	snprintf(text, sizeof text,
-		 "ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s%s%s",
-		 scenario_argument(w->s), protocol_name(live_protocol(w)), w->n,
-		 (unsigned long long)w->o->seed, lab_seconds_text(seconds, w->o->seconds),
-		 w->o->idle ? " --idle" : "", w->o->untimed ? " --untimed" : "",
-		 w->o->direct ? " --direct" : "");
+	char *scenario = shell_word(scenario_argument(w->s));
+	char *text =
+		mem_printf("ostrakon-lab live %s --protocol %s --nodes %u --seed %llu%s%s%s%s",
+			   scenario, protocol_name(live_protocol(w)), w->n,
+			   (unsigned long long)w->o->seed,
+			   lab_seconds_text(seconds, w->o->seconds), w->o->idle ? " --idle" : "",
+			   w->o->untimed ? " --untimed" : "", w->o->direct ? " --direct" : "");
 	json_set(x, "repeat", json_string(text));
+	mem_free(text);
+	mem_free(scenario);
 }
 
 /* What a live run knows besides what the simulator's result has. */

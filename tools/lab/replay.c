@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/mutant.h"
 #include "tools/lab/result.h"
+#include "tools/lab/shell.h"
 
 bool lab_may_save(const struct lab_options *o)
 {
@@ -38,14 +39,16 @@ bool lab_save(const struct lab_options *o, const struct scenario *s,
 				    &m);
 	}
 	mem_free(run);
+	char *word = shell_word(path);
 	if (err)
 		fprintf(stderr, "ostrakon-lab: this run is not written: %s\n", m.text);
 	else
 		fprintf(stderr, "%s: %s; again: ostrakon-lab replay %s%s%s\n",
-			failed ? "failed run" : "run", path, path,
+			failed ? "failed run" : "run", path, word,
 			/* what the file does not hold */
 			lab_seconds_text(seconds, so->live ? o->seconds : LAB_SECONDS),
 			so->live && o->direct ? " --direct" : "");
+	mem_free(word);
 	return !err;
 }
 

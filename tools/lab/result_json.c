@@ -1,7 +1,9 @@
 /* A run, or several, as JSON (docs/lab.md, "Fields"). */
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "tools/lab/result_private.h"
+#include "tools/lab/shell.h"
 
 static struct json *modes_json(const struct sim_result *r)
 {
@@ -120,14 +122,15 @@ static struct json *fork_json(const struct sim_result *r)
 static void set_repeat(struct json *x, const struct scenario *s, const struct sim_options *so,
 		       const struct lab_total *t)
 {
-	char text[SCENARIO_PATH_MAX + 256], more[32] = "";
+	char *scenario = shell_word(scenario_argument(s)), more[32] = "";
 	if (t->runs > 1)
 		snprintf(more, sizeof more, " --runs %u", t->runs);
-	snprintf(text, sizeof text,
-		 "ostrakon-lab sim %s --protocol %s --nodes %u --seed %llu%s",
-		 scenario_argument(s), protocol_name(so->protocol), so->nodes,
-		 (unsigned long long)so->seed, more);
+	char *text = mem_printf("ostrakon-lab sim %s --protocol %s --nodes %u --seed %llu%s",
+				scenario, protocol_name(so->protocol), so->nodes,
+				(unsigned long long)so->seed, more);
 	json_set(x, "repeat", json_string(text));
+	mem_free(text);
+	mem_free(scenario);
 }
 
 struct json *result_json(const struct scenario *s, const struct sim_options *so,

@@ -1,7 +1,9 @@
 /* A run, or several, for people to read. */
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "tools/lab/result_private.h"
+#include "tools/lab/shell.h"
 #include "tools/lab/theory.h"
 
 static void print_modes(const struct sim_result *r)
@@ -96,11 +98,14 @@ void result_print(const struct scenario *s, const struct sim_options *so,
 	for (unsigned i = 0; i < s->expect_count; i++)
 		printf("  expected %-24s %s\n", s->expect[i].text,
 		       t->failed >> i & 1 ? "NO" : "yes");
-	if (t->bad_runs && !so->live)
+	if (t->bad_runs && !so->live) {
+		char *word = shell_word(scenario_argument(s));
 		printf("  %u of %u runs failed; again: ostrakon-lab sim %s --protocol %s "
 		       "--nodes %u --seed %llu\n",
-		       t->bad_runs, t->runs, scenario_argument(s), protocol_name(so->protocol),
-		       so->nodes, (unsigned long long)t->first_bad_seed);
+		       t->bad_runs, t->runs, word, protocol_name(so->protocol), so->nodes,
+		       (unsigned long long)t->first_bad_seed);
+		mem_free(word);
+	}
 	if (r->verdict != SIM_OK)
 		printf("  %s\n", r->text);
 }

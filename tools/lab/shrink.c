@@ -1,4 +1,5 @@
 /* The smallest scenario that fails as a run did. */
+#include "tools/lab/shell.h"
 #include "tools/lab/shrink.h"
 
 #include <ctype.h>
@@ -436,8 +437,11 @@ static int finish(struct shrink *k, const struct scenario *from, const struct ar
 		printf("%s", text);
 		code = LAB_EXIT_USAGE;
 	} else {
-		printf("%s; again: ostrakon-lab sim %s%s\n", path,
-		       strchr(path, '/') ? "" : "./", path);
+		char *again = mem_printf("%s%s", strchr(path, '/') ? "" : "./", path);
+		char *word = shell_word(again);
+		printf("%s; again: ostrakon-lab sim %s\n", path, word);
+		mem_free(word);
+		mem_free(again);
 	}
 	mem_free(text);
 	return interrupted && !err ? LAB_EXIT_INTERRUPTED : code;
