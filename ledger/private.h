@@ -116,8 +116,6 @@ void state_key_of(uint8_t out[STATE_ACCOUNT_KEY_SIZE], char ns, const struct pub
 struct slice state_key_senders(void);
 
 /* system.c */
-struct slice state_key_modes(void);
-int modes_decode(struct slice value, struct mode_state *out); /* empty: as at genesis */
 /* The SYSTEM transactions of b lead it, and are right by b's bytes alone; how many there are.
  */
 int system_decode(struct ledger *l, const struct block *b, uint32_t *count);

@@ -6,6 +6,7 @@
 #define LEDGER_PROOF_H
 
 #include "chain/genesis.h"
+#include "chain/system.h"
 #include "chain/vote.h"
 #include "ledger/tx.h"
 
@@ -15,6 +16,11 @@
 #define STATE_NS_SYSTEM	 's' /* the ledger's own */
 #define STATE_KEY_MAX	 (1 + 4096)
 #define STATE_VALUE_MAX	 TX_SIZE_MAX
+
+/* Where the state has what the mode entries and convictions add up to; its value, of no bytes
+ * as at genesis. */
+struct slice state_key_modes(void);
+int modes_decode(struct slice value, struct mode_state *out);
 
 #define STATE_PROOF_LEVELS_MAX 64
 #define STATE_PROOF_SIZE_MAX   (64u << 10)

@@ -220,7 +220,8 @@ static struct json *mode_json(const struct node *n, const struct mode_record *e)
 	return o;
 }
 
-/* The ledger's own record of what consensus did: each entry is a transaction with a proof. */
+/* The ledger's own record of what consensus did: each entry is a transaction with a proof, and
+ * what they add up to is in the state. */
 static void answer_modes(struct node *n, struct request *r)
 {
 	struct engine_status s;
@@ -233,6 +234,17 @@ static void answer_modes(struct node *n, struct request *r)
 		fail(r, err, "the list of modes cannot be read");
 		mem_free(record);
 		return;
+	}
+	if (r->prove) {
+		r->doc = mem_zalloc(sizeof *r->doc);
+		proof_document_init(r->doc);
+		err = replica_prove_state(n->replica, state_key_modes(),
+					  ledger_height(replica_ledger(n->replica)), r->doc);
+		if (err) {
+			fail(r, err, NULL);
+			mem_free(record);
+			return;
+		}
 	}
 	struct json *entries = json_array();
 	for (uint32_t i = 0; i < count; i++)

@@ -22,7 +22,7 @@ static const struct route routes[] = {
 	{"/v1/validators", ROUTE_VALIDATORS, REQUEST_STATUS, 0},
 	{"/v1/peers", ROUTE_PEERS, REQUEST_PEERS, 0},
 	{"/v1/evidence", ROUTE_EVIDENCE, REQUEST_EVIDENCE, P(FULL)},
-	{"/v1/modes", ROUTE_MODES, REQUEST_MODES, P(FROM) | P(LIMIT)},
+	{"/v1/modes", ROUTE_MODES, REQUEST_MODES, P(PROVE) | P(FROM) | P(LIMIT)},
 	{"/v1/consensus", ROUTE_CONSENSUS, REQUEST_CONSENSUS, 0},
 	{"/v1/genesis", ROUTE_GENESIS, REQUEST_STATUS, 0},
 	{"/livez", ROUTE_LIVE, REQUEST_STATUS, 0},

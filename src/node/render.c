@@ -229,6 +229,16 @@ static char *render_state(const struct render *c, struct request *r)
 	return take_text(&w);
 }
 
+static char *render_modes(const struct render *c, struct request *r)
+{
+	struct writer w;
+	writer_init(&w, 0);
+	append_object(&w, r->json, "proof",
+		      r->doc ? proof_document_json(r->doc, c->ctx) : NULL);
+	r->json = NULL;
+	return take_text(&w);
+}
+
 static char *render_account(const struct render *c, struct request *r)
 {
 	struct json *out = json_object(), *nonce = json_object();
@@ -418,9 +428,10 @@ char *render_answer(const struct render *c, struct request *r, bool one, unsigne
 	case REQUEST_EVIDENCE:
 		o = evidence_json(c, r);
 		break;
+	case REQUEST_MODES:
+		return render_modes(c, r);
 	case REQUEST_STATUS:
 	case REQUEST_PEERS:
-	case REQUEST_MODES:
 	case REQUEST_CONSENSUS:
 	case REQUEST_MEMBERS:
 	case REQUEST_MEMBER_CHANGE:

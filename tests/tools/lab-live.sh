@@ -114,6 +114,19 @@ if [ -d "$net" ]; then
 	./tools/ostrakon net up "$net" >"$work/up" 2>&1 || complain "net up $net: $(cat "$work/up")"
 	./tools/ostrakon modes --verify --home "$net" >"$work/modes" 2>&1 || complain "modes --verify: $(cat "$work/modes")"
 	grep -q '^[0-9]* *conviction .* node4 ' "$work/modes" || complain "no conviction in: $(cat "$work/modes")"
+	# The same from a node that leaves one out, or does not prove that it has not.
+	curl -sf "$(cat "$net/node1/api")/v1/modes?prove=1" >"$work/list.json" || complain "no list of modes"
+	for lie in 'del(.entries[0])' 'del(.entries[1])' 'del(.entries[-1])' '.entries = []' 'del(.proof)'; do
+		jq -c "$lie" "$work/list.json" >"$work/body"
+		rm -f "$work/port"
+		./tests/tools/liar "$work/port" "$work/body" &
+		liar=$!
+		while [ ! -s "$work/port" ] && kill -0 $liar; do sleep 0.01; done
+		./tools/ostrakon modes --verify --node "http://127.0.0.1:$(cat "$work/port")" \
+			--genesis "$net/genesis.json" >"$work/modes" 2>&1
+		[ $? -eq 5 ] || complain "$lie: verified: $(cat "$work/modes")"
+		kill $liar
+	done
 	./tools/ostrakon net down "$net" >"$work/down" 2>&1 || complain "net down: $(cat "$work/down")"
 else
 	complain "nothing is kept: $(cat "$work/out")"

@@ -110,7 +110,8 @@ const struct verb verbs[] = {
 	 WHERE | B(VERIFY), 0, 1, verb_evidence},
 	{"modes", "", "List changes of mode and convictions, as the ledger records them.",
 	 "Each is a transaction. With --verify its certificate, its place and the proof in it\n"
-	 "are rechecked here; exit code 5 if one does not hold.",
+	 "are rechecked here, and that none is left out: the state has what all of them add\n"
+	 "up to, and the node proves it. Exit code 5 if that does not hold.",
 	 WHERE | B(VERIFY), 0, 0, verb_modes},
 	{"member list", "", "Show whose key each validator's place has, and since which epoch.",
 	 "With a genesis file every change of keys is verified here, from that file on.", WHERE,
