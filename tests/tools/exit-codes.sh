@@ -391,9 +391,12 @@ one_said() {
 }
 # say WHAT: every verb that asks, trusting nothing and trusting the genesis file; the numbers are
 # the exit codes for answers that are true, but not proven
+forms='table json'
 say() {
 	local verb form
-	for form in table json; do
+	# with sanitizers, where each program takes a while to start, the one and the other in turn
+	[ "$sanitized" -eq 0 ] || if [ "$forms" = json ]; then forms=table; else forms=json; fi
+	for form in $forms; do
 		while read -r want verb; do
 			# shellcheck disable=SC2086
 			one_said "$1" $verb -o $form
