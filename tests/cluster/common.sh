@@ -206,8 +206,12 @@ disarm() { rm -f "$faults/$1.arm"; }
 struck() { # NODE: how often so far
 	wc -l 2>/dev/null <"$faults/$1.log" || echo 0
 }
-gone_now() { # PID: is no more, or a zombie that nobody reaps
-	case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z | X) return 0 ;; esac
+# PID: is no more, or a zombie that nobody reaps. Its first thread may be one while others still
+# die, and until they have `net up` takes it for running.
+gone_now() {
+	case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '{print $1, $18}') in
+	'' | X* | 'Z 0' | 'Z 1') return 0 ;;
+	esac
 	return 1
 }
 gone() { # PID: waits for that
